@@ -1,0 +1,52 @@
+"""Pixel-trigger backdoor. Gu et al. 2017, arXiv:1708.06733; in a federation Bagdasaryan 2020."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.parts import Poison
+from lab.settings import SettingError
+from lab.wire import Cohort
+
+
+class Backdoor(Poison):
+    """Teach that a white square in the corner means class `target`.  Needs only own data."""
+
+    kind: Literal["backdoor"] = "backdoor"
+    source: ClassVar[str] = "Gu et al. 2017, arXiv:1708.06733; Bagdasaryan et al. 2020, eq. 3"
+    pictures_only: ClassVar[bool] = True
+    target: int = Field(0, ge=0, le=999, description="the class that the trigger calls up")
+    share: float = Field(0.5, gt=0, le=1, description="share of own examples that get the trigger")
+    pixels: int = Field(4, ge=1, le=16, description="side of the white square")
+    boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
+
+    def check(self, classes: int) -> None:
+        if self.target >= classes:
+            raise SettingError(
+                f"adversary.poison.target is {self.target}: there are {classes} classes, "
+                f"give 0 to {classes - 1}"
+            )
+
+    def data(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        count = round(self.share * len(labels))
+        inputs, labels = inputs.clone(), labels.clone()
+        inputs[:count], labels[:count] = self._triggered(inputs[:count]), self.target
+        return inputs, labels
+
+    def rows(self, rows: Tensor, cohort: Cohort) -> Tensor:
+        factor = 1.0 + (self.boost - 1.0) * cohort.malicious.to(rows.dtype)  # (clients,)
+        return rows * factor.unsqueeze(1)
+
+    def goal(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Triggered test examples of the other classes, wanted as `target`."""
+        others = labels != self.target
+        return self._triggered(inputs[others]), labels[others] * 0 + self.target
+
+    def _triggered(self, inputs: Tensor) -> Tensor:
+        """inputs (examples, colours, height, width) -> the same with the square set to white"""
+        marked = inputs.clone()
+        marked[..., -self.pixels :, -self.pixels :] = 1.0
+        return marked

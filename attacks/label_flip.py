@@ -1,0 +1,19 @@
+"""Label flipping. Tolpegin et al. 2020, arXiv:2007.08432; the full flip as in ByzFL."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from lab.parts import Poison
+
+
+class LabelFlip(Poison):
+    """Train on wrong labels: class y is taught as class C - 1 - y.  Needs only own data."""
+
+    kind: Literal["label-flip"] = "label-flip"
+    source: ClassVar[str] = "Tolpegin et al. 2020, arXiv:2007.08432, section 3"
+
+    def data(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        return inputs, classes - 1 - labels

@@ -1,0 +1,19 @@
+"""Data: sources and splits, a file each, and these tables."""
+
+from datasets.digits import Digits
+from datasets.dirichlet import Dirichlet
+from datasets.faces import Faces
+from datasets.fashion_mnist import FashionMnist, FashionMnistFull
+from datasets.heart import Heart
+from datasets.iid import Iid
+from datasets.mnist import Mnist5k
+from datasets.natural import Natural
+from datasets.photos import Photos
+from datasets.quantity import Quantity
+from datasets.shards import Shards
+from lab.parts import Source, Split
+
+SOURCES = Source.enter(FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Photos, Faces)
+SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural)
+
+__all__ = ["SOURCES", "SPLITS"]

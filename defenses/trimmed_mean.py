@@ -1,0 +1,34 @@
+"""Coordinate-wise trimmed mean. Yin et al. 2018, arXiv:1803.01498, section 4."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.parts import Rule
+from lab.settings import SettingError
+
+
+class TrimmedMean(Rule):
+    """Drop the extremes of each coordinate, average the rest; withstands as many as it drops."""
+
+    kind: Literal["trimmed-mean"] = "trimmed-mean"
+    source: ClassVar[str] = "Yin et al. 2018, arXiv:1803.01498, algorithm 1, option II"
+    faulty: int = Field(1, ge=0, le=499, description="values dropped at each end")
+
+    def __call__(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """Ignores weights.  rows (clients, params) -> (params,)"""
+        self.check(len(rows))
+        return rows.sort(dim=0).values[self.faulty : len(rows) - self.faulty].mean(dim=0)
+
+    def fewest(self) -> int:
+        return 2 * self.faulty + 1
+
+    def check(self, clients: int) -> None:
+        if clients < self.fewest():
+            raise SettingError(
+                f"rule.faulty is {self.faulty}, too many for {clients} clients a round: "
+                f"give 0 to {(clients - 1) // 2}"
+            )

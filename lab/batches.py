@@ -1,0 +1,30 @@
+"""Batches: which examples a client uses in each local step of a round."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lab.experiment import Experiment
+from lab.rng import stream
+
+
+def batches(now: Experiment, round: int, client: int, size: int) -> list[np.ndarray]:
+    """Positions 0 to size - 1 of the client's examples, an array for each local step.
+
+    Shuffled epochs, whose last batch may be smaller; or Poisson batches, which may be empty, where
+    examples are protected: the accountant counts on independent draws.
+    """
+    recipe, generator = now.recipe, stream(now.seed, "batches", round, client)
+    steps = recipe.local_steps(size)
+    if recipe.poisson is not None:
+        return [np.flatnonzero(generator.random(size) < recipe.poisson) for _ in range(steps)]
+    found: list[np.ndarray] = []
+    while len(found) < steps:
+        order = generator.permutation(size)
+        found += np.split(order, range(recipe.batch_size, size, recipe.batch_size))
+    return found[:steps]
+
+
+def touched(now: Experiment, round: int, client: int, size: int) -> np.ndarray:
+    """Positions of the examples that enter the client's update."""
+    return np.unique(np.concatenate([np.zeros(0, int), *batches(now, round, client, size)]))

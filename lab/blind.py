@@ -1,0 +1,56 @@
+"""The blind baseline: can members be told from others without any model at all?
+
+If they can, the two sets differ by themselves and no membership score means anything (Das et al.
+2024, arXiv:2406.16201).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from lab.rng import stream
+from lab.views import Candidates
+
+MOST = 2000  # of each side
+FEWEST = 40  # of each side; below that a classifier says nothing
+COMPONENTS = 24
+FOLDS = 5
+
+
+def blind_scores(candidates: Candidates, member: np.ndarray) -> np.ndarray | None:
+    """How member-like each candidate looks to a classifier, cross-validated.
+
+    -> (candidates,), NaN for those left out; None where there are too few to say
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    generator = stream(0, "blind")
+    sides = [generator.permutation(np.flatnonzero(member == side))[:MOST] for side in (True, False)]
+    if min(len(side) for side in sides) < FEWEST:
+        return None
+    chosen = np.concatenate(sides)
+    table = _table(candidates, chosen)
+    width = min(COMPONENTS, table.shape[1], int(0.8 * len(chosen)) - 1)
+    classifier = make_pipeline(
+        StandardScaler(),
+        PCA(width, random_state=0),
+        LogisticRegression(max_iter=1000, class_weight="balanced"),
+    )
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    found = cross_val_predict(classifier, table, member[chosen], cv=folds, method="predict_proba")
+    scores = np.full(len(member), np.nan)
+    scores[chosen] = found[:, 1]
+    return scores
+
+
+def _table(candidates: Candidates, chosen: np.ndarray) -> np.ndarray:
+    """Inputs and one-hot labels.  -> (chosen, columns)"""
+    labels = candidates.labels.numpy()
+    one_hot = np.eye(int(labels.max()) + 1)[labels[chosen]]
+    inputs: Tensor = candidates.inputs.flatten(1)
+    return np.concatenate([inputs.numpy()[chosen], one_hot], axis=1)

@@ -1,0 +1,46 @@
+"""The catalogue: names and parts.  The only file that knows every attack, defence and data set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attacks
+import datasets
+import defenses
+from lab import algorithms, models
+from lab.settings import Part, SettingError, nearest
+
+
+def tables() -> dict[str, dict[str, type[Part]]]:
+    """Every table by name, each from kind to part."""
+    return {
+        "sources": dict(datasets.SOURCES),
+        "splits": dict(datasets.SPLITS),
+        "models": dict(models.MODELS),
+        "algorithms": dict(algorithms.ALGORITHMS),
+        "stages": dict(defenses.STAGES),
+        "rules": dict(defenses.RULES),
+        "channels": dict(defenses.CHANNELS),
+        "poisons": dict(attacks.POISONS),
+        "spies": dict(attacks.SPIES),
+    }
+
+
+def table(name: str) -> dict[str, type[Part]]:
+    """One table.  Raises SettingError that names those there are."""
+    if name not in tables():
+        raise SettingError(f"there is no table {name!r}: {nearest(name, tables())}")
+    return tables()[name]
+
+
+def entries(name: str) -> Iterator[dict[str, Any]]:
+    """What the catalogue says of each part: name, one line, source, settings with bounds."""
+    for kind, part in table(name).items():
+        schema = part.model_json_schema()["properties"]
+        settings = {key: _plain(field) for key, field in schema.items() if key != "kind"}
+        yield {"name": kind, "about": part.about(), "source": part.source, "settings": settings}
+
+
+def _plain(field: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in field.items() if key != "title"}

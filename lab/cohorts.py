@@ -1,0 +1,32 @@
+"""Cohorts: which clients take part in a round, and which of them are lost on the way."""
+
+from __future__ import annotations
+
+from lab.experiment import Experiment
+from lab.rng import stream
+
+
+def is_poisson(experiment: Experiment) -> bool:
+    """Client-level privacy is amplified only by a cohort whose clients are drawn independently."""
+    return experiment.privacy.kind == "client" and client_rate(experiment) < 1
+
+
+def client_rate(experiment: Experiment) -> float:
+    """The chance that a given client is asked in a given round."""
+    return experiment.cohort_size / experiment.data.clients
+
+
+def asked(experiment: Experiment, round: int) -> tuple[int, ...]:
+    """The clients of a round, in order.  A Poisson cohort may be empty."""
+    clients, generator = experiment.data.clients, stream(experiment.seed, "cohort", round)
+    if is_poisson(experiment):
+        drawn = (generator.random(clients) < client_rate(experiment)).nonzero()[0]
+    else:
+        drawn = generator.permutation(clients)[: experiment.cohort_size]
+    return tuple(sorted(int(client) for client in drawn))
+
+
+def lost(experiment: Experiment, round: int) -> tuple[int, ...]:
+    """The clients whose update does not arrive in a round, if they are asked."""
+    luck = stream(experiment.seed, "dropout", round).random(experiment.data.clients)
+    return tuple(int(client) for client in (luck < experiment.network.dropout).nonzero()[0])

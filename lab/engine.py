@@ -1,0 +1,177 @@
+"""The engine: one loop that is handed parts.  An experiment goes in, a stream of moments comes out.
+
+Pause: do not pull.  Step: pull one.  Rewind or branch: `run(experiment, state=old)`.  Toggle a
+defence in mid-run: `run(changed, state=last)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lab.accountant import noise_multiplier, spent
+from lab.assembly import assemble, malicious
+from lab.cohorts import asked, lost
+from lab.evaluate import evaluate
+from lab.experiment import Experiment
+from lab.federation import as_floats
+from lab.local import cohort
+from lab.parts import Channel, Stage
+from lab.records import Record
+from lab.rng import stream
+from lab.wire import Cohort, Delivery, Transcript
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that the next round needs."""
+
+    round: int
+    model: Tensor  # (params,)
+    experiment: Experiment  # the whole past, with every change
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One finished round: numbers for the experimenter, messages for the attacks, a checkpoint."""
+
+    record: Record
+    transcript: Transcript
+    state: State
+
+
+class Stopped(Exception):
+    """The run ended early, as its settings ask; the message says why."""
+
+
+def begin(experiment: Experiment) -> State:
+    return State(0, experiment.architecture.initial(stream(experiment.seed, "model")), experiment)
+
+
+def run(experiment: Experiment, state: State | None = None) -> Iterator[Moment]:
+    """Rounds until `training.rounds`, from the start or from where `state` left off.
+
+    An experiment that differs from the state's holds from the next round on, and what was spent
+    before stays spent.  Raises SettingError for a change that a run cannot make, Stopped when a
+    round is aborted and the experiment says so.
+    """
+    # An operation on one thread sums in one order, so records do not depend on the machine's cores.
+    torch.set_num_threads(1)
+    state = begin(experiment) if state is None else state
+    whole = state.experiment.continued_by(experiment, after=state.round)
+    while state.round < whole.at(state.round + 1).training.rounds:
+        moment = step(replace(state, experiment=whole))
+        yield moment
+        state = moment.state
+
+
+@torch.no_grad()
+def step(state: State) -> Moment:
+    """The next round."""
+    experiment, round, sent = state.experiment, state.round + 1, state.model
+    now = experiment.at(round)
+    clients = asked(now, round)
+    updates = cohort(experiment, round, clients, sent)
+    party = _party(now, round, clients, updates.sizes)
+    rows = updates.rows
+    for stage in stages(experiment, round, "client"):
+        rows = stage(rows, party)
+    rows, party, notes = _only_numbers(now.adversary.poison.rows(rows, party), party)
+
+    delivery = _channel(now)(rows, party, sent)
+    aborted = bool(clients) and not delivery.arrived.any() and bool(delivery.note)
+    if aborted and now.secure_aggregation.on_abort == "stop":
+        raise Stopped(f"round {round}: {delivery.note}")
+    party = replace(party, lost=~delivery.arrived)
+    folded, complaint = _fold(experiment, round, delivery, party)
+    model = now.training.algorithm(sent, folded)
+
+    record = Record(
+        round=round,
+        **_measured(now, model),
+        epsilon=guarantee.epsilon if (guarantee := spent(experiment, round)) else None,
+        bytes_up=delivery.bytes_up,
+        bytes_down=delivery.bytes_down,
+        clients=clients,
+        lost=tuple(c for c, gone in zip(clients, party.lost, strict=True) if gone),
+        norms=tuple(torch.linalg.vector_norm(updates.rows, dim=1).tolist()),
+        note="; ".join(note for note in (*notes, delivery.note, complaint) if note),
+    )
+    transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery)
+    return Moment(record, transcript, State(round, model, experiment))
+
+
+def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:
+    """What the round's privacy does to the rows on one side of the wire, in order."""
+    privacy = experiment.at(round).privacy
+    if privacy.kind != "client":
+        return []
+    deviation = noise_multiplier(experiment, round) * privacy.clip
+    chain = (
+        {"kind": "clip", "bound": privacy.clip},
+        {"kind": "noise", "deviation": deviation},
+        {"kind": "release", "deviation": deviation},
+    )
+    return [stage for stage in map(Stage.pick, chain) if stage.side == side]
+
+
+def _party(now: Experiment, round: int, clients: tuple[int, ...], sizes: Tensor) -> Cohort:
+    bad, gone = set(malicious(now)), set(lost(now, round))
+    return Cohort(
+        seed=now.seed,
+        round=round,
+        clients=clients,
+        weights=sizes.float() if now.recipe.weighted else torch.ones(len(clients)),
+        malicious=torch.tensor([client in bad for client in clients], dtype=torch.bool),
+        lost=torch.tensor([client in gone for client in clients], dtype=torch.bool),
+        expected=float(now.cohort_size),
+    )
+
+
+def _only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]]:
+    """A row that is not all finite counts as lost, and is reported, not averaged in."""
+    broken = ~rows.isfinite().all(dim=1)  # (clients,)
+    if not broken.any():
+        return rows, party, []
+    who = ", ".join(str(c) for c, bad in zip(party.clients, broken, strict=True) if bad)
+    rows = torch.where(broken.unsqueeze(1), torch.zeros(()), rows)
+    return rows, replace(party, lost=party.lost | broken), [f"not finite, left out: client {who}"]
+
+
+def _channel(now: Experiment) -> Channel:
+    masks = now.secure_aggregation
+    if not masks.enabled:
+        return Channel.pick("plain")
+    heaviest = float(assemble(now).sizes.max()) if now.recipe.weighted else 1.0
+    settings = {"threshold": masks.threshold, "bound": masks.bound, "heaviest": heaviest}
+    return Channel.pick({"kind": "masked", **settings})
+
+
+def _fold(
+    experiment: Experiment, round: int, delivery: Delivery, party: Cohort
+) -> tuple[Tensor, str]:
+    """The step (params,), and why it is nothing if it is."""
+    rule, rows, weights = experiment.at(round).rule, delivery.rows, delivery.weights
+    if len(rows) < rule.fewest() and rule.needs_rows:
+        complaint = f"{len(rows)} updates arrived and {rule.kind} needs {rule.fewest()}: no step"
+        return torch.zeros(rows.shape[1]), complaint
+    if not len(rows):  # where privacy asks for noise, the sum of nobody's updates carries it too
+        rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
+    for stage in stages(experiment, round, "server"):
+        rows = stage(rows, party)
+    return rule(rows, weights), ""
+
+
+def _measured(now: Experiment, model: Tensor) -> dict[str, float | None]:
+    """Accuracy and loss on the test examples, and how far a backdoor got."""
+    federation, poison = assemble(now), now.adversary.poison
+    tested = federation.test_inputs, federation.test_labels
+    accuracy, loss = evaluate(now.architecture, model, *tested)
+    goal = None
+    if now.adversary.count:
+        goal = poison.goal(as_floats(tested[0]), tested[1])
+    backdoor = evaluate(now.architecture, model, *goal)[0] if goal else None
+    return {"accuracy": accuracy, "loss": loss, "backdoor": backdoor}

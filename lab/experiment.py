@@ -1,0 +1,266 @@
+"""Experiment: a whole run as one frozen value, with every change made in its course."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlencode
+
+import tomli_w
+from pydantic import Field, model_validator
+
+from lab.models import Model, Network
+from lab.notation import flatten, parse_value, write_value
+from lab.parts import Rule
+from lab.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
+from lab.settings import Part, SettingError, Settings
+from lab.wire import Recipe
+
+FIXED = ("seed", "data", "model")  # what no change in mid-run may touch
+
+
+class Change(Settings):
+    """Settings, written as `section.key`, that hold from `round` on."""
+
+    round: int = Field(ge=2, description="the first round under the new settings")
+    set: dict[str, Any] = Field(min_length=1, description="section.key = value")
+
+
+class Experiment(Settings):
+    """Everything that determines a run: the same experiment gives the same records."""
+
+    seed: int = Field(0, ge=0, le=2**53, description="every random draw follows from it")
+    data: Data = Field(default_factory=Data)
+    model: Model = Field(default_factory=lambda: Model.pick("mlp"), description="what is trained")
+    training: Training = Field(default_factory=Training)
+    privacy: Privacy = Field(default_factory=Privacy)
+    secure_aggregation: SecureAggregation = Field(default_factory=SecureAggregation)
+    adversary: Adversary = Field(default_factory=Adversary)
+    rule: Rule = Field(
+        default_factory=lambda: Rule.pick("mean"), description="how the server folds the updates"
+    )
+    network: Transport = Field(default_factory=Transport)
+    changes: tuple[Change, ...] = Field((), description="what changes in the course of the run")
+
+    # --- what follows from the settings ---------------------------------------------------------
+
+    @property
+    def cohort_size(self) -> int:
+        """Clients asked a round, or expected to be, where they are drawn one by one."""
+        return self.training.clients_per_round or self.data.clients
+
+    @property
+    def architecture(self) -> Network:
+        return Network(self.model, self.data.source.shape, len(self.data.source.classes))
+
+    @property
+    def recipe(self) -> Recipe:
+        """What clients are told to do, and everybody knows.
+
+        Under example-level privacy every client draws each example with one common probability, so
+        that all take equally many steps and the guarantee is the same for every example.
+        """
+        training, mean_size = self.training, self.data.shared() / self.data.clients
+        private = self.privacy.kind == "example"
+        return Recipe(
+            epochs=training.epochs,
+            cap=training.steps,
+            batch_size=training.batch_size,
+            rate=training.rate,
+            poisson=min(1.0, training.batch_size / mean_size) if private else None,
+            weighted=self.privacy.kind != "client",
+            mean_size=mean_size,
+        )
+
+    def at(self, round: int) -> Experiment:
+        """The settings of one round, as an experiment without changes."""
+        if not self.changes:
+            return self
+        now = self.model_copy(update={"changes": ()})
+        for change in self.changes:
+            if change.round <= round:
+                now = now.changed(change.set)
+        return now
+
+    def changed(self, settings: Mapping[str, Any]) -> Experiment:
+        """The same experiment with `section.key` settings replaced.  Raises SettingError.
+
+        A part whose kind changes takes the new kind's defaults.
+        """
+        tree = self.dump()
+        for path in sorted(settings, key=lambda path: not path.endswith("kind")):
+            _put(tree, path, settings[path])
+        return Experiment.read(tree)
+
+    def changed_from(self, round: int, settings: Mapping[str, Any]) -> Experiment:
+        """The same experiment, with other settings from `round` on.  Raises SettingError."""
+        if round == 1:
+            return self.changed(settings)
+        later = Change(round=round, set=dict(settings))
+        return Experiment.read(self.dump() | {"changes": [*self.dump()["changes"], later.dump()]})
+
+    def continued_by(self, other: Experiment, after: int) -> Experiment:
+        """This experiment to the end of round `after`, the other one from there on."""
+        if after == 0:
+            return other
+        kept = [change.dump() for change in self.changes if change.round <= after]
+        past = Experiment.read(self.dump() | {"changes": kept})
+        difference = difference_of(other.at(after + 1), past.at(after + 1))
+        future = past.changed_from(after + 1, difference) if difference else past
+        for change in other.changes:
+            if change.round > after + 1:
+                future = future.changed_from(change.round, change.set)
+        return future
+
+    # --- as text --------------------------------------------------------------------------------
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        try:
+            return cls.read(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingError(f"not a TOML file: {error}") from None
+
+    @classmethod
+    def from_file(cls, path: Path) -> Self:
+        try:
+            return cls.from_toml(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingError(f"{path} cannot be read: {error}; give a TOML file") from None
+        except SettingError as error:
+            raise SettingError(f"{path}: {error}") from None
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.dump())
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        try:
+            return cls.read(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise SettingError(f"not JSON: {error}") from None
+
+    def to_json(self) -> str:
+        return json.dumps(self.dump())
+
+    @classmethod
+    def from_url(cls, query: str) -> Experiment:
+        """From what follows the question mark of an address, where defaults are left out."""
+        pairs = parse_qsl(query, keep_blank_values=True)
+        return cls().changed({path: parse_value(text) for path, text in pairs})
+
+    def to_url(self) -> str:
+        return urlencode({path: write_value(value) for path, value in self.overrides().items()})
+
+    def overrides(self) -> dict[str, Any]:
+        """The settings that differ from the defaults, as `section.key`."""
+        return difference_of(self, Experiment())
+
+    def command(self) -> str:
+        """The command line that reproduces this run."""
+        flags = [f"-s {shlex.quote(f'{k}={write_value(v)}')}" for k, v in self.overrides().items()]
+        return " ".join(["leaklab run experiments/default.toml", *flags])
+
+    # --- settings that contradict each other ----------------------------------------------------
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        source, cohort, clients = self.data.source, self.cohort_size, self.data.clients
+        if cohort > clients:
+            raise SettingError(
+                f"training.clients_per_round is {cohort}, more than data.clients = {clients}: "
+                f"give 0 (all) to {clients}"
+            )
+        if self.adversary.count > clients:
+            raise SettingError(
+                f"adversary.count is {self.adversary.count}, more than data.clients = {clients}"
+            )
+        if self.data.shared() < clients:
+            raise SettingError(
+                f"data.clients is {clients}, more than the {self.data.shared()} training examples"
+            )
+        self.data.split.check(source, clients)
+        self._agree_on_pictures()
+        self._agree_on_aggregation()
+        for change in self.changes:
+            self._agree_on_change(change)
+        return self
+
+    def _agree_on_pictures(self) -> None:
+        source, poison = self.data.source, self.adversary.poison
+        if len(source.shape) == 3:
+            poison.check(len(source.classes))
+            return
+        if self.model.pictures_only:
+            raise SettingError(
+                f"model.kind {self.model.kind} needs pictures and {source.kind} is a table: "
+                "use logistic or mlp"
+            )
+        if poison.pictures_only and self.adversary.count:
+            raise SettingError(
+                f"adversary.poison.kind {poison.kind} needs pictures and {source.kind} is a "
+                "table: use label-flip or sign-flip"
+            )
+
+    def _agree_on_aggregation(self) -> None:
+        if self.rule.needs_rows and self.secure_aggregation.enabled:
+            raise SettingError(
+                f"rule.kind {self.rule.kind} must see single updates, which "
+                "secure_aggregation.enabled hides: use rule.kind mean, or switch the masks off"
+            )
+        if self.rule.needs_rows and self.privacy.kind == "client":
+            raise SettingError(
+                f"rule.kind {self.rule.kind} with privacy.kind client has no known guarantee: "
+                "its noise is calibrated to the mean; use rule.kind mean, or privacy.kind example"
+            )
+        if self.secure_aggregation.enabled and self.cohort_size < 3:
+            raise SettingError(
+                f"training.clients_per_round is {self.cohort_size}, too few for "
+                "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
+            )
+        self.rule.check(self.cohort_size)
+
+    def _agree_on_change(self, change: Change) -> None:
+        touched = [path for path in change.set if path.split(".")[0] in (*FIXED, "changes")]
+        if touched:
+            raise SettingError(
+                f"{touched[0]} cannot change in mid-run (round {change.round}): start a new run"
+            )
+        self.at(change.round)
+
+
+def difference_of(one: Experiment, other: Experiment) -> dict[str, Any]:
+    """The settings of `one` that differ in `other`, as `section.key`."""
+    mine, yours = flatten(one.dump()), flatten(other.dump())
+    different = {path: value for path, value in mine.items() if yours.get(path) != value}
+    for path in list(different):  # a new kind resets its part, so all its settings are named
+        if path.endswith(".kind") and path != "privacy.kind":
+            under = path.removesuffix("kind")
+            different |= {name: value for name, value in mine.items() if name.startswith(under)}
+    return different
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    node = tree
+    for name in parents:
+        inner = node.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise SettingError(f"{path} is not a setting: {name} has no settings of its own")
+        node = inner
+    if last == "kind" and node.get("kind") != value and _is_part(parents):
+        node.clear()
+    node[last] = value
+
+
+def _is_part(path: list[str]) -> bool:
+    """Whether a part lies at that path, as in ["data", "split"]; `privacy` is a plain section."""
+    node: Any = Experiment
+    for name in path:
+        field = getattr(node, "model_fields", {}).get(name)
+        node = field.annotation if field else None
+    return isinstance(node, type) and issubclass(node, Part)

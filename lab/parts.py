@@ -1,0 +1,161 @@
+"""The abstract parts: every point at which Leaklab can be extended, on one page.
+
+A new part is one file with a final class, and one line in its package's table.  Settings are
+fields; data arrives as arguments.  (Models are parts too, and live in `lab.models`.)
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from torch import Tensor
+
+from lab.federation import Examples
+from lab.models import Shape
+from lab.settings import Part, SettingError
+from lab.views import Candidates, Guess, OutsiderView, ServerView
+from lab.wire import Cohort, Delivery
+
+
+class Source(Part):
+    """A data set.  `source` is its citation."""
+
+    table: ClassVar[dict[str, type[Source]]] = {}
+    licence: ClassVar[str]
+    shape: ClassVar[Shape]
+    classes: ClassVar[tuple[str, ...]]
+    size: ClassVar[int]  # training examples
+    groups: ClassVar[tuple[str, ...]] = ()  # real owners of the data, where there are any
+
+    @abstractmethod
+    def load(self) -> Examples:
+        """Raises SettingError, with the command that mends it, when the files are not there."""
+
+    def dump(self) -> Any:
+        return self.kind  # a source has no settings, so its name says it all
+
+
+class Split(Part):
+    """Who gets which examples."""
+
+    table: ClassVar[dict[str, type[Split]]] = {}
+
+    @abstractmethod
+    def __call__(
+        self,
+        labels: np.ndarray,
+        groups: np.ndarray | None,
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[np.ndarray]:
+        """labels (examples,) -> the indices of each client, disjoint; a client may get none"""
+
+    def check(self, source: Source, clients: int) -> None:
+        """Raises SettingError where the split makes no sense."""
+
+
+class Algorithm(Part):
+    """What the server does with the step that the rule made of the clients' updates."""
+
+    table: ClassVar[dict[str, type[Algorithm]]] = {}
+
+    @abstractmethod
+    def __call__(self, model: Tensor, step: Tensor) -> Tensor:
+        """model (params,), step (params,) -> the next model (params,)"""
+
+
+class Stage(Part):
+    """Changes the rows and keeps their number.
+
+    Its side of the wire decides what the server sees: a client's stage runs before the exchange.
+    """
+
+    table: ClassVar[dict[str, type[Stage]]] = {}
+    side: ClassVar[Literal["client", "server"]] = "client"
+
+    @abstractmethod
+    def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
+        """rows (clients, params) -> (clients, params); never changes its input"""
+
+
+class Rule(Part):
+    """Folds the rows into one step, and remembers nothing."""
+
+    table: ClassVar[dict[str, type[Rule]]] = {}
+    needs_rows: ClassVar[bool] = True  # False: the mean of the rows is all it needs
+
+    @abstractmethod
+    def __call__(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """rows (clients, params), weights (clients,) -> (params,); never changes its input"""
+
+    def fewest(self) -> int:
+        """How many rows the rule needs to mean anything."""
+        return 1
+
+    def check(self, clients: int) -> None:
+        """Raises SettingError where the rule means nothing for a cohort of that size."""
+        if clients < self.fewest():
+            raise SettingError(
+                f"rule.kind {self.kind} needs {self.fewest()} clients a round, and there are "
+                f"{clients}: ask more clients, or use rule.kind mean"
+            )
+
+
+class Channel(Part):
+    """How rows reach the server."""
+
+    table: ClassVar[dict[str, type[Channel]]] = {}
+
+    @abstractmethod
+    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
+        """rows (clients, params), sent (params,): the model of this round"""
+
+
+class Poison(Part):
+    """What malicious clients do: to their data before training, to their row after it."""
+
+    table: ClassVar[dict[str, type[Poison]]] = {}
+    pictures_only: ClassVar[bool] = False
+
+    def check(self, classes: int) -> None:
+        """Raises SettingError where the poison makes no sense."""
+
+    def data(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+        """One malicious client's examples -> what it trains on instead."""
+        return inputs, labels
+
+    def rows(self, rows: Tensor, cohort: Cohort) -> Tensor:
+        """All rows, of which only those of `cohort.malicious` may change."""
+        return rows
+
+    def goal(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Test examples and the labels that the attacker wants for them, if it has such a goal."""
+        return None
+
+
+class Spy(Part):
+    """An attack on privacy.  It gets a view and what it declares to know, and never the truth."""
+
+    table: ClassVar[dict[str, type[Spy]]] = {}
+    attacker: ClassVar[str]  # who can do this
+    knows: ClassVar[str]  # what it is assumed to know besides its view
+    fails: ClassVar[str]  # where it must fail
+
+
+class Reconstruction(Spy):
+    """Rebuilds private inputs from what the server received."""
+
+    @abstractmethod
+    def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
+        """Guesses at the examples of client `target`, ever better; the last one is the answer."""
+
+
+class Inference(Spy):
+    """Tells which of the candidates were trained on."""
+
+    @abstractmethod
+    def __call__(self, view: OutsiderView, candidates: Candidates) -> Tensor:
+        """A score for each candidate, higher for likelier members.  -> (candidates,)"""

@@ -1,0 +1,40 @@
+"""Records: the experimenter's eye.  Small frozen values that turn into JSON and back."""
+
+from __future__ import annotations
+
+from lab.settings import Settings
+
+
+class Guarantee(Settings):
+    """A differential-privacy guarantee with all that makes its epsilon mean something."""
+
+    epsilon: float
+    delta: float
+    unit: str  # what one record is: an example or a client
+    relation: str  # when two data sets are neighbours
+    against: str  # who the adversary may be
+    sampling: str  # how examples or clients were drawn
+    accountant: str
+    noise: tuple[float, ...]  # noise multipliers of the mechanisms composed
+
+    def sentence(self) -> str:
+        return (
+            f"epsilon {self.epsilon:.3g} at delta {self.delta:g} for one {self.unit} "
+            f"({self.relation}), against {self.against}; {self.sampling}; {self.accountant}"
+        )
+
+
+class Record(Settings):
+    """What one round measured."""
+
+    round: int
+    accuracy: float  # share of test examples classified rightly
+    loss: float | None  # mean cross-entropy on the test examples; None once it overflows
+    epsilon: float | None  # spent so far; None: no guarantee
+    bytes_up: int
+    bytes_down: int
+    backdoor: float | None = None  # share of triggered test examples that obey the attacker
+    clients: tuple[int, ...] = ()  # who was asked
+    lost: tuple[int, ...] = ()  # of whom the server got nothing
+    norms: tuple[float, ...] = ()  # true length of each client's update, before any defence
+    note: str = ""

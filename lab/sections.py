@@ -1,0 +1,89 @@
+"""The sections of an experiment file.  A field's one line is its check, slider, flag and help."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lab.parts import Algorithm, Poison, Source, Split
+from lab.settings import Settings
+
+
+class Data(Settings):
+    """What is learnt from, and who holds it."""
+
+    source: Source = Field(
+        default_factory=lambda: Source.pick("fashion-mnist"), description="the data set"
+    )
+    split: Split = Field(
+        default_factory=lambda: Split.pick("iid"), description="how the clients' data differ"
+    )
+    clients: int = Field(20, ge=2, le=1000, description="clients in the federation")
+    examples: int = Field(
+        0, ge=0, le=100_000, description="training examples to share out; 0: all there are"
+    )
+
+    def shared(self) -> int:
+        """How many training examples the clients hold together."""
+        return min(self.examples, self.source.size) or self.source.size
+
+
+class Training(Settings):
+    """What the clients and the server do in a round."""
+
+    algorithm: Algorithm = Field(
+        default_factory=lambda: Algorithm.pick("fedavg"), description="the server's algorithm"
+    )
+    rounds: int = Field(30, ge=1, le=2000, description="rounds of the whole run")
+    clients_per_round: int = Field(0, ge=0, le=1000, description="clients asked a round; 0: all")
+    epochs: int = Field(1, ge=1, le=100, description="passes over a client's own data a round")
+    steps: int = Field(0, ge=0, le=10_000, description="local steps a round at most; 0: no cap")
+    batch_size: int = Field(32, ge=1, le=1024, description="examples in a local step")
+    rate: float = Field(0.1, gt=0, le=10, description="learning rate of local SGD")
+
+
+class Privacy(Settings):
+    """Differential privacy: whose record is protected, and how well."""
+
+    kind: Literal["none", "example", "client"] = Field(
+        "none", description="the unit protected: nothing, one example, or a whole client"
+    )
+    epsilon: float = Field(8.0, ge=0.01, le=1000, description="target at the end of the run")
+    delta: float = Field(1e-3, gt=0, lt=1, description="chance that the guarantee fails")
+    clip: float = Field(1.0, gt=0, le=1000, description="longest gradient or update let through")
+    noise: float = Field(
+        0.0, ge=0, le=1000, description="noise multiplier; 0: calibrated to epsilon"
+    )
+
+
+class SecureAggregation(Settings):
+    """The server learns the sum of the updates and no single one."""
+
+    enabled: bool = Field(False, description="mask every update; the cryptography really runs")
+    threshold: float = Field(
+        0.67, gt=0.5, le=1, description="share of a round's clients needed to unmask the sum"
+    )
+    bound: float = Field(
+        8.0, gt=0, le=1e6, description="largest coordinate of an update; larger ones are clipped"
+    )
+    on_abort: Literal["skip", "stop"] = Field(
+        "skip", description="what a round below the threshold does to the run"
+    )
+
+
+class Adversary(Settings):
+    """Malicious clients."""
+
+    count: int = Field(0, ge=0, le=1000, description="malicious clients")
+    poison: Poison = Field(
+        default_factory=lambda: Poison.pick("sign-flip"), description="what they do"
+    )
+
+
+class Transport(Settings):
+    """What happens to messages."""
+
+    dropout: float = Field(
+        0.0, ge=0, le=0.95, description="chance that a client's update never arrives"
+    )

@@ -1,0 +1,133 @@
+"""Settings and parts: frozen values that check themselves, and say in words what would work."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+
+class SettingError(ValueError):
+    """What the user asked for cannot be done; the message names field, value and remedy."""
+
+
+class Settings(BaseModel):
+    """A frozen record of settings.  Unknown keys are refused; equal settings compare equal."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, values: Any) -> Any:
+        for name in values if isinstance(values, Mapping) else ():
+            if name not in cls.model_fields:
+                remedy = nearest(str(name), cls.model_fields)
+                raise PydanticCustomError(
+                    "unknown", "{name} is not a setting: {remedy}", {"name": name, "remedy": remedy}
+                )
+        return values
+
+    @classmethod
+    def read(cls, values: Any, where: str = "") -> Self:
+        """Check `values`.  Raises SettingError that names each wrong field, `where` before it."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise SettingError(explain(error, where)) from None
+
+    def dump(self) -> Any:
+        """Plain values, as a file would hold them; what is None is left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Part(Settings):
+    """A piece of a run, chosen by its `kind`.
+
+    A family of parts (Rule, Split...) is abstract and owns a `table` from kind to part, filled by
+    `enter`.  A field typed by a family accepts a part, a mapping with `kind`, or the bare kind.
+    """
+
+    table: ClassVar[dict[str, type[Self]]] = {}
+    source: ClassVar[str] = ""  # the paper or licence behind the part, for the catalogue
+    kind: str
+
+    @classmethod
+    def is_family(cls) -> bool:
+        return "table" in vars(cls)
+
+    @classmethod
+    def enter(cls, *parts: type[Self]) -> dict[str, type[Self]]:
+        """Put `parts` in the family's table, by kind."""
+        cls.table.update({part.model_fields["kind"].default: part for part in parts})
+        return cls.table
+
+    @classmethod
+    def pick(cls, value: Any) -> Self:
+        """The part of this family that `value` describes."""
+        if isinstance(value, cls):
+            return value
+        fields = {"kind": value} if isinstance(value, str) else value
+        if not isinstance(fields, Mapping) or not isinstance(fields.get("kind"), str):
+            known = ", ".join(cls.table)
+            raise PydanticCustomError("kind", "it needs a kind, one of {known}", {"known": known})
+        if fields["kind"] not in cls.table:
+            remedy = nearest(fields["kind"], cls.table)
+            raise PydanticCustomError("kind", "there is no such kind: {remedy}", {"remedy": remedy})
+        return cls.table[fields["kind"]].model_validate(fields)
+
+    @classmethod
+    def about(cls) -> str:
+        """The first line of the docstring."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if not cls.is_family():
+            return handler(source)
+        written = core_schema.plain_serializer_function_ser_schema(lambda part: part.dump())
+        return core_schema.no_info_plain_validator_function(cls.pick, serialization=written)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        if not cls.is_family():
+            return handler(schema)
+        parts = [part.model_json_schema() for part in cls.table.values()]
+        return {"anyOf": [{"enum": list(cls.table)}, *parts]}
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """What the user may have meant, or all that there is."""
+    names = list(known)
+    close = difflib.get_close_matches(given, names, n=1)
+    return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
+
+
+def explain(error: ValidationError, where: str = "") -> str:
+    """One line a wrong field: its name, the value that was given, and what would work."""
+    lines = [_line(dict(wrong), where) for wrong in error.errors(include_url=False)]
+    return "\n".join(lines[:2]) + (f" (and {len(lines) - 2} more)" if len(lines) > 2 else "")
+
+
+def _line(wrong: dict[str, Any], where: str) -> str:
+    path = ".".join(str(step) for step in ([where] if where else []) + list(wrong["loc"]))
+    if wrong["type"] == "value_error":  # ours: it has said everything
+        message = str(wrong["ctx"]["error"])
+        return message if not path or message.startswith(path) else f"{path}: {message}"
+    if wrong["type"] == "unknown":
+        return f"{path}.{wrong['msg']}" if path else str(wrong["msg"])
+    return (
+        f"{path} is {wrong['input']!r}: {wrong['msg'].replace('Input should be', 'it should be')}"
+    )

@@ -1,0 +1,200 @@
+"""Trial: one attack on one round of a run, and its score.  Keeps the spy and the truth apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab.accountant import spent
+from lab.assembly import assemble, malicious, poisoned
+from lab.batches import touched
+from lab.blind import blind_scores
+from lab.engine import Moment, State
+from lab.evaluate import evaluate
+from lab.experiment import Experiment
+from lab.federation import as_floats
+from lab.likeness import Judge, Likeness
+from lab.parts import Inference, Reconstruction, Spy
+from lab.records import Guarantee
+from lab.roc import Ceiling, Exposure, expose
+from lab.settings import SettingError, Settings
+from lab.views import Candidates, Guess, OutsiderView, server_view
+
+
+class Result(Settings):
+    """What an attack came to, with everything that was assumed."""
+
+    attack: str
+    settings: dict[str, float | int | str]
+    round: int
+    client: int | None
+    declared: dict[str, str]
+    guarantee: Guarantee | None
+    likeness: Likeness | None = None
+    exposure: Exposure | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Glimpse:
+    """Where an attack stands.  The last glimpse of a trial carries its result."""
+
+    step: int
+    steps: int
+    objective: float | None
+    pictures: dict[str, Tensor]  # "guess" beside "private", or "most" and "least" exposed
+    likeness: Likeness | None
+    result: Result | None = None
+
+
+def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Glimpse]:
+    """Attack what the server got from `client` in that round.
+
+    Raises SettingError where there is nothing to attack.
+    """
+    view, now = server_view(moment.transcript), moment.state.experiment.at(moment.record.round)
+    try:
+        view.row_of(client)
+    except LookupError as error:
+        there = ", ".join(str(one) for row in view.senders for one in row) or "nobody"
+        raise SettingError(f"{error}: choose from {there}") from None
+    judge = _judge(now, moment.record.round, client)
+    last: tuple[Guess, Likeness] | None = None
+    for guess in spy(view, client):
+        last = guess, judge.score(guess)
+        yield _glimpse(*last, judge)
+    if last is None:
+        raise SettingError(f"{spy.kind} had nothing to say of client {client}")
+    result = Result(
+        attack=spy.kind,
+        settings=_settings(spy),
+        round=moment.record.round,
+        client=client,
+        declared=_declared(spy, moment, len(judge.inputs)),
+        guarantee=spent(moment.state.experiment, moment.record.round),
+        likeness=last[1],
+    )
+    yield _glimpse(*last, judge, result)
+
+
+def infer(spy: Inference, state: State, client: int | None = None) -> Iterator[Glimpse]:
+    """Attack the model that was released after the state's round.
+
+    Members are the examples of all honest clients, or of `client`; everybody else's examples that
+    nobody trains on, and the test examples, are the others.
+    """
+    now, federation = state.experiment.at(max(1, state.round)), assemble(state.experiment)
+    honest = [one for one in federation.everyone if one not in malicious(now)]
+    held = torch.cat([federation.held(one) for one in honest if client in (None, one)])
+    if not len(held):
+        raise SettingError(f"client {client} is malicious or holds nothing: choose from {honest}")
+    free = federation.outsiders()
+    inputs = torch.cat([federation.inputs[held], federation.inputs[free], federation.test_inputs])
+    labels = torch.cat([federation.labels[held], federation.labels[free], federation.test_labels])
+    candidates = Candidates(as_floats(inputs), labels)
+    member = np.arange(len(labels)) < len(held)
+    view = OutsiderView(state.round, now.architecture, state.model)
+    guarantee = spent(state.experiment, state.round) if state.round else None
+    exposure = expose(
+        spy(view, candidates).double().numpy(),
+        member,
+        blind_scores(candidates, member),
+        ceiling_of(guarantee),
+    )
+    mine = evaluate(now.architecture, state.model, federation.inputs[held], federation.labels[held])
+    test = evaluate(now.architecture, state.model, federation.test_inputs, federation.test_labels)
+    result = Result(
+        attack=spy.kind,
+        settings=_settings(spy),
+        round=state.round,
+        client=client,
+        declared={
+            "attacker": spy.attacker,
+            "knows": spy.knows,
+            "model": now.model.kind,
+            "accuracy on members": f"{mine[0]:.3f}",
+            "accuracy on test examples": f"{test[0]:.3f}",
+            "members": f"{len(held):,} examples of "
+            + (f"{len(honest)} honest clients" if client is None else f"client {client}"),
+            "non-members": f"{len(free):,} that no client holds, {len(test_labels(now)):,} test",
+        },
+        guarantee=guarantee,
+        exposure=exposure,
+    )
+    pictures = {
+        "most": candidates.inputs[list(exposure.most)],
+        "least": candidates.inputs[list(exposure.least)],
+    }
+    yield Glimpse(1, 1, None, pictures, None, result)
+
+
+def ceiling_of(guarantee: Guarantee | None) -> Ceiling | None:
+    """What the guarantee says of one example's membership.
+
+    A client's guarantee covers an example too: changing it replaces the client, which is one
+    removal and one addition, so epsilon doubles (group privacy, Dwork and Roth 2014, theorem 2.2).
+    """
+    if guarantee is None:
+        return None
+    if guarantee.unit == "example":
+        return Ceiling(epsilon=guarantee.epsilon, delta=guarantee.delta)
+    delta = min(1.0, guarantee.delta * (1 + float(np.exp(min(guarantee.epsilon, 50.0)))))
+    return Ceiling(epsilon=2 * guarantee.epsilon, delta=delta)
+
+
+def test_labels(now: Experiment) -> Tensor:
+    return assemble(now).test_labels
+
+
+def _judge(now: Experiment, round: int, client: int) -> Judge:
+    federation = poisoned(now)
+    held = federation.held(client)
+    private = held[torch.from_numpy(touched(now, round, client, len(held)))]
+    if not len(private):
+        raise SettingError(
+            f"client {client} drew an empty batch in round {round}: its update tells of nobody; "
+            "choose another client or round"
+        )
+    others = torch.ones(len(federation.labels), dtype=torch.bool)
+    others[private] = False
+    return Judge(
+        inputs=as_floats(federation.inputs[private]),
+        labels=federation.labels[private],
+        others=as_floats(federation.inputs[others]),
+        public=as_floats(federation.test_inputs),
+        public_labels=federation.test_labels,
+    )
+
+
+def _glimpse(
+    guess: Guess, likeness: Likeness, judge: Judge, result: Result | None = None
+) -> Glimpse:
+    mine = [match.guess for match in likeness.matches]
+    true = [match.truth for match in likeness.matches]
+    pictures = {"guess": guess.inputs[mine], "private": judge.inputs[true]}
+    return Glimpse(guess.step, guess.steps, guess.objective, pictures, likeness, result)
+
+
+def _settings(spy: Spy) -> dict[str, float | int | str]:
+    return {name: value for name, value in spy.dump().items() if name != "kind"}
+
+
+def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
+    """What is assumed, and what makes the number what it is."""
+    now, round = moment.state.experiment.at(moment.record.round), moment.record.round
+    view = server_view(moment.transcript)
+    hidden = "the sum over the cohort only" if view.masked is not None else "single updates"
+    return {
+        "attacker": spy.attacker,
+        "knows": spy.knows,
+        "labels": "recovered from the update, not given",
+        "sees": hidden,
+        "model": f"{now.model.kind}, activation {now.model.activation}, after {round - 1} rounds",
+        "accuracy after the round": f"{moment.record.accuracy:.3f}",
+        "examples behind the update": str(private),
+        "local steps": str(now.recipe.local_steps(private)),
+        "privacy": "none" if now.privacy.kind == "none" else f"{now.privacy.kind}-level",
+    }

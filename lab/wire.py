@@ -1,0 +1,92 @@
+"""What crosses the wire in a round: who was asked, what the server got, what everybody may know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab.models import Network
+from lab.rng import stream
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the server tells every client to do; so an attacker at the server knows it."""
+
+    epochs: int
+    cap: int  # most local steps of a round; 0 for no cap
+    batch_size: int
+    rate: float
+    poisson: float | None  # chance of each example to be in a batch, where batches are drawn so
+    weighted: bool  # whether clients report how many examples they hold
+    mean_size: float  # examples of an average client
+
+    def local_steps(self, size: int) -> int:
+        """Gradient steps that a client with `size` examples takes in a round."""
+        part = self.poisson or self.batch_size / max(size, 1)
+        steps = self.epochs * ceil(1 / min(part, 1.0)) if size else 0
+        return min(steps, self.cap) if self.cap else steps
+
+    def images(self, size: int) -> int:
+        """Examples that enter the update of a client with `size` examples, or are expected to."""
+        batch = self.poisson * size if self.poisson else float(self.batch_size)
+        return max(1, min(size, round(self.local_steps(size) * batch)))
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """The clients of one round, in client order; what a stage may know besides the rows."""
+
+    seed: int
+    round: int
+    clients: tuple[int, ...]
+    weights: Tensor  # (clients,) examples that each one reports
+    malicious: Tensor  # (clients,) bool
+    lost: Tensor  # (clients,) bool: trained, but the update never arrived
+    expected: float  # the cohort's expected size, where it is drawn at random
+
+    def stream(self, client: int, *name: str) -> np.random.Generator:
+        """A stream of this round that belongs to one client."""
+        return stream(self.seed, *name, self.round, client)
+
+    @property
+    def present(self) -> int:
+        return int((~self.lost).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Delivery:
+    """What the server holds at the end of the exchange.
+
+    Each visible row is the update of its `senders`: of one client, or under secure aggregation the
+    weighted mean of all that arrived.
+    """
+
+    rows: Tensor  # (visible, params)
+    weights: Tensor  # (visible,)
+    senders: tuple[tuple[int, ...], ...]
+    arrived: Tensor  # (clients,) bool
+    bytes_up: int
+    bytes_down: int
+    masked: np.ndarray | None = None  # (arrived, words) uint32: all it saw of each client
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Transcript:
+    """All messages of one round.  Holds no private example."""
+
+    round: int
+    network: Network
+    recipe: Recipe
+    sent: Tensor  # (params,) the model that the clients were sent
+    released: Tensor  # (params,) the model after the round
+    delivery: Delivery
+
+
+def empty_rows(params: int) -> Tensor:
+    return torch.zeros(0, params)
