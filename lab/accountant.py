@@ -105,6 +105,18 @@ def spent(experiment: Experiment, rounds: int) -> Guarantee | None:
     )
 
 
+def promise(experiment: Experiment, rounds: int) -> str:
+    """The guarantee in a sentence, or why there is none."""
+    if guarantee := spent(experiment, rounds):
+        return f"Guaranteed: {guarantee.sentence()}."
+    kinds = {part.now.privacy.kind for part in segments(experiment) if part.first <= rounds}
+    if kinds <= {"none"}:
+        return "No differential privacy: nothing is guaranteed about anybody."
+    if "none" in kinds:
+        return "No guarantee: some rounds ran without noise."
+    return "No single guarantee: the unit of protection changed in the course of the run."
+
+
 def _adversary(now: Experiment) -> str:
     if now.privacy.kind == "example":
         return "the server and everybody who sees its models"

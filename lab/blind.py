@@ -15,17 +15,17 @@ from lab.views import Candidates
 MOST = 2000  # of each side
 FEWEST = 40  # of each side; below that a classifier says nothing
 COMPONENTS = 24
-FOLDS = 5
 
 
 def blind_scores(candidates: Candidates, member: np.ndarray) -> np.ndarray | None:
-    """How member-like each candidate looks to a classifier, cross-validated.
+    """How member-like each candidate looks to a classifier that was fitted to others of them.
 
+    Fitted to one half and judged on the other: folds would bias the AUC below a half.
     -> (candidates,), NaN for those left out; None where there are too few to say
     """
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import train_test_split
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -35,16 +35,18 @@ def blind_scores(candidates: Candidates, member: np.ndarray) -> np.ndarray | Non
         return None
     chosen = np.concatenate(sides)
     table = _table(candidates, chosen)
-    width = min(COMPONENTS, table.shape[1], int(0.8 * len(chosen)) - 1)
+    width = min(COMPONENTS, table.shape[1], len(chosen) // 2 - 1)
     classifier = make_pipeline(
         StandardScaler(),
         PCA(width, random_state=0),
         LogisticRegression(max_iter=1000, class_weight="balanced"),
     )
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    found = cross_val_predict(classifier, table, member[chosen], cv=folds, method="predict_proba")
-    scores = np.full(len(member), np.nan)
-    scores[chosen] = found[:, 1]
+    truth, scores = member[chosen], np.full(len(member), np.nan)
+    fitted, judged = train_test_split(
+        np.arange(len(chosen)), test_size=0.5, stratify=truth, random_state=0
+    )
+    classifier.fit(table[fitted], truth[fitted])
+    scores[chosen[judged]] = classifier.predict_proba(table[judged])[:, 1]
     return scores
 
 

@@ -105,7 +105,7 @@ class Experiment(Settings):
 
     def continued_by(self, other: Experiment, after: int) -> Experiment:
         """This experiment to the end of round `after`, the other one from there on."""
-        if after == 0:
+        if after == 0 or other == self:
             return other
         kept = [change.dump() for change in self.changes if change.round <= after]
         past = Experiment.read(self.dump() | {"changes": kept})
@@ -164,6 +164,21 @@ class Experiment(Settings):
         """The command line that reproduces this run."""
         flags = [f"-s {shlex.quote(f'{k}={write_value(v)}')}" for k, v in self.overrides().items()]
         return " ".join(["leaklab run experiments/default.toml", *flags])
+
+    def title(self) -> str:
+        """The run in a line, for lists."""
+        data, privacy, adversary = self.data, self.privacy, self.adversary
+        told = [data.source.kind, self.model.kind, f"{data.clients} clients, {data.split.kind}"]
+        if privacy.kind != "none":
+            goal = f"noise {privacy.noise:g}" if privacy.noise else f"epsilon {privacy.epsilon:g}"
+            told.append(f"{privacy.kind}-level {goal}")
+        if self.secure_aggregation.enabled:
+            told.append("secure aggregation")
+        if adversary.count:
+            told.append(f"{adversary.count} {adversary.poison.kind}")
+        if self.rule.kind != "mean":
+            told.append(self.rule.kind)
+        return ", ".join(told) + (f", {len(self.changes)} changes" if self.changes else "")
 
     # --- settings that contradict each other ----------------------------------------------------
 

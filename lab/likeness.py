@@ -26,8 +26,8 @@ class Match(Settings):
     guess: int  # its place in the guess
     truth: int  # the place of the private example
     psnr: float  # dB, peak 1
-    ssim: float | None  # structural similarity; None for tables and tiny pictures
     label_right: bool
+    ssim: float | None = None  # structural similarity; None for tables and tiny pictures
 
 
 class Likeness(Settings):
@@ -37,11 +37,11 @@ class Likeness(Settings):
     psnr: float  # mean over matches, dB
     worst: float
     best: float
-    ssim: float | None
     labels: float  # share of the private labels that were recovered, as multisets
     floors: dict[str, float]  # PSNR of each guess that needs no gradient, dB
     nearest: float  # PSNR of the most similar other training example, dB; it needs the truth
     verdict: str
+    ssim: float | None = None  # mean over matches
 
     @property
     def floor(self) -> float:

@@ -19,10 +19,16 @@ class Rate(Settings):
     """True-positive rate at a false-positive rate, where there are non-members enough to say."""
 
     false_positives: float  # the rate asked for
-    value: float | None
-    low: float | None  # 95 %, Clopper-Pearson, the threshold taken as given
-    high: float | None
+    value: float | None = None
+    low: float | None = None  # 95 %, Clopper-Pearson, the threshold taken as given
+    high: float | None = None
     note: str = ""
+
+    def sentence(self) -> str:
+        at = f"TPR at {self.false_positives:.1%} FPR"
+        if self.value is None:
+            return f"{at}: {self.note}"
+        return f"{at}: {self.value:.2%} (95 % {self.low:.2%} to {self.high:.2%})"
 
 
 class Curve(Settings):
@@ -45,13 +51,19 @@ class Exposure(Settings):
     rates: tuple[Rate, ...]  # at 1 % and 0.1 %
     curve: Curve
     histogram: dict[str, tuple[float, ...]]  # edges, members, others: shares per bin
-    blind: float | None  # AUC of a classifier that never saw the model; None: too few to say
-    blind_low: float | None
-    blind_high: float | None
     most: tuple[int, ...]  # pool indices of the most exposed members, first the most
     least: tuple[int, ...]
-    ceiling_auc: float | None  # the most that any attack can reach, under the run's epsilon
     verdict: str
+    blind: float | None = None  # AUC of a classifier that never saw the model; None: too few
+    blind_low: float | None = None
+    blind_high: float | None = None
+    ceiling_auc: float | None = None  # the most that any attack can reach, under the run's epsilon
+
+    def baseline(self) -> str:
+        """What a classifier reaches that never saw the model."""
+        if self.blind is None:
+            return "blind guess: too few examples to say"
+        return f"blind guess: AUC {self.blind:.3f} ({self.blind_low:.3f} to {self.blind_high:.3f})"
 
 
 def auc(members: np.ndarray, others: np.ndarray) -> float:
@@ -121,7 +133,7 @@ def rate(members: np.ndarray, others: np.ndarray, asked: float) -> Rate:
     needed = round(NEEDED / asked)
     if len(others) < needed:
         note = f"not enough non-members to say: {len(others):,} of {needed:,}"
-        return Rate(false_positives=asked, value=None, low=None, high=None, note=note)
+        return Rate(false_positives=asked, note=note)
     value = float(true_positives(members, others, np.array([asked]))[0])
     found = round(value * len(members))
     interval = binomtest(found, len(members)).proportion_ci(LEVEL, method="exact")
@@ -191,7 +203,7 @@ def _blind(
 def _verdict(
     low: float, high: float, blind: tuple[float | None, float | None, float | None]
 ) -> str:
-    if blind[1] is not None and blind[2] is not None and not blind[1] <= 0.5 <= blind[2]:
+    if blind[1] is not None and blind[1] > 0.5:
         return (
             "invalid: members can be told from others without the model, so the two are not from "
             "one distribution"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
@@ -128,6 +129,8 @@ def _line(wrong: dict[str, Any], where: str) -> str:
         return message if not path or message.startswith(path) else f"{path}: {message}"
     if wrong["type"] == "unknown":
         return f"{path}.{wrong['msg']}" if path else str(wrong["msg"])
-    return (
-        f"{path} is {wrong['input']!r}: {wrong['msg'].replace('Input should be', 'it should be')}"
-    )
+    given = wrong["input"]
+    if isinstance(given, Mapping) and "kind" in given:
+        path, given = f"{path}.kind", given["kind"]
+    shown = reprlib.repr(given)  # however much was given, the message stays a line
+    return f"{path} is {shown}: {wrong['msg'].replace('Input should be', 'it should be')}"

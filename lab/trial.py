@@ -31,11 +31,43 @@ class Result(Settings):
     attack: str
     settings: dict[str, float | int | str]
     round: int
-    client: int | None
+    client: int | None = None
     declared: dict[str, str]
-    guarantee: Guarantee | None
+    guarantee: Guarantee | None = None
     likeness: Likeness | None = None
     exposure: Exposure | None = None
+
+    def lines(self) -> list[str]:
+        """The result in plain sentences: what was found, beside what a guess would give."""
+        told = [f"{self.attack} on round {self.round}" + _of(self.client)]
+        if found := self.likeness:
+            floors = ", ".join(f"{name} {value:.1f}" for name, value in found.floors.items())
+            told += [
+                found.verdict,
+                f"PSNR {found.psnr:.1f} dB over {len(found.matches)} examples "
+                f"(worst {found.worst:.1f}, best {found.best:.1f})"
+                + ("" if found.ssim is None else f", SSIM {found.ssim:.2f}"),
+                f"guesses without the gradient, dB: {floors}",
+                f"most similar other training example: {found.nearest:.1f} dB",
+                f"labels recovered: {found.labels:.0%}",
+            ]
+        if seen := self.exposure:
+            told += [
+                seen.verdict,
+                f"AUC {seen.auc:.3f} (95 % {seen.auc_low:.3f} to {seen.auc_high:.3f}), "
+                f"{seen.members:,} members, {seen.others:,} others",
+                *(rate.sentence() for rate in seen.rates),
+                seen.baseline(),
+            ]
+            if seen.ceiling_auc is not None:
+                told.append(f"no attack can pass AUC {seen.ceiling_auc:.3f} under this epsilon")
+        told += [f"{name}: {value}" for name, value in self.declared.items()]
+        told.append(self.guarantee.sentence() if self.guarantee else "no privacy guarantee")
+        return told
+
+
+def _of(client: int | None) -> str:
+    return "" if client is None else f", client {client}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,270 @@
+"""Leaklab's command line: the same experiments and the same numbers, without a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lab import ROOT
+from lab.catalog import entries, tables
+from lab.experiment import Experiment
+from lab.export import write_attack, write_run
+from lab.jobs import attacked, pull, work
+from lab.ledger import Ledger
+from lab.notation import parse_pairs, write_value
+from lab.report import write_report
+from lab.settings import SettingError
+from lab.store import Job, Order, Round, Store
+from lab.trial import Result
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
+paper = Console(highlight=False, markup=False, soft_wrap=True)
+screen = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output")]
+Out = Annotated[Path | None, typer.Option("--out", help="a folder that gets the results too")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="a run, as leaklab runs lists it")]
+Sets = Annotated[
+    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="replace a setting")
+]
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(metavar="FILE.toml", help="an experiment")],
+    sets: Sets = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Run an experiment.  Ctrl-C pauses it, and `leaklab resume` carries it on."""
+    experiment = Experiment.from_file(file).changed(parse_pairs(sets or []))
+    ledger = Ledger(Store())
+    _carry_on(ledger, ledger.start(experiment), out, as_json)
+
+
+@app.command()
+def resume(id: Id, out: Out = None, as_json: Json = False) -> None:
+    """Carry on a run that was interrupted, paused or stopped."""
+    store = Store()
+    if (job := store.run(id)).status == "finished":
+        raise SettingError(f"run {id} is finished: its {job.round} rounds are all there")
+    store.resume(id)
+    ledger = Ledger(store)
+    if (claimed := ledger.claim(id)) is None:
+        raise SettingError(f"run {id} is carried on by another worker already: leaklab show {id}")
+    _carry_on(ledger, claimed, out, as_json)
+
+
+@app.command()
+def attack(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="one of leaklab list spies")],
+    run_id: Annotated[str, typer.Option("--run", metavar="ID", help="the run to attack")],
+    round: Annotated[int | None, typer.Option(help="a finished round; by default the last")] = None,
+    client: Annotated[int | None, typer.Option(help="whose update, or whose data")] = None,
+    sets: Sets = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Attack what a finished round of a run gave away."""
+    ledger = Ledger(Store())
+    last = ledger.store.run(run_id).round
+    if not last:
+        raise SettingError(f"run {run_id} has finished no round yet, so there is nothing to attack")
+    spy = {"kind": name, **parse_pairs(sets or [])}
+    order = {"spy": spy, "round": last if round is None else round, "client": client}
+    job = ledger.start_attack(run_id, Order.read(_without_none(order)))
+    with Progress(*_columns(), console=screen, transient=True, disable=as_json) as progress:
+        task = progress.add_task(name)
+        for glimpse in attacked(ledger, job):
+            progress.update(task, completed=glimpse.step, total=glimpse.steps)
+    ended = _ended(ledger.store, job.id)
+    assert ended.result is not None
+    if out:
+        write_attack(ledger.store, ended, out)
+    result = Result.read(ended.result)
+    if as_json:
+        print(json.dumps({"id": ended.id, "run": run_id} | result.dump()))
+    else:
+        paper.print("\n".join(result.lines()))
+
+
+@app.command()
+def runs(as_json: Json = False) -> None:
+    """List the runs of the store, the newest first."""
+    found = Store().runs()
+    if as_json:
+        print(json.dumps([_summary(job) for job in found]))
+        return
+    listed = Table("run", "status", "rounds", "what", box=None)
+    for job in found:
+        listed.add_row(job.id, job.status, str(job.round), job.experiment.title())
+    paper.print(listed)
+
+
+@app.command()
+def show(id: Id, as_json: Json = False) -> None:
+    """One run: its experiment, its last round, the attacks on it."""
+    store = Store()
+    job, rounds, attacks = store.run(id), store.rounds(id), store.attacks_on(id)
+    if as_json:
+        seen = [{"id": one.id, "status": one.status, "result": one.result} for one in attacks]
+        listed = {"rounds": [each.line() for each in rounds], "attacks": seen}
+        print(json.dumps(_summary(job) | {"experiment": job.body} | listed))
+        return
+    paper.print(f"run {id}: {job.status} after {job.round} rounds. {job.message}\n")
+    paper.print(job.experiment.to_toml())
+    for each in rounds[-1:]:
+        paper.print(_sentence(each))
+    for one in attacks:
+        paper.print(f"\nattack {one.id}: {one.order.spy.kind}, {one.status}. {one.message}")
+        paper.print("\n".join(Result.read(one.result).lines()) if one.result else "")
+    paper.print("\n" + job.experiment.command())
+
+
+@app.command()
+def report(
+    id: Id,
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html")],
+) -> None:
+    """Write a page that holds everything of a run, figures included, and needs nothing else."""
+    write_report(Store(), id, out)
+    paper.print(f"{out}")
+
+
+@app.command(name="list")
+def list_(
+    name: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="such as rules")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the parts there are: name, one line, source, settings with bounds."""
+    chosen = {one: list(entries(one)) for one in (tables() if name is None else [name])}
+    if as_json:
+        print(json.dumps(chosen if name is None else chosen[name]))
+        return
+    for one, found in chosen.items():
+        paper.print(f"{one.upper()}")
+        for entry in found:
+            paper.print(f"  {entry['name']}: {entry['about']} [{entry['source']}]")
+            for setting, field in entry["settings"].items():
+                paper.print(f"      {setting} = {_field(field)}")
+
+
+@app.command()
+def schema() -> None:
+    """The JSON schema of an experiment file."""
+    print(json.dumps(Experiment.model_json_schema(), indent=2))
+
+
+@app.command(name="app")
+def app_(
+    host: Annotated[str, typer.Option(help="address to serve on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+) -> None:
+    """Open the lab in a browser."""
+    Store()  # an unreadable store is told here, in two lines, and not in the browser
+    where = ["--server.address", host, "--server.port", str(port)]
+    script = str(ROOT / "lab" / "app.py")
+    # The folder holds .streamlit/config.toml: no telemetry, no e-mail prompt.
+    command = [sys.executable, "-m", "streamlit", "run", script, *where]
+    try:
+        sys.exit(subprocess.call(command, cwd=ROOT))
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+@app.command(name="work", hidden=True)
+def work_(token: str) -> None:
+    """A worker of the app's queue."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    work(Store(), token)
+
+
+def main() -> None:
+    """What the user has to mend ends with exit code 2 and a line or two."""
+    try:
+        app()
+    except SettingError as error:
+        screen.print(f"leaklab: {error}")
+        sys.exit(2)
+    except BrokenPipeError:  # whoever read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _carry_on(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None:
+    total = job.experiment.at(job.round + 1).training.rounds
+    try:
+        with Progress(*_columns(), console=screen, transient=True, disable=as_json) as progress:
+            task = progress.add_task("training", total=total, completed=job.round)
+            for each in pull(ledger, job):
+                progress.update(task, completed=each.record.round, description=_sentence(each))
+                if as_json:
+                    print(json.dumps(each.line()), flush=True)
+    except KeyboardInterrupt:
+        screen.print(f"leaklab: paused; leaklab resume {job.id} carries on")
+        sys.exit(130)
+    ended = ledger.store.run(job.id)
+    if out:
+        write_run(ledger.store, ended, out)
+    rounds = ledger.store.rounds(job.id)
+    if as_json:
+        print(json.dumps({"run": job.id, "status": ended.status, "rounds": ended.round}))
+    else:
+        for each in rounds[-1:]:
+            paper.print(_sentence(each))
+        paper.print(f"run {job.id}")
+    _ended(ledger.store, job.id)
+
+
+def _ended(store: Store, id: str) -> Job:
+    """The job, if it came to its end.  Raises SettingError with what stopped it."""
+    job = store.job(id)
+    if job.status != "finished":
+        raise SettingError(f"{job.kind} {id} was {job.status}: {job.message}")
+    return job
+
+
+def _columns() -> tuple[Any, ...]:
+    words = TextColumn("{task.description}")
+    return words, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+
+
+def _summary(job: Job) -> dict[str, Any]:
+    known = {"run": job.id, "status": job.status, "message": job.message, "rounds": job.round}
+    return known | {"created": job.created, "title": job.experiment.title()}
+
+
+def _sentence(each: Round) -> str:
+    record = each.record
+    spent = "" if record.epsilon is None else f", epsilon {record.epsilon:.3g} spent"
+    backdoor = "" if record.backdoor is None else f", backdoor {record.backdoor:.1%}"
+    return f"round {record.round}: accuracy {record.accuracy:.1%}{spent}{backdoor}"
+
+
+def _field(field: dict[str, Any]) -> str:
+    bounds = {
+        "minimum": "from",
+        "exclusiveMinimum": "above",
+        "maximum": "to",
+        "exclusiveMaximum": "below",
+    }
+    told = " ".join(f"{word} {field[name]}" for name, word in bounds.items() if name in field)
+    return f"{write_value(field.get('default', ''))}  ({told}; {field.get('description')})"
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The federation as a picture: server, clients, what each holds, who took part in the round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import cos, pi, sin, sqrt
+
+import plotly.graph_objects as go
+
+from lab.figures.style import BLUE, CLASSES, GREEN, ORANGE, RED, dress
+from lab.portrait import Portrait
+from lab.records import Record
+
+Point = tuple[float, float]
+Outline = tuple[list[float | None], list[float | None]]
+
+
+def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
+    """Server and clients: each client is a ring of its labels, its area the examples it holds.
+
+    A line joins who took part; a dashed one ends in a cross where the update was lost.  Malicious
+    clients are diamonds with an exclamation mark.
+    """
+    places, figure = _places(len(portrait.counts)), go.Figure()
+    taking, lost = (record.clients, record.lost) if record else ((), ())
+    _links(figure, [places[k] for k in taking if k not in lost], "took part", "solid", GREEN)
+    _links(figure, [places[k] for k in lost], "update lost", "dot", ORANGE)
+    largest, size = max(sum(row) for row in portrait.counts), _room(len(portrait.counts))
+    radii = [size * max(0.35, sqrt(sum(row) / largest)) for row in portrait.counts]
+    for label, name in enumerate(portrait.classes):
+        outline = _wedges(portrait.counts, places, radii, label)
+        figure.add_trace(
+            go.Scatter(
+                x=outline[0], y=outline[1], name=name, fill="toself", mode="lines",
+                line={"width": 0.5, "color": "white"}, hoverinfo="skip",
+                fillcolor=CLASSES[label % len(CLASSES)],
+            )
+        )  # fmt: skip
+    _marks(figure, portrait, places, radii, set(taking), set(lost))
+    figure.update_xaxes(visible=False, range=[-1.35, 1.35])
+    figure.update_yaxes(visible=False, range=[-1.35, 1.35], scaleanchor="x")
+    dress(figure, 480)
+    return figure.update_layout(
+        hovermode="closest",
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0, "font": {"size": 12}},
+    )
+
+
+def _places(clients: int) -> list[Point]:
+    """Rings around the server, as few as leave room."""
+    rings = max(1, round(sqrt(clients / 24)))
+    radii = [1.15 - 0.75 * ring / rings for ring in range(rings)]
+    shares = [round(clients * radius / sum(radii)) for radius in radii]
+    shares[0] += clients - sum(shares)
+    return [
+        (radius * sin(2 * pi * k / share), radius * cos(2 * pi * k / share))
+        for radius, share in zip(radii, shares, strict=True)
+        for k in range(share)
+    ]
+
+
+def _room(clients: int) -> float:
+    """The radius of a client's ring that touches no other's."""
+    return min(0.2, 0.75 / sqrt(clients))
+
+
+def _links(figure: go.Figure, ends: list[Point], name: str, dash: str, colour: str) -> None:
+    if not ends:
+        return
+    x = [coordinate for end in ends for coordinate in (0, end[0], None)]
+    y = [coordinate for end in ends for coordinate in (0, end[1], None)]
+    line = {"color": colour, "dash": dash, "width": 2}
+    figure.add_trace(go.Scatter(x=x, y=y, mode="lines", name=name, line=line, hoverinfo="skip"))
+
+
+def _wedges(
+    counts: Sequence[Sequence[int]], places: list[Point], radii: list[float], label: int
+) -> Outline:
+    """The part of every client's ring that stands for one label."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for row, (across, up), radius in zip(counts, places, radii, strict=True):
+        if not row[label]:
+            continue
+        start, share = sum(row[:label]) / sum(row), row[label] / sum(row)
+        turns = [start + share * k / 8 for k in range(9)]
+        arc = [(radius, t) for t in turns] + [(0.5 * radius, t) for t in reversed(turns)]
+        x += [across + r * sin(2 * pi * t) for r, t in [*arc, arc[0]]] + [None]
+        y += [up + r * cos(2 * pi * t) for r, t in [*arc, arc[0]]] + [None]
+    return x, y
+
+
+def _marks(
+    figure: go.Figure,
+    portrait: Portrait,
+    places: list[Point],
+    radii: list[float],
+    taking: set[int],
+    lost: set[int],
+) -> None:
+    """The server, the clients' names, who is malicious, whose update was lost."""
+    bad = set(portrait.malicious)
+    told = []
+    for client, row in enumerate(portrait.counts):
+        labels = ", ".join(
+            f"{n} {name}" for n, name in zip(row, portrait.classes, strict=True) if n
+        )
+        doing = (
+            "update lost" if client in lost else "took part" if client in taking else "not asked"
+        )
+        role = "malicious, " if client in bad else ""
+        told.append(f"client {client}: {role}{doing}<br>{sum(row)} examples: {labels}")
+    few = len(places) <= 60
+    figure.add_trace(
+        go.Scatter(
+            x=[x for x, _ in places], y=[y for _, y in places], hovertext=told, hoverinfo="text",
+            mode="markers+text" if few else "markers", marker={"size": 12, "opacity": 0},
+            text=[str(k) for k in range(len(places))], textfont={"size": 11}, showlegend=False,
+        )
+    )  # fmt: skip
+    signs = [
+        ("malicious", sorted(bad), "diamond-open", RED, 1.25),
+        ("update lost", sorted(lost), "x-thin-open", ORANGE, 0.8),
+    ]
+    for name, clients, symbol, colour, scale in signs:
+        if clients:
+            figure.add_trace(
+                go.Scatter(
+                    x=[places[k][0] for k in clients], y=[places[k][1] for k in clients],
+                    mode="markers", name=name, hoverinfo="skip",
+                    showlegend=name == "malicious",
+                    marker={
+                        "symbol": symbol, "color": colour, "line": {"width": 3, "color": colour},
+                        "size": [380 / 2.7 * radii[k] * scale for k in clients],
+                    },
+                )
+            )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=[0], y=[0], mode="markers+text", text=["server"], textposition="bottom center",
+            marker={"symbol": "square", "size": 22, "color": BLUE}, hoverinfo="skip",
+            showlegend=False,
+        )
+    )  # fmt: skip

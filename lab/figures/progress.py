@@ -1,0 +1,65 @@
+"""How a run goes: accuracy, loss and epsilon round by round, and the bytes it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from lab.experiment import Change
+from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
+from lab.records import Record
+
+
+def curves(records: Sequence[Record], changes: Sequence[Change] = (), rounds: int = 1) -> go.Figure:
+    """Accuracy, loss and epsilon spent, one above the other; changes as dashed lines."""
+    spent = any(record.epsilon is not None for record in records)
+    rows, x = (3 if spent else 2), [record.round for record in records]
+    titles = ("accuracy", "loss", "epsilon spent")[:rows]
+    figure = make_subplots(rows, 1, shared_xaxes=True, vertical_spacing=0.06)
+    lines = [
+        (1, "accuracy", [r.accuracy for r in records], BLUE, "solid"),
+        (2, "loss", [r.loss for r in records], ORANGE, "solid"),
+    ]
+    if any(record.backdoor is not None for record in records):
+        lines.append((1, "backdoor success", [r.backdoor for r in records], RED, "dot"))
+    if spent:
+        lines.append((3, "epsilon", [r.epsilon for r in records], GREEN, "solid"))
+    for row, name, y, colour, dash in lines:
+        trace = go.Scatter(
+            x=x, y=y, name=name, mode="lines+markers", line={"color": colour, "dash": dash}
+        )
+        figure.add_trace(trace, row, 1)
+    for row, title in enumerate(titles, start=1):
+        figure.update_yaxes(title_text=title, rangemode="tozero", row=row, col=1)
+    figure.update_yaxes(range=[0, 1], tickformat=".0%", row=1, col=1)
+    figure.update_xaxes(range=[0.5, max(rounds, 2) + 0.5])
+    figure.update_xaxes(title_text="round", row=rows, col=1)
+    for change in changes:
+        figure.add_vline(x=change.round - 0.5, line={"color": GREY, "dash": "dash"})
+        words = "<br>".join(f"{path} = {value}" for path, value in list(change.set.items())[:3])
+        figure.add_annotation(
+            x=change.round - 0.5, y=1, yref="paper", text=words, showarrow=False,
+            xanchor="left", yanchor="top", font={"size": 11}, align="left",
+        )  # fmt: skip
+    return dress(figure, 190 * rows)
+
+
+def traffic(records: Sequence[Record]) -> go.Figure:
+    """Megabytes of each round, up and down."""
+    x = [record.round for record in records]
+    up, down = [r.bytes_up / 1e6 for r in records], [r.bytes_down / 1e6 for r in records]
+    figure = go.Figure(
+        [
+            go.Bar(x=x, y=up, name="up, from the clients", marker={"color": BLUE}),
+            go.Bar(
+                x=x, y=down, name="down, to the clients",
+                marker={"color": SKY, "pattern": {"shape": "/"}},
+            ),
+        ]
+    )  # fmt: skip
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(title_text="round")
+    figure.update_yaxes(title_text="MB")
+    return dress(figure, 220)

@@ -1,0 +1,29 @@
+"""What all figures share: colours that everybody can tell apart, type, and margins."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+# Okabe and Ito's palette.
+BLUE, ORANGE, GREEN, RED, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
+GREY = "#8a8a8a"
+# Paul Tol's muted palette, for up to ten classes.
+CLASSES = (
+    "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
+    "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB",
+)  # fmt: skip
+FONT = "Source Sans Pro, sans-serif"
+
+
+def dress(figure: go.Figure, height: int) -> go.Figure:
+    """What all figures share.  The constant uirevision keeps the user's zoom over updates."""
+    return figure.update_layout(
+        height=height,
+        margin={"l": 56, "r": 16, "t": 28, "b": 44},
+        font={"family": FONT, "size": 14},
+        uirevision="same",
+        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
+        hovermode="x unified",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+    )

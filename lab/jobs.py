@@ -1,0 +1,211 @@
+"""Jobs: the worker processes that pull runs and attacks, and the supervisor that keeps them alive.
+
+A worker is a process of its own that outlives pages and server.  It takes one job at a time,
+writes what comes into the store, and looks there for commands between rounds.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from math import isclose
+from pathlib import Path
+from threading import Event, Thread
+
+from lab.engine import Moment, State, Stopped, run, step
+from lab.ledger import EvictedError, Ledger
+from lab.parts import Inference, Reconstruction
+from lab.schema import DATABASE, data_folder
+from lab.settings import SettingError
+from lab.store import Job, Order, Round, Status, Store
+from lab.trial import Glimpse, infer, reconstruct
+
+NAP = 0.1  # seconds between two looks at the queue
+IDLE = 600.0  # seconds after which a worker without work goes home
+APART = 0.15  # seconds between two stored glimpses of an attack
+
+Ending = tuple[Status, str]  # how a job ends, and why
+
+
+def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Iterator[Round]:
+    """Carry on a claimed run until it ends or is told to; every round yielded is in the store.
+
+    What the user has to mend ends the run with a message; any other error does too, and travels.
+    """
+    with ledger.held(job), suppress(EvictedError):
+        try:
+            ending = yield from _rounds(ledger, job)
+        except (SettingError, Stopped) as error:
+            ending = "stopped", str(error)
+        except (KeyboardInterrupt, GeneratorExit):
+            ledger.settle(job, interrupted)
+            raise
+        except EvictedError:
+            raise
+        except Exception as error:
+            ledger.settle(job, "failed", f"{type(error).__name__}: {error}")
+            raise
+        ledger.settle(job, *ending)
+
+
+def _rounds(ledger: Ledger, job: Job) -> Generator[Round, None, Ending]:
+    state = ledger.store.state(job.id)
+    moments = run(state.experiment, state)
+    while True:
+        for number, kind, settings in ledger.commands(job):
+            if kind != "change":
+                ledger.carried_out(number, "done")
+                return ("paused" if kind == "pause" else "stopped"), ""
+            try:
+                changed = state.experiment.changed_from(state.round + 1, settings)
+                state, outcome = replace(state, experiment=changed), f"from round {state.round + 1}"
+            except SettingError as error:  # another change came first
+                outcome = f"refused: {error}"
+            ledger.carried_out(number, outcome)
+            moments = run(state.experiment, state)
+        began = time.perf_counter()
+        moment = next(moments, None)
+        if moment is None:
+            return "finished", ""
+        finished = Round(moment.record, time.perf_counter() - began)
+        ledger.finish_round(job, moment, finished.seconds)
+        state = moment.state
+        yield finished
+        until, last = ledger.store.job(job.id).until, _last_round(state)
+        if until is not None and until <= state.round < last:
+            return "paused", ""
+
+
+def _last_round(state: State) -> int:
+    return state.experiment.at(state.round + 1).training.rounds
+
+
+def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
+    """An attack on a stored run.  Raises SettingError where there is nothing to attack."""
+    spy = order.spy
+    if isinstance(spy, Inference):
+        return infer(spy, store.state(run_id, order.round), order.client)
+    if not isinstance(spy, Reconstruction):
+        raise SettingError(f"{spy.kind} is no attack on a run")
+    moment = replay(store, run_id, order.round)
+    senders = [client for row in moment.transcript.delivery.senders for client in row]
+    if order.client is None and not senders:
+        raise SettingError(f"nobody's update arrived in round {order.round}: choose another round")
+    return reconstruct(spy, moment, senders[0] if order.client is None else order.client)
+
+
+def replay(store: Store, run_id: str, round: int) -> Moment:
+    """A finished round once more, with all its messages: it follows from the checkpoint before.
+
+    Raises SettingError when this Leaklab gives other numbers than the one that ran it.
+    """
+    moment = step(store.state(run_id, round - 1))
+    stored = store.rounds(run_id, after=round - 1)[0].record
+    if not isclose(moment.record.accuracy, stored.accuracy, abs_tol=0.02):
+        raise SettingError(
+            f"round {round} of run {run_id} cannot be replayed: its accuracy was "
+            f"{stored.accuracy:.3f} and is now {moment.record.accuracy:.3f}; was the run made by "
+            "another version of Leaklab?"
+        )
+    return moment
+
+
+def attacked(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
+    """Carry out a claimed attack; a few glimpses a second, and the last, go into the store."""
+    with ledger.held(job), suppress(EvictedError):
+        try:
+            ending = yield from _glimpses(ledger, job)
+        except SettingError as error:
+            ending = "stopped", str(error)
+        except (KeyboardInterrupt, GeneratorExit):
+            ledger.settle(job, "stopped", "interrupted")
+            raise
+        except EvictedError:
+            raise
+        except Exception as error:
+            ledger.settle(job, "failed", f"{type(error).__name__}: {error}")
+            raise
+        ledger.settle(job, *ending)
+
+
+def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
+    ledger.forget_glimpses(job)
+    shown, number = float("-inf"), 0
+    for glimpse in glimpses_of(ledger.store, str(job.run), job.order):
+        if glimpse.result or time.monotonic() - shown > APART:
+            number, shown = number + 1, time.monotonic()
+            ledger.show(job, number, glimpse)
+        if glimpse.result:
+            ledger.note(job, glimpse.result.dump())
+        yield glimpse
+        for command, _, _ in ledger.commands(job):
+            ledger.carried_out(command, "done")
+            return "stopped", "stopped by hand"
+    return "finished", ""
+
+
+def work(store: Store, token: str, idle: float = IDLE) -> None:
+    """A worker's life: one job after the other, until there was none for `idle` seconds."""
+    ledger, last = Ledger(store, token), time.monotonic()
+    while time.monotonic() - last < idle:
+        job = ledger.claim()
+        if job is None:
+            time.sleep(NAP)
+            continue
+        try:
+            steps = attacked(ledger, job) if job.kind == "attack" else pull(ledger, job, "queued")
+            deque(steps, maxlen=0)  # for what it writes
+        except Exception:  # our bug: told in the store and in the log, and the next job is tried
+            traceback.print_exc()
+        last = time.monotonic()
+
+
+class Supervisor:
+    """Starts workers as the queue needs them, one a core at most, and buries the dead."""
+
+    def __init__(self, store: Store, most: int | None = None) -> None:
+        self.store, self.most = store, most or os.cpu_count() or 1
+        self._workers: dict[str, subprocess.Popen[bytes]] = {}
+        self._over = Event()
+        self._thread = Thread(target=self._tend, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop tending; the workers go on."""
+        self._over.set()
+        self._thread.join()
+
+    def _tend(self) -> None:
+        ledger = Ledger(self.store)
+        while not self._over.wait(NAP):
+            for token, worker in list(self._workers.items()):
+                if worker.poll() is not None:
+                    del self._workers[token]
+                    ledger.abandon(token)
+            ours, elsewhere = ledger.load(set(self._workers))
+            wanted = min(self.most - elsewhere, max(1, ours))
+            if len(self._workers) < wanted:
+                self._start()
+
+    def _start(self) -> None:
+        token = secrets.token_hex(8)
+        log = data_folder() / "workers.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._workers[token] = subprocess.Popen(
+                [sys.executable, "-m", "lab.cli", "work", token],
+                env=os.environ | {DATABASE: self.store.url},
+                cwd=Path(__file__).parent.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a worker outlives the server
+            )

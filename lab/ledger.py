@@ -1,0 +1,173 @@
+"""The ledger: the store as a worker sees it.  Claims, leases, and the results of work.
+
+A worker holds a job by a lease that it renews; when the lease runs out the worker counts as dead
+and the job goes to another, from its last checkpoint.  A worker that lost its lease cannot write.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Event, Thread
+from typing import Any
+
+from sqlalchemy import Connection, Update, and_, delete, insert, or_, select, update
+from sqlalchemy.exc import OperationalError
+
+from lab.engine import Moment
+from lab.experiment import Experiment
+from lab.schema import commands, glimpses, jobs, reading, records, writing
+from lab.store import Job, Order, Status, Store
+from lab.trial import Glimpse
+
+LEASE = 10.0  # seconds
+DEATHS = 3  # workers that may die over one round, before the job is given up
+
+
+class EvictedError(Exception):
+    """Another worker holds the job by now; what this one did was not written."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """One worker's access to the store."""
+
+    store: Store
+    worker: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    # --- holding a job --------------------------------------------------------------------------
+
+    def start(self, experiment: Experiment) -> Job:
+        """A new run that this worker holds from the beginning."""
+        return self.store.job(self.store.create(experiment, self._hold()))
+
+    def start_attack(self, run: str, order: Order) -> Job:
+        """A new attack that this worker holds.  Raises SettingError."""
+        return self.store.job(self.store.attack(run, order, self._hold()))
+
+    def _hold(self) -> dict[str, Any]:
+        return {"status": "running", "worker": self.worker, "lease": time.time() + LEASE}
+
+    def claim(self, id: str | None = None) -> Job | None:
+        """The job that waits longest, or that one if it waits; orphans of dead workers count."""
+        now = time.time()
+        orphaned = and_(jobs.c.status == "running", jobs.c.lease < now)
+        waits = or_(jobs.c.status == "queued", orphaned)
+        which = waits if id is None else and_(waits, jobs.c.id == id)
+        query = select(jobs).where(which).order_by(jobs.c.queued).limit(1)
+        with writing(self.store.engine) as connection:
+            row = connection.execute(query.with_for_update(skip_locked=True)).first()
+            if row is None:
+                return None
+            deaths, mine = row.deaths + (row.status == "running"), jobs.c.id == row.id
+            if deaths >= DEATHS:
+                message = f"{deaths} workers died over round {row.round + 1}: is memory short?"
+                lost: dict[str, Any] = {"status": "failed", "message": message, "worker": None}
+                connection.execute(update(jobs).where(mine).values(lost))
+                return None
+            if row.status == "queued":  # whoever was asked to pause has gone since
+                stale = and_(commands.c.job == row.id, commands.c.kind != "change")
+                connection.execute(update(commands).where(stale).values(outcome="void"))
+            connection.execute(update(jobs).where(mine).values(self._hold() | {"deaths": deaths}))
+        return self.store.job(row.id)
+
+    @contextmanager
+    def held(self, job: Job) -> Iterator[None]:
+        """Keeps the lease alive in the background."""
+        over = Event()
+
+        def beat() -> None:
+            while not over.wait(LEASE / 5):
+                with suppress(OperationalError), writing(self.store.engine) as connection:
+                    connection.execute(self._mine(job).values(lease=time.time() + LEASE))
+
+        heart = Thread(target=beat, daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            over.set()
+            heart.join()
+
+    def settle(self, job: Job, status: Status, message: str = "") -> None:
+        """Let go of the job.  Raises EvictedError."""
+        self._update(job, status=status, message=message, worker=None, lease=None)
+
+    def abandon(self, worker: str) -> None:
+        """Free the job of a worker that is known to be dead, without waiting for its lease."""
+        with writing(self.store.engine) as connection:
+            which = and_(jobs.c.worker == worker, jobs.c.status == "running")
+            connection.execute(update(jobs).where(which).values(lease=0.0))
+
+    def load(self, mine: set[str]) -> tuple[int, int]:
+        """How many jobs wait or are held by one of `mine`, and how many by other workers."""
+        now, held = time.time(), jobs.c.status == "running"
+        query = select(jobs.c.worker, jobs.c.lease).where(or_(jobs.c.status == "queued", held))
+        with reading(self.store.engine) as connection:
+            rows = connection.execute(query).all()
+        others = [row for row in rows if row.worker not in {None, *mine} and row.lease >= now]
+        return len(rows) - len(others), len(others)
+
+    # --- what comes of it -----------------------------------------------------------------------
+
+    def finish_round(self, job: Job, moment: Moment, seconds: float) -> None:
+        """Record and checkpoint, both or neither.  Raises EvictedError."""
+        digest = self.store.arrays.put({"model": moment.state.model})
+        record = moment.record.model_dump(mode="json")
+        row: dict[str, Any] = {"run": job.id, "round": moment.record.round, "body": record}
+        with writing(self.store.engine) as connection:
+            body = moment.state.experiment.dump()
+            self._update_in(connection, job, round=moment.record.round, body=body, deaths=0)
+            connection.execute(insert(records).values(**row, seconds=seconds, arrays=digest))
+
+    def show(self, job: Job, number: int, glimpse: Glimpse) -> None:
+        """One glimpse of an attack.  Raises EvictedError."""
+        digest = self.store.arrays.put(glimpse.pictures)
+        body: dict[str, Any] = {"step": glimpse.step, "steps": glimpse.steps}
+        body["objective"] = glimpse.objective
+        if glimpse.likeness:
+            body["likeness"] = glimpse.likeness.model_dump(mode="json")
+        with writing(self.store.engine) as connection:
+            self._update_in(connection, job, deaths=0)
+            row = {"attack": job.id, "number": number, "body": body, "arrays": digest}
+            connection.execute(insert(glimpses).values(row))
+
+    def note(self, job: Job, result: dict[str, Any]) -> None:
+        """The attack's result.  Raises EvictedError."""
+        self._update(job, result=result)
+
+    def forget_glimpses(self, job: Job) -> None:
+        """An attack that is run again starts from nothing."""
+        with writing(self.store.engine) as connection:
+            connection.execute(delete(glimpses).where(glimpses.c.attack == job.id))
+
+    # --- commands -------------------------------------------------------------------------------
+
+    def commands(self, job: Job) -> list[tuple[int, str, dict[str, Any]]]:
+        """Those not carried out yet: number, kind, body."""
+        query = select(commands).where(commands.c.job == job.id, commands.c.outcome == "")
+        with reading(self.store.engine) as connection:
+            rows = connection.execute(query.order_by(commands.c.number)).all()
+        return [(row.number, row.kind, row.body) for row in rows]
+
+    def carried_out(self, number: int, outcome: str) -> None:
+        with writing(self.store.engine) as connection:
+            which = commands.c.number == number
+            connection.execute(update(commands).where(which).values(outcome=outcome))
+
+    # --- how ------------------------------------------------------------------------------------
+
+    def _mine(self, job: Job) -> Update:
+        held = and_(jobs.c.id == job.id, jobs.c.worker == self.worker, jobs.c.status == "running")
+        return update(jobs).where(held)
+
+    def _update(self, job: Job, **values: Any) -> None:
+        with writing(self.store.engine) as connection:
+            self._update_in(connection, job, **values)
+
+    def _update_in(self, connection: Connection, job: Job, **values: Any) -> None:
+        if connection.execute(self._mine(job).values(**values)).rowcount == 0:
+            raise EvictedError(f"job {job.id} has gone to another worker")

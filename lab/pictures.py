@@ -1,0 +1,29 @@
+"""Examples as pictures: PNG from tensors."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+SIDE = 112  # pixels, at least, of a picture that is shown
+
+
+def png(picture: Tensor, side: int = SIDE) -> bytes:
+    """picture (1 or 3 colours, height, width) in [0, 1] -> PNG, enlarged by whole pixels"""
+    shades = picture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+    grey = shades.shape[2] == 1
+    image = Image.fromarray(shades[:, :, 0] if grey else np.ascontiguousarray(shades))
+    factor = max(1, -(-side // max(image.size)))
+    enlarged = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    target = BytesIO()
+    enlarged.save(target, "PNG")
+    return target.getvalue()
+
+
+def data_uri(picture: Tensor) -> str:
+    """The picture as an address that a page can carry within itself."""
+    return f"data:image/png;base64,{b64encode(png(picture)).decode()}"

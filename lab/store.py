@@ -1,0 +1,246 @@
+"""The store: runs, their rounds, attacks on them.  The side of those who look and command.
+
+Everything that a page shows is read from here, so a refresh, a second browser or a restart of the
+server loses nothing.  What workers write, they write through `lab.ledger`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
+
+from lab.arrays import Arrays
+from lab.engine import State, begin
+from lab.experiment import Experiment
+from lab.parts import Spy
+from lab.records import Record
+from lab.schema import (
+    commands,
+    connect,
+    data_folder,
+    default_url,
+    glimpses,
+    jobs,
+    reading,
+    records,
+    writing,
+)
+from lab.settings import SettingError, Settings
+
+Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
+ACTIVE = ("queued", "running")
+ARRAYS = "LEAKLAB_ARRAYS"  # a folder
+
+
+class Order(Settings):
+    """What to attack, and with what."""
+
+    spy: Spy
+    round: int = Field(ge=1)
+    client: int | None = Field(None, ge=0)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, or an attack on one, as the store has it."""
+
+    id: str
+    kind: Literal["run", "attack"]
+    run: str | None  # what an attack attacks
+    body: dict[str, Any]
+    status: Status
+    message: str
+    round: int  # the last one finished
+    until: int | None  # pauses after this one
+    created: float
+    result: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Job:
+        return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def experiment(self) -> Experiment:
+        return Experiment.read(self.body)
+
+    @property
+    def order(self) -> Order:
+        return Order.read(self.body)
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True)
+class Round:
+    """One finished round of a stored run."""
+
+    record: Record
+    seconds: float
+
+    def line(self) -> dict[str, Any]:
+        """The round as one JSON object."""
+        return self.record.model_dump(mode="json") | {"seconds": round(self.seconds, 4)}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One stored glimpse of an attack."""
+
+    number: int
+    body: dict[str, Any]
+    arrays: str
+
+
+class Store:
+    """Runs by their id.  Several processes may share a store; each method is one transaction."""
+
+    def __init__(self, url: str | None = None) -> None:
+        """Raises StoreError."""
+        self.url = url or default_url()
+        self.engine = connect(self.url)
+        beside = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        folder = Path(beside).parent if beside else data_folder()
+        self.arrays = Arrays(Path(os.environ.get(ARRAYS) or folder / "arrays"))
+
+    # --- look -----------------------------------------------------------------------------------
+
+    def job(self, id: str) -> Job:
+        """Raises SettingError when there is none of that id."""
+        with reading(self.engine) as connection:
+            row = connection.execute(select(jobs).where(jobs.c.id == id)).first()
+        if row is None:
+            raise SettingError(f"there is no run {id!r} in this store: leaklab runs lists them")
+        return Job.of(row)
+
+    def run(self, id: str) -> Job:
+        """A job that is a run.  Raises SettingError."""
+        job = self.job(id)
+        if job.kind != "run":
+            raise SettingError(f"{id!r} is an attack on run {job.run}, not a run")
+        return job
+
+    def runs(self, most: int = 200) -> list[Job]:
+        """The newest runs first."""
+        return self._jobs(jobs.c.kind == "run", most)
+
+    def attacks_on(self, run: str) -> list[Job]:
+        """The newest attacks first."""
+        return self._jobs(jobs.c.run == run, 200)
+
+    def place(self, id: str) -> int:
+        """How many jobs are queued before this one."""
+        mine = select(jobs.c.queued).where(jobs.c.id == id).scalar_subquery()
+        before = select(func.count()).where(jobs.c.status == "queued", jobs.c.queued < mine)
+        with reading(self.engine) as connection:
+            return int(connection.execute(before).scalar_one())
+
+    def rounds(self, run: str, after: int = 0) -> list[Round]:
+        """Finished rounds later than `after`, in order."""
+        query = select(records.c.body, records.c.seconds).where(
+            records.c.run == run, records.c.round > after
+        )
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(records.c.round)).all()
+        return [Round(Record.model_validate(row.body), row.seconds) for row in rows]
+
+    def state(self, run: str, round: int | None = None) -> State:
+        """The state after `round`, by default the last finished one.  Raises SettingError."""
+        job = self.run(run)
+        wanted = job.round if round is None else round
+        if not 0 <= wanted <= job.round:
+            raise SettingError(f"round is {wanted}: run {run} has finished {job.round} rounds")
+        if wanted == 0:
+            return begin(job.experiment)
+        query = select(records.c.arrays).where(records.c.run == run, records.c.round == wanted)
+        with reading(self.engine) as connection:
+            digest = connection.execute(query).scalar_one()
+        return State(wanted, self.arrays.get(digest)["model"], job.experiment)
+
+    def sights(self, attack: str, after: int = 0) -> list[Sight]:
+        """Glimpses of an attack later than number `after`, in order."""
+        query = select(glimpses).where(glimpses.c.attack == attack, glimpses.c.number > after)
+        with reading(self.engine) as connection:
+            rows = connection.execute(query.order_by(glimpses.c.number)).all()
+        return [Sight(row.number, row.body, row.arrays) for row in rows]
+
+    # --- command --------------------------------------------------------------------------------
+
+    def create(self, experiment: Experiment, held: Mapping[str, Any] | None = None) -> str:
+        """Queue a new run, unless it is held already, under an id that nobody can guess."""
+        return self._enter("run", None, experiment.dump(), held)
+
+    def attack(self, run: str, order: Order, held: Mapping[str, Any] | None = None) -> str:
+        """Queue an attack on a finished round, unless it is held.  Raises SettingError."""
+        finished = self.run(run).round
+        if order.round > finished:
+            raise SettingError(f"round is {order.round}: run {run} has finished {finished} rounds")
+        return self._enter("attack", run, order.dump(), held)
+
+    def pause(self, id: str) -> None:
+        """At once if the job waits, after the present round if it runs."""
+        self._end(id, "pause", "paused")
+
+    def stop(self, id: str) -> None:
+        """As `pause`, but done with; a stopped run can still be resumed."""
+        self._end(id, "stop", "stopped")
+
+    def resume(self, id: str, rounds: int | None = None) -> None:
+        """Back into the queue; for `rounds` more rounds only, if given."""
+        with writing(self.engine) as connection:
+            job = self._locked(connection, id)
+            values: dict[str, Any] = {"until": None if rounds is None else job.round + rounds}
+            if not job.active:
+                values |= {"status": "queued", "queued": time.time(), "deaths": 0, "message": ""}
+            connection.execute(update(jobs).where(jobs.c.id == id).values(values))
+
+    def change(self, id: str, settings: Mapping[str, Any]) -> None:
+        """New settings from the next round on.  Raises SettingError for what a run cannot do."""
+        with writing(self.engine) as connection:
+            job = self._locked(connection, id)
+            changed = job.experiment.changed_from(job.round + 1, settings)
+            if job.status == "running":  # the worker knows which round is next
+                self._tell(connection, id, "change", dict(settings))
+            else:
+                body = changed.dump()
+                connection.execute(update(jobs).where(jobs.c.id == id).values(body=body))
+
+    # --- how ------------------------------------------------------------------------------------
+
+    def _jobs(self, which: ColumnElement[bool], most: int) -> list[Job]:
+        query = select(jobs).where(which).order_by(jobs.c.created.desc(), jobs.c.id).limit(most)
+        with reading(self.engine) as connection:
+            return [Job.of(row) for row in connection.execute(query).all()]
+
+    def _enter(self, kind: str, run: str | None, body: Any, held: Mapping[str, Any] | None) -> str:
+        id, now = secrets.token_hex(6), time.time()
+        values = {"id": id, "kind": kind, "run": run, "body": body, "created": now, "queued": now}
+        with writing(self.engine) as connection:
+            connection.execute(insert(jobs).values(values | dict(held or {"status": "queued"})))
+        return id
+
+    def _locked(self, connection: Connection, id: str) -> Job:
+        row = connection.execute(select(jobs).where(jobs.c.id == id).with_for_update()).first()
+        if row is None:
+            raise SettingError(f"there is no run {id!r} in this store: leaklab runs lists them")
+        return Job.of(row)
+
+    def _end(self, id: str, kind: str, status: Status) -> None:
+        with writing(self.engine) as connection:
+            job = self._locked(connection, id)
+            if job.status == "running":
+                self._tell(connection, id, kind, {})
+            elif job.status in ("queued", "paused"):
+                connection.execute(update(jobs).where(jobs.c.id == id).values(status=status))
+
+    def _tell(self, connection: Connection, id: str, kind: str, body: dict[str, Any]) -> None:
+        connection.execute(insert(commands).values(job=id, kind=kind, body=body))

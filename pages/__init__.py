@@ -1,0 +1,1 @@
+"""Pages: one script each.  Read the store, then draw."""
