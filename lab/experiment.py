@@ -33,7 +33,7 @@ class Change(Settings):
 class Experiment(Settings):
     """Everything that determines a run: the same experiment gives the same records."""
 
-    seed: int = Field(0, ge=0, le=2**53, description="every random draw follows from it")
+    seed: int = Field(0, ge=0, le=2**53 - 1, description="every random draw follows from it")
     data: Data = Field(default_factory=Data)
     model: Model = Field(default_factory=lambda: Model.pick("mlp"), description="what is trained")
     training: Training = Field(default_factory=Training)
@@ -154,7 +154,10 @@ class Experiment(Settings):
         return cls().changed({path: parse_value(text) for path, text in pairs})
 
     def to_url(self) -> str:
-        return urlencode({path: write_value(value) for path, value in self.overrides().items()})
+        return urlencode(self.overrides_as_text())
+
+    def overrides_as_text(self) -> dict[str, str]:
+        return {path: write_value(value) for path, value in self.overrides().items()}
 
     def overrides(self) -> dict[str, Any]:
         """The settings that differ from the defaults, as `section.key`."""
@@ -162,7 +165,8 @@ class Experiment(Settings):
 
     def command(self) -> str:
         """The command line that reproduces this run."""
-        flags = [f"-s {shlex.quote(f'{k}={write_value(v)}')}" for k, v in self.overrides().items()]
+        pairs = [f"{path}={text}" for path, text in self.overrides_as_text().items()]
+        flags = [f"-s {shlex.quote(pair)}" for pair in pairs]
         return " ".join(["leaklab run experiments/default.toml", *flags])
 
     def title(self) -> str:

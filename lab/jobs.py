@@ -22,6 +22,7 @@ from threading import Event, Thread
 
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
+from lab.local import warm_up
 from lab.parts import Inference, Reconstruction
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
@@ -62,15 +63,16 @@ def _rounds(ledger: Ledger, job: Job) -> Generator[Round, None, Ending]:
     while True:
         for number, kind, settings in ledger.commands(job):
             if kind != "change":
-                ledger.carried_out(number, "done")
+                ledger.carried_out(job, number, "done")
                 return ("paused" if kind == "pause" else "stopped"), ""
             try:
                 changed = state.experiment.changed_from(state.round + 1, settings)
-                state, outcome = replace(state, experiment=changed), f"from round {state.round + 1}"
             except SettingError as error:  # another change came first
-                outcome = f"refused: {error}"
-            ledger.carried_out(number, outcome)
-            moments = run(state.experiment, state)
+                ledger.carried_out(job, number, f"refused: {error}")
+                continue
+            ledger.carried_out(job, number, f"from round {state.round + 1}", changed)
+            state = replace(state, experiment=changed)
+            moments = run(changed, state)
         began = time.perf_counter()
         moment = next(moments, None)
         if moment is None:
@@ -147,13 +149,14 @@ def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
             ledger.note(job, glimpse.result.dump())
         yield glimpse
         for command, _, _ in ledger.commands(job):
-            ledger.carried_out(command, "done")
+            ledger.carried_out(job, command, "done")
             return "stopped", "stopped by hand"
     return "finished", ""
 
 
 def work(store: Store, token: str, idle: float = IDLE) -> None:
     """A worker's life: one job after the other, until there was none for `idle` seconds."""
+    warm_up()
     ledger, last = Ledger(store, token), time.monotonic()
     while time.monotonic() - last < idle:
         job = ledger.claim()

@@ -42,7 +42,7 @@ class Ledger:
 
     def start(self, experiment: Experiment) -> Job:
         """A new run that this worker holds from the beginning."""
-        return self.store.job(self.store.create(experiment, self._hold()))
+        return self.store.job(self.store.create(experiment, held=self._hold()))
 
     def start_attack(self, run: str, order: Order) -> Job:
         """A new attack that this worker holds.  Raises SettingError."""
@@ -153,8 +153,13 @@ class Ledger:
             rows = connection.execute(query.order_by(commands.c.number)).all()
         return [(row.number, row.kind, row.body) for row in rows]
 
-    def carried_out(self, number: int, outcome: str) -> None:
+    def carried_out(
+        self, job: Job, number: int, outcome: str, changed: Experiment | None = None
+    ) -> None:
+        """What came of a command, and the experiment if it was changed.  Raises EvictedError."""
         with writing(self.store.engine) as connection:
+            if changed:
+                self._update_in(connection, job, body=changed.dump())
             which = commands.c.number == number
             connection.execute(update(commands).where(which).values(outcome=outcome))
 

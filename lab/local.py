@@ -146,6 +146,11 @@ def example_gradients(network: Network, model: Tensor, inputs: Tensor, labels: T
     return slopes
 
 
+def warm_up() -> None:
+    """Load what the first round would otherwise wait for, about a second of imports."""
+    vmap(grad(torch.sum))(torch.zeros(1, 1))
+
+
 @lru_cache(maxsize=1)
 def _workers() -> ThreadPoolExecutor:
     """One thread a core; each runs its operations alone, which keeps two busy processes fast."""

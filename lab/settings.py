@@ -68,6 +68,11 @@ class Part(Settings):
         return "table" in vars(cls)
 
     @classmethod
+    def family(cls) -> type[Part]:
+        """The family that this part belongs to."""
+        return next(base for base in cls.__mro__ if issubclass(base, Part) and base.is_family())
+
+    @classmethod
     def enter(cls, *parts: type[Self]) -> dict[str, type[Self]]:
         """Put `parts` in the family's table, by kind."""
         cls.table.update({part.model_fields["kind"].default: part for part in parts})

@@ -10,6 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -173,11 +174,33 @@ class Store:
             rows = connection.execute(query.order_by(glimpses.c.number)).all()
         return [Sight(row.number, row.body, row.arrays) for row in rows]
 
+    def intended(self, run: str) -> Experiment:
+        """The settings of the next round, with the changes that no worker has taken up yet."""
+        job = self.run(run)
+        query = select(commands.c.body).where(
+            commands.c.job == run, commands.c.kind == "change", commands.c.outcome == ""
+        )
+        with reading(self.engine) as connection:
+            waiting = connection.execute(query.order_by(commands.c.number)).scalars().all()
+        intended = job.experiment.at(job.round + 1)
+        for settings in waiting:
+            with suppress(SettingError):  # the worker will refuse it, too
+                intended = intended.changed(settings)
+        return intended
+
     # --- command --------------------------------------------------------------------------------
 
-    def create(self, experiment: Experiment, held: Mapping[str, Any] | None = None) -> str:
-        """Queue a new run, unless it is held already, under an id that nobody can guess."""
-        return self._enter("run", None, experiment.dump(), held)
+    def create(
+        self,
+        experiment: Experiment,
+        rounds: int | None = None,
+        held: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Queue a new run, for `rounds` rounds if given, under an id that nobody can guess.
+
+        held: what a worker enters that takes the run up itself
+        """
+        return self._enter("run", None, experiment.dump(), {"until": rounds} | dict(held or {}))
 
     def attack(self, run: str, order: Order, held: Mapping[str, Any] | None = None) -> str:
         """Queue an attack on a finished round, unless it is held.  Raises SettingError."""
@@ -225,7 +248,9 @@ class Store:
         id, now = secrets.token_hex(6), time.time()
         values = {"id": id, "kind": kind, "run": run, "body": body, "created": now, "queued": now}
         with writing(self.engine) as connection:
-            connection.execute(insert(jobs).values(values | dict(held or {"status": "queued"})))
+            connection.execute(
+                insert(jobs).values({"status": "queued"} | values | dict(held or {}))
+            )
         return id
 
     def _locked(self, connection: Connection, id: str) -> Job:

@@ -23,10 +23,11 @@ def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
     """
     places, figure = _places(len(portrait.counts)), go.Figure()
     taking, lost = (record.clients, record.lost) if record else ((), ())
-    _links(figure, [places[k] for k in taking if k not in lost], "took part", "solid", GREEN)
-    _links(figure, [places[k] for k in lost], "update lost", "dot", ORANGE)
     largest, size = max(sum(row) for row in portrait.counts), _room(len(portrait.counts))
     radii = [size * max(0.35, sqrt(sum(row) / largest)) for row in portrait.counts]
+    edges = [_towards_server(place, radius) for place, radius in zip(places, radii, strict=True)]
+    _links(figure, [edges[k] for k in taking if k not in lost], "took part", "solid", GREEN)
+    _links(figure, [edges[k] for k in lost], "update lost", "dot", ORANGE)
     for label, name in enumerate(portrait.classes):
         outline = _wedges(portrait.counts, places, radii, label)
         figure.add_trace(
@@ -63,6 +64,12 @@ def _places(clients: int) -> list[Point]:
 def _room(clients: int) -> float:
     """The radius of a client's ring that touches no other's."""
     return min(0.2, 0.75 / sqrt(clients))
+
+
+def _towards_server(place: Point, radius: float) -> Point:
+    """Where the line from the server meets the client's ring."""
+    share = 1 - radius / sqrt(place[0] ** 2 + place[1] ** 2)
+    return place[0] * share, place[1] * share
 
 
 def _links(figure: go.Figure, ends: list[Point], name: str, dash: str, colour: str) -> None:
@@ -138,8 +145,8 @@ def _marks(
             )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=[0], y=[0], mode="markers+text", text=["server"], textposition="bottom center",
-            marker={"symbol": "square", "size": 22, "color": BLUE}, hoverinfo="skip",
+            x=[0], y=[0], mode="markers+text", text=["server"], textfont={"color": "white", "size": 13},
+            marker={"symbol": "square", "size": 50, "color": BLUE}, hoverinfo="skip",
             showlegend=False,
         )
     )  # fmt: skip

@@ -1,0 +1,256 @@
+"""Live: set up a federation, watch it train, and turn its defences on and off meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from lab import ROOT, figures
+from lab.accountant import promise, spent
+from lab.controls import control, differing, part_of, reset, settings_of
+from lab.experiment import Experiment
+from lab.report import render
+from lab.session import STATUS, look_at, looked_at, picture_of, store
+from lab.settings import SettingError
+from lab.store import Job, Round
+
+PRESETS = {path.stem: path for path in sorted((ROOT / "experiments").glob("*.toml"))}
+EVERY = 0.5  # seconds between two looks at a run that trains
+
+MORE = {
+    "training.rounds": "Rounds",
+    "training.clients_per_round": "Clients a round",
+    "training.epochs": "Local epochs",
+    "training.batch_size": "Batch size",
+    "training.steps": "Local steps at most",
+    "training.rate": "Learning rate",
+    "training.algorithm": "Algorithm",
+    "privacy.delta": "Delta",
+    "privacy.clip": "Clip",
+    "privacy.noise": "Noise multiplier",
+    "secure_aggregation.threshold": "Threshold",
+    "secure_aggregation.bound": "Bound of a coordinate",
+    "secure_aggregation.on_abort": "On abort",
+    "network.dropout": "Lost updates",
+}
+MADE_OF_MORE = {  # a run keeps these from beginning to end
+    "data.examples": "Training examples",
+    "seed": "Seed",
+}
+
+
+def page() -> None:
+    job = looked_at()
+    live = job is not None and job.status in ("queued", "running", "paused")
+    _turn_to(job)
+    experiment = store().intended(job.id) if job and live else st.session_state["draft"]
+    ready = _take(job if live else None, experiment, _sidebar(experiment, live))
+    st.header("Live federation", anchor=False)
+    if job is None:
+        _before(st.session_state["draft"], ready)
+    else:
+        every = EVERY if job.active else None
+        st.fragment(_watch, run_every=every)(job.id, job.status, ready)
+
+
+def _turn_to(job: Job | None) -> None:
+    """Let the controls show the run, whenever the page turns to another one."""
+    state, turned = st.session_state, job.id if job else None
+    if "draft" in state and state.get("turned") == turned:
+        return
+    state["turned"] = turned
+    if job:
+        state["draft"] = job.experiment.at(job.round + 1)
+    elif "draft" not in state:
+        state["draft"] = _from_address()
+    reset()
+
+
+def _from_address() -> Experiment:
+    """The experiment that a link describes; quick start without one."""
+    pairs = {path: text for path, text in st.query_params.items() if path != "run"}
+    try:
+        return Experiment.from_url(urlencode(pairs)) if pairs else _preset("quickstart")
+    except SettingError as error:
+        st.warning(f"The link was not understood: {error}")
+        return _preset("quickstart")
+
+
+def _preset(name: str) -> Experiment:
+    return Experiment.from_file(PRESETS[name])
+
+
+def _start_from() -> None:
+    look_at(None)
+    st.session_state.update(draft=_preset(st.session_state["preset"]), turned=None)
+    reset()
+
+
+def _sidebar(experiment: Experiment, live: bool) -> dict[str, Any]:
+    """All controls.  -> their values by path"""
+    values: dict[str, Any] = {}
+
+    def draw(labels: dict[str, str], locked: bool = False) -> None:
+        for path, label in labels.items():
+            values.update(control(experiment, path, label, locked))
+
+    def draw_part(path: str, label: str, locked: bool = False) -> None:
+        draw({path: label}, locked)
+        kind = values.get(f"{path}.kind")
+        if kind:
+            values.update(settings_of(part_of(experiment, path, kind), path, locked))
+
+    with st.sidebar:
+        if not live:
+            st.selectbox("Start from", PRESETS, None, key="preset", on_change=_start_from)
+        st.subheader("The federation", anchor=False)
+        draw({"data.source": "Data set"}, locked=live)
+        draw_part("data.split", "How clients differ", locked=live)
+        draw({"data.clients": "Clients", "model": "Model"}, locked=live)
+        st.subheader("Change at any time" if live else "Defences and attackers", anchor=False)
+        draw({"privacy.kind": "Differential privacy"})
+        if values["privacy.kind"] != "none":
+            draw({"privacy.epsilon": "Target epsilon"})
+        draw({"secure_aggregation.enabled": "Secure aggregation"})
+        draw_part("rule", "Aggregation rule")
+        draw({"adversary.count": "Malicious clients"})
+        if values["adversary.count"]:
+            draw_part("adversary.poison", "What they do")
+        with st.expander("More settings"):
+            draw(MORE)
+            draw(MADE_OF_MORE, locked=live)
+            model = part_of(experiment, "model", values["model.kind"])
+            values.update(settings_of(model, "model", locked=live))
+    return values
+
+
+def _take(live: Job | None, experiment: Experiment, values: dict[str, Any]) -> bool:
+    """Apply what the controls say, to the run or to the draft.  -> whether they agree"""
+    changed = differing(values, experiment)
+    try:
+        if changed and live:
+            store().change(live.id, changed)
+            st.toast(", ".join(f"{path} = {value}" for path, value in changed.items()))
+        elif changed:
+            st.session_state["draft"] = experiment.changed(changed)
+    except SettingError as error:
+        st.sidebar.error(str(error))
+        return False
+    if not live:
+        _show_in_address(st.session_state["draft"])
+    return True
+
+
+def _show_in_address(draft: Experiment) -> None:
+    """A link to a draft holds what differs from the defaults; a link to a run holds its id."""
+    if "run" in st.query_params:
+        return
+    st.query_params.from_dict(draft.overrides_as_text())
+
+
+def _before(draft: Experiment, ready: bool) -> None:
+    """What will be trained, before anything is."""
+    _buttons(None, ready)
+    portrait = picture_of(draft)
+    st.caption(
+        f"{draft.title()}. Skew {portrait.skew:.2f}: how far a client's labels lie from everybody's"
+        " on average, from 0 (alike) to 1."
+    )
+    if forecast := spent(draft, draft.training.rounds):
+        st.caption(
+            f"After {draft.training.rounds} rounds: {forecast.sentence()}. "
+            f"Noise multiplier {forecast.noise[-1]:.3g}."
+        )
+    st.plotly_chart(figures.federation(portrait), key="federation", alt="The federation")
+
+
+def _watch(id: str, status: str, ready: bool) -> None:
+    """A run as the store has it now.  The only part of the page that is redrawn while it trains."""
+    job = store().run(id)
+    if job.status != status:
+        st.rerun()  # the controls of the whole page depend on it
+    rounds = store().rounds(id)
+    _buttons(job, ready)
+    place = f", {store().place(id)} before it" if job.status == "queued" else ""
+    total = job.experiment.at(job.round + 1).training.rounds
+    st.progress(min(1.0, job.round / total), f"{STATUS[job.status]}{place}, {job.round} of {total}")
+    if job.message:
+        st.warning(job.message)
+    if rounds:
+        _numbers(job, rounds)
+    left, right = st.columns([1, 1])
+    portrait = picture_of(store().intended(id))
+    last = rounds[-1].record if rounds else None
+    right.plotly_chart(figures.federation(portrait, last), key="federation", alt="The federation")
+    if rounds:
+        records = [each.record for each in rounds]
+        left.plotly_chart(
+            figures.curves(records, job.experiment.changes, total),
+            key="curves",
+            alt="Accuracy, loss and epsilon by round",
+        )
+        if records[-1].note:
+            right.info(f"Round {records[-1].round}: {records[-1].note}")
+        st.plotly_chart(figures.traffic(records), key="traffic", alt="Megabytes by round")
+    st.caption("The same run from the command line:")
+    st.code(job.experiment.command(), language="bash", wrap_lines=True)
+    if rounds and not job.active:
+        _exports(job)
+
+
+def _numbers(job: Job, rounds: list[Round]) -> None:
+    record = rounds[-1].record
+    told = {
+        "Accuracy": f"{record.accuracy:.1%}",
+        "Loss": "overflow" if record.loss is None else f"{record.loss:.3f}",
+        "Epsilon spent": "none" if record.epsilon is None else f"{record.epsilon:.3g}",
+        "Megabytes up, down": f"{_total(rounds, 'bytes_up')}, {_total(rounds, 'bytes_down')}",
+    }
+    if record.backdoor is not None:
+        told["Backdoor success"] = f"{record.backdoor:.1%}"
+    for column, (name, value) in zip(st.columns(len(told)), told.items(), strict=True):
+        column.metric(name, value)
+    st.caption(promise(job.experiment, job.round))
+
+
+def _total(rounds: list[Round], name: str) -> str:
+    return f"{sum(getattr(each.record, name) for each in rounds) / 1e6:.1f}"
+
+
+def _buttons(job: Job | None, ready: bool) -> None:
+    """What can be done now.  Keys keep a button the same over redraws."""
+    status = job.status if job else "none"
+    id = job.id if job else ""
+    with st.container(horizontal=True):
+        if status in ("queued", "running"):
+            st.button("Pause", key="pause", on_click=store().pause, args=(id,))
+        if status in ("paused", "stopped"):
+            st.button("Resume", key="resume", type="primary", on_click=store().resume, args=(id,))
+            st.button("Step one round", key="step", on_click=store().resume, args=(id, 1))
+        if status in ("queued", "running", "paused"):
+            st.button("Stop", key="stop", on_click=store().stop, args=(id,))
+            st.button("New run", key="new", on_click=look_at, args=(None,))
+        else:
+            st.button("Start", key="start", type="primary", disabled=not ready, on_click=_start)
+            if status == "none":
+                st.button(
+                    "Step one round", key="first", disabled=not ready, on_click=_start, args=(1,)
+                )
+
+
+def _start(rounds: int | None = None) -> None:
+    look_at(store().create(st.session_state["draft"], rounds))
+
+
+def _exports(job: Job) -> None:
+    with st.container(horizontal=True):
+        toml, name = job.experiment.to_toml(), f"leaklab_{job.id}"
+        st.download_button("Experiment file", toml, f"{name}.toml", on_click="ignore")
+        st.download_button(
+            "Report", lambda: render(store(), job.id), f"{name}.html", on_click="ignore"
+        )
+
+
+page()
