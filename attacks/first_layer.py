@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from attacks.gradients import label_counts, labels_from, legal, observe
+from lab.models import Network
 from lab.parts import Reconstruction
 from lab.settings import SettingError
 from lab.views import Guess, ServerView
@@ -24,17 +25,20 @@ class FirstLayer(Reconstruction):
     knows: ClassVar[str] = "the architecture and the training recipe"
     fails: ClassVar[str] = "models that begin with a convolution; mixes examples of a larger batch"
 
+    def check(self, network: Network) -> None:
+        if len(next(iter(network.slots.values()))[1]) != 2:
+            raise SettingError(
+                f"first-layer needs a model with a dense first layer, and {network.model.kind} "
+                "begins with a convolution: use idlg or inverting-gradients"
+            )
+
     def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
         """One guess: the mixture that the strongest neuron saw.  Raises SettingError on a CNN."""
+        self.check(view.network)
         first = next(iter(view.network.slots)).removesuffix(".weight")
         seen = observe(view, target)
         of = view.network.split(seen.gradient)
         weight, bias = of[f"{first}.weight"], of[f"{first}.bias"]
-        if weight.ndim != 2:
-            raise SettingError(
-                f"first-layer needs a model with a dense first layer, and {view.network.model.kind}"
-                " begins with a convolution: use idlg or inverting-gradients"
-            )
         strongest = bias.abs().argmax()
         ratio = weight[strongest] / bias[strongest]  # not a number where no neuron has an error
         inputs = legal(ratio.view(1, *view.network.shape), view)

@@ -30,7 +30,7 @@ def part_of(experiment: Experiment, path: str, kind: str) -> Part:
     """The experiment's part at that path, or a fresh one where another kind is chosen."""
     owner, name = _owner(experiment, path)
     part: Part = getattr(owner, name)
-    return part if part.kind == kind else part.pick(kind)
+    return part if part.kind == kind else part.family().table[kind].model_validate({})
 
 
 def settings_of(part: Part, path: str, locked: bool = False) -> dict[str, Any]:

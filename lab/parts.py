@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from lab.federation import Examples
-from lab.models import Shape
+from lab.models import Network, Shape
 from lab.settings import Part, SettingError
 from lab.views import Candidates, Guess, OutsiderView, ServerView
 from lab.wire import Cohort, Delivery
@@ -143,6 +143,9 @@ class Spy(Part):
     attacker: ClassVar[str]  # who can do this
     knows: ClassVar[str]  # what it is assumed to know besides its view
     fails: ClassVar[str]  # where it must fail
+
+    def check(self, network: Network) -> None:
+        """Raises SettingError where the attack has nothing to work on."""
 
 
 class Reconstruction(Spy):

@@ -6,6 +6,7 @@ from base64 import b64encode
 from io import BytesIO
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -17,11 +18,16 @@ def png(picture: Tensor, side: int = SIDE) -> bytes:
     shades = picture.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
     grey = shades.shape[2] == 1
     image = Image.fromarray(shades[:, :, 0] if grey else np.ascontiguousarray(shades))
-    factor = max(1, -(-side // max(image.size)))
+    factor = max(1, -(-side // image.height))
     enlarged = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     target = BytesIO()
     enlarged.save(target, "PNG")
     return target.getvalue()
+
+
+def side_by_side(left: Tensor, right: Tensor) -> Tensor:
+    """Two pictures of one size as one, with a white pixel between.  -> (colours, height, 2w + 1)"""
+    return torch.cat([left, torch.ones_like(left[..., :1]), right], dim=-1)
 
 
 def data_uri(picture: Tensor) -> str:

@@ -6,11 +6,14 @@ import os
 
 import streamlit as st
 
+from lab.controls import settings_of
 from lab.experiment import Experiment
 from lab.jobs import Supervisor
+from lab.models import Network
+from lab.parts import Spy
 from lab.portrait import Portrait, portrait
 from lab.settings import SettingError
-from lab.store import Job, Store
+from lab.store import Job, Order, Store
 
 WORKERS = "LEAKLAB_WORKERS"  # how many worker processes; by default one a core
 STATUS = {  # a sign and a word, never a colour alone
@@ -87,3 +90,74 @@ def pick_run() -> Job | None:
     )
     look_at(chosen)
     return found[chosen]
+
+
+def attacks_of(job: Job, kind: type[Spy]) -> list[Job]:
+    """The attacks of that kind on a run, the newest first."""
+    return [one for one in store().attacks_on(job.id) if isinstance(one.order.spy, kind)]
+
+
+def pick_spy(job: Job, kind: type[Spy], past: list[Job]) -> Spy:
+    """A select box of the attacks that suit the model; the settings of the one chosen below."""
+    network = job.experiment.architecture
+    table = {
+        name: part
+        for name, part in Spy.table.items()
+        if issubclass(part, kind) and _suits(part(), network)
+    }
+    last = past[0].order.spy if past else None
+    start = list(table).index(last.kind) if last and last.kind in table else 0
+    chosen = st.selectbox("Attack", table, start, key=f"spy of {job.id}, {kind.__name__}")
+    part = last if last and last.kind == chosen else table[chosen]()
+    st.caption(
+        f"{part.about()} By {part.attacker}. Knows {part.knows}. Fails on {part.fails}. "
+        f"{part.source}."
+    )
+    if len(type(part).model_fields) == 1:
+        return part
+    with st.expander("Settings of the attack"):
+        values = settings_of(part, "spy")
+    return type(part).read({name.removeprefix("spy."): value for name, value in values.items()})
+
+
+def _suits(spy: Spy, network: Network) -> bool:
+    try:
+        spy.check(network)
+    except SettingError:
+        return False
+    return True
+
+
+def pick_round(job: Job, past: list[Job]) -> int:
+    """A slider over the finished rounds, at first where the last attack was, or at the end."""
+    if job.round == 1:
+        st.caption("Round 1 is the only one finished so far.")
+        return 1
+    start = past[0].order.round if past else job.round
+    return st.slider("Round", 1, job.round, start, key=f"round of {job.id}")
+
+
+def order_button(job: Job, order: Order, past: list[Job]) -> Job | None:
+    """Attack, and the newest attack that was ordered just so."""
+    ordered = next((one for one in past if one.order == order), None)
+    running = ordered is not None and ordered.active
+    if running and ordered:
+        st.button("Stop the attack", on_click=store().stop, args=(ordered.id,))
+    else:
+        st.button("Attack", type="primary", on_click=_ordered, args=(job.id, order))
+    return ordered
+
+
+def _ordered(run: str, order: Order) -> None:
+    store().attack(run, order)
+
+
+def sentence(words: str) -> str:
+    """With a capital at the beginning and no other letter touched."""
+    return words[:1].upper() + words[1:]
+
+
+def commands(job: Job, order: Order) -> None:
+    """How to do the same without a browser."""
+    st.caption("The same from the command line:")
+    st.code(f"{job.experiment.command()}\n{order.command(job.id)}", "bash", wrap_lines=True)

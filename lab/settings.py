@@ -60,8 +60,8 @@ class Part(Settings):
     """
 
     table: ClassVar[dict[str, type[Self]]] = {}
-    source: ClassVar[str] = ""  # the paper or licence behind the part, for the catalogue
-    kind: str
+    source: ClassVar[str] = ""  # the paper behind the part, for the catalogue
+    kind: str = ""  # a final part narrows it to a literal
 
     @classmethod
     def is_family(cls) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -47,6 +48,16 @@ class Order(Settings):
     spy: Spy
     round: int = Field(ge=1)
     client: int | None = Field(None, ge=0)
+
+    def command(self, run: str) -> str:
+        """The command line that does the same."""
+        words = ["leaklab attack", self.spy.kind, "--run", run, "--round", str(self.round)]
+        if self.client is not None:
+            words += ["--client", str(self.client)]
+        usual = type(self.spy)().dump()
+        changed = {name: value for name, value in self.spy.dump().items() if usual[name] != value}
+        words += [f"-s {shlex.quote(f'{name}={value}')}" for name, value in changed.items()]
+        return " ".join(words)
 
 
 @dataclass(frozen=True)
@@ -204,9 +215,14 @@ class Store:
 
     def attack(self, run: str, order: Order, held: Mapping[str, Any] | None = None) -> str:
         """Queue an attack on a finished round, unless it is held.  Raises SettingError."""
-        finished = self.run(run).round
-        if order.round > finished:
-            raise SettingError(f"round is {order.round}: run {run} has finished {finished} rounds")
+        job = self.run(run)
+        if order.round > job.round:
+            raise SettingError(f"round is {order.round}: run {run} has finished {job.round} rounds")
+        if order.client is not None and order.client >= job.experiment.data.clients:
+            raise SettingError(
+                f"client is {order.client}: give 0 to {job.experiment.data.clients - 1}"
+            )
+        order.spy.check(job.experiment.architecture)
         return self._enter("attack", run, order.dump(), held)
 
     def pause(self, id: str) -> None:

@@ -1,1 +1,143 @@
-"""x"""
+"""Gradient inversion: what a client's update shows of its private examples."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lab import figures
+from lab.likeness import Likeness
+from lab.parts import Reconstruction
+from lab.pictures import png, side_by_side
+from lab.session import (
+    STATUS,
+    attacks_of,
+    commands,
+    order_button,
+    pick_round,
+    pick_run,
+    pick_spy,
+    sentence,
+    store,
+)
+from lab.store import Job, Order, Sight
+from lab.trial import Result
+
+EVERY = 0.25  # seconds between two looks at an attack that runs
+SHOWN = 8  # pictures at most
+
+
+def page() -> None:
+    st.header("Gradient inversion", anchor=False)
+    st.markdown(
+        "Clients send updates instead of data. The server looks for inputs that would have caused "
+        "the very update that it received."
+    )
+    if (job := pick_run()) is None:
+        return
+    past = attacks_of(job, Reconstruction)
+    left, right = st.columns(2)
+    with left:
+        round = pick_round(job, past)
+        client = _pick_client(job, round, past)
+    with right:
+        spy = pick_spy(job, Reconstruction, past)
+    if client is None:
+        return
+    order = Order(spy=spy, round=round, client=client)
+    ordered = order_button(job, order, past)
+    if ordered is None:
+        st.info("Press Attack to see what this update gives away.")
+    else:
+        st.fragment(_watch, run_every=EVERY if ordered.active else None)(ordered.id, ordered.status)
+    commands(job, order)
+
+
+def _pick_client(job: Job, round: int, past: list[Job]) -> int | None:
+    """Somebody whose update arrived in that round, and what the server saw of it."""
+    record = store().rounds(job.id, after=round - 1)[0].record
+    there = [client for client in record.clients if client not in record.lost]
+    if not there:
+        st.warning(f"Nobody's update arrived in round {round}. {record.note}")
+        return None
+    last = past[0].order.client if past else None
+    start = there.index(last) if last in there else 0
+    chosen = st.selectbox("Client", there, start, key=f"client of {job.id}, {round}")
+    now = job.experiment.at(round)
+    if now.secure_aggregation.enabled:
+        st.caption(f"Under secure aggregation the server got the sum of {len(there)} updates.")
+    else:
+        st.caption("The server got this client's own update.")
+    if now.privacy.kind != "none":
+        st.caption(f"Noise was added before it was sent: {now.privacy.kind}-level privacy.")
+    return chosen
+
+
+def _watch(id: str, status: str) -> None:
+    """The reconstruction as it develops; only this part of the page is redrawn."""
+    job = store().job(id)
+    if job.status != status:
+        st.rerun()
+    waits = f", {store().place(id)} before it" if job.status == "queued" else ""
+    st.text(f"{STATUS[job.status]}{waits}")
+    if job.message:
+        st.warning(job.message)
+    sights = store().sights(id)
+    if not sights:
+        return
+    last = sights[-1]
+    found = Likeness.read(last.body["likeness"])
+    _verdict(found, job)
+    _pictures(last, found)
+    left, right = st.columns(2)
+    steps = [sight.body["step"] for sight in sights]
+    heights = [sight.body["likeness"]["psnr"] for sight in sights]
+    left.plotly_chart(
+        figures.approach(steps, heights, found.floor), key="approach", alt="PSNR by step"
+    )
+    with right:
+        _beside(found)
+    if job.result:
+        with st.expander("What was assumed"):
+            st.table({"": Result.read(job.result).declared})
+
+
+def _verdict(found: Likeness, job: Job) -> None:
+    if job.status == "finished":
+        st.subheader(sentence(found.verdict), anchor=False)
+    with st.container(horizontal=True, gap="large"):
+        st.metric("PSNR", f"{found.psnr:.1f} dB", width="content")
+        if found.ssim is not None:
+            st.metric("SSIM", f"{found.ssim:.2f}", width="content")
+        st.metric("Best guess without the gradient", f"{found.floor:.1f} dB", width="content")
+        st.metric("Labels recovered", f"{found.labels:.0%}", width="content")
+
+
+def _pictures(sight: Sight, found: Likeness) -> None:
+    """Private and reconstructed, one below the other; nothing is left out but for room."""
+    pictures = store().arrays.get(sight.arrays)
+    if pictures["private"].ndim != 4:
+        st.caption("Rows of a table: private above, reconstructed below.")
+        st.dataframe(pictures["private"].numpy())
+        st.dataframe(pictures["guess"].numpy())
+        return
+    st.caption("Private on the left, reconstructed on the right:")
+    pairs = zip(pictures["private"][:SHOWN], pictures["guess"][:SHOWN], strict=True)
+    shown = [png(side_by_side(private, guess)) for private, guess in pairs]
+    st.image(shown, [f"{match.psnr:.1f} dB" for match in found.matches[:SHOWN]], width=240)
+    if len(found.matches) > SHOWN:
+        st.caption(f"{SHOWN} of {len(found.matches)} are shown; the numbers count all.")
+
+
+def _beside(found: Likeness) -> None:
+    """What a guess would have given, for the same examples and by the same matching."""
+    st.markdown("**For comparison**, dB")
+    rows = {"this attack": found.psnr} | found.floors
+    rows["most similar other training example (needs the truth)"] = found.nearest
+    st.table({"PSNR": {name: f"{value:.1f}" for name, value in rows.items()}})
+    st.caption(
+        f"Worst {found.worst:.1f}, mean {found.psnr:.1f}, best {found.best:.1f} over "
+        f"{len(found.matches)} examples. Above 60 dB only rounding is left."
+    )
+
+
+page()

@@ -210,8 +210,9 @@ def _numbers(job: Job, rounds: list[Round]) -> None:
     }
     if record.backdoor is not None:
         told["Backdoor success"] = f"{record.backdoor:.1%}"
-    for column, (name, value) in zip(st.columns(len(told)), told.items(), strict=True):
-        column.metric(name, value)
+    with st.container(horizontal=True, gap="large"):
+        for name, value in told.items():
+            st.metric(name, value, width="content")
     st.caption(promise(job.experiment, job.round))
 
 
@@ -233,7 +234,8 @@ def _buttons(job: Job | None, ready: bool) -> None:
             st.button("Stop", key="stop", on_click=store().stop, args=(id,))
             st.button("New run", key="new", on_click=look_at, args=(None,))
         else:
-            st.button("Start", key="start", type="primary", disabled=not ready, on_click=_start)
+            again = "Start" if status == "none" else "Start a new run"
+            st.button(again, key="start", type="primary", disabled=not ready, on_click=_start)
             if status == "none":
                 st.button(
                     "Step one round", key="first", disabled=not ready, on_click=_start, args=(1,)

@@ -145,7 +145,8 @@ def _marks(
             )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=[0], y=[0], mode="markers+text", text=["server"], textfont={"color": "white", "size": 13},
+            x=[0], y=[0], mode="markers+text", text=["server"],
+            textfont={"color": "white", "size": 13},
             marker={"symbol": "square", "size": 50, "color": BLUE}, hoverinfo="skip",
             showlegend=False,
         )
