@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -97,11 +98,15 @@ def step(state: State) -> Moment:
         bytes_down=delivery.bytes_down,
         clients=clients,
         lost=tuple(c for c, gone in zip(clients, party.lost, strict=True) if gone),
-        norms=tuple(torch.linalg.vector_norm(updates.rows, dim=1).tolist()),
+        norms=tuple(norm if isfinite(norm) else None for norm in _lengths(updates.rows)),
         note="; ".join(note for note in (*notes, delivery.note, complaint) if note),
     )
     transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery)
     return Moment(record, transcript, State(round, model, experiment))
+
+
+def _lengths(rows: Tensor) -> list[float]:
+    return [float(length) for length in torch.linalg.vector_norm(rows, dim=1)]
 
 
 def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:

@@ -181,6 +181,10 @@ class Supervisor:
         self._thread = Thread(target=self._tend, daemon=True)
         self._thread.start()
 
+    def workers(self) -> list[subprocess.Popen[bytes]]:
+        """Those that this supervisor started and has not buried."""
+        return list(self._workers.values())
+
     def close(self) -> None:
         """Stop tending; the workers go on."""
         self._over.set()

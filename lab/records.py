@@ -36,5 +36,5 @@ class Record(Settings):
     backdoor: float | None = None  # share of triggered test examples that obey the attacker
     clients: tuple[int, ...] = ()  # who was asked
     lost: tuple[int, ...] = ()  # of whom the server got nothing
-    norms: tuple[float, ...] = ()  # true length of each client's update, before any defence
+    norms: tuple[float | None, ...] = ()  # true length of each update, before any defence
     note: str = ""

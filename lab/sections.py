@@ -49,7 +49,7 @@ class Privacy(Settings):
     kind: Literal["none", "example", "client"] = Field(
         "none", description="the unit protected: nothing, one example, or a whole client"
     )
-    epsilon: float = Field(8.0, ge=0.01, le=1000, description="target at the end of the run")
+    epsilon: float = Field(8.0, ge=0.01, le=100, description="target at the end of the run")
     delta: float = Field(1e-3, gt=0, lt=1, description="chance that the guarantee fails")
     clip: float = Field(1.0, gt=0, le=1000, description="longest gradient or update let through")
     noise: float = Field(

@@ -1,0 +1,14 @@
+"""Writes the golden records anew: python -m tests.golden, after a change that is meant to show."""
+
+from __future__ import annotations
+
+import json
+
+from lab import run
+from tests.test_engine import GOLDEN, VARIANTS, experiment
+
+golden = {
+    name: [moment.record.model_dump(mode="json") for moment in run(experiment().changed(settings))]
+    for name, settings in VARIANTS.items()
+}
+GOLDEN.write_text(json.dumps(golden, indent=1) + "\n")

@@ -1,0 +1,229 @@
+"""The engine: limits that can be worked out by hand, and a run that can be cut anywhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lab import Experiment, run
+from lab.assembly import assemble
+from lab.engine import Moment, Stopped, begin
+from lab.federation import as_floats
+from lab.records import Record
+from lab.settings import SettingError
+
+GOLDEN = Path(__file__).parent / "golden" / "records.json"
+SMALL = {
+    "data": {"source": "digits", "clients": 6, "split": {"kind": "dirichlet", "alpha": 0.5}},
+    "training": {"rounds": 4, "batch_size": 16, "rate": 0.2},
+}
+# One of everything that can be switched on by itself.
+VARIANTS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "sampled": {"training.clients_per_round": 3},
+    "lost": {"network.dropout": 0.3},
+    "cnn": {"model.kind": "cnn", "model.channels": 2, "model.hidden": 8},
+    "example": {"privacy.kind": "example", "privacy.noise": 1.0},
+    "client": {"privacy.kind": "client", "privacy.noise": 1.0},
+    "client, sampled": {
+        "privacy.kind": "client", "privacy.noise": 1.0, "training.clients_per_round": 3,
+    },
+    "masked": {"secure_aggregation.enabled": True, "network.dropout": 0.1},
+    "masked client": {
+        "secure_aggregation.enabled": True, "privacy.kind": "client", "privacy.noise": 1.0,
+    },
+    "krum": {"rule.kind": "krum", "adversary.count": 1},
+    "median": {"rule.kind": "median", "adversary.count": 2, "adversary.poison.kind": "backdoor"},
+    "flipped": {"rule.kind": "trimmed-mean", "adversary.count": 1,
+                "adversary.poison.kind": "label-flip"},
+}  # fmt: skip
+
+
+def experiment(**settings: object) -> Experiment:
+    return Experiment.read(SMALL).changed(
+        {path.replace("__", "."): value for path, value in settings.items()}
+    )
+
+
+def records(moments: list[Moment]) -> list[Record]:
+    return [moment.record for moment in moments]
+
+
+# --- by hand ------------------------------------------------------------------------------------
+
+
+def test_one_full_batch_step_a_client_is_gradient_descent_on_all_data() -> None:
+    now = experiment(training__batch_size=1024, training__steps=1, training__rounds=1)
+    start, federation = begin(now).model, assemble(now)
+    flat = start.clone().requires_grad_(True)
+    held = torch.cat([federation.held(client) for client in federation.everyone])
+    inputs, labels = as_floats(federation.inputs[held]), federation.labels[held]
+    loss = F.cross_entropy(now.architecture(flat, inputs), labels)
+    (slope,) = torch.autograd.grad(loss, flat)
+    (moment,) = run(now)
+    assert torch.allclose(moment.state.model, start - 0.2 * slope, atol=1e-6)
+
+
+def test_the_step_is_the_mean_weighted_by_examples() -> None:
+    (moment,) = run(experiment(training__rounds=1))
+    delivery, sizes = moment.transcript.delivery, assemble(experiment()).sizes.float()
+    step = (sizes / sizes.sum()) @ delivery.rows
+    assert torch.allclose(moment.state.model - moment.transcript.sent, step, atol=1e-6)
+    assert delivery.weights.tolist() == sizes.tolist()
+
+
+def test_bytes_are_those_of_the_rows_and_of_the_models() -> None:
+    (moment,) = run(experiment(training__rounds=1, training__clients_per_round=4))
+    size = experiment().architecture.size
+    assert moment.record.bytes_up == moment.record.bytes_down == 4 * 4 * size
+
+
+def test_lost_updates_are_not_in_the_step() -> None:
+    for moment in run(experiment(network__dropout=0.5, training__rounds=3)):
+        asked, gone = set(moment.record.clients), set(moment.record.lost)
+        seen = {client for senders in moment.transcript.delivery.senders for client in senders}
+        assert seen == asked - gone
+        assert len(moment.transcript.delivery.rows) == len(seen)
+
+
+def test_a_rule_that_gets_too_few_updates_takes_no_step_and_says_so() -> None:
+    moments = list(run(experiment(rule__kind="krum", network__dropout=0.6)))
+    still = [moment for moment in moments if "krum needs 5: no step" in moment.record.note]
+    assert still
+    for moment in still:
+        assert torch.equal(moment.state.model, moment.transcript.sent)
+
+
+def test_rows_that_are_not_finite_are_left_out_and_reported() -> None:
+    """Weights near the end of the floats: every update overflows, and the model stays."""
+    start = begin(experiment())
+    moment = next(run(experiment(), state=replace(start, model=start.model * 1e38)))
+    assert "not finite, left out: client 0, 1, 2, 3, 4, 5" in moment.record.note
+    assert moment.record.lost == moment.record.clients
+    assert torch.equal(moment.state.model, moment.transcript.sent)
+    assert moment.record.loss is None
+
+
+def test_an_aborted_round_leaves_the_model_or_ends_the_run_as_configured() -> None:
+    lossy = experiment(secure_aggregation__enabled=True, network__dropout=0.7)
+    skipped = [moment for moment in run(lossy) if "aborted" in moment.record.note]
+    assert skipped
+    for moment in skipped:
+        assert torch.equal(moment.state.model, moment.transcript.sent)
+        assert set(moment.record.lost) == set(moment.record.clients)
+    with pytest.raises(Stopped, match=r"round \d: secure aggregation aborted: \d of 6 clients"):
+        list(run(lossy.changed({"secure_aggregation.on_abort": "stop"})))
+
+
+# --- promises -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_same_experiment_gives_the_same_records(name: str) -> None:
+    now = experiment().changed(VARIANTS[name])
+    assert records(list(run(now))) == records(list(run(now)))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_run_that_is_cut_and_resumed_ends_as_if_it_had_not_been(name: str) -> None:
+    now = experiment().changed(VARIANTS[name])
+    whole = list(run(now))
+    half = list(islice(run(now), 2))
+    rest = list(run(now, state=half[-1].state))
+    assert records(half + rest) == records(whole)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_run_learns_and_every_number_is_sound(name: str) -> None:
+    now = experiment().changed(VARIANTS[name])
+    for number, moment in enumerate(run(now), start=1):
+        record = moment.record
+        assert record.round == number
+        assert 0 <= record.accuracy <= 1
+        assert record.bytes_up > 0
+        assert set(record.lost) <= set(record.clients)
+        assert len(record.norms) == len(record.clients)
+        assert (record.epsilon is None) == (now.privacy.kind == "none")
+        assert Record.model_validate_json(record.model_dump_json()) == record
+
+
+def test_another_seed_gives_another_run() -> None:
+    assert records(list(run(experiment()))) != records(list(run(experiment(seed=1))))
+
+
+def test_switching_a_defence_on_leaves_every_other_draw_alone() -> None:
+    """The same clients, lost ones and true updates in the first round, whatever stands by."""
+    plain = next(run(experiment(training__clients_per_round=3, network__dropout=0.3))).record
+    for settings in ({"rule.kind": "median"}, {"secure_aggregation.enabled": True}):
+        other = experiment(training__clients_per_round=3, network__dropout=0.3).changed(settings)
+        record = next(run(other)).record
+        assert (record.clients, record.norms) == (plain.clients, plain.norms)
+
+
+def test_secure_aggregation_changes_the_numbers_by_rounding_only() -> None:
+    plain = list(run(experiment()))
+    masked = list(run(experiment(secure_aggregation__enabled=True)))
+    for one, other in zip(plain, masked, strict=True):
+        assert torch.allclose(one.state.model, other.state.model, atol=1e-5)
+
+
+# --- changes in mid-run -------------------------------------------------------------------------
+
+
+def test_a_changed_experiment_holds_from_the_next_round_on() -> None:
+    first = list(islice(run(experiment()), 2))
+    changed = experiment(rule__kind="median")
+    rest = list(run(changed, state=first[-1].state))
+    written = experiment().changed_from(3, {"rule.kind": "median"})
+    assert records(first + rest) == records(list(run(written)))
+    assert rest[-1].state.experiment == written
+
+
+def test_a_change_can_make_the_run_longer() -> None:
+    done = list(run(experiment()))
+    more = list(run(experiment(training__rounds=6), state=done[-1].state))
+    assert [moment.record.round for moment in more] == [5, 6]
+
+
+def test_what_a_run_is_made_of_cannot_change_in_its_course() -> None:
+    first = next(run(experiment()))
+    for settings in ({"data.clients": 5}, {"model.kind": "cnn"}, {"seed": 3}):
+        with pytest.raises(SettingError, match="cannot change in mid-run"):
+            next(run(experiment().changed(settings), state=first.state))
+
+
+def test_privacy_that_is_switched_off_and_on_again_guarantees_nothing() -> None:
+    noisy = experiment(privacy__kind="example", privacy__noise=2.0)
+    first = next(run(noisy))
+    assert first.record.epsilon is not None
+    second = next(run(experiment(), state=first.state))
+    third = next(run(noisy, state=second.state))
+    assert second.record.epsilon is None
+    assert third.record.epsilon is None
+
+
+# --- golden -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_records_are_those_of_the_golden_run(name: str) -> None:
+    """To change them on purpose: python -m tests.golden writes tests/golden/records.json anew."""
+    golden = json.loads(GOLDEN.read_text())[name]
+    for moment, expected in zip(run(experiment().changed(VARIANTS[name])), golden, strict=True):
+        record = moment.record
+        assert record.accuracy == pytest.approx(expected["accuracy"], abs=0.01)
+        assert record.loss == pytest.approx(expected["loss"], rel=1e-3)
+        assert record.norms == pytest.approx(expected["norms"], rel=1e-3)
+        assert list(record.clients) == expected["clients"]
+        assert list(record.lost) == expected["lost"]
+        for name, slack in (("epsilon", 1e-6), ("backdoor", 0.02)):
+            if expected[name] is None:
+                assert getattr(record, name) is None
+            else:
+                assert getattr(record, name) == pytest.approx(expected[name], abs=slack)

@@ -1,0 +1,165 @@
+"""Workers: processes that outlive pages and server, and runs that outlive workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lab import Experiment, run
+from lab.jobs import Supervisor
+from lab.settings import SettingError
+from lab.store import Order, Store
+
+# Long enough to be caught in mid-run.
+LONG = Experiment.read(
+    {
+        "data": {"source": "fashion-mnist", "clients": 10, "examples": 2000},
+        "model": {"kind": "cnn"},
+        "training": {"rounds": 12},
+    }
+)
+PATIENCE = 90.0  # seconds, on a machine that is busy with other things
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+@contextmanager
+def supervised(store: Store, most: int = 1) -> Iterator[Supervisor]:
+    """Workers that do not outlive the test."""
+    supervisor = Supervisor(store, most)
+    try:
+        yield supervisor
+    finally:
+        supervisor.close()
+        for worker in supervisor.workers():
+            worker.kill()
+            worker.wait()
+
+
+def test_a_run_survives_the_death_of_its_worker(store: Store) -> None:
+    """SIGKILL in mid-run: it ends with the same records as an undisturbed one."""
+    with supervised(store) as supervisor:
+        id = store.create(LONG)
+        wait_for(lambda: store.job(id).round >= 2)
+        (worker,) = supervisor.workers()
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait()
+        assert store.job(id).round < 12, "the run was over before the worker was killed"
+        wait_for(lambda: store.job(id).status == "finished")
+        (successor,) = supervisor.workers()
+        assert successor.pid != worker.pid
+    assert [each.record for each in store.rounds(id)] == [m.record for m in run(LONG)]
+
+
+def test_a_worker_outlives_the_server(store: Store) -> None:
+    supervisor = Supervisor(store, 1)
+    id = store.create(LONG)
+    wait_for(lambda: store.job(id).round >= 1)
+    supervisor.close()
+    (worker,) = supervisor.workers()
+    try:
+        before = store.job(id).round
+        wait_for(lambda: store.job(id).round > before)
+        with supervised(store) as restarted:  # sees the other's worker, and starts none beside it
+            time.sleep(0.5)
+            assert restarted.workers() == []
+            store.pause(id)
+            wait_for(lambda: store.job(id).status == "paused")
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_a_worker_that_is_asked_to_go_gives_its_run_back(store: Store) -> None:
+    with supervised(store) as supervisor:
+        id = store.create(LONG)
+        wait_for(lambda: store.job(id).round >= 1)
+        (worker,) = supervisor.workers()
+        supervisor.close()
+        worker.terminate()
+        assert worker.wait(PATIENCE) is not None
+        assert store.job(id).status == "queued"
+
+
+def test_one_worker_does_one_job_at_a_time_and_the_rest_wait_in_line(store: Store) -> None:
+    with supervised(store):
+        first, second, third = (store.create(LONG) for _ in range(3))
+        wait_for(lambda: store.job(first).round >= 1)
+        assert [store.job(id).status for id in (second, third)] == ["queued", "queued"]
+        assert (store.place(second), store.place(third)) == (0, 1)
+        store.stop(first)
+        wait_for(lambda: store.job(second).status == "running")
+        assert store.job(first).status == "stopped"
+
+
+def test_a_command_reaches_a_run_in_another_process(store: Store) -> None:
+    with supervised(store):
+        id = store.create(LONG)
+        wait_for(lambda: store.job(id).round >= 1)
+        store.change(id, {"rule.kind": "median"})
+        store.pause(id)
+        wait_for(lambda: store.job(id).status == "paused")
+        (change,) = store.job(id).experiment.changes
+        assert change.set == {"rule.kind": "median"}
+        store.resume(id)
+        wait_for(lambda: store.job(id).round > change.round)
+
+
+def test_an_attack_runs_in_a_worker_and_can_be_stopped(store: Store) -> None:
+    target = LONG.changed({"model.kind": "lenet", "training.rounds": 1, "training.steps": 1})
+    with supervised(store):
+        id = store.create(target)
+        wait_for(lambda: store.job(id).status == "finished")
+        order = Order.read(
+            {"spy": {"kind": "inverting-gradients", "iterations": 30000}, "round": 1}
+        )
+        attack = store.attack(id, order)
+        wait_for(lambda: len(store.sights(attack)) >= 2)
+        pictures = store.arrays.get(store.sights(attack)[-1].arrays)
+        assert pictures["guess"].shape == pictures["private"].shape
+        store.stop(attack)
+        wait_for(lambda: store.job(attack).status == "stopped")
+
+
+def test_a_finished_attack_keeps_its_result(store: Store) -> None:
+    target = LONG.changed(
+        {"model.kind": "lenet", "training.rounds": 1, "training.steps": 1, "training.batch_size": 1}
+    )
+    with supervised(store):
+        id = store.create(target)
+        wait_for(lambda: store.job(id).status == "finished")
+        attack = store.attack(id, Order.read({"spy": "idlg", "round": 1, "client": 4}))
+        wait_for(lambda: store.job(attack).status == "finished")
+    result = store.job(attack).result
+    assert result is not None
+    assert result["client"] == 4
+    assert result["likeness"]["psnr"] > 30
+
+
+def test_a_round_that_cannot_be_replayed_is_not_attacked(store: Store) -> None:
+    """Other numbers than the stored ones mean another Leaklab, and no attack on fiction."""
+    from sqlalchemy import update
+
+    from lab.jobs import pull, replay
+    from lab.ledger import Ledger
+    from lab.schema import records, writing
+
+    ledger = Ledger(store)
+    job = ledger.start(LONG.changed({"training.rounds": 1, "model.kind": "mlp"}))
+    list(pull(ledger, job))
+    assert replay(store, job.id, 1).record == store.rounds(job.id)[0].record
+    body = store.rounds(job.id)[0].record.model_dump(mode="json") | {"accuracy": 0.999}
+    with writing(store.engine) as connection:
+        connection.execute(update(records).values(body=body))
+    with pytest.raises(SettingError, match=r"cannot be replayed: its accuracy was 0\.999"):
+        replay(store, job.id, 1)

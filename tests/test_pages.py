@@ -1,0 +1,312 @@
+"""Pages: every one opens, every control does what it says, and the store is all they know."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from lab import ROOT, Experiment
+from lab.catalog import tables
+from lab.jobs import attacked, pull
+from lab.ledger import Ledger
+from lab.store import Order, Store
+
+PAGES = ["live", "inversion", "membership"]
+TINY = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 4},
+        "model": {"kind": "lenet"},
+        "training": {"rounds": 2, "steps": 1, "batch_size": 1},
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_workers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tests do the workers' work themselves."""
+    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
+    st.cache_resource.clear()
+    yield
+    st.cache_resource.clear()
+
+
+def opened(page: str = "live", **query: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name.replace("__", ".")] = value
+    if page != "live":
+        app.run()
+        app.switch_page(f"../pages/{page}.py")
+    app.run()
+    assert not app.exception
+    return app
+
+
+def trained(store: Store, experiment: Experiment = TINY) -> str:
+    ledger = Ledger(store)
+    job = ledger.start(experiment)
+    deque(pull(ledger, job), maxlen=0)
+    return job.id
+
+
+def work_off(store: Store) -> None:
+    """What a worker would do."""
+    ledger = Ledger(store)
+    while (job := ledger.claim()) is not None:
+        deque(attacked(ledger, job) if job.kind == "attack" else pull(ledger, job), maxlen=0)
+
+
+def button(app: AppTest, label: str) -> AppTest:
+    """Press it, and see that nothing broke."""
+    next(one for one in app.button if one.label == label).click()
+    app.run()
+    assert not app.exception
+    return app
+
+
+def choose(app: AppTest, label: str, value: object) -> AppTest:
+    widgets = [*app.selectbox, *app.select_slider, *app.slider, *app.number_input, *app.toggle]
+    next(one for one in widgets if one.label == label).set_value(value)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def labels(app: AppTest) -> set[str]:
+    return {one.label for one in app.button}
+
+
+def words(app: AppTest) -> str:
+    told = [*app.markdown, *app.caption, *app.text, *app.warning, *app.error, *app.info]
+    told += [*app.subheader, *app.header, *app.code]
+    return "\n".join(str(one.value) for one in told)
+
+
+# --- every page ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_an_empty_store(page: str) -> None:
+    app = opened(page)
+    assert app.header
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_a_run(page: str, store: Store) -> None:
+    run = trained(store)
+    app = opened(page, run=run)
+    assert not app.error
+    assert run in words(app) or page == "live"
+
+
+def test_an_unknown_run_in_the_address_is_said_and_forgotten() -> None:
+    app = opened(run="nobody")
+    assert "no run 'nobody'" in words(app)
+    assert "Start" in labels(app)
+
+
+def test_a_broken_store_is_told_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAKLAB_DB", "nonsense")
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60).run()
+    assert not app.exception
+    assert "set LEAKLAB_DB to another" in app.error[0].value
+
+
+# --- live ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", sorted(path.stem for path in (ROOT / "experiments").glob("*")))
+def test_every_preset_can_be_chosen_and_started(preset: str, store: Store) -> None:
+    app = choose(opened(), "Start from", preset)
+    button(app, "Start")
+    (job,) = store.runs()
+    assert job.experiment == Experiment.from_file(ROOT / "experiments" / f"{preset}.toml")
+    assert job.status == "queued"
+
+
+def test_a_run_from_start_to_end(store: Store) -> None:
+    app = opened(**{f"data__{k}": v for k, v in {"source": "digits", "clients": "4"}.items()})
+    button(app, "Start")
+    assert {"Pause", "Stop"} <= labels(app)
+    (job,) = store.runs()
+    work_off(store)
+    app.run()
+    assert store.job(job.id).status == "finished"
+    assert "Start a new run" in labels(app)
+    assert "Accuracy" in {metric.label for metric in app.metric}
+    assert job.experiment.command() in words(app)
+
+
+def test_pause_step_resume_and_stop(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    app.run()
+    (job,) = store.runs()
+    assert (store.job(job.id).status, store.job(job.id).round) == ("paused", 1)
+    button(app, "Step one round")
+    work_off(store)
+    app.run()
+    assert (store.job(job.id).status, store.job(job.id).round) == ("paused", 2)
+    button(app, "Resume")
+    assert store.job(job.id).status == "queued"
+    button(app, "Pause")
+    assert store.job(job.id).status == "paused"
+    button(app, "Stop")
+    assert store.job(job.id).status == "stopped"
+
+
+def test_a_toggle_in_mid_run_changes_the_next_round(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    app.run()
+    (job,) = store.runs()
+    choose(app, "Aggregation rule", "median")
+    choose(app, "Differential privacy", "example")
+    changes = store.job(job.id).experiment.changes
+    assert [change.round for change in changes] == [2, 2]
+    assert store.intended(job.id).rule.kind == "median"
+    assert store.intended(job.id).privacy.kind == "example"
+
+
+def test_a_contradiction_is_explained_and_nothing_is_started(store: Store) -> None:
+    app = choose(choose(opened(), "Aggregation rule", "krum"), "Secure aggregation", True)
+    assert "use rule.kind mean, or switch the masks off" in app.sidebar.error[0].value
+    assert next(one for one in app.button if one.label == "Start").disabled
+    choose(app, "Secure aggregation", False)
+    assert not app.sidebar.error
+    assert store.runs() == []
+
+
+def test_a_contradiction_in_mid_run_leaves_the_run_as_it_is(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    app.run()
+    (job,) = store.runs()
+    choose(app, "Secure aggregation", True)
+    choose(app, "Aggregation rule", "krum")
+    assert "use rule.kind mean" in app.sidebar.error[0].value
+    assert store.intended(job.id).rule.kind == "mean"
+
+
+def test_the_address_holds_the_experiment() -> None:
+    app = choose(opened(), "Aggregation rule", "median")
+    assert app.query_params["rule.kind"] == "median"
+    again = opened(**{str(k).replace(".", "__"): v for k, v in app.query_params.items()})
+    assert again.query_params == app.query_params
+
+
+def test_a_link_that_makes_no_sense_is_told_and_the_quick_start_offered() -> None:
+    app = opened(rule__kind="krun", data__clients="10")
+    assert "The link was not understood" in words(app)
+    assert "Start" in labels(app)
+
+
+@pytest.mark.parametrize("kind", [*tables()["splits"]])
+def test_every_split_can_be_chosen(kind: str) -> None:
+    app = choose(opened(), "How clients differ", kind)
+    assert bool(app.sidebar.error) == (kind == "natural")  # clothes have no real owners
+
+
+@pytest.mark.parametrize("kind", [*tables()["poisons"]])
+def test_every_poison_can_be_chosen(kind: str, store: Store) -> None:
+    app = choose(choose(opened(), "Malicious clients", 2), "What they do", kind)
+    button(app, "Start")
+    assert store.runs()[0].experiment.adversary.poison.kind == kind
+
+
+@pytest.mark.parametrize("kind", [*tables()["rules"]])
+def test_every_rule_can_be_chosen(kind: str, store: Store) -> None:
+    button(choose(opened(), "Aggregation rule", kind), "Start")
+    assert store.runs()[0].experiment.rule.kind == kind
+
+
+@pytest.mark.parametrize("kind", [*tables()["models"]])
+def test_every_model_can_be_chosen(kind: str, store: Store) -> None:
+    button(choose(opened(), "Model", kind), "Start")
+    assert store.runs()[0].experiment.model.kind == kind
+
+
+def test_privacy_says_before_the_run_what_it_will_guarantee() -> None:
+    app = choose(choose(opened(), "Differential privacy", "client"), "Target epsilon", 2.0)
+    told = words(app)
+    assert "epsilon 2 at delta 0.001 for one client" in told
+    assert "Noise multiplier" in told
+
+
+def test_a_second_browser_sees_the_same_run(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    run = store.runs()[0].id
+    assert app.query_params["run"] == run
+    assert "Resume" in labels(opened(run=run))
+
+
+# --- attacks ------------------------------------------------------------------------------------
+
+
+def test_inversion_from_the_button_to_the_verdict(store: Store) -> None:
+    app = opened("inversion", run=trained(store))
+    choose(choose(app, "Round", 1), "Client", 2)
+    button(app, "Attack")
+    work_off(store)
+    app.run()
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert float(metrics["PSNR"].split()[0]) > 30
+    assert "Best guess without the gradient" in metrics
+    told = words(app)
+    assert "leaklab attack idlg --run" in told
+    assert "--round 1 --client 2" in told
+
+
+def test_inversion_offers_only_attacks_that_suit_the_model(store: Store) -> None:
+    app = opened("inversion", run=trained(store))
+    assert "first-layer" not in next(one for one in app.selectbox if one.label == "Attack").options
+
+
+def test_inversion_under_secure_aggregation_says_what_the_server_got(store: Store) -> None:
+    app = opened(
+        "inversion", run=trained(store, TINY.changed({"secure_aggregation.enabled": True}))
+    )
+    assert "the server got the sum of 4 updates" in words(app)
+
+
+def test_inversion_of_a_round_in_which_nothing_arrived_says_so(store: Store) -> None:
+    lost = TINY.changed(
+        {"secure_aggregation.enabled": True, "secure_aggregation.threshold": 1.0,
+         "network.dropout": 0.9}
+    )  # fmt: skip
+    app = opened("inversion", run=trained(store, lost))
+    assert "Nobody's update arrived" in words(app)
+    assert "Attack" not in labels(app)
+
+
+def test_membership_from_the_button_to_the_verdict(store: Store) -> None:
+    app = button(opened("membership", run=trained(store)), "Attack")
+    work_off(store)
+    app.run()
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert 0 <= float(metrics["AUC"]) <= 1
+    assert metrics["TPR at 0.1% FPR"] == "too few to say"
+    assert "blind guess" in words(app).lower()
+
+
+def test_membership_under_privacy_draws_its_ceiling(store: Store) -> None:
+    private = TINY.changed({"privacy.kind": "example", "privacy.epsilon": 1.0})
+    app = button(opened("membership", run=trained(store, private)), "Attack")
+    work_off(store)
+    app.run()
+    assert "Ceiling, AUC" in {metric.label for metric in app.metric}
+    assert "Guaranteed: epsilon" in words(app)
+
+
+def test_a_page_finds_the_last_attack_again(store: Store) -> None:
+    run = trained(store)
+    ledger = Ledger(store)
+    order = Order.read({"spy": {"kind": "idlg", "restarts": 1}, "round": 1, "client": 3})
+    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    app = opened("inversion", run=run)
+    assert "PSNR" in {metric.label for metric in app.metric}
