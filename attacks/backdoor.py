@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
+from lab.models import Shape
 from lab.parts import Poison
 from lab.settings import SettingError
 from lab.wire import Cohort
@@ -23,22 +25,28 @@ class Backdoor(Poison):
     pixels: int = Field(4, ge=1, le=16, description="side of the white square")
     boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
 
-    def check(self, classes: int) -> None:
+    def check(self, shape: Shape, classes: int) -> None:
         if self.target >= classes:
             raise SettingError(
                 f"adversary.poison.target is {self.target}: there are {classes} classes, "
                 f"give 0 to {classes - 1}"
             )
+        if self.pixels > shape[-1] // 2:
+            raise SettingError(
+                f"adversary.poison.pixels is {self.pixels}, more than half a side of "
+                f"{shape[-1]}: give 1 to {shape[-1] // 2}"
+            )
 
     def data(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-        count = round(self.share * len(labels))
+        # Evenly spread, because a split may hold its examples class by class.
+        upto = (torch.arange(len(labels) + 1) * self.share + 0.5).floor()
+        chosen = upto[1:] > upto[:-1]  # (examples,)
         inputs, labels = inputs.clone(), labels.clone()
-        inputs[:count], labels[:count] = self._triggered(inputs[:count]), self.target
+        inputs[chosen], labels[chosen] = self._triggered(inputs[chosen]), self.target
         return inputs, labels
 
     def rows(self, rows: Tensor, cohort: Cohort) -> Tensor:
-        factor = 1.0 + (self.boost - 1.0) * cohort.malicious.to(rows.dtype)  # (clients,)
-        return rows * factor.unsqueeze(1)
+        return torch.where(cohort.malicious.unsqueeze(1), self.boost * rows, rows)
 
     def goal(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Triggered test examples of the other classes, wanted as `target`."""

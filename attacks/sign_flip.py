@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -19,5 +20,4 @@ class SignFlip(Poison):
     scale: float = Field(3.0, gt=0, le=100, description="how many times the own update")
 
     def rows(self, rows: Tensor, cohort: Cohort) -> Tensor:
-        factor = 1.0 - (1.0 + self.scale) * cohort.malicious.to(rows.dtype)  # (clients,)
-        return rows * factor.unsqueeze(1)
+        return torch.where(cohort.malicious.unsqueeze(1), -self.scale * rows, rows)

@@ -82,9 +82,8 @@ def step(state: State) -> Moment:
         rows = stage(rows, party)
     rows, party, notes = _only_numbers(now.adversary.poison.rows(rows, party), party)
 
-    delivery = _channel(now)(rows, party, sent)
-    aborted = bool(clients) and not delivery.arrived.any() and bool(delivery.note)
-    if aborted and now.secure_aggregation.on_abort == "stop":
+    delivery = _channel(experiment, round)(rows, party, sent)
+    if delivery.aborted and now.secure_aggregation.on_abort == "stop":
         raise Stopped(f"round {round}: {delivery.note}")
     party = replace(party, lost=~delivery.arrived)
     folded, complaint = _fold(experiment, round, delivery, party)
@@ -146,12 +145,18 @@ def _only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str
     return rows, replace(party, lost=party.lost | broken), [f"not finite, left out: client {who}"]
 
 
-def _channel(now: Experiment) -> Channel:
-    masks = now.secure_aggregation
+def _channel(experiment: Experiment, round: int) -> Channel:
+    now = experiment.at(round)
+    masks, privacy = now.secure_aggregation, now.privacy
     if not masks.enabled:
         return Channel.pick("plain")
     heaviest = float(assemble(now).sizes.max()) if now.recipe.weighted else 1.0
-    settings = {"threshold": masks.threshold, "bound": masks.bound, "heaviest": heaviest}
+    bound = masks.bound
+    if privacy.kind == "client":
+        # The ring must not clip what the noise needs: eight deviations are never passed.
+        deviation = noise_multiplier(experiment, round) * privacy.clip
+        bound = max(bound, privacy.clip + 8 * deviation)
+    settings = {"threshold": masks.threshold, "bound": bound, "heaviest": heaviest}
     return Channel.pick({"kind": "masked", **settings})
 
 

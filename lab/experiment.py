@@ -212,7 +212,8 @@ class Experiment(Settings):
     def _agree_on_pictures(self) -> None:
         source, poison = self.data.source, self.adversary.poison
         if len(source.shape) == 3:
-            poison.check(len(source.classes))
+            if self.adversary.count:
+                poison.check(source.shape, len(source.classes))
             return
         if self.model.pictures_only:
             raise SettingError(

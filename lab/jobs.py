@@ -30,7 +30,7 @@ from lab.store import Job, Order, Round, Status, Store
 from lab.trial import Glimpse, infer, reconstruct
 
 NAP = 0.1  # seconds between two looks at the queue
-IDLE = 600.0  # seconds after which a worker without work goes home
+IDLE = float(os.environ.get("LEAKLAB_IDLE", 600))  # seconds until a worker without work leaves
 APART = 0.15  # seconds between two stored glimpses of an attack
 
 Ending = tuple[Status, str]  # how a job ends, and why

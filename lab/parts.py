@@ -120,8 +120,8 @@ class Poison(Part):
     table: ClassVar[dict[str, type[Poison]]] = {}
     pictures_only: ClassVar[bool] = False
 
-    def check(self, classes: int) -> None:
-        """Raises SettingError where the poison makes no sense."""
+    def check(self, shape: Shape, classes: int) -> None:
+        """Raises SettingError where the poison makes no sense for such examples."""
 
     def data(self, inputs: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
         """One malicious client's examples -> what it trains on instead."""

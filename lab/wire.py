@@ -27,8 +27,10 @@ class Recipe:
 
     def local_steps(self, size: int) -> int:
         """Gradient steps that a client with `size` examples takes in a round."""
-        part = self.poisson or self.batch_size / max(size, 1)
-        steps = self.epochs * ceil(1 / min(part, 1.0)) if size else 0
+        batches = -(-size // self.batch_size)
+        if self.poisson:
+            batches = ceil(1 / self.poisson - 1e-9)  # rounding must not make 49.0000001 a 50
+        steps = self.epochs * batches if size else 0
         return min(steps, self.cap) if self.cap else steps
 
     def images(self, size: int) -> int:
@@ -73,6 +75,7 @@ class Delivery:
     bytes_up: int
     bytes_down: int
     masked: np.ndarray | None = None  # (arrived, words) uint32: all it saw of each client
+    aborted: bool = False  # whether the protocol was broken off
     note: str = ""
 
 

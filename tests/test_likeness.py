@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import permutations
-from math import isfinite, log10, nextafter
+from math import log10, nextafter
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from attacks import SPIES
 from datasets import SOURCES
-from lab import likeness
+from lab import Experiment, likeness, run
+from lab.assembly import malicious
 from lab.federation import Examples, as_floats
 from lab.likeness import EXACT, GAIN, PEAK, Judge, label_share, match, psnr, ssim, verdict
+from lab.parts import Reconstruction
+from lab.trial import reconstruct
 from lab.views import Guess
 
 SEEDS = st.integers(0, 10**6)
@@ -212,9 +217,8 @@ def test_labels_count_the_same_in_any_order(seed: int) -> None:
     share = label_share(guessed, true)
     assert share == label_share(guessed[mixed], true)
     assert share == label_share(true, guessed)
-    left = guessed.tolist()
-    by_hand = sum(1 for label in true.tolist() if label in left and left.remove(label) is None)
-    assert share == by_hand / 12
+    shared = Counter(guessed.tolist()) & Counter(true.tolist())
+    assert share == shared.total() / 12
 
 
 def test_a_label_is_right_beside_its_picture_only() -> None:
@@ -395,16 +399,6 @@ def test_the_input_is_left_as_it_was() -> None:
         assert torch.equal(now, then)
 
 
-@given(seed=SEEDS)
-def test_a_score_is_finite_however_far_off_the_guess_is(seed: int) -> None:
-    truth = judge(seed)
-    scale = 10.0 ** (seed % 7)
-    assume(scale > 0)
-    found = truth.score(guess(scale * uniform(seed, 2, *GREY), torch.tensor([0, 1])))
-    assert isfinite(found.psnr)
-    assert found.psnr <= PEAK
-
-
 # --- real data ----------------------------------------------------------------------------------
 
 
@@ -464,3 +458,35 @@ def test_tables_are_scored_too() -> None:
     nothing = truth.score(guess(torch.zeros(3, 22), heart.labels[:3]))
     assert nothing.verdict == NOT_A_LEAK
     assert nothing.psnr == pytest.approx(nothing.floors["grey"])
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        "honest",
+        pytest.param(
+            "malicious",
+            marks=pytest.mark.xfail(
+                strict=True,
+                reason="a poisoned client trains on a copy of its examples, and the originals stay "
+                "among the others: the nearest is the victim itself, at 120 dB",
+            ),
+        ),
+    ],
+)
+def test_the_victim_is_not_its_own_neighbour(who: str) -> None:
+    experiment = Experiment.read(
+        {
+            "data": {"source": "fashion-mnist", "clients": 10},
+            "model": {"kind": "mlp"},
+            "training": {"rounds": 1, "steps": 1, "batch_size": 1},
+            "adversary": {"count": 3, "poison": "label-flip"},
+        }
+    )
+    bad = malicious(experiment)
+    client = bad[0] if who == "malicious" else min(set(range(10)) - set(bad))
+    spy = SPIES["first-layer"]()
+    assert isinstance(spy, Reconstruction)
+    *_, last = reconstruct(spy, next(run(experiment)), client)
+    assert last.likeness is not None
+    assert last.likeness.nearest < 40

@@ -102,6 +102,14 @@ def test_local_steps_are_epochs_of_batches_under_a_cap(epochs: int, cap: int, st
     assert [len(batch) for batch in found[:4]] == [16, 16, 16, 7]
 
 
+def test_an_epoch_has_as_many_batches_as_whole_numbers_say() -> None:
+    """Through floats, 49 examples in batches of one would be 50 steps."""
+    for size in range(1, 200):
+        for batch_size in (1, 3, 7, 32):
+            steps = experiment(training__epochs=1, training__batch_size=batch_size).recipe
+            assert steps.local_steps(size) == (size + batch_size - 1) // batch_size
+
+
 def test_an_epoch_uses_every_example_once() -> None:
     found = batches(experiment(training__epochs=1), 1, 0, size=55)
     assert sorted(torch.cat([torch.from_numpy(batch) for batch in found]).tolist()) == list(

@@ -139,6 +139,11 @@ def test_only_the_backdoor_has_a_goal() -> None:
     assert {name for name, goal in goals.items() if goal} == {"backdoor"}
 
 
+def test_a_trigger_that_would_hide_the_picture_is_refused() -> None:
+    with pytest.raises(SettingError, match="pixels is 5, more than half a side of 8: give 1 to 4"):
+        POISONS["backdoor"](pixels=5).check((1, 8, 8), 10)
+
+
 def test_a_target_that_is_no_class_is_refused() -> None:
     with pytest.raises(SettingError, match="target is 10: there are 10 classes, give 0 to 9"):
         attacked("backdoor", target=10)
@@ -279,6 +284,7 @@ def _bounds() -> Iterator[tuple[str, str, float]]:
 
 @pytest.mark.parametrize(("name", "setting", "value"), list(_bounds()))
 def test_settings_at_their_bounds_run(name: str, setting: str, value: float) -> None:
+    value = min(value, 4) if setting == "pixels" else value  # half a side of these digits
     experiment = attacked(name, 10, **{setting: value}).changed({"training.rounds": 2})
     for moment in run(experiment):
         assert moment.state.model.isfinite().all()

@@ -582,3 +582,15 @@ def test_a_run_under_example_privacy_repeats_itself() -> None:
     assert one[1].record.epsilon is not None
     assert one[0].record.epsilon is not None
     assert one[1].record.epsilon > one[0].record.epsilon
+
+
+def test_the_ring_never_clips_what_the_noise_needs() -> None:
+    """Clipped noise is less noise, and the epsilon would be false; the bound gives way."""
+    loud = CLIENTS.changed(
+        {"privacy.clip": 100.0, "privacy.noise": 3.0, "secure_aggregation.enabled": True,
+         "training.clients_per_round": 0}
+    )  # fmt: skip
+    moment = next(run(loud))
+    released = (moment.transcript.released - moment.transcript.sent) * loud.cohort_size
+    assert moment.record.note == ""
+    assert float(released.std()) == pytest.approx(300, rel=0.05)

@@ -22,6 +22,7 @@ from lab.views import Candidates
 SEEDS = st.integers(0, 10**6)
 FEW_VALUES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=25)  # so most are tied
 ANY_VALUES = st.lists(st.sampled_from([-inf, -1.0, 0.0, 0.5, 2.0, inf]), min_size=1, max_size=25)
+Scores = tuple[np.ndarray, np.ndarray]  # of members, of others
 RATES = st.builds(Fraction, st.integers(0, 100), st.just(100))
 
 
@@ -35,7 +36,7 @@ def exposed(
     return expose(np.concatenate([members, others]), member, blind, ceiling)
 
 
-def drawn(seed: int, members: int, others: int, shift: float = 0.0) -> tuple[np.ndarray, ...]:
+def drawn(seed: int, members: int, others: int, shift: float = 0.0) -> Scores:
     """Normal scores; members' lie higher by `shift`, so the true AUC is Phi(shift / sqrt 2)."""
     generator = np.random.default_rng(seed)
     return generator.normal(shift, size=members), generator.normal(size=others)
@@ -60,6 +61,12 @@ def test_the_threshold_is_the_first_score_that_would_be_one_too_many() -> None:
     # None of the others may pass: above 8.  One: above 5, where a member ties.  Two: above 3.
     expected = [0.25, 0.25, 0.25, 0.75, 0.75, 1.0]
     assert true_positives(members, others, rates).tolist() == expected
+
+
+def test_a_share_of_the_others_is_not_rounded_down_by_floats() -> None:
+    """0.29 * 100 is 28.999999999999996, and 29 of a hundred may pass."""
+    members, others = np.array([70.5, 71.5]), np.arange(100.0)
+    assert true_positives(members, others, np.array([0.28, 0.29])).tolist() == [0.5, 1.0]
 
 
 def test_one_score_for_all_says_nothing() -> None:
@@ -92,7 +99,7 @@ def test_the_area_counts_pairs_even_of_infinite_scores(
 def test_rates_are_those_of_the_best_threshold_there_is(
     members: list[float], others: list[float], asked: Fraction
 ) -> None:
-    allowed = int(asked * len(others))  # exact: 29 % of 100 is 29, which floats round down to 28
+    allowed = int(asked * len(others))
     within = [
         sum(mine > threshold for mine in members) / len(members)
         for threshold in {-inf, *members, *others}
@@ -308,6 +315,7 @@ def test_only_what_the_blind_guess_judged_counts() -> None:
     found = exposed(members, others, blind)
     # Members .9 .4 .6 against .5 .1 .6: 3 + 1 + 2.5 pairs won of nine.
     assert found.blind == pytest.approx(6.5 / 9)
+    assert found.blind is not None
     assert found.blind_low is not None
     assert found.blind_high is not None
     assert found.blind_low <= found.blind <= found.blind_high
@@ -449,8 +457,8 @@ def test_a_random_half_cannot_be_told_without_the_model() -> None:
 
 
 def test_a_random_half_is_hardly_ever_called_invalid() -> None:
-    called = sum(told_apart(*candidates(seed, 200)) for seed in range(30))
-    assert called <= 4  # by chance 2.5 %, so less than one of 30
+    called = sum(told_apart(*candidates(seed, 200)) for seed in range(20))
+    assert called <= 3  # by chance 2.5 %, so half a one of 20
 
 
 def test_a_column_that_gives_members_away_is_found() -> None:

@@ -11,10 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.secure_aggregation.protocol import Aborted, aggregate
+from defenses.secure_aggregation.protocol import Exchange, aggregate
 from defenses.secure_aggregation.ring import Ring
 from lab.parts import Channel
 from lab.wire import Cohort, Delivery, empty_rows
+
+FEWEST = 3  # of two, each would learn the other's update from the sum
 
 
 class Masked(Channel):
@@ -29,16 +31,16 @@ class Masked(Channel):
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
         """The one visible row is the plain weighted mean up to `Ring.error`."""
         clients = len(cohort.clients)
-        down = sent.nbytes * clients
+        needed = max(FEWEST, ceil(self.threshold * clients - 1e-9))
         ring = Ring(clients, self.bound, self.heaviest)
-        words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
-        lost = [place for place in range(clients) if cohort.lost[place]]
-        # Two at least: the sum of one is that one.
-        needed = max(2, ceil(self.threshold * clients))
-        try:
-            exchange = aggregate(words, lost, needed, self._context(cohort, sent))
-        except Aborted as error:
-            return _nothing(cohort, sent, error)
+        exchange = Exchange(np.zeros((0, 0), np.uint32), None, 0, 0)
+        if clients >= needed:
+            words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
+            lost = [place for place in range(clients) if cohort.lost[place]]
+            exchange = aggregate(words, lost, needed, context_of(cohort, sent))
+        if exchange.total is None:
+            why = f"{cohort.present} of {clients} clients answered and {needed} are needed"
+            return self._empty(cohort, sent, exchange, f"secure aggregation aborted: {why}")
         mean, weight = ring.decode(exchange.total)
         arrived = ~cohort.lost
         senders = tuple(c for c, here in zip(cohort.clients, arrived, strict=True) if here)
@@ -48,7 +50,7 @@ class Masked(Channel):
             senders=(senders,),
             arrived=arrived,
             bytes_up=exchange.bytes_up,
-            bytes_down=exchange.bytes_down + down,
+            bytes_down=exchange.bytes_down + sent.nbytes * clients,
             masked=exchange.masked,
             note=self._clipped(rows[arrived]),
         )
@@ -57,18 +59,24 @@ class Masked(Channel):
         over = int((rows.abs() > self.bound).sum())
         return f"{over} coordinates were clipped to {self.bound:g} before masking" if over else ""
 
-    def _context(self, cohort: Cohort, sent: Tensor) -> bytes:
-        """Keys are bound to round and model: clients who were sent different models never agree."""
-        return f"{cohort.seed}|{cohort.round}|".encode() + sha256(sent.numpy().tobytes()).digest()
+    def _empty(self, cohort: Cohort, sent: Tensor, exchange: Exchange, note: str) -> Delivery:
+        """Masked rows may have come, but they tell nothing without the unmasking."""
+        return Delivery(
+            rows=empty_rows(len(sent)),
+            weights=torch.zeros(0),
+            senders=(),
+            arrived=torch.zeros_like(cohort.lost),
+            bytes_up=exchange.bytes_up,
+            bytes_down=exchange.bytes_down + sent.nbytes * len(cohort.clients),
+            masked=exchange.masked,
+            aborted=True,
+            note=note,
+        )
 
 
-def _nothing(cohort: Cohort, sent: Tensor, error: Aborted) -> Delivery:
-    return Delivery(
-        rows=empty_rows(len(sent)),
-        weights=torch.zeros(0),
-        senders=(),
-        arrived=torch.zeros_like(cohort.lost),
-        bytes_up=error.bytes_up,
-        bytes_down=error.bytes_down + sent.nbytes * len(cohort.clients),
-        note=f"secure aggregation aborted: {error}",
-    )
+def context_of(cohort: Cohort, sent: Tensor) -> bytes:
+    """What keys are bound to: the round, and the model as each client hashes what it received.
+
+    Clients who were sent different models derive different masks, which never cancel.
+    """
+    return f"{cohort.seed}|{cohort.round}|".encode() + sha256(sent.numpy().tobytes()).digest()

@@ -14,16 +14,12 @@ import numpy as np
 from defenses.secure_aggregation import shamir
 from defenses.secure_aggregation.keys import KEY_BYTES, KeyPair, fresh_seed, mask, seal, unseal
 
-SHARE = np.dtype("<u4")
+SHARE = np.dtype("<u4")  # a value of the field needs 17 bits
 LIMBS = KEY_BYTES // shamir.LIMB.itemsize
 
 
-class Aborted(Exception):
-    """Too few clients were left to unmask the sum; nothing was learnt of any update."""
-
-    def __init__(self, message: str, bytes_up: int = 0, bytes_down: int = 0) -> None:
-        super().__init__(message)
-        self.bytes_up, self.bytes_down = bytes_up, bytes_down
+class Refused(Exception):
+    """A client was asked for something that would not be safe to answer."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +38,24 @@ class Client:
         self._letters, self._masks = KeyPair.fresh(), KeyPair.fresh()
         self._seed = fresh_seed()
         self._peers: dict[int, Advertised] = {}
-        self._revealed = False
+        self._threshold, self._revealed = 0, False
 
     def advertise(self) -> Advertised:
         return Advertised(self._letters.public, self._masks.public)
 
     def share(self, peers: dict[int, Advertised], threshold: int) -> dict[int, bytes]:
-        """A sealed letter to each client, itself included: shares of its seed and mask key."""
-        self._peers = peers
+        """A sealed letter to each client, itself included: shares of its seed and mask key.
+
+        The threshold holds for the whole round.  Raises Refused when one share would be enough.
+        """
+        if threshold < 2 or self.me not in peers:
+            raise Refused(f"client {self.me} does not share its secrets with threshold {threshold}")
+        self._peers, self._threshold = peers, threshold
         shares = shamir.split([self._seed, self._masks.secret], len(peers), threshold)
         letters = shares.astype(SHARE)  # (clients, 2, limbs)
         return {
-            peer: seal(
-                self._letter_key(peer), letters[place].tobytes(), self._address(self.me, peer)
-            )
-            for place, peer in enumerate(sorted(peers))
+            peer: seal(self._letter_key(peer), letters[at].tobytes(), self._address(self.me, peer))
+            for at, peer in enumerate(sorted(peers))
         }
 
     def masked(self, words: np.ndarray) -> np.ndarray:
@@ -69,20 +68,23 @@ class Client:
         return total
 
     def reveal(
-        self, inbox: dict[int, bytes], alive: Collection[int], dead: Collection[int], threshold: int
+        self, inbox: dict[int, bytes], alive: Collection[int], dead: Collection[int]
     ) -> dict[int, np.ndarray]:
         """One share of each peer: of the seed of the living, of the mask key of the dead.
 
-        Refuses to give both of one peer, to answer twice, or to unmask fewer than the threshold.
+        Raises Refused when a peer is listed as both, or not known, when this client is not among
+        the living, when fewer than the threshold are, or when it has answered before.
         """
-        if set(alive) & set(dead) or self._revealed or len(alive) < threshold:
-            raise Aborted(f"client {self.me} refuses to unmask: the request is not safe to answer")
+        living, gone = set(alive), set(dead)
+        safe = not living & gone and living | gone <= set(self._peers) and self.me in living
+        if self._revealed or not safe or len(living) < self._threshold:
+            raise Refused(f"client {self.me} refuses to unmask: it would not be safe to answer")
         self._revealed = True
         answer = {}
-        for peer in (*alive, *dead):
+        for peer in sorted(living | gone):
             letter = unseal(self._letter_key(peer), inbox[peer], self._address(peer, self.me))
             seed_and_key = np.frombuffer(letter, SHARE).reshape(2, LIMBS)
-            answer[peer] = seed_and_key[0 if peer in alive else 1]
+            answer[peer] = seed_and_key[0 if peer in living else 1]
         return answer
 
     def _letter_key(self, peer: int) -> bytes:
@@ -104,7 +106,7 @@ class Exchange:
     """What the server saw and learnt, and what it cost."""
 
     masked: np.ndarray  # (alive, words) uint32
-    total: np.ndarray  # (words,) uint32, the sum of the words of those alive
+    total: np.ndarray | None  # (words,) uint32, the sum of the words of those alive; None: aborted
     bytes_up: int
     bytes_down: int
 
@@ -112,30 +114,30 @@ class Exchange:
 def aggregate(words: np.ndarray, lost: Collection[int], threshold: int, context: bytes) -> Exchange:
     """Run one round; clients in `lost` fall silent after they have shared their keys.
 
-    words (clients, words) uint32.  Raises Aborted when fewer than `threshold` are left.
+    words (clients, words) uint32.  Below the threshold nobody unmasks, and there is no total.
     """
     everyone = range(len(words))
     clients = [Client(me, context) for me in everyone]
     book = {client.me: client.advertise() for client in clients}
     letters = {client.me: client.share(book, threshold) for client in clients}
     alive, dead = [me for me in everyone if me not in lost], sorted(lost)
-    posted = 2 * KEY_BYTES * len(words) + _size(letters.values())
-    told = 2 * KEY_BYTES * len(words) ** 2 + _size(letters.values())
+    masked = np.zeros((len(alive), words.shape[1]), np.uint32)  # (alive, words)
+    for row, me in zip(masked, alive, strict=True):
+        row[:] = clients[me].masked(words[me])
+    up = 2 * KEY_BYTES * len(words) + _size(letters.values()) + masked.nbytes
+    down = 2 * KEY_BYTES * len(words) ** 2 + _size(letters.values())
     if len(alive) < threshold:
-        why = f"{len(alive)} of {len(words)} clients answered and {threshold} are needed"
-        raise Aborted(why, posted, told)
-    masked = np.stack([clients[me].masked(words[me]) for me in alive])  # (alive, words)
+        return Exchange(masked, None, up, down)
     inboxes = {me: {sender: letters[sender][me] for sender in everyone} for me in alive}
-    answers = {me: clients[me].reveal(inboxes[me], alive, dead, threshold) for me in alive}
+    answers = {me: clients[me].reveal(inboxes[me], alive, dead) for me in alive}
 
     total = masked.sum(axis=0, dtype=np.uint32)
     for seed in _recovered(answers, alive, threshold):
         total -= mask(seed, len(total))
     for gone, secret in zip(dead, _recovered(answers, dead, threshold), strict=True):
         total -= _orphaned(gone, KeyPair.of(secret), book, alive, context, len(total))
-
     answered = sum(share.nbytes for answer in answers.values() for share in answer.values())
-    return Exchange(masked, total, posted + masked.nbytes + answered, told)
+    return Exchange(masked, total, up + answered, down)
 
 
 def _size(boxes: Iterable[dict[int, bytes]]) -> int:

@@ -35,6 +35,8 @@ class Ring:
 
     def encode(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """rows (clients, params), whole weights (clients,) -> words (clients, params + 1)"""
+        if weights.max(initial=0) > self.heaviest or weights.min(initial=0) < 0:
+            raise ValueError(f"weights {weights} do not lie between 0 and {self.heaviest}")
         share = (weights / self.heaviest)[:, None]  # (clients, 1)
         scaled = np.clip(rows.astype(np.float64) / self.bound, -1, 1) * share * self.levels
         words = np.concatenate([np.rint(scaled), weights[:, None]], axis=1)

@@ -16,6 +16,8 @@ def split(secrets: list[bytes], shares: int, threshold: int) -> np.ndarray:
     secrets: of equal, even length -> (shares, secrets, limbs), values below PRIME; share i lies
     at the point i + 1
     """
+    if not 1 <= threshold <= shares < PRIME:
+        raise ValueError(f"{threshold} of {shares} shares cannot be: at most {PRIME - 1} exist")
     limbs = np.stack([np.frombuffer(secret, LIMB) for secret in secrets]).astype(np.int64)
     shape = (threshold - 1, *limbs.shape)
     # 64 random bits modulo a 17-bit prime: the bias is below 2^-47.

@@ -1,0 +1,56 @@
+# make app: the lab in a browser.  make test: everything that CI checks.  Both set themselves up.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: app test lint bench screenshots lock clean
+
+app: .venv/ready
+	$(BIN)/leaklab app
+
+test: .venv/ready-dev browser
+	$(BIN)/pytest
+
+lint: .venv/ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/ready-dev
+	$(BIN)/python -m benchmarks
+
+# The pictures of README, drawn anew from real runs.
+screenshots: .venv/ready-dev browser
+	$(BIN)/python -m docs.screenshots
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.lock
+	$(BIN)/pip install --quiet -r requirements.lock -r requirements-dev.lock
+	touch $@
+
+# Tests and screenshots drive a real Chromium or Chrome.
+.PHONY: browser
+browser:
+	@command -v chromium chromium-browser google-chrome > /dev/null || [ -n "$$LEAKLAB_CHROMIUM" ] \
+		|| { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } \
+		|| echo "install Chromium, or let LEAKLAB_CHROMIUM name it: the browser tests need it"
+
+# Both lock files from scratch, in an environment of their own; torch stays where it is pinned.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet torch==2.13.0
+	.venv-lock/bin/pip install --quiet . && .venv-lock/bin/pip uninstall --quiet -y leaklab
+	.venv-lock/bin/pip freeze | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/pip install --quiet '.[dev]' && .venv-lock/bin/pip uninstall --quiet -y leaklab
+	.venv-lock/bin/pip freeze | sed 's/+cpu$$//' | grep -vxFf requirements.lock \
+		> requirements-dev.lock
+	rm -rf .venv-lock build
+
+clean:
+	rm -rf .venv .venv-lock build *.egg-info .pytest_cache .mypy_cache .ruff_cache

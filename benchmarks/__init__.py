@@ -1,0 +1,1 @@
+"""Benchmarks: run with `make bench`; ratios within one run, because machines are noisy."""
