@@ -26,6 +26,6 @@ class Digits(Source):
 
     def load(self) -> Examples:
         folder = package_folder("sklearn", "datasets", "data")
-        rows = table(read("digits.csv.gz", DIGEST, [folder], "run 'pip install scikit-learn'"))
+        rows = table(read("digits.csv", DIGEST, [folder], "run 'pip install scikit-learn'"))
         brightness = np.rint(rows[:, :-1] * (255 / 16))  # 17 shades become bytes
         return labelled_pictures(brightness.reshape(-1, 1, 8, 8), rows[:, -1])

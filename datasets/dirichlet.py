@@ -1,4 +1,4 @@
-"""Label skew by a Dirichlet draw. Hsu et al. 2019, arXiv:1909.06335; as Yurochkin et al. 2019."""
+"""Label skew by a Dirichlet draw. Yurochkin et al. 2019, arXiv:1905.12022, section 4."""
 
 from __future__ import annotations
 

@@ -84,6 +84,6 @@ def _idx(name: str) -> np.ndarray:
         "run 'apt install dataset-fashion-mnist', or let LEAKLAB_DATA name a folder that holds "
         "its four idx files, or use fashion-mnist"
     )
-    content = read(f"{name}.gz", FULL[name], [DEBIAN / "fashion-mnist"], remedy)
+    content = read(name, FULL[name], [DEBIAN / "fashion-mnist"], remedy)
     axes = np.frombuffer(content, ">u4", count=content[3], offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * len(axes)).reshape(axes).copy()

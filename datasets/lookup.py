@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from collections.abc import Iterable
 from hashlib import sha256
 from importlib.util import find_spec
@@ -28,26 +29,29 @@ def package_folder(package: str, *below: str) -> Path:
 
 
 def read(name: str, digest: str, folders: Iterable[Path], remedy: str) -> bytes:
-    """The content of a file, unpacked if its name ends in .gz, once its sha256 was checked.
+    """The content of a file or of its .gz, once the sha256 of what is inside was checked.
 
     The folder that LEAKLAB_DATA names comes first.  Raises SettingError that ends in `remedy`.
     """
     given = os.environ.get("LEAKLAB_DATA")
-    places = [Path(folder) / name for folder in ([Path(given)] if given else []) + list(folders)]
-    for path in places:
-        if path.is_file():
-            return _content(path, digest)
+    for folder in [*([Path(given)] if given else []), *folders]:
+        for path in (folder / name, folder / f"{name}.gz"):
+            if path.is_file():
+                return _content(path, digest, remedy)
     raise SettingError(f"data.source: {name} is not on this machine: {remedy}")
 
 
-def _content(path: Path, digest: str) -> bytes:
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        content = gzip.decompress(content)
+def _content(path: Path, digest: str, remedy: str) -> bytes:
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SettingError(f"data.source: {path} cannot be read ({error}): {remedy}") from None
     if sha256(content).hexdigest() != digest:
         raise SettingError(
-            f"data.source: {path} is not the file that was expected (its sha256 differs): "
-            "restore it, or remove it and install it again"
+            f"data.source: {path} is not the file that was expected, its sha256 differs: remove "
+            f"it, then {remedy}"
         )
     return content
 

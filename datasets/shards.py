@@ -19,11 +19,12 @@ class Shards(Split):
     source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, section 3"
     shards: int = Field(2, ge=1, le=100, description="shards of each client")
 
-    def check(self, source: Source, clients: int) -> None:
-        if self.shards * clients > source.size:
+    def check(self, source: Source, clients: int, examples: int) -> None:
+        if self.shards * clients > examples:
             raise SettingError(
                 f"data.split.shards is {self.shards}: {clients} clients would need "
-                f"{self.shards * clients} shards and there are {source.size} examples"
+                f"{self.shards * clients} shards and there are {examples} examples; give 1 to "
+                f"{examples // clients}"
             )
 
     def __call__(

@@ -38,5 +38,5 @@ class Krum(Rule):
             raise SettingError(
                 f"rule.faulty is {self.faulty}, too many for {clients} clients a round: krum "
                 f"needs 2 faulty + 3; "
-                + (f"give 0 to {(clients - 3) // 2}" if clients >= 3 else "ask 3 clients or more")
+                + (f"give {(clients - 3) // 2} at most" if clients >= 3 else "ask 3 or more")
             )

@@ -30,5 +30,5 @@ class TrimmedMean(Rule):
         if clients < self.fewest():
             raise SettingError(
                 f"rule.faulty is {self.faulty}, too many for {clients} clients a round: "
-                f"give 0 to {(clients - 1) // 2}"
+                f"give {(clients - 1) // 2} at most"
             )

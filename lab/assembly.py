@@ -8,7 +8,7 @@ import numpy as np
 
 from lab.experiment import Experiment
 from lab.federation import Examples, Federation
-from lab.parts import Source
+from lab.parts import Poison, Source
 from lab.rng import stream
 from lab.sections import Adversary, Data
 
@@ -47,6 +47,8 @@ def _assemble(data: Data, seed: int) -> Federation:
 def _poisoned(
     data: Data, seed: int, adversary: Adversary, attackers: tuple[int, ...]
 ) -> Federation:
+    if not attackers or type(adversary.poison).data is Poison.data:  # it leaves data alone
+        return _assemble(data, seed)
     classes = len(data.source.classes)
     return _assemble(data, seed).rewritten(
         attackers, lambda inputs, labels: adversary.poison.data(inputs, labels, classes)

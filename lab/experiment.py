@@ -7,14 +7,15 @@ import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode
 
 import tomli_w
-from pydantic import Field, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
 from lab.models import Model, Network
-from lab.notation import flatten, parse_value, write_value
+from lab.notation import flatten, parse, parse_value, write_value
 from lab.parts import Rule
 from lab.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
 from lab.settings import Part, SettingError, Settings
@@ -27,7 +28,19 @@ class Change(Settings):
     """Settings, written as `section.key`, that hold from `round` on."""
 
     round: int = Field(ge=2, description="the first round under the new settings")
-    set: dict[str, Any] = Field(min_length=1, description="section.key = value")
+    set: Mapping[str, Any] = Field(min_length=1, description="section.key = value")
+
+    @field_validator("set")
+    @classmethod
+    def _freeze(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        return MappingProxyType(dict(settings))
+
+    @field_serializer("set")
+    def _thaw(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(settings)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
 
 
 class Experiment(Settings):
@@ -44,7 +57,9 @@ class Experiment(Settings):
         default_factory=lambda: Rule.pick("mean"), description="how the server folds the updates"
     )
     network: Transport = Field(default_factory=Transport)
-    changes: tuple[Change, ...] = Field((), description="what changes in the course of the run")
+    changes: tuple[Change, ...] = Field(
+        (), max_length=500, description="what changes in the course of the run"
+    )
 
     # --- what follows from the settings ---------------------------------------------------------
 
@@ -81,10 +96,13 @@ class Experiment(Settings):
         if not self.changes:
             return self
         now = self.model_copy(update={"changes": ()})
-        for change in self.changes:
+        for change in self._in_order():
             if change.round <= round:
                 now = now.changed(change.set)
         return now
+
+    def _in_order(self) -> list[Change]:
+        return sorted(self.changes, key=lambda change: change.round)
 
     def changed(self, settings: Mapping[str, Any]) -> Experiment:
         """The same experiment with `section.key` settings replaced.  Raises SettingError.
@@ -92,7 +110,10 @@ class Experiment(Settings):
         A part whose kind changes takes the new kind's defaults.
         """
         tree = self.dump()
-        for path in sorted(settings, key=lambda path: not path.endswith("kind")):
+        # Whole parts first, then kinds, then their settings, in whatever order they were given.
+        for path in sorted(
+            settings, key=lambda path: (path.count("."), not path.endswith(".kind"))
+        ):
             _put(tree, path, settings[path])
         return Experiment.read(tree)
 
@@ -100,18 +121,18 @@ class Experiment(Settings):
         """The same experiment, with other settings from `round` on.  Raises SettingError."""
         if round == 1:
             return self.changed(settings)
-        later = Change(round=round, set=dict(settings))
+        later = Change.read({"round": round, "set": dict(settings)}, "changes")
         return Experiment.read(self.dump() | {"changes": [*self.dump()["changes"], later.dump()]})
 
     def continued_by(self, other: Experiment, after: int) -> Experiment:
         """This experiment to the end of round `after`, the other one from there on."""
-        if after == 0 or other == self:
+        if other == self:
             return other
         kept = [change.dump() for change in self.changes if change.round <= after]
         past = Experiment.read(self.dump() | {"changes": kept})
         difference = difference_of(other.at(after + 1), past.at(after + 1))
         future = past.changed_from(after + 1, difference) if difference else past
-        for change in other.changes:
+        for change in other._in_order():
             if change.round > after + 1:
                 future = future.changed_from(change.round, change.set)
         return future
@@ -120,10 +141,7 @@ class Experiment(Settings):
 
     @classmethod
     def from_toml(cls, text: str) -> Self:
-        try:
-            return cls.read(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise SettingError(f"not a TOML file: {error}") from None
+        return cls.read(parse(tomllib.loads, text, "a TOML file"))
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
@@ -139,10 +157,7 @@ class Experiment(Settings):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        try:
-            return cls.read(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise SettingError(f"not JSON: {error}") from None
+        return cls.read(parse(json.loads, text, "JSON"))
 
     def to_json(self) -> str:
         return json.dumps(self.dump())
@@ -182,7 +197,7 @@ class Experiment(Settings):
             told.append(f"{adversary.count} {adversary.poison.kind}")
         if self.rule.kind != "mean":
             told.append(self.rule.kind)
-        return ", ".join(told) + (f", {len(self.changes)} changes" if self.changes else "")
+        return ", ".join(told) + (", changed in mid-run" if self.changes else "")
 
     # --- settings that contradict each other ----------------------------------------------------
 
@@ -196,17 +211,20 @@ class Experiment(Settings):
             )
         if self.adversary.count > clients:
             raise SettingError(
-                f"adversary.count is {self.adversary.count}, more than data.clients = {clients}"
+                f"adversary.count is {self.adversary.count}, more than data.clients = {clients}: "
+                f"give 0 to {clients}"
             )
         if self.data.shared() < clients:
             raise SettingError(
-                f"data.clients is {clients}, more than the {self.data.shared()} training examples"
+                f"data.clients is {clients}, more than the {self.data.shared()} training examples: "
+                f"give 2 to {self.data.shared()}, or more data.examples"
             )
-        self.data.split.check(source, clients)
+        self.data.split.check(source, clients, self.data.shared())
         self._agree_on_pictures()
         self._agree_on_aggregation()
-        for change in self.changes:
-            self._agree_on_change(change)
+        now: Experiment = self.model_copy(update={"changes": ()})
+        for change in self._in_order():
+            now = now._after(change)
         return self
 
     def _agree_on_pictures(self) -> None:
@@ -244,13 +262,16 @@ class Experiment(Settings):
             )
         self.rule.check(self.cohort_size)
 
-    def _agree_on_change(self, change: Change) -> None:
+    def _after(self, change: Change) -> Experiment:
         touched = [path for path in change.set if path.split(".")[0] in (*FIXED, "changes")]
         if touched:
             raise SettingError(
                 f"{touched[0]} cannot change in mid-run (round {change.round}): start a new run"
             )
-        self.at(change.round)
+        try:
+            return self.changed(change.set)
+        except SettingError as error:
+            raise SettingError(f"changes, from round {change.round}: {error}") from None
 
 
 def difference_of(one: Experiment, other: Experiment) -> dict[str, Any]:
@@ -266,6 +287,8 @@ def difference_of(one: Experiment, other: Experiment) -> dict[str, Any]:
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
+    if isinstance(value, str) and _is_part([*parents, last]) and path != "data.source":
+        parents, last = [*parents, last], "kind"
     node = tree
     for name in parents:
         inner = node.setdefault(name, {})

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lab.settings import SettingError
+
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def parse(read: Callable[[str], Any], text: str, format: str) -> Any:
+    """What `read` makes of hostile text.  Raises SettingError and nothing else."""
+    try:
+        return read(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingError(f"not {format}: {str(error)[:120]}") from None
 
 
 def flatten(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
@@ -21,16 +33,14 @@ def flatten(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
 def parse_value(text: str) -> Any:
     """A value as TOML writes it; anything else is a string, so quotes can be left out."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
+        found = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
         return text
+    return found["value"] if len(found) == 1 else text
 
 
 def write_value(value: Any) -> str:
     """The inverse of `parse_value`."""
-    if isinstance(value, Mapping):
-        pairs = (f"{write_key(name)} = {quoted(inner)}" for name, inner in value.items())
-        return "{" + ", ".join(pairs) + "}"
     if isinstance(value, str) and parse_value(value) == value:
         return value
     return quoted(value)
@@ -40,19 +50,21 @@ def quoted(value: Any) -> str:
     """As `write_value`, but strings keep their quotes, as inside a list or a table."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+    if isinstance(value, str):  # TOML's strings know JSON's escapes
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(quoted(inner) for inner in value) + "]"
-    return write_value(value) if isinstance(value, Mapping) else repr(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{_key(name)} = {quoted(inner)}" for name, inner in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    return repr(value)
 
 
-def write_key(name: str) -> str:
-    return name if name.replace("_", "").isalnum() else quoted(name)
+def _key(name: str) -> str:
+    return name if BARE_KEY.fullmatch(name) else quoted(name)
 
 
-def parse_pairs(pairs: list[str]) -> dict[str, Any]:
+def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
     """["rule.kind=median"] -> {"rule.kind": "median"}.  Raises SettingError."""
     settings = {}
     for pair in pairs:

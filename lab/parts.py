@@ -53,8 +53,8 @@ class Split(Part):
     ) -> Sequence[np.ndarray]:
         """labels (examples,) -> the indices of each client, disjoint; a client may get none"""
 
-    def check(self, source: Source, clients: int) -> None:
-        """Raises SettingError where the split makes no sense."""
+    def check(self, source: Source, clients: int, examples: int) -> None:
+        """Raises SettingError where the split makes no sense for so many clients and examples."""
 
 
 class Algorithm(Part):

@@ -30,13 +30,17 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, values: Any) -> Any:
-        for name in values if isinstance(values, Mapping) else ():
+    def _look_over(cls, values: Any) -> Any:
+        """Unknown names, and values that Python would quietly take for something else."""
+        for name, value in values.items() if isinstance(values, Mapping) else ():
             if name not in cls.model_fields:
                 remedy = nearest(str(name), cls.model_fields)
-                raise PydanticCustomError(
-                    "unknown", "{name} is not a setting: {remedy}", {"name": name, "remedy": remedy}
-                )
+                raise _trouble(f"{shown(name)} is not a setting: {remedy}")
+            wanted = cls.model_fields[name].annotation
+            if wanted in (int, float) and isinstance(value, (bool, str)):
+                raise _trouble(f"{name} is {shown(value)}: it should be a number")
+            if wanted is bool and not isinstance(value, bool):
+                raise _trouble(f"{name} is {shown(value)}: it should be true or false")
         return values
 
     @classmethod
@@ -110,15 +114,22 @@ class Part(Settings):
     ) -> JsonSchemaValue:
         if not cls.is_family():
             return handler(schema)
-        parts = [part.model_json_schema() for part in cls.table.values()]
+        parts = [part.model_json_schema() | {"required": ["kind"]} for part in cls.table.values()]
         return {"anyOf": [{"enum": list(cls.table)}, *parts]}
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
     """What the user may have meant, or all that there is."""
     names = list(known)
-    close = difflib.get_close_matches(given, names, n=1)
+    close = difflib.get_close_matches(given[:100], names, n=1)
     return f"did you mean {close[0]}?" if close else f"choose from {', '.join(names)}"
+
+
+def shown(value: Any) -> str:
+    """A value within a message: however much was given, it stays a few words on one line."""
+    if isinstance(value, str) and value.isascii() and value.isidentifier() and len(value) < 40:
+        return value
+    return reprlib.repr(value)
 
 
 def explain(error: ValidationError, where: str = "") -> str:
@@ -127,15 +138,19 @@ def explain(error: ValidationError, where: str = "") -> str:
     return "\n".join(lines[:2]) + (f" (and {len(lines) - 2} more)" if len(lines) > 2 else "")
 
 
+def _trouble(message: str) -> PydanticCustomError:
+    return PydanticCustomError("trouble", "{message}", {"message": message})
+
+
 def _line(wrong: dict[str, Any], where: str) -> str:
     path = ".".join(str(step) for step in ([where] if where else []) + list(wrong["loc"]))
     if wrong["type"] == "value_error":  # ours: it has said everything
         message = str(wrong["ctx"]["error"])
         return message if not path or message.startswith(path) else f"{path}: {message}"
-    if wrong["type"] == "unknown":
+    if wrong["type"] == "trouble":
         return f"{path}.{wrong['msg']}" if path else str(wrong["msg"])
     given = wrong["input"]
     if isinstance(given, Mapping) and "kind" in given:
         path, given = f"{path}.kind", given["kind"]
-    shown = reprlib.repr(given)  # however much was given, the message stays a line
-    return f"{path} is {shown}: {wrong['msg'].replace('Input should be', 'it should be')}"
+    advice = wrong["msg"].replace("Input should be", "it should be")
+    return f"{path or 'what was given'} is {reprlib.repr(given)}: {advice}"

@@ -51,11 +51,6 @@ REMEDIES = {
 SEEDS = st.integers(0, 10**6)
 
 
-def bug(reason: str, raises: type[Exception] | None = None) -> pytest.MarkDecorator:
-    """A promise that is not kept yet; strict, so that whoever mends it takes the mark away."""
-    return pytest.mark.xfail(strict=True, reason=reason, raises=raises)
-
-
 @pytest.fixture(autouse=True)
 def _no_data_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LEAKLAB_DATA", raising=False)
@@ -146,6 +141,17 @@ def test_a_small_digit_has_seventeen_shades() -> None:
     assert examples_of("digits").inputs.unique().tolist() == [
         round(k * 255 / 16) for k in range(17)
     ]
+
+
+def test_a_face_is_one_of_the_first_hundred_of_its_file() -> None:
+    folder = lookup.package_folder("skimage", "data")
+    content = lookup.read("lfw_subset.npy", faces.DIGEST, [folder], "")
+    pixels = np.rint(np.load(BytesIO(content)) * 255).astype(np.uint8)
+    examples = examples_of("faces")
+    inputs = torch.cat([examples.inputs, examples.test_inputs])
+    labels = torch.cat([examples.labels, examples.test_labels])
+    assert contents(inputs[labels == 1]) == contents(torch.from_numpy(pixels[:100]))
+    assert contents(inputs[labels == 0]) == contents(torch.from_numpy(pixels[100:]))
 
 
 def test_a_crop_of_a_photograph_is_one_of_seventy() -> None:
@@ -265,7 +271,7 @@ def test_a_changed_file_is_refused_by_name(
     with pytest.raises(SettingError, match="is not the file that was expected") as caught:
         SOURCES[kind]().load()
     assert str(caught.value).startswith(f"data.source: {tmp_path / name} is not")
-    assert "restore it, or remove it" in str(caught.value)
+    assert "remove it, then restore datasets/files" in str(caught.value)
 
 
 def test_a_packed_file_of_other_content_is_refused_by_name(
@@ -290,7 +296,6 @@ def _broken(packed: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("harm", [_plain, _cut, _broken])
-@bug("datasets/lookup.py:46: gzip unpacks before the sha256 is looked at, and its errors travel")
 def test_a_packed_file_that_cannot_be_unpacked_is_refused_by_name(
     harm: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,7 +306,6 @@ def test_a_packed_file_that_cannot_be_unpacked_is_refused_by_name(
         SOURCES["digits"]().load()
 
 
-@bug("datasets/lookup.py:47-51: `remedy` is not told of a changed file, as `read` promises")
 def test_a_changed_file_is_told_with_the_command_that_mends_it(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes(b"changed")
     with pytest.raises(SettingError, match=r"run 'pip install it'$"):
@@ -374,7 +378,6 @@ def test_the_full_set_is_read_from_packed_idx_files(tiny: Path) -> None:
         assert labels.tolist() == [3, 7]
 
 
-@bug("datasets/fashion_mnist.py:87: looks for NAME.gz only, and promises 'its four idx files'")
 def test_the_full_set_is_read_from_idx_files_as_the_remedy_says(tiny: Path) -> None:
     for name in fashion_mnist.FULL:
         (tiny / name).write_bytes(tiny_idx(name))
@@ -449,6 +452,11 @@ def test_one_shard_is_one_class() -> None:
     shares = shares_of("shards", TEN_CLASSES, 10, shards=1)
     assert sorted(int(TEN_CLASSES[share].mean()) for share in shares) == list(range(10))
     assert all(np.ptp(TEN_CLASSES[share]) == 0 for share in shares)
+
+
+def test_whose_shard_is_which_is_drawn() -> None:
+    drawn = [shares_of("shards", TEN_CLASSES, 10, seed, shards=1) for seed in range(5)]
+    assert len({int(TEN_CLASSES[shares[0]][0]) for shares in drawn}) > 1
 
 
 def test_natural_owners_keep_their_own() -> None:
@@ -721,6 +729,22 @@ def test_four_hospitals_are_four_clients() -> None:
         assert owners[federation.held(client)].unique().tolist() == [client]
 
 
+def test_a_few_patients_stay_with_their_hospital() -> None:
+    four = {"data__source": "heart", "data__split__kind": "natural", "data__clients": 4}
+    federation = assemble(with_(data__examples=200, **four))
+    assert int(federation.sizes.sum()) == 200
+    for client in federation.everyone:
+        assert (examples_of("heart").groups[federation.held(client)] == client).all()
+
+
+def test_a_few_examples_are_split_by_their_own_labels() -> None:
+    """Ten shards of ten examples, sorted by label: two classes meet in one, seldom three."""
+    settings = {"data__split__kind": "shards", "data__split__shards": 1, "data__clients": 10}
+    counts = assemble(with_(data__examples=100, **settings)).label_counts(10)
+    assert (counts > 0).sum() <= 10 + 9
+    assert counts.sum(dim=1).tolist() == [10] * 10
+
+
 def test_more_malicious_clients_are_those_and_others(experiment: Experiment) -> None:
     bad = [malicious(experiment.changed({"adversary.count": count})) for count in range(13)]
     assert [len(set(each)) for each in bad] == list(range(13))
@@ -752,10 +776,9 @@ def test_a_backdoor_marks_its_share_of_the_attackers_pictures() -> None:
     marked = with_(adversary__count=1, adversary__poison__kind="backdoor", **settings)
     (attacker,), honest, bad = malicious(marked), assemble(marked), poisoned(marked)
     mine, theirs = (each.inputs[each.held(attacker)] for each in (honest, bad))
-    count = round(0.5 * len(mine))
-    assert (theirs[:count, :, -2:, -2:] == 255).all()
-    assert (bad.labels[bad.held(attacker)][:count] == 3).all()
-    assert torch.equal(theirs[count:], mine[count:])
+    assert (theirs[::2, :, -2:, -2:] == 255).all()  # a half of them, evenly spread
+    assert (bad.labels[bad.held(attacker)][::2] == 3).all()
+    assert torch.equal(theirs[1::2], mine[1::2])
     assert torch.equal(theirs[:, :, :-2], mine[:, :, :-2])
 
 
@@ -765,7 +788,6 @@ def test_without_attackers_everybody_is_honest(experiment: Experiment) -> None:
     assert torch.equal(same.labels, honest.labels)
 
 
-@bug("datasets/shards.py:23: the check looks at the source's size, not at data.examples")
 def test_shards_of_a_few_examples_leave_no_client_without() -> None:
     with pytest.raises(SettingError, match="shards"):
         assemble(with_(data__split__kind="shards", data__clients=20, data__examples=30))

@@ -119,11 +119,6 @@ NUMBERS = tuple(each for each in DECLARED if each.field.get("type") in ("integer
 KINDS = [(path, kind) for path, family in FAMILIES.items() for kind in family.table]
 
 
-def bug(reason: str, raises: type[Exception] | None = None) -> pytest.MarkDecorator:
-    """A promise that is not kept yet; strict, so that whoever mends it takes the mark away."""
-    return pytest.mark.xfail(strict=True, reason=reason, raises=raises)
-
-
 def refusal(attempt: Callable[[], object]) -> str:
     """What the user is told, which is short whatever was given."""
     with pytest.raises(SettingError) as caught:
@@ -212,7 +207,9 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         for kind, poison in Poison.table.items()
         if len(source.shape) == 3 or not poison.pictures_only
     ]
-    most = ((asked or clients) - 3) // 2
+    faulty = ((asked or clients) - 3) // 2
+    # Of classes to call up, and of pixels in half a side.
+    backdoor = min(len(source.classes) - 1, source.shape[-1] // 2)
     return {
         **draw(some_of("training", without=("training.clients_per_round",))),
         **draw(part_at("training.algorithm", "fedavg")),
@@ -221,10 +218,8 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         **masks,
         **draw(some_of("network")),
         "adversary.count": draw(st.integers(0, clients)),
-        **draw(
-            part_at("adversary.poison", draw(st.sampled_from(poisons)), len(source.classes) - 1)
-        ),
-        **draw(part_at("rule", draw(st.sampled_from(rules)), most)),
+        **draw(part_at("adversary.poison", draw(st.sampled_from(poisons)), backdoor)),
+        **draw(part_at("rule", draw(st.sampled_from(rules)), faulty)),
     }
 
 
@@ -312,15 +307,18 @@ def test_a_setting_may_be_as_large_as_its_neighbours_allow() -> None:
     assert with_({"data.examples": 20}).data.shared() == 20
     shards = {"data.split.kind": "shards", "data.split.shards": 50, "data.clients": 200}
     assert with_(shards).data.shared() == 10_000
-    backdoor = {"adversary.poison.kind": "backdoor", "adversary.poison.target": 9}
-    assert with_(backdoor).adversary.poison.dump()["target"] == 9
+    assert with_(BACKDOOR | {"adversary.poison.target": 9}).adversary.count == 1
+    assert with_(BACKDOOR | {"adversary.poison.pixels": 14}).adversary.count == 1
     four = {"data.source": "heart", "data.split.kind": "natural", "data.clients": 4}
     assert with_(four).data.split.kind == "natural"
 
 
-def test_a_backdoor_that_nobody_uses_may_stay_in_the_file_of_a_table() -> None:
-    unused = {"data.source": "heart", "adversary.poison.kind": "backdoor", "adversary.count": 0}
-    assert with_(unused).adversary.poison.kind == "backdoor"
+@pytest.mark.parametrize("strange", [{"data.source": "heart"}, {"adversary.poison.target": 99}])
+def test_a_backdoor_that_nobody_uses_may_stay_in_the_file(strange: dict[str, Any]) -> None:
+    assert with_(BACKDOOR | strange | {"adversary.count": 0}).adversary.poison.kind == "backdoor"
+    assert refusal(lambda: with_(BACKDOOR | strange))
+    idle = with_(BACKDOOR | strange | {"adversary.count": 0})
+    assert refusal(lambda: idle.changed_from(3, {"adversary.count": 1}))
 
 
 def test_more_examples_than_there_are_means_all_of_them() -> None:
@@ -360,8 +358,10 @@ def test_the_title_tells_what_is_special() -> None:
         "fashion-mnist, cnn, 20 clients, dirichlet, client-level noise 1.5, 4 sign-flip"
     )
     masked = with_({"secure_aggregation.enabled": True, "data.clients": 5})
-    assert masked.changed_from(3, {"training.rate": 1.0}).title() == (
-        "fashion-mnist, mlp, 5 clients, iid, secure aggregation, 1 changes"
+    tuned = masked.changed_from(3, {"training.rate": 1.0}).changed_from(5, {"training.rate": 0.1})
+    assert (
+        tuned.title()
+        == "fashion-mnist, mlp, 5 clients, iid, secure aggregation, changed in mid-run"
     )
     defended = with_({"privacy.kind": "example", "rule.kind": "median"})
     assert defended.title().endswith("20 clients, iid, example-level epsilon 8, median")
@@ -390,7 +390,7 @@ def test_the_title_tells_what_is_special() -> None:
         ),
         (
             "[[changes]]\nround = 2\nset = { 'training.raet' = 1.0 }",
-            "training.raet is not a setting: did you mean rate?",
+            "changes, from round 2: training.raet is not a setting: did you mean rate?",
         ),
         (
             "[secure_aggregation]\nzzz = 1",
@@ -412,7 +412,7 @@ def test_an_unknown_key_is_told_the_nearest_or_all(text: str, told: str) -> None
         ({"privacy.delta": 1.0}, "privacy.delta is 1.0: it should be less than 1"),
         ({"privacy.kind": "user"}, "privacy.kind is 'user': it should be 'none', 'example'"),
         ({"training.rounds": 1.5}, "training.rounds is 1.5: it should be a valid integer"),
-        ({"training.rounds": "many"}, "training.rounds is 'many': it should be a valid integer"),
+        ({"training.rounds": "many"}, "training.rounds is many: it should be a number"),
         ({"training.rate": math.nan}, "training.rate is nan: it should be a finite number"),
         ({"data": 3}, "data is 3: it should be a valid dictionary"),
         ({"data.split": {"alpha": 1.0}}, "data.split is {'alpha': 1.0}: it needs a kind, one of"),
@@ -449,34 +449,31 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
     assert nearest("xyz", ["mean", "median"]) == "choose from mean, median"
 
 
-NO_REMEDY = "lab/experiment.py:197-204: the message names no remedy"
+BACKDOOR = {"adversary.count": 1, "adversary.poison.kind": "backdoor"}
 
 
 @pytest.mark.parametrize(
     ("settings", "fields", "remedy"),
     [
         (
-            {"training.clients_per_round": 30},
-            "training.clients_per_round is 30, more than data.clients = 20",
+            {"training.clients_per_round": 21},
+            "training.clients_per_round is 21, more than data.clients = 20",
             "give 0 (all) to 20",
         ),
         pytest.param(
             {"adversary.count": 21},
             "adversary.count is 21, more than data.clients = 20",
             "give 0 to 20",
-            marks=bug(NO_REMEDY, AssertionError),
         ),
         pytest.param(
             {"data.source": "faces", "data.clients": 161},
             "data.clients is 161, more than the 160 training examples",
             "give 2 to 160",
-            marks=bug(NO_REMEDY, AssertionError),
         ),
         pytest.param(
             {"data.examples": 10},
             "data.clients is 20, more than the 10 training examples",
             "data.examples",
-            marks=bug(NO_REMEDY, AssertionError),
         ),
         (
             {"data.split.kind": "natural"},
@@ -492,17 +489,11 @@ NO_REMEDY = "lab/experiment.py:197-204: the message names no remedy"
             {"data.split.kind": "shards", "data.split.shards": 51, "data.clients": 200},
             "data.split.shards is 51: 200 clients would need 10200 shards",
             "give 1 to 50",
-            marks=bug("datasets/shards.py:24-27: the message names no remedy", AssertionError),
         ),
         pytest.param(
             {"data.split.kind": "shards", "data.examples": 30},
             "data.split.shards is 2",
             "give 1",
-            marks=bug(
-                "datasets/shards.py:23 compares with all examples of the source, not with the "
-                "shared ones, so some clients get none",
-                pytest.fail.Exception,
-            ),
         ),
         (
             {"data.source": "heart", "model.kind": "cnn"},
@@ -510,14 +501,19 @@ NO_REMEDY = "lab/experiment.py:197-204: the message names no remedy"
             "use logistic or mlp",
         ),
         (
-            {"data.source": "heart", "adversary.poison.kind": "backdoor", "adversary.count": 1},
+            BACKDOOR | {"data.source": "heart"},
             "adversary.poison.kind backdoor needs pictures and heart is a table",
             "use label-flip or sign-flip",
         ),
         (
-            {"adversary.poison.kind": "backdoor", "adversary.poison.target": 10},
+            BACKDOOR | {"adversary.poison.target": 10},
             "adversary.poison.target is 10: there are 10 classes",
             "give 0 to 9",
+        ),
+        (
+            BACKDOOR | {"data.source": "digits", "adversary.poison.pixels": 5},
+            "adversary.poison.pixels is 5, more than half a side of 8",
+            "give 1 to 4",
         ),
         (
             {"rule.kind": "median", "secure_aggregation.enabled": True},
@@ -537,17 +533,17 @@ NO_REMEDY = "lab/experiment.py:197-204: the message names no remedy"
         (
             {"rule.kind": "krum", "rule.faulty": 9},
             "rule.faulty is 9, too many for 20 clients a round",
-            "give 0 to 8",
+            "give 8 at most",
         ),
         (
             {"rule.kind": "krum", "training.clients_per_round": 2},
             "rule.faulty is 1, too many for 2 clients a round",
-            "ask 3 clients or more",
+            "ask 3 or more",
         ),
         (
             {"rule.kind": "trimmed-mean", "rule.faulty": 5, "training.clients_per_round": 10},
             "rule.faulty is 5, too many for 10 clients a round",
-            "give 0 to 4",
+            "give 4 at most",
         ),
     ],
 )
@@ -605,7 +601,6 @@ def test_a_change_that_contradicts_what_was_there_is_refused() -> None:
 @pytest.mark.parametrize(
     ("round", "settings"), [(0, {"training.rate": 0.2}), (-3, {"training.rate": 0.2}), (3, {})]
 )
-@bug("lab/experiment.py:103: Change(...) raises pydantic's error", ValidationError)
 def test_a_change_that_is_none_is_refused_in_our_words(
     round: int, settings: dict[str, Any]
 ) -> None:
@@ -655,12 +650,10 @@ def test_the_kind_may_come_after_its_settings() -> None:
     assert with_({"rule.faulty": 2, "rule.kind": "krum"}).rule == RULES["krum"](faulty=2)
 
 
-@bug("lab/experiment.py:95: only paths that end in 'kind' go first, so rule.faulty is lost")
 def test_a_part_that_is_named_whole_may_come_after_its_settings() -> None:
     assert with_({"rule.faulty": 2, "rule": "krum"}).rule == RULES["krum"](faulty=2)
 
 
-@bug("lab/experiment.py:271: a part that is a bare kind counts as a plain value", SettingError)
 def test_a_part_that_is_named_whole_may_come_before_its_settings() -> None:
     assert with_({"rule": "krum", "rule.faulty": 2}).rule == RULES["krum"](faulty=2)
 
@@ -702,7 +695,6 @@ def test_a_new_kind_in_mid_run_takes_its_own_defaults() -> None:
     ]
 
 
-@bug("lab/experiment.py:84: changes apply in the order in which they are listed", AssertionError)
 def test_the_later_round_wins_however_changes_are_listed() -> None:
     listed = [
         {"round": 5, "set": {"training.rate": 0.3}},
@@ -717,6 +709,7 @@ def test_a_run_that_goes_over_keeps_its_past() -> None:
     past = past.changed_from(6, {"training.rate": 0.9})
     new = with_({"training.rate": 0.4}).changed_from(6, {"training.rate": 0.5})
     assert rates(past.continued_by(new, after=4)) == [0.1, 0.1, 0.2, 0.2, 0.4, 0.5, 0.5]
+    assert rates(past.continued_by(new, after=3)) == [0.1, 0.1, 0.2, 0.4, 0.4, 0.5, 0.5]
     assert rates(past.continued_by(new, after=2)) == [0.1, 0.1, 0.4, 0.4, 0.4, 0.5, 0.5]
 
 
@@ -756,6 +749,12 @@ def test_a_new_kind_is_written_with_all_its_settings() -> None:
     assert difference_of(Experiment(), with_({"data.split": "dirichlet"})) == {
         "data.split.kind": "iid"
     }
+    krum, trimmed = ({"rule.kind": kind, "rule.faulty": 2} for kind in ("krum", "trimmed-mean"))
+    assert difference_of(with_(krum), with_(trimmed)) == krum
+
+
+def test_privacy_is_no_part_and_is_written_by_what_differs() -> None:
+    assert with_({"privacy.kind": "client"}).overrides() == {"privacy.kind": "client"}
 
 
 def test_an_address_may_name_any_setting() -> None:
@@ -812,27 +811,19 @@ def test_a_value_is_written_with_quotes_only_where_they_are_needed(
     assert write_value(value) == text
 
 
-@bug("lab/notation.py:24: a second line is read as a second setting, and lost", AssertionError)
 def test_a_text_of_several_lines_is_one_string() -> None:
     assert parse_value("1\nx = 2") == "1\nx = 2"
-
-
-# --- by hand: hostile input ---------------------------------------------------------------------
-
-DEEP = bug("lab/notation.py:24, lab/experiment.py:124, 143: RecursionError", RecursionError)
-DIGITS = bug("lab/notation.py:24, lab/experiment.py:124, 143: int() refuses", ValueError)
-WORDS = bug("lab/settings.py:37, 136: an unknown key is told whole", AssertionError)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("seed = " + "[" * 5000, marks=DEEP, id="open brackets"),
-        pytest.param("seed = " + "[" * 5000 + "]" * 5000, marks=DEEP, id="deep lists"),
-        pytest.param("seed = " + "{a = " * 5000, marks=DEEP, id="deep tables"),
-        pytest.param("seed = " + "9" * 5000, marks=DIGITS, id="5000 digits"),
-        pytest.param("a" * 10**5 + " = 1", marks=WORDS, id="long key"),
-        pytest.param('"a\\nb\\nc" = 1', marks=WORDS, id="key of three lines"),
+        pytest.param("seed = " + "[" * 5000, id="open brackets"),
+        pytest.param("seed = " + "[" * 5000 + "]" * 5000, id="deep lists"),
+        pytest.param("seed = " + "{a = " * 5000, id="deep tables"),
+        pytest.param("seed = " + "9" * 5000, id="5000 digits"),
+        pytest.param("a" * 10**5 + " = 1", id="long key"),
+        pytest.param('"a\\nb\\nc" = 1', id="key of three lines"),
         pytest.param(".".join("a" * 3000) + " = 1", id="dotted key"),
         pytest.param("rule." + ".".join("a" * 3000) + " = 1", id="dotted part"),
         pytest.param("rule = '" + "a" * 10**5 + "'", id="long kind"),
@@ -856,11 +847,10 @@ def test_a_hostile_file_is_refused_in_words(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param("[" * 10**5, marks=DEEP, id="deep lists"),
-        pytest.param('{"seed": ' + "9" * 5000 + "}", marks=DIGITS, id="5000 digits"),
+        pytest.param("[" * 10**5, id="deep lists"),
+        pytest.param('{"seed": ' + "9" * 5000 + "}", id="5000 digits"),
         pytest.param(
             '{"\\ud800": 1}',
-            marks=bug("lab/settings.py:37: a lone surrogate in a key", UnicodeEncodeError),
             id="surrogate key",
         ),
         pytest.param('{"rule": "\\ud800"}', id="surrogate kind"),
@@ -876,7 +866,6 @@ def test_hostile_json_is_refused_in_words(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["[]", "null", '"seed"', "3"])
-@bug("lab/settings.py:141: the message begins with ' is', for there is no field", AssertionError)
 def test_json_that_is_no_table_is_told_so_in_a_sentence(text: str) -> None:
     assert not refusal(lambda: Experiment.from_json(text)).startswith(" ")
 
@@ -884,8 +873,8 @@ def test_json_that_is_no_table_is_told_so_in_a_sentence(text: str) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        pytest.param("seed=" + "[" * 5000, marks=DEEP, id="deep lists"),
-        pytest.param("seed=" + "9" * 5000, marks=DIGITS, id="5000 digits"),
+        pytest.param("seed=" + "[" * 5000, id="deep lists"),
+        pytest.param("seed=" + "9" * 5000, id="5000 digits"),
         pytest.param(".".join("a" * 3000) + "=1", id="dotted key"),
         pytest.param("seed=%FF%FE", id="no utf-8"),
         pytest.param("rule=%00", id="zero byte"),
@@ -955,13 +944,11 @@ def test_parts_of_different_kinds_differ_even_with_equal_settings() -> None:
     assert SOURCES["digits"]() != SOURCES["mnist-5k"]()
 
 
-@bug("lab/experiment.py:30: Change.set is a dict, so no experiment with changes hashes", TypeError)
 def test_experiments_with_changes_hash_by_value() -> None:
     one = Experiment().changed_from(3, {"training.rate": 0.2})
     assert hash(one) == hash(Experiment().changed_from(3, {"training.rate": 0.2}))
 
 
-@bug("lab/experiment.py:30: Change.set is a dict that anybody can write to", pytest.fail.Exception)
 def test_changes_are_frozen() -> None:
     change = Change(round=3, set={"training.rate": 0.2})
     with pytest.raises((TypeError, ValidationError)):
@@ -1009,7 +996,8 @@ def test_a_misspelt_setting_is_told_its_name(each: Declared) -> None:
 @pytest.mark.parametrize(("path", "kind"), KINDS)
 def test_a_misspelt_kind_is_told_its_name(path: str, kind: str) -> None:
     message = refusal(lambda: with_({path: kind + "x"}))
-    assert message == f"{path} is {kind + 'x'!r}: there is no such kind: did you mean {kind}?"
+    where = path if path == "data.source" else f"{path}.kind"
+    assert message == f"{where} is {kind + 'x'!r}: there is no such kind: did you mean {kind}?"
 
 
 @pytest.mark.parametrize("path", FAMILIES)
@@ -1051,7 +1039,6 @@ def test_no_number_is_taken_from_what_is_none(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [True, False])
-@bug("lab/settings.py:29: pydantic reads booleans as 1 and 0", pytest.fail.Exception)
 def test_no_number_is_taken_from_yes_or_no(value: bool) -> None:
     for each in NUMBERS:
         refusal(lambda each=each: with_(each.given(value)))
@@ -1189,7 +1176,6 @@ def test_a_string_is_read_as_it_was_written(text: str) -> None:
 
 @given(st.text())
 @example("1\n")
-@bug("lab/notation.py:44: control characters are not escaped", AssertionError)
 def test_any_string_is_read_as_it_was_written(text: str) -> None:
     assert same(parse_value(write_value(text)), text)
 
@@ -1201,16 +1187,12 @@ def test_a_value_is_read_as_it_was_written(value: object) -> None:
 
 @given(values(st.text(), KEYS))
 @example(["two\nlines"])
-@bug("lab/notation.py:44: control characters are not escaped", AssertionError)
 def test_any_value_is_read_as_it_was_written(value: object) -> None:
     assert same(parse_value(write_value(value)), value)
 
 
 @given(values(PRINTED, PRINTED))
 @example({"é": 1})
-@bug(
-    "lab/notation.py:52: isalnum() is true of letters that a bare key may not hold", AssertionError
-)
 def test_a_key_may_be_in_any_alphabet(value: object) -> None:
     assert same(parse_value(write_value(value)), value)
 
@@ -1292,7 +1274,6 @@ def test_schema_and_lab_agree_on_each_setting(each: Declared, schema: Draft20201
 
 
 @pytest.mark.parametrize("path", FAMILIES)
-@bug("lab/settings.py:113: the schema of a part does not require its kind", AssertionError)
 def test_the_schema_wants_a_kind(path: str, schema: Draft202012Validator) -> None:
     assert not accepted(tree({path: {}}))
     assert not schema.is_valid(tree({path: {}}))

@@ -286,6 +286,8 @@ def test_the_verdict_is_in_words() -> None:
     # Where members differ by themselves, no membership score means anything.
     assert exposed(high, low, telling).verdict.startswith("invalid")
     assert exposed(low, low, telling).verdict.startswith("invalid")
+    hinting = np.concatenate(drawn(0, 40, 40, shift=0.8))  # far from perfect, but no accident
+    assert exposed(low, low, hinting).verdict.startswith("invalid")
 
 
 @pytest.mark.xfail(

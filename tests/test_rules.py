@@ -68,7 +68,7 @@ def test_krum_does_not_cancel_on_updates_that_are_close_together() -> None:
 
 @pytest.mark.parametrize(
     ("name", "faulty", "clients", "remedy"),
-    [("krum", 4, 10, "give 0 to 3"), ("trimmed-mean", 5, 10, "give 0 to 4")],
+    [("krum", 4, 10, "give 3 at most"), ("trimmed-mean", 5, 10, "give 4 at most")],
 )
 def test_too_many_faulty_clients_are_refused(
     name: str, faulty: int, clients: int, remedy: str
