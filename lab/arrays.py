@@ -43,7 +43,7 @@ class Arrays:
             content = path.read_bytes()
             if sha256(content).hexdigest() != digest:
                 raise SettingError(f"{path} was changed: its sha256 is not its name")
-            return load(content)
+            return dict(sorted(load(content).items()))
         except (OSError, SafetensorError) as error:
             raise SettingError(f"{path} cannot be read: {error}") from None
 

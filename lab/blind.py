@@ -14,7 +14,7 @@ from lab.views import Candidates
 
 MOST = 2000  # of each side
 FEWEST = 40  # of each side; below that a classifier says nothing
-COMPONENTS = 24
+STRENGTH = 0.01  # of the fit; weak, because there are more columns than candidates
 
 
 def blind_scores(candidates: Candidates, member: np.ndarray) -> np.ndarray | None:
@@ -23,7 +23,6 @@ def blind_scores(candidates: Candidates, member: np.ndarray) -> np.ndarray | Non
     Fitted to one half and judged on the other: folds would bias the AUC below a half.
     -> (candidates,), NaN for those left out; None where there are too few to say
     """
-    from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import train_test_split
     from sklearn.pipeline import make_pipeline
@@ -35,11 +34,9 @@ def blind_scores(candidates: Candidates, member: np.ndarray) -> np.ndarray | Non
         return None
     chosen = np.concatenate(sides)
     table = _table(candidates, chosen)
-    width = min(COMPONENTS, table.shape[1], len(chosen) // 2 - 1)
     classifier = make_pipeline(
         StandardScaler(),
-        PCA(width, random_state=0),
-        LogisticRegression(max_iter=1000, class_weight="balanced"),
+        LogisticRegression(C=STRENGTH, max_iter=1000, class_weight="balanced"),
     )
     truth, scores = member[chosen], np.full(len(member), np.nan)
     fitted, judged = train_test_split(

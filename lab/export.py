@@ -15,25 +15,31 @@ from lab.store import Job, Store
 def write_run(store: Store, job: Job, folder: Path) -> None:
     """experiment.toml, records.jsonl and model.safetensors.  Raises SettingError."""
     lines = [json.dumps(each.line()) for each in store.rounds(job.id)]
-    _make(folder)
-    (folder / "experiment.toml").write_text(job.experiment.to_toml(), encoding="utf-8")
-    (folder / "records.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    (folder / "model.safetensors").write_bytes(save({"model": store.state(job.id).model}))
+    files = {
+        "experiment.toml": job.experiment.to_toml().encode(),
+        "records.jsonl": "".join(f"{line}\n" for line in lines).encode(),
+        "model.safetensors": save({"model": store.state(job.id).model}),
+    }
+    _write(files, folder)
 
 
 def write_attack(store: Store, job: Job, folder: Path) -> None:
     """result.json, pictures.safetensors, and each picture as PNG.  Raises SettingError."""
     pictures = store.arrays.get(store.sights(job.id)[-1].arrays)
-    _make(folder)
-    (folder / "result.json").write_text(json.dumps(job.result, indent=2), encoding="utf-8")
-    (folder / "pictures.safetensors").write_bytes(save(pictures))
+    files = {
+        "result.json": json.dumps(job.result, indent=2).encode(),
+        "pictures.safetensors": save(pictures),
+    }
     for name, several in pictures.items():
         for place, picture in enumerate(several if several.ndim == 4 else ()):
-            (folder / f"{name}_{place}.png").write_bytes(png(picture))
+            files[f"{name}_{place}.png"] = png(picture)
+    _write(files, folder)
 
 
-def _make(folder: Path) -> None:
+def _write(files: dict[str, bytes], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
     except OSError as error:
         raise SettingError(f"--out {folder} cannot be written: {error.strerror}") from None

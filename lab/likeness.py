@@ -35,9 +35,12 @@ class Likeness(Settings):
 
     matches: tuple[Match, ...]
     psnr: float  # mean over matches, dB
+    median: float
     worst: float
     best: float
-    labels: float  # share of the private labels that were recovered, as multisets
+    exact: float  # share of the matches above 60 dB
+    labels: float  # share of the guessed labels that are right, as multisets
+    labels_floor: float  # the same for labels spread evenly over the classes
     floors: dict[str, float]  # PSNR of each guess that needs no gradient, dB
     nearest: float  # PSNR of the most similar other training example, dB; it needs the truth
     verdict: str
@@ -73,18 +76,22 @@ class Judge:
         )
         values = [found.psnr for found in matches]
         similar = [found.ssim for found in matches if found.ssim is not None]
-        mean, floors = float(np.mean(values)), self.floors(guess.labels)
+        median, floors = float(np.median(values)), self.floors(guess.labels)
+        even = torch.arange(len(guess.labels)) % (int(self.public_labels.max()) + 1)
         nearest = self.nearest([true for _, true in pairs])
         return Likeness(
             matches=matches,
-            psnr=mean,
+            psnr=float(np.mean(values)),
+            median=median,
             worst=min(values),
             best=max(values),
+            exact=float(np.mean([value >= EXACT for value in values])),
             ssim=float(np.mean(similar)) if similar else None,
             labels=label_share(guess.labels, self.labels),
+            labels_floor=label_share(even, self.labels),
             floors=floors,
             nearest=nearest,
-            verdict=verdict(mean, max(floors.values()), nearest),
+            verdict=verdict(median, min(values), max(floors.values()), nearest),
         )
 
     def floors(self, labels: Tensor) -> dict[str, float]:
@@ -130,7 +137,7 @@ def psnr(guess: Tensor, truth: Tensor) -> float:
 
 
 def _decibels(error: Tensor) -> float:
-    return min(PEAK, -10 * log10(max(float(error), 1e-30)))
+    return min(-10 * log10(max(float(error), 1e-30)), PEAK)
 
 
 def _errors(truth: Tensor, flat: Tensor) -> Tensor:
@@ -158,21 +165,21 @@ def ssim(guess: Tensor, truth: Tensor) -> float | None:
 
 
 def label_share(guessed: Tensor, true: Tensor) -> float:
-    """Share of the true labels that the guess names, as multisets."""
+    """Share of the guessed labels that are right, as multisets: guessing more earns nothing."""
     classes = int(max(guessed.max(), true.max())) + 1
     mine, yours = (
         torch.bincount(guessed, minlength=classes),
         torch.bincount(true, minlength=classes),
     )
-    return float(torch.minimum(mine, yours).sum()) / len(true)
+    return float(torch.minimum(mine, yours).sum()) / len(guessed)
 
 
-def verdict(psnr: float, floor: float, nearest: float) -> str:
-    """In words, from thresholds that the floors set."""
-    if psnr >= EXACT:
+def verdict(median: float, worst: float, floor: float, nearest: float) -> str:
+    """In words, from thresholds that the floors set; a median, so that no one picture decides."""
+    if worst >= EXACT:
         return "exact"
-    if psnr > max(nearest, floor) + GAIN:
+    if median > max(nearest, floor) + GAIN:
         return "recognisable: nearer than any other training example"
-    if psnr > floor + GAIN:
+    if median > floor + GAIN:
         return "partial: better than a guess, not nearer than another training example"
     return "no better than a guess without the gradient"

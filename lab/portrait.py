@@ -26,5 +26,5 @@ def portrait(experiment: Experiment) -> Portrait:
         classes=classes,
         counts=tuple(tuple(row) for row in counts.tolist()),
         malicious=malicious(experiment),
-        skew=float((mixes - whole).abs().sum(dim=1).mean() / 2),
+        skew=float((mixes - whole).abs().sum(dim=1)[counts.sum(dim=1) > 0].mean() / 2),
     )

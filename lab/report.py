@@ -38,7 +38,7 @@ def render(store: Store, run_id: str) -> str:
         raise SettingError(f"run {run_id} has finished no round yet, so there is nothing to report")
     drawn = [
         figures.curves(records, experiment.changes, experiment.training.rounds),
-        figures.federation(portrait(experiment), records[-1]),
+        figures.federation(portrait(experiment.at(job.round)), records[-1]),
         figures.traffic(records),
     ]
     curves = [_html(figure, first=place == 0) for place, figure in enumerate(drawn)]

@@ -7,12 +7,14 @@ from math import exp
 import numpy as np
 
 from lab.rng import stream
-from lab.settings import Settings
+from lab.settings import SettingError, Settings
 
 DRAWS = 400  # of the bootstrap
 LEVEL = 0.95
 GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])  # false-positive rates of the curve
+STATED = (0.01, 0.001)  # false-positive rates at which a number is given
 NEEDED = 10  # false positives that a stated rate rests on at least
+FEWEST = 20  # members and others each; below that the bootstrap cannot be believed
 
 
 class Rate(Settings):
@@ -20,7 +22,7 @@ class Rate(Settings):
 
     false_positives: float  # the rate asked for
     value: float | None = None
-    low: float | None = None  # 95 %, Clopper-Pearson, the threshold taken as given
+    low: float | None = None  # 95 %, bootstrap, and at least as wide as Clopper-Pearson
     high: float | None = None
     note: str = ""
 
@@ -51,7 +53,7 @@ class Exposure(Settings):
     rates: tuple[Rate, ...]  # at 1 % and 0.1 %
     curve: Curve
     histogram: dict[str, tuple[float, ...]]  # edges, members, others: shares per bin
-    most: tuple[int, ...]  # pool indices of the most exposed members, first the most
+    most: tuple[int, ...]  # places among the candidates of the most exposed members
     least: tuple[int, ...]
     verdict: str
     blind: float | None = None  # AUC of a classifier that never saw the model; None: too few
@@ -94,10 +96,12 @@ def expose(
 
     blind: scores of a classifier that never saw the model, NaN where it gave none
     """
+    scores = _finite(scores)
     members, others = scores[member], scores[~member]
     generator = stream(0, "bootstrap")
     draws = [_redrawn(members, others, generator) for _ in range(DRAWS)]
     low, high = _interval(np.array([auc(*draw) for draw in draws]))
+    stated = _interval(np.stack([true_positives(*draw, np.array(STATED)) for draw in draws]))
     band = _interval(np.stack([true_positives(*draw, GRID) for draw in draws]))
     order = np.flatnonzero(member)[np.argsort(-members, kind="stable")]
     baseline = _blind(blind, member)
@@ -108,7 +112,10 @@ def expose(
         auc=value,
         auc_low=float(low),
         auc_high=float(high),
-        rates=tuple(rate(members, others, asked) for asked in (0.01, 0.001)),
+        rates=tuple(
+            rate(members, others, asked, (float(ends[0]), float(ends[1])))
+            for asked, ends in zip(STATED, stated.T, strict=True)
+        ),
         curve=Curve(
             false_positives=_floats(GRID),
             true_positives=_floats(true_positives(members, others, GRID)),
@@ -122,12 +129,21 @@ def expose(
         most=tuple(int(place) for place in order[:8]),
         least=tuple(int(place) for place in order[::-1][:8]),
         ceiling_auc=ceiling.auc() if ceiling else None,
-        verdict=_verdict(low, high, baseline),
+        verdict=_verdict(low, high, baseline, min(len(members), len(others))),
     )
 
 
-def rate(members: np.ndarray, others: np.ndarray, asked: float) -> Rate:
-    """The true-positive rate at `asked`, with its interval; nothing from too few non-members."""
+def rate(
+    members: np.ndarray,
+    others: np.ndarray,
+    asked: float,
+    drawn: tuple[float, float] | None = None,
+) -> Rate:
+    """The true-positive rate at `asked`, and nothing from too few non-members.
+
+    Its interval is Clopper and Pearson's, which takes the threshold as given, widened to `drawn`,
+    the bootstrap's, which does not (but has no width at a rate of zero).
+    """
     from scipy.stats import binomtest
 
     needed = round(NEEDED / asked)
@@ -136,8 +152,9 @@ def rate(members: np.ndarray, others: np.ndarray, asked: float) -> Rate:
         return Rate(false_positives=asked, note=note)
     value = float(true_positives(members, others, np.array([asked]))[0])
     found = round(value * len(members))
-    interval = binomtest(found, len(members)).proportion_ci(LEVEL, method="exact")
-    low, high = float(interval.low), float(interval.high)
+    exact = binomtest(found, len(members)).proportion_ci(LEVEL, method="exact")
+    ends = [(float(exact.low), float(exact.high)), *([drawn] if drawn else [])]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     return Rate(false_positives=asked, value=value, low=low, high=high)
 
 
@@ -155,8 +172,21 @@ class Ceiling(Settings):
         return best
 
     def auc(self) -> float:
-        rates = np.concatenate([[0.0], np.logspace(-9, 0, 2001)])
-        return float(np.trapezoid(self.true_positives(rates), rates))
+        """The area under that curve: 1 - (1 - delta)^2 / (1 + e^epsilon)."""
+        return 1 - (1 - self.delta) ** 2 / (1 + exp(min(self.epsilon, 700.0)))
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """Overflowed scores become the lowest or highest; what is no number becomes the lowest.
+
+    Raises SettingError when there is no finite score at all.
+    """
+    known = scores[np.isfinite(scores)]
+    if not len(known):
+        raise SettingError("the model answers with nothing but overflow: choose an earlier round")
+    low, high = float(known.min()) - 1, float(known.max()) + 1
+    finite: np.ndarray = np.nan_to_num(scores, nan=low, neginf=low, posinf=high)
+    return finite
 
 
 def _redrawn(
@@ -201,13 +231,17 @@ def _blind(
 
 
 def _verdict(
-    low: float, high: float, blind: tuple[float | None, float | None, float | None]
+    low: float, high: float, blind: tuple[float | None, float | None, float | None], fewest: int
 ) -> str:
-    if blind[1] is not None and blind[1] > 0.5:
+    if fewest < FEWEST:
+        return f"too few to say: {fewest} members or others, and {FEWEST} of each are needed"
+    if blind[1] is not None and blind[2] is not None and not blind[1] <= 0.5 <= blind[2]:
         return (
             "invalid: members can be told from others without the model, so the two are not from "
             "one distribution"
         )
     if low > 0.5:
         return "members stand out: the interval of the AUC lies above 0.5"
+    if high < 0.5:
+        return "upside down: members score lower than others, as this attack does not expect"
     return "no better than chance: the interval of the AUC holds 0.5"

@@ -45,11 +45,12 @@ class Result(Settings):
             told += [
                 found.verdict,
                 f"PSNR {found.psnr:.1f} dB over {len(found.matches)} examples "
-                f"(worst {found.worst:.1f}, best {found.best:.1f})"
+                f"(worst {found.worst:.1f}, "
+                f"median {found.median:.1f}, best {found.best:.1f}), exact {found.exact:.0%}"
                 + ("" if found.ssim is None else f", SSIM {found.ssim:.2f}"),
                 f"guesses without the gradient, dB: {floors}",
                 f"most similar other training example: {found.nearest:.1f} dB",
-                f"labels recovered: {found.labels:.0%}",
+                f"labels right: {found.labels:.0%} (evenly spread guess {found.labels_floor:.0%})",
             ]
         if seen := self.exposure:
             told += [
@@ -60,7 +61,9 @@ class Result(Settings):
                 seen.baseline(),
             ]
             if seen.ceiling_auc is not None:
-                told.append(f"no attack can pass AUC {seen.ceiling_auc:.3f} under this epsilon")
+                told.append(
+                    f"under this epsilon no attack can expect more than {seen.ceiling_auc:.3f}"
+                )
         told += [f"{name}: {value}" for name, value in self.declared.items()]
         told.append(self.guarantee.sentence() if self.guarantee else "no privacy guarantee")
         return told
@@ -184,7 +187,8 @@ def test_labels(now: Experiment) -> Tensor:
 def _judge(now: Experiment, round: int, client: int) -> Judge:
     federation = poisoned(now)
     held = federation.held(client)
-    private = held[torch.from_numpy(touched(now, round, client, len(held)))]
+    places = torch.from_numpy(touched(now, round, client, len(held)))
+    private = held[places]
     if not len(private):
         raise SettingError(
             f"client {client} drew an empty batch in round {round}: its update tells of nobody; "
@@ -192,6 +196,8 @@ def _judge(now: Experiment, round: int, client: int) -> Judge:
         )
     others = torch.ones(len(federation.labels), dtype=torch.bool)
     others[private] = False
+    # A malicious client's clean originals are in the pool too, and are no other examples either.
+    others[assemble(now).held(client)[places]] = False
     return Judge(
         inputs=as_floats(federation.inputs[private]),
         labels=federation.labels[private],

@@ -109,7 +109,7 @@ def _verdict(found: Likeness, job: Job) -> None:
         if found.ssim is not None:
             st.metric("SSIM", f"{found.ssim:.2f}", width="content")
         st.metric("Best guess without the gradient", f"{found.floor:.1f} dB", width="content")
-        st.metric("Labels recovered", f"{found.labels:.0%}", width="content")
+        st.metric("Labels right", f"{found.labels:.0%}", width="content")
 
 
 def _pictures(sight: Sight, found: Likeness) -> None:
@@ -135,8 +135,9 @@ def _beside(found: Likeness) -> None:
     rows["most similar other training example (needs the truth)"] = found.nearest
     st.table({"PSNR": {name: f"{value:.1f}" for name, value in rows.items()}})
     st.caption(
-        f"Worst {found.worst:.1f}, mean {found.psnr:.1f}, best {found.best:.1f} over "
-        f"{len(found.matches)} examples. Above 60 dB only rounding is left."
+        f"Worst {found.worst:.1f}, median {found.median:.1f}, best {found.best:.1f} over "
+        f"{len(found.matches)} examples; {found.exact:.0%} above 60 dB, where only rounding is "
+        f"left. Evenly spread labels would be right by {found.labels_floor:.0%}."
     )
 
 

@@ -242,14 +242,18 @@ def extents(figure: go.Figure, portrait_: Portrait) -> np.ndarray:
     return reach
 
 
-crowded = pytest.mark.xfail(
-    strict=True, reason="rings overlap for 24 clients and for nearly any larger number"
-)
-
-
 @pytest.mark.parametrize(
     "clients",
-    [2, 20, pytest.param(100, marks=crowded), pytest.param(1000, marks=crowded)],
+    [
+        2,
+        20,
+        pytest.param(
+            100,
+        ),
+        pytest.param(
+            1000,
+        ),
+    ],
 )
 def test_no_clients_ring_touches_anothers(clients: int) -> None:
     shown = federation_of(clients)
@@ -666,11 +670,6 @@ def test_a_report_shows_the_pictures_of_every_attack(done: Done, page: Page) -> 
     assert shown == expected
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="safetensors gives arrays back in no fixed order, so what was guessed stands now "
-    "before what is private, now after it",
-)
 def test_the_pictures_of_a_report_are_always_in_one_order(done: Done) -> None:
     orders = {tuple(pictures_of(done.store, done.inversion)) for _ in range(40)}
     assert len(orders) == 1
@@ -716,10 +715,6 @@ def test_a_run_without_a_round_has_nothing_to_report(store: Store) -> None:
         render(store, "nobody")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the report draws who was malicious in round 1 beside the record of the last round",
-)
 def test_a_report_shows_who_is_malicious_in_the_round_it_shows(store: Store) -> None:
     experiment = of_digits(training__rounds=2, training__steps=1)
     run = finished(Ledger(store), experiment.changed_from(2, {"adversary.count": 2}))

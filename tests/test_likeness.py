@@ -75,10 +75,6 @@ def test_psnr_is_scikit_images(seed: int, shape: tuple[int, ...], error: float) 
     assert psnr(shown, truth) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="min(120, nan) is 120 in Python, so a guess that is no number gets the perfect score",
-)
 def test_a_guess_that_is_no_number_is_no_perfect_match() -> None:
     truth = torch.zeros(1, 2, 2)
     assert not psnr(truth + torch.nan, truth) >= EXACT
@@ -200,9 +196,9 @@ def test_there_are_as_many_matches_as_the_shorter_side_has(guesses: int) -> None
         ([5, 5, 5, 5], [5, 1, 2, 3], 0.25),  # one 5 is there, so one is right
         ([5, 1, 2, 3], [5, 5, 5, 5], 0.25),
         ([1, 1, 2], [1, 2, 2], 2 / 3),
-        ([1], [1, 1, 1, 1], 0.25),  # fewer guesses than examples: the rest is missed
-        ([1, 2, 3, 4], [4], 1.0),
-        ([0, 0, 9], [9, 7, 0, 0], 0.75),
+        ([1], [1, 1, 1, 1], 1.0),  # fewer guesses than examples: none of them is wrong
+        ([1, 2, 3, 4], [4], 0.25),  # guessing more earns nothing
+        ([0, 0, 9], [9, 7, 0, 0], 1.0),
     ],
 )
 def test_labels_are_counted_as_multisets(guessed: list[int], true: list[int], share: float) -> None:
@@ -357,7 +353,7 @@ def test_a_second_copy_of_the_private_example_is_a_neighbour() -> None:
 def test_the_verdict_at_its_borders(
     found: float, floor: float, nearest: float, begins: str
 ) -> None:
-    assert verdict(found, floor, nearest).startswith(begins)
+    assert verdict(found, found, floor, nearest).startswith(begins)
 
 
 @given(low=st.floats(0, 120), step=st.floats(0, 40), floor=st.floats(0, 40), near=st.floats(0, 40))
@@ -367,17 +363,12 @@ def test_a_better_guess_never_gets_a_milder_verdict(
     order = ("no better", "partial", "recognisable", "exact")
 
     def place(found: float) -> int:
-        told = verdict(found, floor, near)
+        told = verdict(found, found, floor, near)
         return next(k for k, word in enumerate(order) if told.startswith(word))
 
     assert place(low) <= place(low + step)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the verdict is of the mean of decibels, where one perfect match (120, by definition) "
-    "outweighs a match that failed",
-)
 def test_a_batch_is_not_exact_because_half_of_it_is() -> None:
     truth = judge(private=2)
     half = truth.inputs.clone()
@@ -466,11 +457,6 @@ def test_tables_are_scored_too() -> None:
         "honest",
         pytest.param(
             "malicious",
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="a poisoned client trains on a copy of its examples, and the originals stay "
-                "among the others: the nearest is the victim itself, at 120 dB",
-            ),
         ),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import cos, pi, sin, sqrt
 
 import plotly.graph_objects as go
+from scipy.spatial.distance import pdist
 
 from lab.figures.style import BLUE, CLASSES, GREEN, ORANGE, RED, dress
 from lab.portrait import Portrait
@@ -18,12 +19,13 @@ Outline = tuple[list[float | None], list[float | None]]
 def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
     """Server and clients: each client is a ring of its labels, its area the examples it holds.
 
-    A line joins who took part; a dashed one ends in a cross where the update was lost.  Malicious
-    clients are diamonds with an exclamation mark.
+    A line joins who took part; a dotted one ends in a cross where the update was lost.  A diamond
+    is around malicious clients.  Rings never get too small to see.
     """
     places, figure = _places(len(portrait.counts)), go.Figure()
     taking, lost = (record.clients, record.lost) if record else ((), ())
-    largest, size = max(sum(row) for row in portrait.counts), _room(len(portrait.counts))
+    largest = max(1, *(sum(row) for row in portrait.counts))
+    size = _room(places)
     radii = [size * max(0.35, sqrt(sum(row) / largest)) for row in portrait.counts]
     edges = [_towards_server(place, radius) for place, radius in zip(places, radii, strict=True)]
     _links(figure, [edges[k] for k in taking if k not in lost], "took part", "solid", GREEN)
@@ -49,21 +51,18 @@ def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
 
 
 def _places(clients: int) -> list[Point]:
-    """Rings around the server, as few as leave room."""
-    rings = max(1, round(sqrt(clients / 24)))
-    radii = [1.15 - 0.75 * ring / rings for ring in range(rings)]
-    shares = [round(clients * radius / sum(radii)) for radius in radii]
-    shares[0] += clients - sum(shares)
-    return [
-        (radius * sin(2 * pi * k / share), radius * cos(2 * pi * k / share))
-        for radius, share in zip(radii, shares, strict=True)
-        for k in range(share)
-    ]
+    """A ring around the server; for many, a sunflower, whose seeds keep equal distances."""
+    if clients <= 24:
+        turns = [(1.0, k / clients) for k in range(clients)]
+    else:
+        golden = (3 - sqrt(5)) / 2
+        turns = [(sqrt(0.1 + 0.9 * (k + 0.5) / clients), k * golden) for k in range(clients)]
+    return [(1.15 * r * sin(2 * pi * turn), 1.15 * r * cos(2 * pi * turn)) for r, turn in turns]
 
 
-def _room(clients: int) -> float:
+def _room(places: list[Point]) -> float:
     """The radius of a client's ring that touches no other's."""
-    return min(0.2, 0.75 / sqrt(clients))
+    return min(0.2, 0.48 * float(pdist(places).min()))
 
 
 def _towards_server(place: Point, radius: float) -> Point:

@@ -37,7 +37,6 @@ def roc(exposure: Exposure, ceiling: Ceiling | None = None) -> go.Figure:
         best = ceiling.true_positives(np.array(x)).tolist()
         line = {"color": GREEN, "dash": "dot", "width": 3}
         figure.add_trace(go.Scatter(x=x, y=best, name=name, mode="lines", line=line))
-    figure.add_vrect(x0=least / 10, x1=least, fillcolor=GREY, opacity=0.2, line_width=0)
     bounds = [log10(least), 0]
     figure.update_xaxes(type="log", title_text="false-positive rate", range=bounds)
     figure.update_yaxes(type="log", title_text="true-positive rate", range=bounds)
@@ -53,7 +52,7 @@ def histogram(exposure: Exposure) -> go.Figure:
         y = exposure.histogram[name]
         figure.add_trace(go.Bar(x=middles, y=y, name=name, marker=marker, opacity=0.65))
     figure.update_layout(barmode="overlay", bargap=0)
-    figure.update_xaxes(title_text="score: minus the loss, so members lie to the right")
+    figure.update_xaxes(title_text="score: the higher, the likelier a member")
     figure.update_yaxes(title_text="share", tickformat=".0%")
     return dress(figure, 300)
 

@@ -39,6 +39,7 @@ def curves(records: Sequence[Record], changes: Sequence[Change] = (), rounds: in
     for change in changes:
         figure.add_vline(x=change.round - 0.5, line={"color": GREY, "dash": "dash"})
         words = "<br>".join(f"{path} = {value}" for path, value in list(change.set.items())[:3])
+        words += "<br>..." if len(change.set) > 3 else ""
         figure.add_annotation(
             x=change.round - 0.5, y=1, yref="paper", text=words, showarrow=False,
             xanchor="left", yanchor="top", font={"size": 11}, align="left",
