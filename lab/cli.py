@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +18,7 @@ from lab import ROOT
 from lab.catalog import entries, tables
 from lab.experiment import Experiment
 from lab.export import write_attack, write_run
-from lab.jobs import attacked, pull, work
+from lab.jobs import attacked, most_workers, pull, work
 from lab.ledger import Ledger
 from lab.notation import parse_pairs, write_value
 from lab.report import write_report
@@ -171,15 +170,12 @@ def app_(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:
     """Open the lab in a browser."""
-    Store()  # an unreadable store is told here, in two lines, and not in the browser
-    where = ["--server.address", host, "--server.port", str(port)]
+    Store(), most_workers()  # what is wrong with them is told here, and not in the browser
+    os.chdir(ROOT)  # which holds .streamlit/config.toml: no telemetry, no e-mail prompt
+    from streamlit.web.cli import main as streamlit
+
     script = str(ROOT / "lab" / "app.py")
-    # The folder holds .streamlit/config.toml: no telemetry, no e-mail prompt.
-    command = [sys.executable, "-m", "streamlit", "run", script, *where]
-    try:
-        sys.exit(subprocess.call(command, cwd=ROOT))
-    except KeyboardInterrupt:
-        sys.exit(0)
+    streamlit(["run", script, "--server.address", host, "--server.port", str(port)])
 
 
 @app.command(name="work", hidden=True)

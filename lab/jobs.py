@@ -29,6 +29,7 @@ from lab.settings import SettingError
 from lab.store import Job, Order, Round, Status, Store
 from lab.trial import Glimpse, infer, reconstruct
 
+WORKERS = "LEAKLAB_WORKERS"  # the environment variable with the number of worker processes
 NAP = 0.1  # seconds between two looks at the queue
 IDLE = float(os.environ.get("LEAKLAB_IDLE", 600))  # seconds until a worker without work leaves
 APART = 0.15  # seconds between two stored glimpses of an attack
@@ -171,11 +172,21 @@ def work(store: Store, token: str, idle: float = IDLE) -> None:
         last = time.monotonic()
 
 
+def most_workers() -> int:
+    """How many worker processes there may be: $LEAKLAB_WORKERS, or one a core."""
+    given = os.environ.get(WORKERS, "")
+    if not given:
+        return os.cpu_count() or 1
+    if not given.isdecimal():
+        raise SettingError(f"{WORKERS} is {given!r}: give a number of processes, such as 2")
+    return int(given)
+
+
 class Supervisor:
-    """Starts workers as the queue needs them, one a core at most, and buries the dead."""
+    """Starts workers as the queue needs them, `most` in all, and buries the dead."""
 
     def __init__(self, store: Store, most: int | None = None) -> None:
-        self.store, self.most = store, most or os.cpu_count() or 1
+        self.store, self.most = store, most_workers() if most is None else most
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._over = Event()
         self._thread = Thread(target=self._tend, daemon=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import streamlit as st
 
 from lab.controls import settings_of
@@ -15,7 +13,6 @@ from lab.portrait import Portrait, portrait
 from lab.settings import SettingError
 from lab.store import Job, Order, Store
 
-WORKERS = "LEAKLAB_WORKERS"  # how many worker processes; by default one a core
 STATUS = {  # a sign and a word, never a colour alone
     "queued": "◔ queued",
     "running": "● running",
@@ -35,8 +32,7 @@ def store() -> Store:
 @st.cache_resource
 def supervisor() -> Supervisor:
     """Starts the workers; a page calls it before it needs them."""
-    given = os.environ.get(WORKERS)
-    return Supervisor(store(), most=int(given) if given else None)
+    return Supervisor(store())
 
 
 def picture_of(experiment: Experiment) -> Portrait:

@@ -102,6 +102,14 @@ def test_one_worker_does_one_job_at_a_time_and_the_rest_wait_in_line(store: Stor
         assert store.job(first).status == "stopped"
 
 
+def test_a_supervisor_that_may_have_no_workers_starts_none(store: Store) -> None:
+    with supervised(store, most=0) as supervisor:
+        id = store.create(LONG)
+        time.sleep(0.5)
+        assert supervisor.workers() == []
+        assert store.job(id).status == "queued"
+
+
 def test_a_command_reaches_a_run_in_another_process(store: Store) -> None:
     with supervised(store):
         id = store.create(LONG)
