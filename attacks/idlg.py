@@ -7,6 +7,7 @@ was seen.  In float64 with a line search, where float32 stalls far from the imag
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -19,7 +20,10 @@ from lab.rng import stream
 from lab.views import Guess, ServerView
 
 STRIDE = 10  # iterations between two guesses
-EXPLAINED = 1e-7  # relative squared distance at which the gradient counts as explained
+# Relative squared distances from the gradient: no other start would come closer, and no further
+# step would show.
+FOUND, EXACT = 1e-6, 1e-8
+PATIENCE = 10  # strides in which a search has to come a tenth closer, or it is stuck
 
 
 class Idlg(Reconstruction):
@@ -30,8 +34,12 @@ class Idlg(Reconstruction):
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture and the training recipe"
     fails: ClassVar[str] = "ReLU models, larger batches, many local steps, noise"
-    iterations: int = Field(300, ge=10, le=5000, description="L-BFGS iterations of one start")
-    restarts: int = Field(3, ge=1, le=20, description="starts at most; it stops once explained")
+    iterations: int = Field(
+        2000, ge=10, le=20000, description="L-BFGS iterations of one start at most"
+    )
+    restarts: int = Field(
+        3, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
+    )
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
@@ -39,7 +47,7 @@ class Idlg(Reconstruction):
         """The best so far, every `STRIDE` iterations."""
         seen = observe(view, target)
         labels = labels_from(label_counts(view, seen), self.most)
-        best, lowest = torch.zeros(len(labels), *view.network.shape), float("inf")
+        best, lowest = torch.zeros(len(labels), *view.network.shape), inf
         for restart in range(self.restarts):
             start = stream(self.seed, "idlg", restart).random((len(labels), *view.network.shape))
             path = self._descend(view, seen.gradient, labels, torch.from_numpy(start))
@@ -48,7 +56,7 @@ class Idlg(Reconstruction):
                     best, lowest = inputs, objective
                 step = min(restart * self.iterations + stride * STRIDE, self._steps())
                 yield Guess(legal(best, view), labels, step, self._steps(), lowest)
-            if lowest < EXPLAINED:
+            if lowest < FOUND:
                 return
 
     def _steps(self) -> int:
@@ -76,11 +84,13 @@ class Idlg(Reconstruction):
             loss.backward(inputs=[inputs])
             return loss.detach()
 
+        distances: list[float] = []
         for _ in range(0, self.iterations, STRIDE):
             search.step(distance)
             objective = float(distance())
             if objective != objective:  # the search has left the numbers
                 return
             yield inputs.detach().clone(), objective
-            if objective < EXPLAINED * 1e-6:  # nothing is left to gain in float64
+            distances.append(objective)
+            if objective < EXACT or objective > 0.9 * min(distances[:-PATIENCE], default=inf):
                 return

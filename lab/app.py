@@ -26,7 +26,7 @@ except StoreError as error:
     st.error(str(error))
     st.stop()
 supervisor()
-st.html("<style>.stMainBlockContainer, .stSidebar { padding-top: 3.5rem }</style>")
+st.html("<style>.stMainBlockContainer { padding-top: 3.5rem }</style>")
 st.navigation(
     [
         st.Page(ROOT / "pages" / "live.py", title="Live", default=True),

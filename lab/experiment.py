@@ -6,6 +6,7 @@ import json
 import shlex
 import tomllib
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
@@ -277,12 +278,13 @@ class Experiment(Settings):
 def difference_of(one: Experiment, other: Experiment) -> dict[str, Any]:
     """The settings of `one` that differ in `other`, as `section.key`."""
     mine, yours = flatten(one.dump()), flatten(other.dump())
-    different = {path: value for path, value in mine.items() if yours.get(path) != value}
-    for path in list(different):  # a new kind resets its part, so all its settings are named
-        if path.endswith(".kind") and path != "privacy.kind":
-            under = path.removesuffix("kind")
-            different |= {name: value for name, value in mine.items() if name.startswith(under)}
-    return different
+    kinds = [path for path in mine if path.endswith(".kind") and path != "privacy.kind"]
+    for kind in kinds:  # a new kind begins with its own defaults
+        if mine[kind] != yours[kind]:
+            section = kind.removesuffix(".kind")
+            usual = type(reduce(getattr, section.split("."), one))().dump()
+            yours |= {f"{section}.{name}": value for name, value in usual.items() if name != "kind"}
+    return {path: value for path, value in mine.items() if yours.get(path) != value}
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:

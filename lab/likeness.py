@@ -77,7 +77,7 @@ class Judge:
         values = [found.psnr for found in matches]
         similar = [found.ssim for found in matches if found.ssim is not None]
         median, floors = float(np.median(values)), self.floors(guess.labels)
-        even = torch.arange(len(guess.labels)) % (int(self.public_labels.max()) + 1)
+        classes = int(self.public_labels.max()) + 1
         nearest = self.nearest([true for _, true in pairs])
         return Likeness(
             matches=matches,
@@ -88,7 +88,7 @@ class Judge:
             exact=float(np.mean([value >= EXACT for value in values])),
             ssim=float(np.mean(similar)) if similar else None,
             labels=label_share(guess.labels, self.labels),
-            labels_floor=label_share(even, self.labels),
+            labels_floor=even_share(len(guess.labels), self.labels, classes),
             floors=floors,
             nearest=nearest,
             verdict=verdict(median, min(values), max(floors.values()), nearest),
@@ -172,6 +172,14 @@ def label_share(guessed: Tensor, true: Tensor) -> float:
         torch.bincount(true, minlength=classes),
     )
     return float(torch.minimum(mine, yours).sum()) / len(guessed)
+
+
+def even_share(count: int, true: Tensor, classes: int) -> float:
+    """`label_share` of `count` labels spread evenly, expected over which classes get one more."""
+    each, rest = divmod(count, classes)
+    there = torch.bincount(true, minlength=classes)
+    less, more = there.clamp(max=each).sum(), there.clamp(max=each + 1).sum()
+    return float(less + (more - less) * rest / classes) / count
 
 
 def verdict(median: float, worst: float, floor: float, nearest: float) -> str:

@@ -38,3 +38,8 @@ class Record(Settings):
     lost: tuple[int, ...] = ()  # of whom the server got nothing
     norms: tuple[float | None, ...] = ()  # true length of each update, before any defence
     note: str = ""
+
+    @property
+    def arrived(self) -> list[int]:
+        """Whose update the server got, alone or in a sum."""
+        return [client for client in self.clients if client not in self.lost]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 import streamlit as st
 
 from lab.controls import settings_of
@@ -11,8 +13,9 @@ from lab.models import Network
 from lab.parts import Spy
 from lab.portrait import Portrait, portrait
 from lab.settings import SettingError
-from lab.store import Job, Order, Store
+from lab.store import Job, Order, Round, Store
 
+_READING = Lock()  # sessions of one server share what they read
 STATUS = {  # a sign and a word, never a colour alone
     "queued": "◔ queued",
     "running": "● running",
@@ -33,6 +36,19 @@ def store() -> Store:
 def supervisor() -> Supervisor:
     """Starts the workers; a page calls it before it needs them."""
     return Supervisor(store())
+
+
+def rounds_of(run: str) -> list[Round]:
+    """Its finished rounds; only those that no page has shown yet are read from the store."""
+    known = _rounds_of(run)
+    with _READING:
+        known += store().rounds(run, after=len(known))
+    return known[:]
+
+
+@st.cache_resource(max_entries=64)
+def _rounds_of(run: str) -> list[Round]:
+    return []
 
 
 def picture_of(experiment: Experiment) -> Portrait:
@@ -77,7 +93,7 @@ def pick_run() -> Job | None:
         return None
     now = looked_at()
     ids = list(found)
-    chosen = st.selectbox(
+    chosen = st.sidebar.selectbox(
         "Run",
         ids,
         index=ids.index(now.id) if now and now.id in found else 0,

@@ -22,7 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 from lab.arrays import Arrays
 from lab.engine import State, begin
 from lab.experiment import Experiment
-from lab.parts import Spy
+from lab.parts import Reconstruction, Spy
 from lab.records import Record
 from lab.schema import (
     commands,
@@ -214,7 +214,10 @@ class Store:
         return self._enter("run", None, experiment.dump(), {"until": rounds} | dict(held or {}))
 
     def attack(self, run: str, order: Order, held: Mapping[str, Any] | None = None) -> str:
-        """Queue an attack on a finished round, unless it is held.  Raises SettingError."""
+        """Queue an attack on a finished round, unless it is held.  Raises SettingError.
+
+        Whoever asks for a reconstruction of nobody in particular gets the round's first sender.
+        """
         job = self.run(run)
         if order.round > job.round:
             raise SettingError(f"round is {order.round}: run {run} has finished {job.round} rounds")
@@ -223,6 +226,13 @@ class Store:
                 f"client is {order.client}: give 0 to {job.experiment.data.clients - 1}"
             )
         order.spy.check(job.experiment.architecture)
+        if isinstance(order.spy, Reconstruction) and order.client is None:
+            arrived = self.rounds(run, after=order.round - 1)[0].record.arrived
+            if not arrived:
+                raise SettingError(
+                    f"nobody's update arrived in round {order.round}: choose another round"
+                )
+            order = order.model_copy(update={"client": arrived[0]})
         return self._enter("attack", run, order.dump(), held)
 
     def pause(self, id: str) -> None:

@@ -35,14 +35,15 @@ def page() -> None:
     if (job := pick_run()) is None:
         return
     past = attacks_of(job, Reconstruction)
-    left, right = st.columns(2)
-    with left:
+    with st.sidebar:
         round = pick_round(job, past)
         client = _pick_client(job, round, past)
-    with right:
         spy = pick_spy(job, Reconstruction, past)
     if client is None:
+        note = store().rounds(job.id, after=round - 1)[0].record.note
+        st.warning(f"Nobody's update arrived in round {round}: choose another. {note}")
         return
+    st.caption(f"Round {round}, client {client}, {spy.kind}, on {job.experiment.title()}")
     order = Order(spy=spy, round=round, client=client)
     ordered = order_button(job, order, past)
     if ordered is None:
@@ -54,10 +55,8 @@ def page() -> None:
 
 def _pick_client(job: Job, round: int, past: list[Job]) -> int | None:
     """Somebody whose update arrived in that round, and what the server saw of it."""
-    record = store().rounds(job.id, after=round - 1)[0].record
-    there = [client for client in record.clients if client not in record.lost]
+    there = store().rounds(job.id, after=round - 1)[0].record.arrived
     if not there:
-        st.warning(f"Nobody's update arrived in round {round}. {record.note}")
         return None
     last = past[0].order.client if past else None
     start = there.index(last) if last in there else 0
@@ -104,7 +103,7 @@ def _watch(id: str, status: str) -> None:
 def _verdict(found: Likeness, job: Job) -> None:
     if job.status == "finished":
         st.subheader(sentence(found.verdict), anchor=False)
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("PSNR", f"{found.psnr:.1f} dB", width="content")
         if found.ssim is not None:
             st.metric("SSIM", f"{found.ssim:.2f}", width="content")
@@ -136,8 +135,9 @@ def _beside(found: Likeness) -> None:
     st.table({"PSNR": {name: f"{value:.1f}" for name, value in rows.items()}})
     st.caption(
         f"Worst {found.worst:.1f}, median {found.median:.1f}, best {found.best:.1f} over "
-        f"{len(found.matches)} examples; {found.exact:.0%} above 60 dB, where only rounding is "
-        f"left. Evenly spread labels would be right by {found.labels_floor:.0%}."
+        f"{len(found.matches)} example{'s' * (len(found.matches) > 1)}; {found.exact:.0%} above "
+        f"60 dB, where only rounding is left. {found.labels_floor:.0%} of evenly spread labels "
+        "would be right."
     )
 
 

@@ -12,7 +12,7 @@ from lab.accountant import promise, spent
 from lab.controls import control, differing, part_of, reset, settings_of
 from lab.experiment import Experiment
 from lab.report import render
-from lab.session import STATUS, look_at, looked_at, picture_of, store
+from lab.session import STATUS, look_at, looked_at, picture_of, rounds_of, store
 from lab.settings import SettingError
 from lab.store import Job, Round
 
@@ -171,7 +171,7 @@ def _watch(id: str, status: str, ready: bool) -> None:
     job = store().run(id)
     if job.status != status:
         st.rerun()  # the controls of the whole page depend on it
-    rounds = store().rounds(id)
+    rounds = rounds_of(id)
     _buttons(job, ready)
     place = f", {store().place(id)} before it" if job.status == "queued" else ""
     total = job.experiment.at(job.round + 1).training.rounds
@@ -210,7 +210,7 @@ def _numbers(job: Job, rounds: list[Round]) -> None:
     }
     if record.backdoor is not None:
         told["Backdoor success"] = f"{record.backdoor:.1%}"
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for name, value in told.items():
             st.metric(name, value, width="content")
     st.caption(promise(job.experiment, job.round))

@@ -34,11 +34,10 @@ def page() -> None:
     if (job := pick_run()) is None:
         return
     past = attacks_of(job, Inference)
-    left, right = st.columns(2)
-    with left:
+    with st.sidebar:
         round = pick_round(job, past)
-    with right:
         spy = pick_spy(job, Inference, past)
+    st.caption(f"The model of round {round}, {spy.kind}, on {job.experiment.title()}")
     order = Order(spy=spy, round=round)
     ordered = order_button(job, order, past)
     if ordered is None:
@@ -77,7 +76,7 @@ def _watch(id: str, status: str) -> None:
 
 def _numbers(found: Exposure) -> None:
     st.subheader(sentence(found.verdict), anchor=False)
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("AUC", f"{found.auc:.3f}", width="content")
         for rate in found.rates:
             name = f"TPR at {rate.false_positives:.1%} FPR"

@@ -163,6 +163,17 @@ def test_an_attack_tells_its_result_and_its_baseline(
     assert json.loads((tmp_path / "out" / "result.json").read_text())["client"] == 2
 
 
+def test_an_attack_on_nobody_in_particular_takes_the_first_sender(
+    monkeypatch: pytest.MonkeyPatch, trained: str, capsys: Captured
+) -> None:
+    """And the order says who that was, so that the page shows the attack."""
+    words = ["attack", "idlg", "--run", trained, "--round", "1", "-s", "restarts=1", "--json"]
+    assert leaklab(monkeypatch, *words) == 0
+    told = json.loads(capsys.readouterr().out)
+    first = Store().rounds(trained)[0].record.arrived[0]
+    assert told["client"] == Store().job(told["id"]).order.client == first
+
+
 def test_an_attack_as_json_is_its_stored_result(
     monkeypatch: pytest.MonkeyPatch, trained: str, capsys: Captured
 ) -> None:

@@ -18,7 +18,7 @@ from lab.store import Order, Store
 # Long enough to be caught in mid-run.
 LONG = Experiment.read(
     {
-        "data": {"source": "fashion-mnist", "clients": 10, "examples": 2000},
+        "data": {"source": "fashion-mnist", "clients": 10, "examples": 1200},
         "model": {"kind": "cnn"},
         "training": {"rounds": 12},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import permutations
+from itertools import combinations, permutations
 from math import log10, nextafter
 
 import numpy as np
@@ -20,7 +20,18 @@ from datasets import SOURCES
 from lab import Experiment, likeness, run
 from lab.assembly import malicious
 from lab.federation import Examples, as_floats
-from lab.likeness import EXACT, GAIN, PEAK, Judge, label_share, match, psnr, ssim, verdict
+from lab.likeness import (
+    EXACT,
+    GAIN,
+    PEAK,
+    Judge,
+    even_share,
+    label_share,
+    match,
+    psnr,
+    ssim,
+    verdict,
+)
 from lab.parts import Reconstruction
 from lab.trial import reconstruct
 from lab.views import Guess
@@ -215,6 +226,23 @@ def test_labels_count_the_same_in_any_order(seed: int) -> None:
     assert share == label_share(true, guessed)
     shared = Counter(guessed.tolist()) & Counter(true.tolist())
     assert share == shared.total() / 12
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 9])
+def test_evenly_spread_labels_are_right_as_often_as_over_all_ways_to_spread_them(
+    count: int,
+) -> None:
+    true, classes = torch.tensor([0, 0, 0, 2, 3]), 4
+    each, rest = divmod(count, classes)
+    shares = [
+        label_share(torch.tensor([*range(classes)] * each + [*more]), true)
+        for more in combinations(range(classes), rest)
+    ]
+    assert even_share(count, true, classes) == pytest.approx(np.mean(shares))
+
+
+def test_one_label_of_ten_is_guessed_one_time_in_ten() -> None:
+    assert even_share(1, torch.tensor([0]), 10) == pytest.approx(0.1)
 
 
 def test_a_label_is_right_beside_its_picture_only() -> None:

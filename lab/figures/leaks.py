@@ -38,8 +38,9 @@ def roc(exposure: Exposure, ceiling: Ceiling | None = None) -> go.Figure:
         line = {"color": GREEN, "dash": "dot", "width": 3}
         figure.add_trace(go.Scatter(x=x, y=best, name=name, mode="lines", line=line))
     bounds = [log10(least), 0]
-    figure.update_xaxes(type="log", title_text="false-positive rate", range=bounds)
-    figure.update_yaxes(type="log", title_text="true-positive rate", range=bounds)
+    rates = {"type": "log", "range": bounds, "tickformat": "~g", "dtick": 1}
+    figure.update_xaxes(title_text="false-positive rate", **rates)
+    figure.update_yaxes(title_text="true-positive rate", **rates)
     return dress(figure, 460)
 
 
