@@ -19,7 +19,7 @@ class Digits(Source):
 
     kind: Literal["digits"] = "digits"
     source: ClassVar[str] = "Alpaydin, Kaynak 1998, UCI Machine Learning Repository"
-    licence: ClassVar[str] = "CC BY 4.0 (UCI; from memory); scikit-learn BSD-3"
+    licence: ClassVar[str] = "CC BY 4.0 (UCI; unverified); scikit-learn BSD-3"
     shape: ClassVar[Shape] = (1, 8, 8)
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
     size: ClassVar[int] = 1_438

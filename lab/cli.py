@@ -153,7 +153,8 @@ def list_(
     for one, found in chosen.items():
         paper.print(f"{one.upper()}")
         for entry in found:
-            paper.print(f"  {entry['name']}: {entry['about']} [{entry['source']}]")
+            source = f" [{entry['source']}]" if entry["source"] else ""
+            paper.print(f"  {entry['name']}: {entry['about']}{source}")
             for setting, field in entry["settings"].items():
                 paper.print(f"      {setting} = {_field(field)}")
 

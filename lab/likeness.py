@@ -47,6 +47,11 @@ class Likeness(Settings):
     ssim: float | None = None  # mean over matches
 
     @property
+    def counted(self) -> str:
+        """What the numbers are taken over, such as "8 examples"."""
+        return f"{len(self.matches)} example{'s' * (len(self.matches) != 1)}"
+
+    @property
     def floor(self) -> float:
         """The best guess without the gradient."""
         return max(self.floors.values())

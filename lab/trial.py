@@ -44,8 +44,7 @@ class Result(Settings):
             floors = ", ".join(f"{name} {value:.1f}" for name, value in found.floors.items())
             told += [
                 found.verdict,
-                f"PSNR {found.psnr:.1f} dB over {len(found.matches)} examples "
-                f"(worst {found.worst:.1f}, "
+                f"PSNR {found.psnr:.1f} dB over {found.counted} (worst {found.worst:.1f}, "
                 f"median {found.median:.1f}, best {found.best:.1f}), exact {found.exact:.0%}"
                 + ("" if found.ssim is None else f", SSIM {found.ssim:.2f}"),
                 f"guesses without the gradient, dB: {floors}",

@@ -135,9 +135,8 @@ def _beside(found: Likeness) -> None:
     st.table({"PSNR": {name: f"{value:.1f}" for name, value in rows.items()}})
     st.caption(
         f"Worst {found.worst:.1f}, median {found.median:.1f}, best {found.best:.1f} over "
-        f"{len(found.matches)} example{'s' * (len(found.matches) > 1)}; {found.exact:.0%} above "
-        f"60 dB, where only rounding is left. {found.labels_floor:.0%} of evenly spread labels "
-        "would be right."
+        f"{found.counted}; {found.exact:.0%} above 60 dB, where only rounding is left. "
+        f"{found.labels_floor:.0%} of evenly spread labels would be right."
     )
 
 

@@ -1,0 +1,74 @@
+"""What README says is so: its example runs, its lists are whole, what it links to is there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+
+from lab import ROOT, catalog
+from lab.cli import app
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLE, OWN_RULE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def rows_of(title: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    below = README.split(f"## {title}\n")[1]
+    lines = [line for line in below.split("\n## ")[0].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_example_brings_the_picture_back(capsys: pytest.CaptureFixture[str]) -> None:
+    assert len([line for line in EXAMPLE.splitlines() if line]) <= 10
+    exec(EXAMPLE, {})
+    told = capsys.readouterr().out
+    found = re.search(r"PSNR ([\d.]+) dB", told)
+    assert found is not None
+    assert float(found[1]) > 30
+
+
+def test_the_rule_of_the_example_works() -> None:
+    given: dict[str, Any] = {}
+    imports = (
+        "from typing import Literal\n"
+        "from pydantic import Field\nfrom torch import Tensor\nfrom lab.parts import Rule\n"
+    )
+    exec(compile(imports + OWN_RULE, "README.md", "exec", dont_inherit=True), given)
+    rows = torch.arange(12.0).reshape(4, 3)
+    assert torch.equal(given["Fixed"](row=2)(rows, torch.ones(4)), rows[2])
+
+
+def test_the_catalogue_is_whole() -> None:
+    told = {table: re.findall(r"`([^`]+)`", parts) for table, parts in rows_of("Catalogue")}
+    assert told == {name: list(table) for name, table in catalog.tables().items()}
+
+
+def test_every_preset_is_told() -> None:
+    told = {
+        name for row in rows_of("What you should see") for name in re.findall("`(.+?)`", row[0])
+    }
+    assert told == {path.stem for path in (ROOT / "experiments").glob("*.toml")} - {"default"}
+
+
+def test_every_variable_of_the_environment_is_told() -> None:
+    files = [
+        path for folder in ("lab", "datasets", "tests") for path in (ROOT / folder).rglob("*.py")
+    ]
+    used = {name for path in files for name in re.findall(r'"(LEAKLAB_[A-Z]+)"', path.read_text())}
+    assert used == {row[0].strip("`") for row in rows_of("Environment")}
+
+
+def test_what_it_links_to_is_there() -> None:
+    links = re.findall(r"\]\(([^)]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_every_command_that_it_names_exists() -> None:
+    named = set(re.findall(r"leaklab ([a-z]+)", README))
+    there = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    assert named <= there
