@@ -18,7 +18,7 @@ from lab import ROOT
 from lab.catalog import entries, tables
 from lab.experiment import Experiment
 from lab.export import write_attack, write_run
-from lab.jobs import attacked, most_workers, pull, work
+from lab.jobs import attacked, longest_idle, most_workers, pull, work
 from lab.ledger import Ledger
 from lab.notation import parse_pairs, write_value
 from lab.report import write_report
@@ -171,7 +171,8 @@ def app_(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
 ) -> None:
     """Open the lab in a browser."""
-    Store(), most_workers()  # what is wrong with them is told here, and not in the browser
+    Store()  # what is wrong with the store or the environment is told here, in a line or two
+    most_workers(), longest_idle()
     os.chdir(ROOT)  # which holds .streamlit/config.toml: no telemetry, no e-mail prompt
     from streamlit.web.cli import main as streamlit
 

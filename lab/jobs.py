@@ -19,6 +19,7 @@ from dataclasses import replace
 from math import isclose
 from pathlib import Path
 from threading import Event, Thread
+from typing import TypeVar
 
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
@@ -30,25 +31,38 @@ from lab.store import Job, Order, Round, Status, Store
 from lab.trial import Glimpse, infer, reconstruct
 
 WORKERS = "LEAKLAB_WORKERS"  # the environment variable with the number of worker processes
+IDLE = "LEAKLAB_IDLE"  # the one with the seconds until a worker without work leaves
 NAP = 0.1  # seconds between two looks at the queue
-IDLE = float(os.environ.get("LEAKLAB_IDLE", 600))  # seconds until a worker without work leaves
 APART = 0.15  # seconds between two stored glimpses of an attack
 
 Ending = tuple[Status, str]  # how a job ends, and why
+Step = TypeVar("Step")
 
 
 def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Iterator[Round]:
-    """Carry on a claimed run until it ends or is told to; every round yielded is in the store.
+    """Carry on a claimed run until it ends or is told to; every round yielded is in the store."""
+    return _settled(ledger, job, _rounds(ledger, job), (interrupted, ""))
 
-    What the user has to mend ends the run with a message; any other error does too, and travels.
+
+def attacked(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
+    """Carry out a claimed attack; a few glimpses a second, and the last, go into the store."""
+    return _settled(ledger, job, _glimpses(ledger, job), ("stopped", "interrupted"))
+
+
+def _settled(
+    ledger: Ledger, job: Job, steps: Generator[Step, None, Ending], interrupted: Ending
+) -> Iterator[Step]:
+    """The steps of a claimed job, whose lease is held and whose ending is stored.
+
+    What the user has to mend ends it with a message; any other error does too, and travels.
     """
     with ledger.held(job), suppress(EvictedError):
         try:
-            ending = yield from _rounds(ledger, job)
+            ending = yield from steps
         except (SettingError, Stopped) as error:
             ending = "stopped", str(error)
         except (KeyboardInterrupt, GeneratorExit):
-            ledger.settle(job, interrupted)
+            ledger.settle(job, *interrupted)
             raise
         except EvictedError:
             raise
@@ -119,24 +133,6 @@ def replay(store: Store, run_id: str, round: int) -> Moment:
     return moment
 
 
-def attacked(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
-    """Carry out a claimed attack; a few glimpses a second, and the last, go into the store."""
-    with ledger.held(job), suppress(EvictedError):
-        try:
-            ending = yield from _glimpses(ledger, job)
-        except SettingError as error:
-            ending = "stopped", str(error)
-        except (KeyboardInterrupt, GeneratorExit):
-            ledger.settle(job, "stopped", "interrupted")
-            raise
-        except EvictedError:
-            raise
-        except Exception as error:
-            ledger.settle(job, "failed", f"{type(error).__name__}: {error}")
-            raise
-        ledger.settle(job, *ending)
-
-
 def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
     ledger.forget_glimpses(job)
     shown, number = float("-inf"), 0
@@ -153,8 +149,9 @@ def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
     return "finished", ""
 
 
-def work(store: Store, token: str, idle: float = IDLE) -> None:
+def work(store: Store, token: str, idle: float | None = None) -> None:
     """A worker's life: one job after the other, until there was none for `idle` seconds."""
+    idle = longest_idle() if idle is None else idle
     if hasattr(os, "nice"):
         os.nice(5)  # pages go first: they ask for little, and somebody waits for it
     warm_up()
@@ -173,13 +170,21 @@ def work(store: Store, token: str, idle: float = IDLE) -> None:
 
 
 def most_workers() -> int:
-    """How many worker processes there may be: $LEAKLAB_WORKERS, or one a core."""
-    given = os.environ.get(WORKERS, "")
-    if not given:
-        return os.cpu_count() or 1
-    if not given.isdecimal():
-        raise SettingError(f"{WORKERS} is {given!r}: give a number of processes, such as 2")
-    return int(given)
+    """How many worker processes there may be, one a core unless the environment says otherwise."""
+    return _whole_number(WORKERS, os.cpu_count() or 1)
+
+
+def longest_idle() -> int:
+    """Seconds until a worker without work leaves."""
+    return _whole_number(IDLE, 600)
+
+
+def _whole_number(name: str, usual: int) -> int:
+    """What an environment variable says.  Raises SettingError."""
+    given = os.environ.get(name, "")
+    if given and not given.isdecimal():
+        raise SettingError(f"{name} is {given!r}: give a whole number, such as {usual}")
+    return int(given or usual)
 
 
 class Supervisor:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from lab import Experiment, run
-from lab.jobs import Supervisor
+from lab.jobs import Supervisor, most_workers
 from lab.settings import SettingError
 from lab.store import Order, Store
 
@@ -108,6 +108,14 @@ def test_a_supervisor_that_may_have_no_workers_starts_none(store: Store) -> None
         time.sleep(0.5)
         assert supervisor.workers() == []
         assert store.job(id).status == "queued"
+
+
+def test_a_number_of_workers_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEAKLAB_WORKERS", "many")
+    with pytest.raises(SettingError, match="LEAKLAB_WORKERS is 'many': give a whole number"):
+        most_workers()
+    monkeypatch.setenv("LEAKLAB_WORKERS", "3")
+    assert most_workers() == 3
 
 
 def test_a_command_reaches_a_run_in_another_process(store: Store) -> None:
