@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lab.federation import Examples
@@ -79,6 +80,37 @@ class Stage(Part):
     @abstractmethod
     def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
         """rows (clients, params) -> (clients, params); never changes its input"""
+
+
+class Codec(Stage):
+    """Packs an update into fewer bytes.  The server gets what decoding the packet reproduces."""
+
+    @abstractmethod
+    def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
+        """row (params,), the parameters of `shapes` one after the other -> what is sent
+
+        shared: randomness that both ends draw alike, so that it need not be sent
+        """
+
+    @abstractmethod
+    def decode(self, packet: bytes, shapes: Sequence[Shape], shared: np.random.Generator) -> Tensor:
+        """What `encode` packed, as far as it was kept.  -> (params,)"""
+
+    def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
+        """What the server decodes.  -> (clients, params)"""
+        return self.transmit(rows, cohort, [rows.shape[1:]])[0]
+
+    def transmit(
+        self, rows: Tensor, cohort: Cohort, shapes: Sequence[Shape]
+    ) -> tuple[Tensor, list[int]]:
+        """The rows that arrive, and the bytes of each packet."""
+        arrived, sizes = torch.empty_like(rows), []
+        # A loop over clients, because each one packs and sends on its own.
+        for place, client in enumerate(cohort.clients):
+            packet = self.encode(rows[place], shapes, cohort.stream(client, "shared"))
+            arrived[place] = self.decode(packet, shapes, cohort.stream(client, "shared"))
+            sizes.append(len(packet))
+        return arrived, sizes
 
 
 class Rule(Part):
