@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.models import Shape
+from lab.layers import Shape
 from lab.parts import Poison
 from lab.settings import SettingError
 from lab.wire import Cohort

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -12,22 +12,28 @@ from lab.assembly import assemble
 from lab.batches import batches
 from lab.experiment import Experiment
 from lab.federation import as_floats
+from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
+
+PLAIN: dict[type[Layer], Callable[[], nn.Module]] = {
+    Flatten: nn.Flatten,
+    Relu: nn.ReLU,
+    Sigmoid: nn.Sigmoid,
+    MaxPool: lambda: nn.MaxPool2d(2),
+}
 
 
 def module_of(experiment: Experiment) -> nn.Sequential:
     """The torch.nn twin of the experiment's model; its parameters come in the same order."""
-    shape = experiment.data.source.shape
-    sizes = experiment.model.layers(shape, len(experiment.data.source.classes))
-    dense = {name: nn.Linear(size[1], size[0]) for name, size in sizes.items() if len(size) == 2}
-    if experiment.model.kind == "mlp":
-        layers = [nn.Flatten(), dense["hidden"], nn.ReLU(), dense["out"]]
-    elif experiment.model.kind == "cnn":
-        first, second = (nn.Conv2d(sizes[n][1], sizes[n][0], 5, padding=2) for n in list(sizes)[:2])
-        layers = [first, nn.ReLU(), nn.MaxPool2d(2), second, nn.ReLU(), nn.MaxPool2d(2)]
-        layers += [nn.Flatten(), dense["hidden"], nn.ReLU(), dense["out"]]
-    else:
-        raise ValueError(f"no torch.nn twin of {experiment.model.kind} is written here")
-    return nn.Sequential(OrderedDict((str(place), layer) for place, layer in enumerate(layers)))
+    made: list[nn.Module] = []
+    for layer in experiment.architecture.layers:
+        if isinstance(layer, Dense):
+            made.append(nn.Linear(layer.inputs, layer.outputs))
+        elif isinstance(layer, Convolution):
+            size, stride = layer.kernel, layer.stride
+            made.append(nn.Conv2d(layer.inputs, layer.outputs, size, stride, size // 2))
+        else:
+            made.append(PLAIN[type(layer)]())
+    return nn.Sequential(*made)
 
 
 def train_round(experiment: Experiment, module: nn.Module, round: int) -> Tensor:

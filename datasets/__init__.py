@@ -1,9 +1,11 @@
 """Data: sources and splits, a file each, and these tables."""
 
+from datasets.concept import Concept
 from datasets.digits import Digits
 from datasets.dirichlet import Dirichlet
 from datasets.faces import Faces
 from datasets.fashion_mnist import FashionMnist, FashionMnistFull
+from datasets.feature import Feature
 from datasets.heart import Heart
 from datasets.iid import Iid
 from datasets.mnist import Mnist5k
@@ -14,6 +16,6 @@ from datasets.shards import Shards
 from lab.parts import Source, Split
 
 SOURCES = Source.enter(FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Photos, Faces)
-SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural)
+SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural, Feature, Concept)
 
 __all__ = ["SOURCES", "SPLITS"]

@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.lookup import labelled_pictures, package_folder, read, table
 from lab.federation import Examples
-from lab.models import Shape
+from lab.layers import Shape
 from lab.parts import Source
 
 DIGEST = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"

@@ -12,7 +12,7 @@ import numpy as np
 
 from datasets.lookup import labelled_pictures, package_folder, read
 from lab.federation import Examples
-from lab.models import Shape
+from lab.layers import Shape
 from lab.parts import Source
 
 DIGEST = "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c"

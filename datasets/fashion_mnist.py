@@ -10,7 +10,7 @@ from torch import Tensor
 
 from datasets.lookup import COMMITTED, DEBIAN, arrays, read
 from lab.federation import Examples
-from lab.models import Shape
+from lab.layers import Shape
 from lab.parts import Source
 
 CLASSES = (

@@ -10,7 +10,7 @@ import torch
 
 from datasets.lookup import COMMITTED, holdout, read
 from lab.federation import Examples
-from lab.models import Shape
+from lab.layers import Shape
 from lab.parts import Source
 
 DIGEST = "de41a66cc39db51e90d54dbb85d6db1e75c889d436abf7b1a8acbfd6dc7ec6f5"

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from datasets.lookup import labelled_pictures, package_folder, read, table
 from lab.federation import Examples
-from lab.models import Shape
+from lab.layers import Shape
 from lab.parts import Source
 
 DIGEST = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"

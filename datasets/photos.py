@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from datasets.lookup import COMMITTED, arrays, holdout, read
 from lab.federation import Examples, like
-from lab.models import Shape
+from lab.layers import Shape
 from lab.parts import Source
 
 DIGEST = "0d013307f15024c7992afabc054a9396237e42fda3354002ea5776a9905d5973"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from lab.experiment import Experiment
 from lab.federation import Examples, Federation
-from lab.parts import Poison, Source
+from lab.parts import Poison, Source, Split
 from lab.rng import stream
 from lab.sections import Adversary, Data
 
@@ -40,7 +40,14 @@ def _assemble(data: Data, seed: int) -> Federation:
     labels, groups = examples.labels.numpy(), examples.groups
     owners = None if groups is None else groups.numpy()[used]
     shares = data.split(labels[used], owners, data.clients, stream(seed, "split"))
-    return Federation.of(examples, [used[share] for share in shares])
+    federation = Federation.of(examples, [used[share] for share in shares])
+    if type(data.split).shift is Split.shift:  # it leaves examples alone
+        return federation
+    classes, streams = len(data.source.classes), partial(stream, seed, "shift")
+    return federation.rewritten(
+        federation.everyone,
+        lambda client, inputs, labels: data.split.shift(client, inputs, labels, classes, streams),
+    )
 
 
 @lru_cache(maxsize=KEPT)
@@ -51,7 +58,7 @@ def _poisoned(
         return _assemble(data, seed)
     classes = len(data.source.classes)
     return _assemble(data, seed).rewritten(
-        attackers, lambda inputs, labels: adversary.poison.data(inputs, labels, classes)
+        attackers, lambda client, inputs, labels: adversary.poison.data(inputs, labels, classes)
     )
 
 

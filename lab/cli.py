@@ -21,7 +21,6 @@ from lab.export import write_attack, write_run
 from lab.jobs import attacked, longest_idle, most_workers, pull, work
 from lab.ledger import Ledger
 from lab.notation import parse_pairs, write_value
-from lab.report import write_report
 from lab.settings import SettingError
 from lab.store import Job, Order, Round, Store
 from lab.trial import Result
@@ -136,6 +135,8 @@ def report(
     out: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html")],
 ) -> None:
     """Write a page that holds everything of a run, figures included, and needs nothing else."""
+    from lab.report import write_report  # as late as possible: figures take their time to load
+
     write_report(Store(), id, out)
     paper.print(f"{out}")
 

@@ -73,6 +73,12 @@ class Federation:
         """Pool indices of a client's examples.  -> (its size,)"""
         return self.index[client, : int(self.sizes[client])]
 
+    def examples(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """index (...) of the pool -> inputs as floats (..., *shape), labels (...)"""
+        flat = index.flatten()
+        inputs = self.inputs.index_select(0, flat).view(*index.shape, *self.inputs.shape[1:])
+        return as_floats(inputs), self.labels[index]
+
     def outsiders(self) -> Tensor:
         """Pool indices that no client holds.  -> (outsiders,)"""
         free = torch.ones(len(self.labels), dtype=torch.bool)
@@ -90,19 +96,20 @@ class Federation:
         return range(self.clients)
 
     def rewritten(
-        self, clients: Iterable[int], change: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+        self,
+        clients: Iterable[int],
+        change: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]],
     ) -> Federation:
-        """Give `clients` changed copies of their examples; everybody else's stay as they are.
+        """Let `clients` hold changed examples; everybody else's stay as they are.
 
-        change: (inputs as floats, labels) of one client -> the same, changed
+        Those take the places of the originals in a new pool, for shares are disjoint: so no
+        original is left that could pass for an outsider.
+
+        change: (client, its inputs as floats, its labels) -> inputs and labels, changed
         """
-        inputs, labels, index = [self.inputs], [self.labels], self.index.clone()
-        end = len(self.labels)
+        inputs, labels = self.inputs.clone(), self.labels.clone()
         for client in clients:
             mine = self.held(client)
-            new_inputs, new_labels = change(as_floats(self.inputs[mine]), self.labels[mine])
-            inputs.append(like(new_inputs, self.inputs))
-            labels.append(new_labels)
-            index[client, : len(mine)] = torch.arange(end, end + len(mine))
-            end += len(mine)
-        return replace(self, inputs=torch.cat(inputs), labels=torch.cat(labels), index=index)
+            new_inputs, new_labels = change(client, as_floats(inputs[mine]), labels[mine])
+            inputs[mine], labels[mine] = like(new_inputs, inputs), new_labels
+        return replace(self, inputs=inputs, labels=labels)

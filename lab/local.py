@@ -1,4 +1,4 @@
-"""Local training of a whole cohort at once: the models of many clients are the rows of a matrix.
+"""Local training of a whole cohort at once: the models of many clients are one stack.
 
 The cohort is cut into blocks of clients, which run side by side on single-threaded workers, so the
 numbers do not depend on how many cores there are.
@@ -6,31 +6,27 @@ numbers do not depend on how many cores there are.
 
 from __future__ import annotations
 
+import ctypes
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.func import grad, vmap
-from torch.nn.utils.rnn import pad_sequence
 
 from lab.accountant import noise_multiplier
 from lab.assembly import poisoned
 from lab.batches import batches
 from lab.experiment import Experiment
-from lab.federation import Federation, as_floats
-from lab.models import Network
+from lab.federation import Federation
+from lab.passes import Stack, descend, descend_clipped, flattened, head, stacked, visits
 from lab.rng import normal, stream
 
-BLOCK = 5  # clients stacked: measured fastest for dense nets and for convolutions
-EXAMPLES = 32  # per-example gradients held at once; with them, clients go one by one
-
-Slopes = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+BLOCK = 10  # dense models stacked at most: measured fastest
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +37,7 @@ class Updates:
     sizes: Tensor  # (clients,) examples of each
 
 
+@torch.no_grad()
 def cohort(experiment: Experiment, round: int, clients: Sequence[int], model: Tensor) -> Updates:
     """Train `clients` from `model` (params,) as the experiment asks in that round.
 
@@ -50,105 +47,116 @@ def cohort(experiment: Experiment, round: int, clients: Sequence[int], model: Te
     now = experiment.at(round)
     federation = poisoned(now)
     sizes = federation.sizes[list(clients)]
+    private = now.privacy.kind == "example"
+    noise = noise_multiplier(experiment, round) if private else 0.0
     plans = [_plan(now, federation, round, client) for client in clients]
     rows = torch.zeros(len(clients), len(model))
 
-    private = now.privacy.kind == "example"
-    noise = noise_multiplier(experiment, round) if private else 0.0
-
     def train(block: list[int]) -> None:
-        slopes: Slopes = partial(_plain, now.architecture)
-        if private:
-            generator = stream(now.seed, "example noise", round, clients[block[0]])
-            slopes = Private(now, noise, int(sizes[block[0]]), generator).slopes
         chosen = [plans[place] for place in block]
-        rows[block] = _descend(federation, chosen, model, now.training.rate, slopes)
+        guard = None
+        if private:
+            generators = [
+                stream(now.seed, "example noise", round, clients[place]) for place in block
+            ]
+            guard = Guard(now, noise, sizes[block], generators)
+        rows[block] = _trained(now, federation, chosen, model, guard)
 
     # Blocks of like length, so that no client waits long for the others of its block.
-    order, width = (
-        sorted(range(len(plans)), key=lambda at: -len(plans[at])),
-        1 if private else BLOCK,
-    )
-    blocks = [order[start : start + width] for start in range(0, len(order), width)]
-    list(_workers().map(train, blocks))
+    order = sorted(range(len(plans)), key=lambda place: -len(plans[place]))
+    list(_workers().map(train, _blocks(order, now)))
     return Updates(rows, sizes)
 
 
-def _plan(now: Experiment, federation: Federation, round: int, client: int) -> list[Tensor]:
-    """Pool indices of the client's examples, a tensor for each local step."""
-    held = federation.held(client)
-    return [held[torch.from_numpy(batch)] for batch in batches(now, round, client, len(held))]
+def _blocks(order: list[int], now: Experiment) -> list[list[int]]:
+    """At least two blocks, so that a second core is used."""
+    width = max(1, min(BLOCK, -(-len(order) // 2)))
+    if any(layer.one_by_one for layer in now.architecture.layers):
+        width = 1
+    return [order[start : start + width] for start in range(0, len(order), width)]
 
 
-def _descend(
-    federation: Federation, plans: list[list[Tensor]], model: Tensor, rate: float, slopes: Slopes
+def _plan(now: Experiment, federation: Federation, round: int, client: int) -> list[np.ndarray]:
+    """Pool indices of the client's examples, an array for each local step."""
+    held = federation.held(client).numpy()
+    return [held[batch] for batch in batches(now, round, client, len(held))]
+
+
+def _trained(
+    now: Experiment,
+    federation: Federation,
+    plans: list[list[np.ndarray]],
+    model: Tensor,
+    guard: Guard | None,
 ) -> Tensor:
-    """Local SGD of a block, the longest plan first.  -> (clients, params)
+    """Local SGD of a block, the longest plan first.  -> (clients, params) the change"""
+    network, rate = now.architecture, now.training.rate
+    stack = stacked(network, model.expand(len(plans), -1))
+    # A single step is the change itself: taken from the weights, it would lose its last digits.
+    once = now.recipe.cap == 1
+    target = stacked(network, torch.zeros(len(plans), len(model))) if once else stack
+    for index, mask in _steps(plans):
+        inputs, labels = federation.examples(index)
+        training, changing = head(stack, len(index)), head(target, len(index))
+        if guard:
+            guard.step(training, changing, inputs, labels, mask)
+        else:
+            shares = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
+            descend(changing, visits(network, training, inputs, labels, shares), rate)
+    return flattened(target) if once else flattened(target) - model
 
-    The change is carried and not the weights, so that small updates lose no digits.
+
+def _steps(plans: list[list[np.ndarray]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Step by step, for those who still train: pool indices (clients, batch), and a mask of them.
+
+    Shorter batches are padded with example 0, which the mask leaves out.
     """
-    change = torch.zeros(len(plans), len(model))
     for step in range(len(plans[0])):
         picked = [plan[step] for plan in plans if len(plan) > step]
-        index = pad_sequence(picked, batch_first=True)  # (training, batch)
-        mask = pad_sequence([torch.ones(len(batch)) for batch in picked], batch_first=True)
-        inputs, labels = as_floats(federation.inputs[index]), federation.labels[index]
-        training = change[: len(picked)]  # (training, params), a view
-        training -= rate * slopes(model + training, inputs, labels, mask)
-    return change
-
-
-def _loss(network: Network, flat: Tensor, inputs: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-    """Mean cross-entropy over the examples that the mask keeps."""
-    losses = F.cross_entropy(network(flat, inputs), labels, reduction="none")
-    return (losses * mask).sum() / mask.sum().clamp_min(1)
-
-
-def _plain(
-    network: Network, models: Tensor, inputs: Tensor, labels: Tensor, mask: Tensor
-) -> Tensor:
-    """The gradient of each client's batch.  -> (clients, params)"""
-    slopes: Tensor = vmap(grad(partial(_loss, network)))(models, inputs, labels, mask)
-    return slopes
+        sizes = np.array([len(batch) for batch in picked])
+        mask = np.arange(sizes.max()) < sizes[:, None]  # (clients, batch)
+        index = np.zeros(mask.shape, np.int64)
+        index[mask] = np.concatenate(picked)
+        yield torch.from_numpy(index), torch.from_numpy(mask).float()
 
 
 @dataclass(frozen=True, eq=False)
-class Private:
-    """One client's example-level DP-SGD. Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
+class Guard:
+    """Example-level DP-SGD. Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
 
     Each step releases (sum of clipped gradients + N(0, (noise * clip)^2)) / expected batch.
     """
 
     now: Experiment
     noise: float  # multiplier
-    size: int  # examples that the client holds
-    generator: np.random.Generator
+    sizes: Tensor  # (clients,) examples that each client holds
+    generators: list[np.random.Generator]  # of each client
 
-    def slopes(self, models: Tensor, inputs: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
-        """models (1, params), inputs (1, batch, *shape); no padding, so no mask.  -> (1, params)"""
-        clip, rate, network = self.now.privacy.clip, self.now.recipe.poisson, self.now.architecture
-        total = clip * self.noise * normal(self.generator, models.shape[1])  # (params,)
-        for first in range(0, inputs.shape[1], EXAMPLES):  # never, for an empty batch
-            some, wanted = inputs[0, first : first + EXAMPLES], labels[0, first : first + EXAMPLES]
-            each = example_gradients(network, models[0], some, wanted)  # (examples, params)
-            lengths = torch.linalg.vector_norm(each, dim=1).clamp_min(1e-12)
-            total += (clip / lengths).clamp_max(1) @ each
-        return (total / ((rate or 1.0) * self.size)).unsqueeze(0)
-
-
-def example_gradients(network: Network, model: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of every single example.  -> (examples, params)"""
-
-    def loss(flat: Tensor, example: Tensor, label: Tensor) -> Tensor:
-        return F.cross_entropy(network(flat, example.unsqueeze(0)), label.unsqueeze(0))
-
-    slopes: Tensor = vmap(grad(loss), (None, 0, 0))(model, inputs, labels)
-    return slopes
+    def step(
+        self, stack: Stack, target: Stack, inputs: Tensor, labels: Tensor, mask: Tensor
+    ) -> None:
+        """inputs (clients, examples, *shape), mask (clients, examples): 0 for padding"""
+        network, clip, rate = self.now.architecture, self.now.privacy.clip, self.now.training.rate
+        clients, examples = mask.shape
+        expected = (self.now.recipe.poisson or 1.0) * self.sizes[:clients]  # (clients,)
+        if examples:
+            found = visits(network, stack, inputs, labels)
+            descend_clipped(target, found, clip, mask / expected.unsqueeze(1), rate)
+        deviations = rate * clip * self.noise / expected  # (clients,)
+        for place, deviation in enumerate(deviations.tolist()):
+            draw = network.owned(network.split(normal(self.generators[place], network.size)))
+            for parts, noises in zip(target, draw, strict=True):
+                for part, noise in zip(parts, noises, strict=True):
+                    part[place].sub_(noise, alpha=deviation)
 
 
 def warm_up() -> None:
-    """Load what the first round would otherwise wait for, about a second of imports."""
-    vmap(grad(torch.sum))(torch.zeros(1, 1))
+    """Start the threads, and keep freed memory: buffers come and go at every step."""
+    if sys.platform == "linux":
+        heap = ctypes.CDLL(None)
+        heap.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, the most that glibc takes
+        heap.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    _workers()
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ fields; data arrives as arguments.  (Models are parts too, and live in `lab.mode
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lab.federation import Examples
-from lab.models import Network, Shape
+from lab.layers import Shape
+from lab.models import Network
 from lab.settings import Part, SettingError
 from lab.views import Candidates, Guess, OutsiderView, ServerView
 from lab.wire import Cohort, Delivery
@@ -40,7 +41,7 @@ class Source(Part):
 
 
 class Split(Part):
-    """Who gets which examples."""
+    """Who gets which examples, and how they look to whom."""
 
     table: ClassVar[dict[str, type[Split]]] = {}
 
@@ -56,6 +57,22 @@ class Split(Part):
 
     def check(self, source: Source, clients: int, examples: int) -> None:
         """Raises SettingError where the split makes no sense for so many clients and examples."""
+
+    def shift(
+        self,
+        client: int,
+        inputs: Tensor,
+        labels: Tensor,
+        classes: int,
+        stream: Callable[[int], np.random.Generator],
+    ) -> tuple[Tensor, Tensor]:
+        """One client's examples, inputs as floats -> as this client sees them.
+
+        Test examples stay as they are.
+
+        stream: random streams by number, such as the client's, the same whoever else there is
+        """
+        return inputs, labels
 
 
 class Algorithm(Part):

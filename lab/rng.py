@@ -18,7 +18,9 @@ def stream(seed: int, *name: str | int) -> np.random.Generator:
 
 def normal(generator: np.random.Generator, *shape: int) -> Tensor:
     """Standard normal draws, float32.  Research grade: not safe against floating-point attacks."""
-    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+    # PyTorch draws them three times as fast as NumPy does.
+    source = torch.Generator().manual_seed(int(generator.integers(2**63)))
+    return torch.empty(shape).normal_(generator=source)
 
 
 def uniform(generator: np.random.Generator, *shape: int) -> Tensor:

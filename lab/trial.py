@@ -186,8 +186,7 @@ def test_labels(now: Experiment) -> Tensor:
 def _judge(now: Experiment, round: int, client: int) -> Judge:
     federation = poisoned(now)
     held = federation.held(client)
-    places = torch.from_numpy(touched(now, round, client, len(held)))
-    private = held[places]
+    private = held[torch.from_numpy(touched(now, round, client, len(held)))]
     if not len(private):
         raise SettingError(
             f"client {client} drew an empty batch in round {round}: its update tells of nobody; "
@@ -195,8 +194,6 @@ def _judge(now: Experiment, round: int, client: int) -> Judge:
         )
     others = torch.ones(len(federation.labels), dtype=torch.bool)
     others[private] = False
-    # A malicious client's clean originals are in the pool too, and are no other examples either.
-    others[assemble(now).held(client)[places]] = False
     return Judge(
         inputs=as_floats(federation.inputs[private]),
         labels=federation.labels[private],

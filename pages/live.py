@@ -155,8 +155,8 @@ def _before(draft: Experiment, ready: bool) -> None:
     _buttons(None, ready)
     portrait = picture_of(draft)
     st.caption(
-        f"{draft.title()}. Skew {portrait.skew:.2f}: how far a client's labels lie from everybody's"
-        " on average, from 0 (alike) to 1."
+        f"{draft.title()}. {draft.data.split.about()} Skew {portrait.skew:.2f}: how far a client's "
+        "labels lie from everybody's on average, from 0 (alike) to 1."
     )
     if forecast := spent(draft, draft.training.rounds):
         st.caption(
@@ -164,6 +164,8 @@ def _before(draft: Experiment, ready: bool) -> None:
             f"Noise multiplier {forecast.noise[-1]:.3g}."
         )
     st.plotly_chart(figures.federation(portrait), key="federation", alt="The federation")
+    with st.expander("Who holds what"):
+        st.plotly_chart(figures.split(portrait), key="split", alt="Labels and sizes by client")
 
 
 def _watch(id: str, status: str, ready: bool) -> None:

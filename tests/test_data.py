@@ -603,7 +603,7 @@ def test_label_counts_are_by_client_and_class() -> None:
 
 def test_rewritten_changes_only_who_is_named() -> None:
     before = small()
-    after = before.rewritten([0], lambda inputs, labels: (1 - inputs, labels * 0 + 2))
+    after = before.rewritten([0], lambda client, inputs, labels: (1 - inputs, labels * 0 + 2))
     assert after.labels[after.held(0)].tolist() == [2, 2, 2]
     assert after.inputs[after.held(0)].flatten().tolist() == [51, 255, 204]
     assert after.held(1).tolist() == before.held(1).tolist() == [2]
@@ -613,25 +613,25 @@ def test_rewritten_changes_only_who_is_named() -> None:
 
 def test_rewritten_leaves_the_honest_federation_alone() -> None:
     before, kept = small(), small()
-    before.rewritten([0, 1], lambda inputs, labels: (inputs.zero_(), labels.zero_()))
+    before.rewritten([0, 1], lambda client, inputs, labels: (inputs.zero_(), labels.zero_()))
     assert torch.equal(before.inputs, kept.inputs)
     assert torch.equal(before.labels, kept.labels)
     assert torch.equal(before.index, kept.index)
 
 
-def test_rewritten_adds_what_was_changed_and_copies_nothing_else() -> None:
+def test_rewritten_leaves_no_original_in_the_pool() -> None:
+    """Or attacks would take a client's own examples for somebody else's."""
     before = small()
-    after = before.rewritten([1, 0], lambda inputs, labels: (inputs, labels))
-    assert len(after.labels) == len(after.inputs) == 6 + 1 + 3
-    assert torch.equal(after.inputs[:6], before.inputs)
-    assert [after.held(client).tolist() for client in range(3)] == [[7, 8, 9], [6], []]
-    for client in before.everyone:
-        assert torch.equal(after.inputs[after.held(client)], before.inputs[before.held(client)])
+    after = before.rewritten([1, 0], lambda client, inputs, labels: (inputs, labels + 10 + client))
+    assert after.labels.tolist() == [10, 11, 13, 0, 11, 2]
+    assert torch.equal(after.inputs, before.inputs)
+    assert after.index is before.index
+    assert after.outsiders().tolist() == before.outsiders().tolist() == [3, 5]
 
 
 def test_rewritten_for_nobody_is_the_same_federation() -> None:
-    after = small().rewritten([], lambda inputs, labels: (inputs, labels))
-    assert len(after.labels) == 6
+    after = small().rewritten([], lambda client, inputs, labels: (inputs, labels))
+    assert torch.equal(after.inputs, small().inputs)
     assert torch.equal(after.index, small().index)
 
 
@@ -768,7 +768,8 @@ def test_malicious_clients_train_on_what_their_poison_made(experiment: Experimen
         assert torch.equal(bad.inputs[bad.held(client)], honest.inputs[honest.held(client)])
         if client not in attackers:
             assert bad.held(client).tolist() == honest.held(client).tolist()
-    assert len(bad.labels) == 1438 + int(honest.sizes[list(attackers)].sum())
+    assert len(bad.labels) == 1438
+    assert torch.equal(bad.outsiders(), honest.outsiders())
 
 
 def test_a_backdoor_marks_its_share_of_the_attackers_pictures() -> None:

@@ -178,10 +178,11 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     """Seed, data and model: what no change in mid-run may touch."""
     source = SOURCES[draw(st.sampled_from(list(SOURCES)))]()
     pictures = len(source.shape) == 3
-    splits = [kind for kind in Split.table if kind != "natural" or source.groups]
-    split = draw(st.sampled_from(splits))
+    senseless = {"natural": not source.groups, "feature": not pictures}
+    split = draw(st.sampled_from([kind for kind in Split.table if not senseless.get(kind)]))
     clients = draw(st.integers(3, 150)) if split != "natural" else len(source.groups)
-    chosen = draw(part_at("data.split", split, most=source.size // clients))
+    most = len(source.classes) if split == "concept" else source.size // clients
+    chosen = draw(part_at("data.split", split, most))
     needed = clients * chosen.get("data.split.shards", 2)
     models = [kind for kind, model in Model.table.items() if pictures or not model.pictures_only]
     return {

@@ -91,6 +91,7 @@ FIGURES: dict[str, tuple[Callable[..., go.Figure], tuple[Any, ...]]] = {
     "curves": (figures.curves, (RECORDS, CHANGES, 6)),
     "traffic": (figures.traffic, (RECORDS,)),
     "federation": (figures.federation, (federation_of(5, bad=(1, 2)), RECORDS[-1])),
+    "split": (figures.split, (federation_of(5, classes=3),)),
     "roc": (figures.roc, (EXPOSURE, Ceiling(epsilon=2, delta=1e-3))),
     "histogram": (figures.histogram, (EXPOSURE,)),
     "approach": (figures.approach, ([10, 20], [12.0, 40.0], 11.5)),

@@ -3,5 +3,6 @@
 from lab.figures.federation import federation
 from lab.figures.leaks import approach, histogram, roc
 from lab.figures.progress import curves, traffic
+from lab.figures.split import split
 
-__all__ = ["approach", "curves", "federation", "histogram", "roc", "traffic"]
+__all__ = ["approach", "curves", "federation", "histogram", "roc", "split", "traffic"]

@@ -1,0 +1,11 @@
+"""Compression: codecs that really pack their bytes, a file each."""
+
+from defenses.compression.half import Half
+from defenses.compression.powersgd import PowerSgd
+from defenses.compression.qsgd import Qsgd
+from defenses.compression.quantise import Quantise
+from defenses.compression.random_k import RandomK
+from defenses.compression.sign import Sign
+from defenses.compression.top_k import TopK
+
+__all__ = ["Half", "PowerSgd", "Qsgd", "Quantise", "RandomK", "Sign", "TopK"]

@@ -1,0 +1,46 @@
+"""Quantised SGD. Alistarh et al. 2017, arXiv:1610.02132, section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.compression.bits import narrow, pack, size, unpack
+from lab.layers import Shape
+from lab.parts import Codec
+from lab.rng import uniform
+
+
+class Qsgd(Codec):
+    """Round each coordinate at random to a few fractions of the row's length: right on average.
+
+    The expected squared error is at most min(d / s^2, sqrt(d) / s) of the row's, for d coordinates
+    and s levels.  All numbers have the same width here; the paper gives small ones shorter codes.
+    """
+
+    kind: Literal["qsgd"] = "qsgd"
+    source: ClassVar[str] = "Alistarh et al. 2017, arXiv:1610.02132, section 3"
+    levels: int = Field(15, ge=1, le=127, description="levels between zero and the row's length")
+
+    def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
+        """Rounding draws from `shared` for want of another stream; decoding needs no draws."""
+        s = self.levels
+        # A length beyond float32 is cut, and still is no shorter than any coordinate.
+        length = narrow(torch.linalg.vector_norm(row, dtype=torch.float64))
+        scaled = s * (row.double() / (length.item() or 1.0))  # (params,) from -s to s
+        levels = (scaled + uniform(shared, len(row))).floor()  # a whole number stays as it is
+        return pack(length.view(1), levels + s, self._width())
+
+    def decode(self, packet: bytes, shapes: Sequence[Shape], shared: np.random.Generator) -> Tensor:
+        s = self.levels
+        length, numbers = unpack(packet, 1, size(shapes), self._width())
+        return narrow(length.double() * ((numbers - s) / s))
+
+    def _width(self) -> int:
+        """Bits of a number from 0 to 2s."""
+        return (2 * self.levels).bit_length()

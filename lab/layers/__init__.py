@@ -1,0 +1,24 @@
+"""Layers: what a model is made of, for a whole stack of clients at once.
+
+Each is written twice: as a plain function that autograd can go through, twice if need be (attacks
+differentiate gradients), and as an explicit forward and backward pass without autograd, which
+trains several times faster.  Tests hold the two against each other.
+"""
+
+from lab.layers.activation import Relu, Sigmoid
+from lab.layers.convolution import Convolution
+from lab.layers.dense import Dense, Flatten
+from lab.layers.layer import Layer, Parameters, Shape
+from lab.layers.pooling import MaxPool
+
+__all__ = [
+    "Convolution",
+    "Dense",
+    "Flatten",
+    "Layer",
+    "MaxPool",
+    "Parameters",
+    "Relu",
+    "Shape",
+    "Sigmoid",
+]

@@ -1,0 +1,55 @@
+"""What a layer is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+Shape = tuple[int, ...]
+Parameters = Sequence[Tensor]  # weight and bias, or nothing
+
+
+class Layer(ABC):
+    """A small value.  Passes over a stack have a leading dimension of clients everywhere."""
+
+    name: str  # of its parameters; a layer without parameters has none
+    one_by_one: ClassVar[bool] = False  # whether it can only pass one client at a time
+
+    def shapes(self) -> dict[str, Shape]:
+        """The parameters by name, first to last."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, own: Parameters, inputs: Tensor) -> Tensor:
+        """One client, differentiable.  inputs (examples, ...) -> (examples, ...)"""
+
+    @abstractmethod
+    def forward(self, own: Parameters, inputs: Tensor) -> tuple[Tensor, Any]:
+        """inputs (clients, examples, ...) -> outputs, and what the backward pass needs
+
+        May write its outputs over its inputs where its own backward pass does not need these.
+        """
+
+    @abstractmethod
+    def backward(self, own: Parameters, kept: Any, slopes: Tensor) -> Tensor:
+        """Slopes of the loss by the outputs -> by the inputs"""
+
+    def descend(self, own: Parameters, kept: Any, slopes: Tensor, rate: float) -> None:
+        """Take `rate` times the gradient by the parameters away from `own`, in place."""
+        raise NotImplementedError(f"{type(self).__name__} has no parameters")
+
+    def each(self, kept: Any, slopes: Tensor) -> tuple[Tensor, Any]:
+        """Squared length of each example's gradient (clients, examples), and its evidence."""
+        raise NotImplementedError(f"{type(self).__name__} has no parameters")
+
+    def descend_weighted(
+        self, own: Parameters, evidence: Any, weights: Tensor, rate: float
+    ) -> None:
+        """As `descend`, from what `each` found; each example counts `weights` times.
+
+        weights (clients, examples)
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no parameters")

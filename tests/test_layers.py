@@ -1,0 +1,131 @@
+"""Layers: the explicit passes against autograd, in float64 and on noise."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import grad, vmap
+
+from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
+from lab.models import MODELS, Network
+from lab.passes import descend, descend_clipped, flattened, stacked, visits
+
+NETWORKS = [
+    Network(MODELS["logistic"](), (22,), 2),
+    Network(MODELS["mlp"](hidden=9), (1, 6, 7), 4),
+    Network(MODELS["cnn"](channels=3, hidden=8), (1, 12, 10), 5),
+    Network(MODELS["cnn"](channels=2, hidden=8), (3, 9, 8), 5),
+    Network(MODELS["lenet"](), (1, 11, 10), 4),
+    Network(MODELS["lenet"](), (3, 8, 9), 3),
+]
+NAMES = [f"{network.model.kind} {network.shape}" for network in NETWORKS]
+# A layer, and the shape of one example.
+LAYERS: list[tuple[Layer, tuple[int, ...]]] = [
+    (Dense("one", 6, 4), (6,)),
+    (Flatten(), (3, 4, 5)),
+    (Relu(), (7,)),
+    (Sigmoid(), (2, 3, 3)),
+    (MaxPool(), (2, 6, 5)),
+    (MaxPool(3), (1, 7, 9)),
+    (Convolution("one", 1, 4), (1, 7, 6)),
+    (Convolution("one", 3, 2, kernel=3), (3, 5, 6)),
+    (Convolution("one", 2, 3, stride=2), (2, 7, 8)),
+    (Convolution("one", 1, 2, kernel=3, stride=3), (1, 8, 7)),
+]
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape))).double()
+
+
+def stack_of(network: Network) -> tuple[int, Tensor, Tensor, Tensor]:
+    """Clients, their models, their examples, their labels."""
+    clients = 1 if any(layer.one_by_one for layer in network.layers) else 3
+    labels = torch.arange(clients * 5).view(clients, 5) % network.classes
+    return clients, noise(clients, network.size) / 3, noise(clients, 5, *network.shape), labels
+
+
+def loss(network: Network, flat: Tensor, inputs: Tensor, labels: Tensor, shares: Tensor) -> Tensor:
+    return F.cross_entropy(network(flat, inputs), labels, reduction="none") @ shares
+
+
+def example_gradients(network: Network, models: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+    """By autograd.  -> (clients, examples, params)"""
+    one = partial(loss, network, shares=torch.ones(1, dtype=models.dtype))
+
+    def single(flat: Tensor, example: Tensor, label: Tensor) -> Tensor:
+        return one(flat, example.unsqueeze(0), label.unsqueeze(0))
+
+    found: Tensor = vmap(vmap(grad(single), (None, 0, 0)))(models, inputs, labels)
+    return found
+
+
+def parameters_of(layer: Layer) -> list[Tensor]:
+    return [noise(1, *shape) for shape in layer.shapes().values()]
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: repr(value))
+def test_a_layer_passes_forward_and_back_as_autograd_does(
+    layer: Layer, shape: tuple[int, ...]
+) -> None:
+    own, inputs = parameters_of(layer), noise(1, 4, *shape)
+    inputs.requires_grad_(True)
+    expected = layer([part[0] for part in own], inputs[0])
+    slopes = noise(*expected.shape)
+    expected.backward(slopes)
+    with torch.no_grad():
+        outputs, kept = layer.forward(own, inputs.detach().clone())
+        back = layer.backward(own, kept, slopes.unsqueeze(0))
+    assert torch.allclose(outputs[0], expected, atol=1e-12)
+    assert inputs.grad is not None
+    assert torch.allclose(back, inputs.grad, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=NAMES)
+def test_a_step_is_the_one_that_autograd_takes(network: Network) -> None:
+    clients, models, inputs, labels = stack_of(network)
+    shares = torch.rand(clients, 5, dtype=torch.float64)
+    expected = models - 0.3 * vmap(grad(partial(loss, network)))(models, inputs, labels, shares)
+    stack = stacked(network, models)
+    descend(stack, visits(network, stack, inputs.clone(), labels, shares), 0.3)
+    assert torch.allclose(flattened(stack), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=NAMES)
+def test_a_clipped_step_shortens_every_example_by_itself(network: Network) -> None:
+    clients, models, inputs, labels = stack_of(network)
+    each = example_gradients(network, models, inputs, labels)
+    lengths = torch.linalg.vector_norm(each, dim=2)
+    clip = float(lengths.median())
+    shares = torch.rand(clients, 5, dtype=torch.float64)
+    shares[0, 0] = 0  # padding
+    weights = (clip / lengths).clamp(max=1) * shares
+    expected = models - 0.3 * torch.einsum("ce,cep->cp", weights, each)
+    stack = stacked(network, models)
+    descend_clipped(stack, visits(network, stack, inputs.clone(), labels), clip, shares, 0.3)
+    assert torch.allclose(flattened(stack), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=NAMES)
+def test_a_stack_is_a_copy_and_comes_back_whole(network: Network) -> None:
+    models = noise(2, network.size)
+    stack = stacked(network, models)
+    assert torch.equal(flattened(stack), models)
+    for own in stack:
+        for part in own:
+            part.zero_()
+    assert models.abs().sum() > 0
+
+
+def test_clients_of_a_stack_do_not_touch_each_other() -> None:
+    network = NETWORKS[1]
+    _, models, inputs, labels = stack_of(network)
+    shares = torch.ones(3, 5, dtype=torch.float64)
+    whole, alone = stacked(network, models), stacked(network, models[1:2])
+    descend(whole, visits(network, whole, inputs, labels, shares), 0.1)
+    descend(alone, visits(network, alone, inputs[1:2], labels[1:2], shares[1:2]), 0.1)
+    assert torch.allclose(flattened(whole)[1], flattened(alone)[0], atol=1e-14)
