@@ -1,6 +1,7 @@
 """Defences: a file each, and these tables."""
 
 from defenses.clip import Clip
+from defenses.compression import Half, PowerSgd, Qsgd, Quantise, RandomK, Sign, TopK, Whole
 from defenses.krum import Krum
 from defenses.mean import Mean
 from defenses.median import Median
@@ -8,10 +9,11 @@ from defenses.noise import Noise, Release
 from defenses.plain import Plain
 from defenses.secure_aggregation import Masked
 from defenses.trimmed_mean import TrimmedMean
-from lab.parts import Channel, Rule, Stage
+from lab.parts import Channel, Codec, Rule, Stage
 
 RULES = Rule.enter(Mean, Median, TrimmedMean, Krum)
-STAGES = Stage.enter(Clip, Noise, Release)
+CODECS = Codec.enter(Whole, TopK, RandomK, Qsgd, Sign, Quantise, PowerSgd, Half)
+STAGES = Stage.enter(Clip, Noise, Release, *CODECS.values())
 CHANNELS = Channel.enter(Plain, Masked)
 
-__all__ = ["CHANNELS", "RULES", "STAGES"]
+__all__ = ["CHANNELS", "CODECS", "RULES", "STAGES"]

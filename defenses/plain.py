@@ -23,6 +23,6 @@ class Plain(Channel):
             weights=cohort.weights[arrived],
             senders=tuple((client,) for client in senders),
             arrived=arrived,
-            bytes_up=rows[arrived].nbytes,
+            bytes_up=cohort.bytes_of(rows),
             bytes_down=sent.nbytes * len(cohort.clients),
         )

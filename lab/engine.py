@@ -80,7 +80,8 @@ def step(state: State) -> Moment:
     rows = updates.rows
     for stage in stages(experiment, round, "client"):
         rows = stage(rows, party)
-    rows, party, notes = _only_numbers(now.adversary.poison.rows(rows, party), party)
+    rows, party = _packed(now, now.adversary.poison.rows(rows, party), party)
+    rows, party, notes = _only_numbers(rows, party)
 
     delivery = _channel(experiment, round)(rows, party, sent)
     if delivery.aborted and now.secure_aggregation.on_abort == "stop":
@@ -133,6 +134,17 @@ def _party(now: Experiment, round: int, clients: tuple[int, ...], sizes: Tensor)
         lost=torch.tensor([client in gone for client in clients], dtype=torch.bool),
         expected=float(now.cohort_size),
     )
+
+
+def _packed(now: Experiment, rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort]:
+    """The rows as the server unpacks them.  A row that is no row of numbers travels as it is."""
+    codec = now.network.compression
+    if codec.kind == "none":
+        return rows, party
+    sound = rows.isfinite().all(dim=1, keepdim=True)  # (clients, 1)
+    shapes = [shape for _, shape in now.architecture.slots.values()]
+    unpacked, sizes = codec.transmit(torch.where(sound, rows, 0.0), party, shapes)
+    return torch.where(sound, unpacked, rows), replace(party, packed=tuple(sizes))
 
 
 def _only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]]:

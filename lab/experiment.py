@@ -256,6 +256,19 @@ class Experiment(Settings):
                 f"rule.kind {self.rule.kind} with privacy.kind client has no known guarantee: "
                 "its noise is calibrated to the mean; use rule.kind mean, or privacy.kind example"
             )
+        packing = self.network.compression.kind
+        if packing != "none" and self.secure_aggregation.enabled:
+            raise SettingError(
+                f"network.compression.kind {packing} packs each update by itself, and "
+                "secure_aggregation.enabled adds them up before anybody unpacks: use "
+                "network.compression none, or switch the masks off"
+            )
+        if packing != "none" and self.privacy.kind == "client":
+            raise SettingError(
+                f"network.compression.kind {packing} with privacy.kind client has no known "
+                "guarantee: the noise protects the sum, and each share of it would be packed "
+                "by itself; use network.compression none, or privacy.kind example"
+            )
         if self.secure_aggregation.enabled and self.cohort_size < 3:
             raise SettingError(
                 f"training.clients_per_round is {self.cohort_size}, too few for "

@@ -102,6 +102,8 @@ class Stage(Part):
 class Codec(Stage):
     """Packs an update into fewer bytes.  The server gets what decoding the packet reproduces."""
 
+    table: ClassVar[dict[str, type[Stage]]] = {}
+
     @abstractmethod
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
         """row (params,), the parameters of `shapes` one after the other -> what is sent

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from lab.parts import Algorithm, Poison, Source, Split
+from lab.parts import Algorithm, Codec, Poison, Source, Split
 from lab.settings import Settings
 
 
@@ -86,4 +86,7 @@ class Transport(Settings):
 
     dropout: float = Field(
         0.0, ge=0, le=0.95, description="chance that a client's update never arrives"
+    )
+    compression: Codec = Field(
+        default_factory=lambda: Codec.pick("none"), description="how clients pack their updates"
     )

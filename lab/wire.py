@@ -50,10 +50,17 @@ class Cohort:
     malicious: Tensor  # (clients,) bool
     lost: Tensor  # (clients,) bool: trained, but the update never arrived
     expected: float  # the cohort's expected size, where it is drawn at random
+    packed: tuple[int, ...] | None = None  # bytes of each client's packet, where it was compressed
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""
         return stream(self.seed, *name, self.round, client)
+
+    def bytes_of(self, rows: Tensor) -> int:
+        """What the updates that arrive weigh."""
+        if self.packed is None:
+            return rows[~self.lost].nbytes
+        return sum(size for size, lost in zip(self.packed, self.lost, strict=True) if not lost)
 
     @property
     def present(self) -> int:

@@ -34,6 +34,7 @@ MORE = {
     "secure_aggregation.bound": "Bound of a coordinate",
     "secure_aggregation.on_abort": "On abort",
     "network.dropout": "Lost updates",
+    "network.compression": "Compression",
 }
 MADE_OF_MORE = {  # a run keeps these from beginning to end
     "data.examples": "Training examples",
@@ -119,7 +120,8 @@ def _sidebar(experiment: Experiment, live: bool) -> dict[str, Any]:
         if values["adversary.count"]:
             draw_part("adversary.poison", "What they do")
         with st.expander("More settings"):
-            draw(MORE)
+            for path, label in MORE.items():
+                draw_part(path, label)
             draw(MADE_OF_MORE, locked=live)
             model = part_of(experiment, "model", values["model.kind"])
             values.update(settings_of(model, "model", locked=live))

@@ -6,17 +6,20 @@ import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from defenses import CODECS
 from lab import Experiment, run
 from lab.assembly import assemble
 from lab.engine import Moment, Stopped, begin
 from lab.federation import as_floats
 from lab.records import Record
 from lab.settings import SettingError
+from lab.wire import Cohort
 
 GOLDEN = Path(__file__).parent / "golden" / "records.json"
 SMALL = {
@@ -38,6 +41,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "masked client": {
         "secure_aggregation.enabled": True, "privacy.kind": "client", "privacy.noise": 1.0,
     },
+    "packed": {"network.compression.kind": "top-k", "network.dropout": 0.2},
     "krum": {"rule.kind": "krum", "adversary.count": 1},
     "median": {"rule.kind": "median", "adversary.count": 2, "adversary.poison.kind": "backdoor"},
     "flipped": {"rule.kind": "trimmed-mean", "adversary.count": 1,
@@ -209,6 +213,30 @@ def test_privacy_that_is_switched_off_and_on_again_guarantees_nothing() -> None:
 
 
 # --- golden -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", CODECS)
+def test_bytes_that_are_counted_are_those_of_the_packets(kind: str) -> None:
+    """And the server adds what it has unpacked to its model, nothing finer."""
+    codec = CODECS[kind]()
+    bare = Experiment.read(SMALL)
+    packed = bare.changed({"network.compression": kind})
+    moment, plain = next(run(packed)), next(run(bare))
+    nobody = torch.zeros(6, dtype=torch.bool)
+    party = Cohort(0, 1, moment.record.clients, torch.ones(6), nobody, nobody, 6.0)
+    shapes = [shape for _, shape in packed.architecture.slots.values()]
+    rows, sizes = codec.transmit(plain.transcript.delivery.rows, party, shapes)
+    assert moment.record.bytes_up == sum(sizes)
+    assert moment.record.bytes_down == plain.record.bytes_down
+    assert torch.equal(moment.transcript.delivery.rows, rows)
+
+
+@pytest.mark.parametrize(
+    "other", [{"secure_aggregation.enabled": True}, {"privacy.kind": "client"}]
+)
+def test_what_hides_in_a_sum_is_not_packed_one_by_one(other: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=r"network\.compression\.kind sign"):
+        Experiment().changed({"network.compression": "sign", **other})
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -26,7 +26,7 @@ from lab import ROOT
 from lab.experiment import Change, Experiment, difference_of
 from lab.models import Model
 from lab.notation import flatten, parse_pairs, parse_value, write_value
-from lab.parts import Algorithm, Poison, Rule, Source, Split
+from lab.parts import Algorithm, Codec, Poison, Rule, Source, Split
 from lab.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
 from lab.settings import Part, SettingError, Settings, nearest
 
@@ -76,6 +76,7 @@ FAMILIES: dict[str, type[Part]] = {
     "training.algorithm": Algorithm,
     "adversary.poison": Poison,
     "rule": Rule,
+    "network.compression": Codec,
 }
 LONGEST = 400  # characters of a message: two lines that somebody still reads
 
@@ -115,7 +116,11 @@ def fields_of(settings: type[Settings]) -> dict[str, dict[str, Any]]:
 
 
 DECLARED = tuple(declared())
-NUMBERS = tuple(each for each in DECLARED if each.field.get("type") in ("integer", "number"))
+NUMBERS = tuple(
+    each
+    for each in DECLARED
+    if each.field.get("type") in ("integer", "number") and "enum" not in each.field
+)
 KINDS = [(path, kind) for path, family in FAMILIES.items() for kind in family.table]
 
 
@@ -165,7 +170,7 @@ def part_at(path: str, kind: str, most: int = 1000) -> st.SearchStrategy[dict[st
     optional = {}
     for each in DECLARED:
         if each.kind == {f"{path}.kind": kind}:
-            field, whole = each.field, each.field["type"] == "integer"
+            field, whole = each.field, "maximum" in each.field and each.field["type"] == "integer"
             if whole and field["maximum"] > most:
                 field = field | {"maximum": most}
             needed = whole and field["default"] > most
@@ -203,6 +208,7 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     privacy, masks = draw(some_of("privacy")), draw(some_of("secure_aggregation"))
     blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
     rules = [kind for kind, rule in RULES.items() if not (blind and rule.needs_rows)]
+    codecs = ["none"] if blind else list(Codec.table)
     poisons = [
         kind
         for kind, poison in Poison.table.items()
@@ -218,6 +224,7 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         **privacy,
         **masks,
         **draw(some_of("network")),
+        **draw(part_at("network.compression", draw(st.sampled_from(codecs)))),
         "adversary.count": draw(st.integers(0, clients)),
         **draw(part_at("adversary.poison", draw(st.sampled_from(poisons)), backdoor)),
         **draw(part_at("rule", draw(st.sampled_from(rules)), faulty)),

@@ -23,8 +23,8 @@ from lab.cohorts import asked, lost
 from lab.engine import Moment, begin, stages, step
 from lab.federation import as_floats
 from lab.local import Guard, cohort
-from lab.passes import descend_clipped, flattened, stacked, visits
 from lab.models import MODELS, Network
+from lab.passes import descend_clipped, flattened, stacked, visits
 from lab.rng import normal, stream
 from lab.wire import Cohort
 

@@ -7,5 +7,6 @@ from defenses.compression.quantise import Quantise
 from defenses.compression.random_k import RandomK
 from defenses.compression.sign import Sign
 from defenses.compression.top_k import TopK
+from defenses.compression.whole import Whole
 
-__all__ = ["Half", "PowerSgd", "Qsgd", "Quantise", "RandomK", "Sign", "TopK"]
+__all__ = ["Half", "PowerSgd", "Qsgd", "Quantise", "RandomK", "Sign", "TopK", "Whole"]

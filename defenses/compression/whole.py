@@ -1,0 +1,26 @@
+"""No compression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from defenses.compression.bits import pack, size, unpack
+from lab.layers import Shape
+from lab.parts import Codec
+
+
+class Whole(Codec):
+    """Send every coordinate as a 32-bit float: four bytes each, and exact."""
+
+    kind: Literal["none"] = "none"
+
+    def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
+        return pack(row)
+
+    def decode(self, packet: bytes, shapes: Sequence[Shape], shared: np.random.Generator) -> Tensor:
+        row, _ = unpack(packet, size(shapes))
+        return row
