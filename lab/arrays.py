@@ -47,6 +47,13 @@ class Arrays:
         except (OSError, SafetensorError) as error:
             raise SettingError(f"{path} cannot be read: {error}") from None
 
+    def __contains__(self, digest: str) -> bool:
+        return self._path(digest).exists()
+
+    def remove(self, digest: str) -> None:
+        """Nobody needs it any more; a file that is gone already is no error."""
+        self._path(digest).unlink(missing_ok=True)
+
     def _path(self, digest: str) -> Path:
         if not DIGEST.fullmatch(digest):
             raise SettingError(f"{digest!r} is no digest")

@@ -7,23 +7,23 @@ defence in mid-run: `run(changed, state=last)`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import isfinite
 
 import torch
 from torch import Tensor
 
 from lab.accountant import noise_multiplier, spent
-from lab.assembly import assemble, malicious
+from lab.assembly import assemble, malicious, poisoned
 from lab.cohorts import asked, lost
 from lab.evaluate import evaluate
 from lab.experiment import Experiment
 from lab.federation import as_floats
-from lab.local import cohort
+from lab.local import Updates, cohort
 from lab.parts import Channel, Stage
 from lab.records import Record
 from lab.rng import stream
-from lab.wire import Cohort, Delivery, Transcript
+from lab.wire import Cohort, Delivery, Memory, Report, Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class State:
     round: int
     model: Tensor  # (params,)
     experiment: Experiment  # the whole past, with every change
+    memory: Memory = field(default_factory=dict)  # what the algorithm keeps
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +75,13 @@ def step(state: State) -> Moment:
     """The next round."""
     experiment, round, sent = state.experiment, state.round + 1, state.model
     now = experiment.at(round)
-    clients = asked(now, round)
-    updates = cohort(experiment, round, clients, sent)
+    clients, algorithm = asked(now, round), now.training.algorithm
+    memory = _memory(state, now)
+    updates = cohort(experiment, round, clients, sent, algorithm.drift(memory, clients))
     party = _party(now, round, clients, updates.sizes)
-    rows = updates.rows
+    report = _report(now, party, updates, sent)
+    factors = algorithm.factors(report, memory)
+    rows = updates.rows if factors is None else updates.rows * factors.unsqueeze(1)
     for stage in stages(experiment, round, "client"):
         rows = stage(rows, party)
     rows, party = _packed(now, now.adversary.poison.rows(rows, party), party)
@@ -88,21 +92,24 @@ def step(state: State) -> Moment:
         raise Stopped(f"round {round}: {delivery.note}")
     party = replace(party, lost=~delivery.arrived)
     folded, complaint = _fold(experiment, round, delivery, party)
-    model = now.training.algorithm(sent, folded)
+    model = sent
+    if not complaint:
+        report = replace(report, arrived=delivery.arrived)
+        model, memory = algorithm(sent, folded, memory, report)
 
     record = Record(
         round=round,
         **_measured(now, model),
         epsilon=guarantee.epsilon if (guarantee := spent(experiment, round)) else None,
-        bytes_up=delivery.bytes_up,
-        bytes_down=delivery.bytes_down,
+        bytes_up=delivery.bytes_up + (algorithm.vectors - 1) * sent.nbytes * party.present,
+        bytes_down=delivery.bytes_down + (algorithm.vectors - 1) * sent.nbytes * len(clients),
         clients=clients,
         lost=tuple(c for c, gone in zip(clients, party.lost, strict=True) if gone),
         norms=tuple(norm if isfinite(norm) else None for norm in _lengths(updates.rows)),
         note="; ".join(note for note in (*notes, delivery.note, complaint) if note),
     )
     transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery)
-    return Moment(record, transcript, State(round, model, experiment))
+    return Moment(record, transcript, State(round, model, experiment, memory))
 
 
 def _lengths(rows: Tensor) -> list[float]:
@@ -121,6 +128,31 @@ def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:
         {"kind": "release", "deviation": deviation},
     )
     return [stage for stage in map(Stage.pick, chain) if stage.side == side]
+
+
+def _memory(state: State, now: Experiment) -> Memory:
+    """What the algorithm remembers; another algorithm than in the round before begins afresh."""
+    fresh = now.training.algorithm.begin(now.data.clients, len(state.model))
+    return state.memory if fresh.keys() == state.memory.keys() else fresh
+
+
+def _report(now: Experiment, party: Cohort, updates: Updates, sent: Tensor) -> Report:
+    federation, losses = poisoned(now), None
+    if now.training.algorithm.needs_losses:
+        held = [federation.examples(federation.held(client)) for client in party.clients]
+        found = [evaluate(now.architecture, sent, *examples)[1] for examples in held]
+        losses = torch.tensor([torch.inf if loss is None else loss for loss in found])
+    steps = [now.recipe.local_steps(size) for size in updates.sizes.tolist()]
+    return Report(
+        everyone=now.data.clients,
+        clients=party.clients,
+        arrived=~party.lost,
+        weights=party.weights,
+        steps=torch.tensor(steps),
+        rows=updates.rows,
+        rate=now.training.rate,
+        losses=losses,
+    )
 
 
 def _party(now: Experiment, round: int, clients: tuple[int, ...], sizes: Tensor) -> Cohort:

@@ -88,7 +88,7 @@ class Experiment(Settings):
             batch_size=training.batch_size,
             rate=training.rate,
             poisson=min(1.0, training.batch_size / mean_size) if private else None,
-            weighted=self.privacy.kind != "client",
+            weighted=self.privacy.kind != "client" and not self.training.algorithm.uniform,
             mean_size=mean_size,
         )
 
@@ -256,6 +256,7 @@ class Experiment(Settings):
                 f"rule.kind {self.rule.kind} with privacy.kind client has no known guarantee: "
                 "its noise is calibrated to the mean; use rule.kind mean, or privacy.kind example"
             )
+        self._agree_on_algorithm()
         packing = self.network.compression.kind
         if packing != "none" and self.secure_aggregation.enabled:
             raise SettingError(
@@ -275,6 +276,25 @@ class Experiment(Settings):
                 "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
             )
         self.rule.check(self.cohort_size)
+
+    def _agree_on_algorithm(self) -> None:
+        algorithm, privacy = self.training.algorithm, self.privacy.kind
+        name = f"training.algorithm.kind {algorithm.kind}"
+        if algorithm.exposes and self.secure_aggregation.enabled:
+            raise SettingError(
+                f"{name} shows the server {algorithm.exposes}, which secure_aggregation.enabled "
+                "would hide: use fedavg, fedprox or feddyn, or switch the masks off"
+            )
+        if algorithm.exposes and privacy == "client":
+            raise SettingError(
+                f"{name} shows the server {algorithm.exposes}, without noise, so privacy.kind "
+                "client would guarantee nothing: use fedavg, fedprox or fedadam"
+            )
+        if algorithm.needs_losses and privacy != "none":
+            raise SettingError(
+                f"{name} sends the clients' losses without noise, so privacy.kind {privacy} would "
+                "guarantee nothing: use fedavg, fedprox or fedadam"
+            )
 
     def _after(self, change: Change) -> Experiment:
         touched = [path for path in change.set if path.split(".")[0] in (*FIXED, "changes")]

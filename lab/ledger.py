@@ -23,6 +23,7 @@ from lab.schema import commands, glimpses, jobs, reading, records, writing
 from lab.store import Job, Order, Status, Store
 from lab.trial import Glimpse
 
+KEPT = 10  # every so many rounds, what the algorithm remembers stays in the store
 LEASE = 10.0  # seconds
 DEATHS = 3  # workers that may die over one round, before the job is given up
 
@@ -115,13 +116,36 @@ class Ledger:
 
     def finish_round(self, job: Job, moment: Moment, seconds: float) -> None:
         """Record and checkpoint, both or neither.  Raises EvictedError."""
-        digest = self.store.arrays.put({"model": moment.state.model})
-        record = moment.record.model_dump(mode="json")
-        row: dict[str, Any] = {"run": job.id, "round": moment.record.round, "body": record}
+        kept = dict(moment.state.memory)
+        row: dict[str, Any] = {
+            "run": job.id,
+            "round": moment.record.round,
+            "body": moment.record.model_dump(mode="json"),
+            "seconds": seconds,
+            "arrays": self.store.arrays.put({"model": moment.state.model}),
+            "memory": self.store.arrays.put(kept) if kept else None,
+        }
         with writing(self.store.engine) as connection:
             body = moment.state.experiment.dump()
             self._update_in(connection, job, round=moment.record.round, body=body, deaths=0)
-            connection.execute(insert(records).values(**row, seconds=seconds, arrays=digest))
+            connection.execute(insert(records).values(row))
+        if kept:
+            self._thin_out(job.id, moment.record.round - 1)
+
+    def _thin_out(self, run: str, round: int) -> None:
+        """Forget an older memory, which may be as large as all clients' models together.
+
+        Every tenth stays, so that no state is more than ten rounds of training away.
+        """
+        if round % KEPT == 0:
+            return
+        here = and_(records.c.run == run, records.c.round == round)
+        with writing(self.store.engine) as connection:
+            digest = connection.execute(select(records.c.memory).where(here)).scalar()
+            connection.execute(update(records).where(here).values(memory=None))
+            same = select(records.c.run).where(records.c.memory == digest).limit(1)
+            if digest and connection.execute(same).first() is None:
+                self.store.arrays.remove(digest)
 
     def show(self, job: Job, number: int, glimpse: Glimpse) -> None:
         """One glimpse of an attack.  Raises EvictedError."""

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,8 +23,19 @@ from lab.assembly import poisoned
 from lab.batches import batches
 from lab.experiment import Experiment
 from lab.federation import Federation
-from lab.passes import Stack, descend, descend_clipped, flattened, head, stacked, visits
+from lab.passes import (
+    Stack,
+    Visit,
+    descend,
+    descend_clipped,
+    drag,
+    flattened,
+    head,
+    stacked,
+    visits,
+)
 from lab.rng import normal, stream
+from lab.wire import Drift
 
 BLOCK = 10  # dense models stacked at most: measured fastest
 
@@ -38,13 +49,19 @@ class Updates:
 
 
 @torch.no_grad()
-def cohort(experiment: Experiment, round: int, clients: Sequence[int], model: Tensor) -> Updates:
+def cohort(
+    experiment: Experiment,
+    round: int,
+    clients: Sequence[int],
+    model: Tensor,
+    drift: Drift | None = None,
+) -> Updates:
     """Train `clients` from `model` (params,) as the experiment asks in that round.
 
-    What a client does is a function of (experiment, round, client) alone: this is the seam that
-    another engine may fill.
+    What a client does is a function of (experiment, round, client, its drift) alone: this is the
+    seam that another engine may fill.
     """
-    now = experiment.at(round)
+    now, drift = experiment.at(round), drift or Drift()
     federation = poisoned(now)
     sizes = federation.sizes[list(clients)]
     private = now.privacy.kind == "example"
@@ -60,7 +77,8 @@ def cohort(experiment: Experiment, round: int, clients: Sequence[int], model: Te
                 stream(now.seed, "example noise", round, clients[place]) for place in block
             ]
             guard = Guard(now, noise, sizes[block], generators)
-        rows[block] = _trained(now, federation, chosen, model, guard)
+        pushed = drift if drift.push is None else replace(drift, push=drift.push[block])
+        rows[block] = _trained(now, federation, chosen, model, guard, pushed)
 
     # Blocks of like length, so that no client waits long for the others of its block.
     order = sorted(range(len(plans)), key=lambda place: -len(plans[place]))
@@ -88,6 +106,7 @@ def _trained(
     plans: list[list[np.ndarray]],
     model: Tensor,
     guard: Guard | None,
+    drift: Drift,
 ) -> Tensor:
     """Local SGD of a block, the longest plan first.  -> (clients, params) the change"""
     network, rate = now.architecture, now.training.rate
@@ -95,14 +114,21 @@ def _trained(
     # A single step is the change itself: taken from the weights, it would lose its last digits.
     once = now.recipe.cap == 1
     target = stacked(network, torch.zeros(len(plans), len(model))) if once else stack
+    anchor = stacked(network, model.unsqueeze(0))
+    push = None if drift.push is None else stacked(network, drift.push)
+    pull = 0.0 if once else drift.pull  # the only step starts at the anchor
     for index, mask in _steps(plans):
         inputs, labels = federation.examples(index)
         training, changing = head(stack, len(index)), head(target, len(index))
+        shares = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
+        # The slopes are taken before anything moves, the guarded ones as well.
+        weights = None if guard else shares
+        found = visits(network, training, inputs, labels, weights) if index.numel() else []
+        drag(changing, anchor, pull, head(push, len(index)) if push else None, rate)
         if guard:
-            guard.step(training, changing, inputs, labels, mask)
+            guard.descend(changing, found, mask)
         else:
-            shares = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
-            descend(changing, visits(network, training, inputs, labels, shares), rate)
+            descend(changing, found, rate)
     return flattened(target) if once else flattened(target) - model
 
 
@@ -132,15 +158,12 @@ class Guard:
     sizes: Tensor  # (clients,) examples that each client holds
     generators: list[np.random.Generator]  # of each client
 
-    def step(
-        self, stack: Stack, target: Stack, inputs: Tensor, labels: Tensor, mask: Tensor
-    ) -> None:
-        """inputs (clients, examples, *shape), mask (clients, examples): 0 for padding"""
+    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+        """A private step, in place.  mask (clients, examples): 0 for padding"""
         network, clip, rate = self.now.architecture, self.now.privacy.clip, self.now.training.rate
-        clients, examples = mask.shape
-        expected = (self.now.recipe.poisson or 1.0) * self.sizes[:clients]  # (clients,)
-        if examples:
-            found = visits(network, stack, inputs, labels)
+        # An empty batch still gets its noise.
+        expected = (self.now.recipe.poisson or 1.0) * self.sizes[: len(mask)]  # (clients,)
+        if found:
             descend_clipped(target, found, clip, mask / expected.unsqueeze(1), rate)
         deviations = rate * clip * self.noise / expected  # (clients,)
         for place, deviation in enumerate(deviations.tolist()):

@@ -19,7 +19,7 @@ from lab.layers import Shape
 from lab.models import Network
 from lab.settings import Part, SettingError
 from lab.views import Candidates, Guess, OutsiderView, ServerView
-from lab.wire import Cohort, Delivery
+from lab.wire import Cohort, Delivery, Drift, Memory, Report
 
 
 class Source(Part):
@@ -76,13 +76,31 @@ class Split(Part):
 
 
 class Algorithm(Part):
-    """What the server does with the step that the rule made of the clients' updates."""
+    """What clients add to local SGD, and what the server makes of the step that the rule found."""
 
     table: ClassVar[dict[str, type[Algorithm]]] = {}
+    uniform: ClassVar[bool] = False  # every client counts alike, however many examples it holds
+    needs_losses: ClassVar[bool] = False  # of the model that is sent, on each client's examples
+    exposes: ClassVar[str] = ""  # what the server must see besides the sum of the updates
+    vectors: ClassVar[int] = 1  # of the model's size, that travel each way with every client
+
+    def begin(self, clients: int, params: int) -> Memory:
+        """What server and clients remember before the first round."""
+        return {}
+
+    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
+        """What moves the clients in every local step, besides their gradient."""
+        return Drift()
+
+    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+        """What every client multiplies its update by.  -> (clients,)"""
+        return None
 
     @abstractmethod
-    def __call__(self, model: Tensor, step: Tensor) -> Tensor:
-        """model (params,), step (params,) -> the next model (params,)"""
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        """model (params,), step (params,) -> the next model (params,), the next memory"""
 
 
 class Stage(Part):

@@ -85,6 +85,16 @@ def descend(stack: Stack, found: Sequence[Visit], rate: float) -> None:
         visit.layer.descend(stack[visit.place], visit.kept, visit.slopes, rate)
 
 
+def drag(stack: Stack, anchor: Stack, pull: float, push: Stack | None, rate: float) -> None:
+    """A step against push + pull * (stack - anchor), in place; anchor of one client for all."""
+    for place, own in enumerate(stack):
+        for part, parameter in enumerate(own):
+            if pull:
+                parameter.lerp_(anchor[place][part], rate * pull)
+            if push:
+                parameter.sub_(push[place][part], alpha=rate)
+
+
 def descend_clipped(
     stack: Stack, found: Sequence[Visit], clip: float, shares: Tensor, rate: float
 ) -> None:

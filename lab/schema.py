@@ -29,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab.settings import SettingError
 
-VERSION = 1
+VERSION = 2
 DATABASE = "LEAKLAB_DB"  # a SQLAlchemy URL
 
 metadata = MetaData()
@@ -63,7 +63,8 @@ records = Table(
     Column("round", Integer, primary_key=True),
     Column("body", JSON, nullable=False),
     Column("seconds", Float, nullable=False),
-    Column("arrays", String(64), nullable=False),  # the checkpoint
+    Column("arrays", String(64), nullable=False),  # the model
+    Column("memory", String(64)),  # what the algorithm kept; of older rounds, only some have it
 )
 
 glimpses = Table(

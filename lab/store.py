@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, upd
 
 from lab.arrays import Arrays
 from lab.engine import State, begin
+from lab.engine import run as rounds_of
 from lab.experiment import Experiment
 from lab.parts import Reconstruction, Spy
 from lab.records import Record
@@ -171,12 +173,28 @@ class Store:
         wanted = job.round if round is None else round
         if not 0 <= wanted <= job.round:
             raise SettingError(f"round is {wanted}: run {run} has finished {job.round} rounds")
-        if wanted == 0:
-            return begin(job.experiment)
-        query = select(records.c.arrays).where(records.c.run == run, records.c.round == wanted)
+        whole = (self._checkpoint(job, past) for past in range(wanted, 0, -1))
+        state = next((found for found in whole if found), begin(job.experiment))
+        if state.round < wanted:  # a memory was thinned out: train on from the one before
+            state = next(
+                islice(rounds_of(job.experiment, state), wanted - state.round - 1, None)
+            ).state
+        return state
+
+    def _checkpoint(self, job: Job, round: int) -> State | None:
+        """The state as it was stored; None where the algorithm's memory was not kept."""
+        query = select(records.c.arrays, records.c.memory).where(
+            records.c.run == job.id, records.c.round == round
+        )
         with reading(self.engine) as connection:
-            digest = connection.execute(query).scalar_one()
-        return State(wanted, self.arrays.get(digest)["model"], job.experiment)
+            row = connection.execute(query).one()
+        memory = {}
+        if job.experiment.at(round).training.algorithm.begin(1, 1):
+            # A twin of this run may have removed the very same memory while this one stored it.
+            if row.memory is None or row.memory not in self.arrays:
+                return None
+            memory = self.arrays.get(row.memory)
+        return State(round, self.arrays.get(row.arrays)["model"], job.experiment, memory)
 
     def sights(self, attack: str, after: int = 0) -> list[Sight]:
         """Glimpses of an attack later than number `after`, in order."""

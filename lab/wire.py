@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
@@ -65,6 +66,34 @@ class Cohort:
     @property
     def present(self) -> int:
         return int((~self.lost).sum())
+
+
+Memory = Mapping[str, Tensor]  # what an algorithm keeps from round to round, by name
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """What an algorithm adds to the gradient g of a local step, at y, of a round that began at w.
+
+    The client goes against g + push + pull * (y - w).
+    """
+
+    pull: float = 0.0
+    push: Tensor | None = None  # (clients, params)
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What an algorithm may know of a round's local training, client by client."""
+
+    everyone: int  # clients of the federation
+    clients: tuple[int, ...]  # who was asked
+    arrived: Tensor  # (clients,) bool
+    weights: Tensor  # (clients,)
+    steps: Tensor  # (clients,) local steps taken
+    rows: Tensor  # (clients, params) updates, before any defence
+    rate: float  # of local SGD
+    losses: Tensor | None = None  # (clients,) mean loss of the model that was sent
 
 
 @dataclass(frozen=True, eq=False)

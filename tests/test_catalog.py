@@ -245,6 +245,9 @@ def test_a_setting_describes_itself(name: str, kind: str, key: str, field: dict[
 def test_a_setting_has_bounds_and_a_default_within(
     name: str, kind: str, key: str, field: dict[str, Any]
 ) -> None:
+    if "enum" in field or field["type"] == "boolean":
+        assert field["default"] in field.get("enum", (False, True))
+        return
     below = "minimum" if "minimum" in field else "exclusiveMinimum"
     above = "maximum" if "maximum" in field else "exclusiveMaximum"
     assert field[below] <= field["default"]
@@ -257,7 +260,14 @@ def test_two_parts_of_different_settings_differ(
     name: str, kind: str, key: str, field: dict[str, Any]
 ) -> None:
     part = catalog.table(name)[kind]
-    other = part.read({key: field["default"] + (1 if field["type"] == "integer" else 0.125)})
+    usual = field["default"]
+    if "enum" in field or field["type"] == "boolean":
+        changed = next(value for value in field.get("enum", (False, True)) if value != usual)
+    else:
+        changed = usual + (1 if field["type"] == "integer" else 0.125)
+        if changed > field.get("maximum", changed):
+            changed = usual / 2
+    other = part.read({key: changed})
     assert other != part()
     assert other == part.read(other.dump())
     assert f"{key}={getattr(other, key)!r}" in repr(other)

@@ -41,6 +41,9 @@ VARIANTS: dict[str, dict[str, object]] = {
     "masked client": {
         "secure_aggregation.enabled": True, "privacy.kind": "client", "privacy.noise": 1.0,
     },
+    "scaffold": {"training.algorithm.kind": "scaffold", "training.clients_per_round": 3},
+    "feddyn": {"training.algorithm.kind": "feddyn", "secure_aggregation.enabled": True},
+    "fedadam": {"training.algorithm.kind": "fedadam", "network.dropout": 0.3},
     "packed": {"network.compression.kind": "top-k", "network.dropout": 0.2},
     "krum": {"rule.kind": "krum", "adversary.count": 1},
     "median": {"rule.kind": "median", "adversary.count": 2, "adversary.poison.kind": "backdoor"},

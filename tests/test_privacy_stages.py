@@ -530,7 +530,8 @@ def step_of(guard: Guard, model: Tensor, inputs: Tensor, labels: Tensor) -> Tens
     """What a private step takes away from the model, for a rate of 1.  -> (params,)"""
     network = guard.now.architecture
     stack, target = stacked(network, model[None]), stacked(network, torch.zeros_like(model)[None])
-    guard.step(stack, target, inputs[None], labels[None], torch.ones(1, len(labels)))
+    found = visits(network, stack, inputs[None].clone(), labels[None]) if len(labels) else []
+    guard.descend(target, found, torch.ones(1, len(labels)))
     return -flattened(target)[0] / guard.now.training.rate
 
 

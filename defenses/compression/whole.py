@@ -1,4 +1,4 @@
-"""No compression."""
+"""No compression: what every codec is compared with."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.parts import Algorithm
+from lab.wire import Memory, Report
 
 
 class FedAvg(Algorithm):
@@ -17,5 +18,7 @@ class FedAvg(Algorithm):
     source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, algorithm 1"
     rate: float = Field(1.0, gt=0, le=10, description="server learning rate; 1 as published")
 
-    def __call__(self, model: Tensor, step: Tensor) -> Tensor:
-        return model + self.rate * step
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        return model + self.rate * step, memory

@@ -1,0 +1,46 @@
+"""SCAFFOLD. Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1, option II."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.parts import Algorithm
+from lab.wire import Drift, Memory, Report
+
+
+class Scaffold(Algorithm):
+    """Every client knows how its own gradient differs from everybody's, and corrects for it.
+
+    c is always the mean of all c_i: a client whose update was lost keeps its old c_i.
+    """
+
+    kind: Literal["scaffold"] = "scaffold"
+    source: ClassVar[str] = "Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1"
+    uniform: ClassVar[bool] = True
+    exposes: ClassVar[str] = "each client's control variate"
+    vectors: ClassVar[int] = 2
+    rate: float = Field(1.0, gt=0, le=10, description="server learning rate; 1 as published")
+
+    def begin(self, clients: int, params: int) -> Memory:
+        return {"c": torch.zeros(params), "c_i": torch.zeros(clients, params)}
+
+    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
+        return Drift(push=memory["c"] - memory["c_i"][list(clients)])
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        trained = report.arrived & (report.steps > 0)  # (clients,)
+        who = torch.tensor(report.clients)[trained]
+        paths = report.steps[trained].to(step.dtype).unsqueeze(1) * report.rate  # K eta
+        # c_i+ - c_i = -c + (w - y) / (K eta)
+        changes = -memory["c"] - report.rows[trained] / paths
+        return model + self.rate * step, {
+            "c": memory["c"] + changes.sum(dim=0) / report.everyone,
+            "c_i": memory["c_i"].index_add(0, who, changes),
+        }

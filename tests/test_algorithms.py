@@ -1,0 +1,356 @@
+"""Algorithms: on quadratics, where the optimum is known, and against what they must reduce to.
+
+Client i minimises F_i(y) = a_i |y - b_i|^2 / 2 in few dimensions, in float64, so limits are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lab import Experiment, run
+from lab.algorithms import ALGORITHMS
+from lab.algorithms.afl import onto_the_simplex
+from lab.jobs import pull
+from lab.ledger import Ledger
+from lab.parts import Algorithm
+from lab.settings import SettingError
+from lab.store import Store
+from lab.wire import Memory, Report
+
+DIGITS = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 6, "split": {"kind": "dirichlet", "alpha": 0.3}},
+        "training": {"rounds": 3, "batch_size": 16, "rate": 0.2},
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Quadratics:
+    """A federation of parabolas."""
+
+    curves: Tensor  # (clients,) a_i
+    centres: Tensor  # (clients, dimensions) b_i
+    steps: tuple[int, ...]  # local steps of each client
+    rate: float = 0.1
+
+    @property
+    def optimum(self) -> Tensor:
+        """Of the plain mean of all F_i."""
+        return self.curves @ self.centres / self.curves.sum()
+
+    def losses(self, model: Tensor) -> Tensor:
+        return self.curves * (model - self.centres).square().sum(dim=1) / 2
+
+    def local(self, model: Tensor, client: int, pull: float, push: Tensor) -> Tensor:
+        """As the pseudocode has it, a step at a time.  -> y - w"""
+        y = model.clone()
+        for _ in range(self.steps[client]):
+            slope = self.curves[client] * (y - self.centres[client])
+            y = y - self.rate * (slope + push + pull * (y - model))
+        return y - model
+
+    def rounds(
+        self, algorithm: Algorithm, count: int, asked: Sequence[int] | None = None
+    ) -> tuple[Tensor, Memory]:
+        clients = tuple(range(len(self.curves)) if asked is None else asked)
+        model = torch.zeros(self.centres.shape[1], dtype=torch.float64)
+        memory = {
+            name: value.double()
+            for name, value in algorithm.begin(len(self.curves), len(model)).items()
+        }
+        for _ in range(count):
+            drift = algorithm.drift(memory, clients)
+            push = torch.zeros(len(clients), len(model)).double()
+            push = push if drift.push is None else drift.push
+            paths = [
+                self.local(model, client, drift.pull, push[place])
+                for place, client in enumerate(clients)
+            ]
+            report = Report(
+                everyone=len(self.curves),
+                clients=clients,
+                arrived=torch.ones(len(clients), dtype=torch.bool),
+                weights=torch.ones(len(clients)).double(),
+                steps=torch.tensor([self.steps[client] for client in clients]),
+                rows=torch.stack(paths),
+                rate=self.rate,
+                losses=self.losses(model)[list(clients)],
+            )
+            factors = algorithm.factors(report, memory)
+            rows = report.rows if factors is None else report.rows * factors.unsqueeze(1)
+            model, memory = algorithm(model, rows.mean(dim=0), memory, report)
+        return model, memory
+
+    def gap(self, algorithm: Algorithm, count: int = 1500) -> float:
+        """How far from the optimum it ends."""
+        return float((self.rounds(algorithm, count)[0] - self.optimum).norm())
+
+
+def quadratics(*steps: int) -> Quadratics:
+    generator = torch.Generator().manual_seed(3)
+    centres = torch.randn(len(steps), 5, generator=generator, dtype=torch.float64)
+    curves = torch.tensor([0.3, 1.0, 2.0, 0.6], dtype=torch.float64)[: len(steps)]
+    return Quadratics(curves, centres, steps)
+
+
+EQUAL, UNEQUAL = quadratics(5, 5, 5, 5), quadratics(2, 5, 8, 11)
+# Those that are fedavg at some setting.
+REDUCED: list[tuple[str, dict[str, Any]]] = [
+    ("fedavgm", {"momentum": 0.0}),
+    ("fedprox", {"pull": 0.0}),
+    ("qffl", {"fairness": 0.0}),
+    ("afl", {"ascent": 0.0}),
+    ("fednova", {}),  # with equal steps
+]
+
+
+def made(kind: str, **settings: Any) -> Algorithm:
+    return ALGORITHMS[kind].read(settings)
+
+
+# --- limits on quadratics -----------------------------------------------------------------------
+
+
+def test_one_full_step_a_round_is_gradient_descent() -> None:
+    world, model = quadratics(1, 1, 1, 1), torch.zeros(5, dtype=torch.float64)
+    for _ in range(7):
+        model = model - 0.1 * (world.curves[:, None] * (model - world.centres)).mean(dim=0)
+    assert torch.allclose(world.rounds(made("fedavg"), 7)[0], model, atol=1e-12)
+
+
+def test_fedavg_ends_beside_the_optimum_and_unequal_steps_take_it_further() -> None:
+    assert 0.01 < EQUAL.gap(made("fedavg")) < UNEQUAL.gap(made("fedavg"))
+
+
+def test_fednova_makes_up_for_unequal_steps() -> None:
+    """Of alike curvature, so that nothing but the number of steps pulls the limit aside."""
+    alike = replace(UNEQUAL, curves=torch.ones(4).double(), rate=0.01)
+    assert alike.gap(made("fednova")) < 0.1 * alike.gap(made("fedavg"))
+
+
+@pytest.mark.parametrize("kind", ["scaffold", "feddyn"])
+def test_scaffold_and_feddyn_reach_the_optimum(kind: str) -> None:
+    assert EQUAL.gap(made(kind)) < 1e-10
+
+
+def test_scaffold_reaches_it_with_unequal_steps_too() -> None:
+    assert UNEQUAL.gap(made("scaffold")) < 1e-10
+
+
+def test_feddyn_needs_its_local_problems_solved() -> None:
+    """Acar et al. prove their limit for exact minimisers; more steps come closer."""
+    long = quadratics(60, 60, 60, 60)
+    assert long.gap(made("feddyn", pull=1.0), 800) < 1e-10
+
+
+def test_a_strong_spring_leaves_no_drift() -> None:
+    """mu towards 1 / rate: the update shrinks to a single step of gradient descent."""
+    assert EQUAL.gap(made("fedprox", pull=9.0)) < EQUAL.gap(made("fedprox", pull=0.5))
+    assert EQUAL.gap(made("fedprox", pull=0.5)) < EQUAL.gap(made("fedavg"))
+
+
+def test_a_larger_q_evens_the_losses_out() -> None:
+    spread = [
+        float(EQUAL.losses(EQUAL.rounds(made("qffl", fairness=q), 2000)[0]).std())
+        for q in (0.0, 1.0, 4.0)
+    ]
+    assert spread[0] > spread[1] > spread[2]
+
+
+def test_afl_lifts_the_worst_client() -> None:
+    def worst(algorithm: Algorithm) -> float:
+        return float(EQUAL.losses(EQUAL.rounds(algorithm, 2000)[0]).max())
+
+    assert worst(made("afl", ascent=0.01)) < 0.9 * worst(made("fedavg"))
+
+
+@pytest.mark.parametrize("kind", ["fedavgm", "fedadagrad", "fedadam", "fedyogi"])
+def test_server_optimisers_come_close_to_fedavgs_limit(kind: str) -> None:
+    """They change the way, and not where it stands still."""
+    limit, _ = EQUAL.rounds(made("fedavg"), 3000)
+    model, _ = EQUAL.rounds(made(kind), 3000)
+    assert float((model - limit).norm()) < 0.05
+
+
+# --- what each one says by itself ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "settings"), REDUCED, ids=[kind for kind, _ in REDUCED])
+def test_a_setting_at_which_it_is_fedavg(kind: str, settings: dict[str, Any]) -> None:
+    plain, _ = EQUAL.rounds(made("fedavg"), 20)
+    assert torch.allclose(EQUAL.rounds(made(kind, **settings), 20)[0], plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["scaffold", "fedavgm", "fedprox"])
+def test_the_first_round_of_equals_is_fedavgs(kind: str) -> None:
+    settings = {"pull": 0.0} if kind == "fedprox" else {}
+    plain, _ = EQUAL.rounds(made("fedavg"), 1)
+    assert torch.allclose(EQUAL.rounds(made(kind, **settings), 1)[0], plain, atol=1e-12)
+
+
+@pytest.mark.parametrize("asked", [None, (0, 2), (3,)])
+def test_the_mean_of_all_control_variates_is_the_servers(asked: tuple[int, ...] | None) -> None:
+    _, memory = UNEQUAL.rounds(made("scaffold"), 9, asked)
+    assert torch.allclose(memory["c_i"].mean(dim=0), memory["c"], atol=1e-12)
+
+
+@pytest.mark.parametrize("asked", [None, (0, 2), (3,)])
+def test_the_clients_duals_sum_to_the_servers(asked: tuple[int, ...] | None) -> None:
+    """sum_i g_i = N h (Acar et al. 2021, algorithm 1, from zero)."""
+    _, memory = UNEQUAL.rounds(made("feddyn"), 9, asked)
+    assert torch.allclose(memory["g_i"].sum(dim=0), 4 * memory["h"], atol=1e-12)
+
+
+def report_of(rows: Tensor) -> Report:
+    clients = len(rows)
+    return Report(
+        everyone=clients,
+        clients=tuple(range(clients)),
+        arrived=torch.ones(clients, dtype=torch.bool),
+        weights=torch.ones(clients),
+        steps=torch.ones(clients, dtype=torch.int64),
+        rows=rows,
+        rate=0.1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "moves"),
+    [
+        # D = 1 twice, tau = 0.5, eta = 0.1; worked out with v_-1 = tau^2 = 0.25.
+        ("fedadagrad", {}, [0.1 / (1.25**0.5 + 0.5), 0.1 / (2.25**0.5 + 0.5)]),
+        # beta_1 = 0.5, beta_2 = 0.75: m = 0.5, 0.75; v = 0.4375, 0.578125
+        ("fedadam", {}, [0.05 / (0.4375**0.5 + 0.5), 0.075 / (0.578125**0.5 + 0.5)]),
+        # v < D^2, so it grows by 0.25 each time: 0.5, 0.75
+        ("fedyogi", {}, [0.05 / (0.5**0.5 + 0.5), 0.075 / (0.75**0.5 + 0.5)]),
+        # m / (1 - 0.5^t) = 1, v / (1 - 0.75^t) = 1: the usual Adam of a constant step
+        ("fedadam", {"bias_correction": True}, [0.1 / 1.5, 0.1 / 1.5]),
+    ],
+)
+def test_two_steps_by_hand(kind: str, settings: dict[str, Any], moves: list[float]) -> None:
+    usual: dict[str, Any] = {"rate": 0.1, "floor": 0.5}
+    if kind != "fedadagrad":
+        usual |= {"momentum": 0.5, "decay": 0.75}
+    algorithm, model = made(kind, **usual, **settings), torch.zeros(1)
+    memory, step = algorithm.begin(2, 1), torch.ones(1)
+    for move in moves:
+        after, memory = algorithm(model, step, memory, report_of(torch.ones(2, 1)))
+        assert float(after - model) == pytest.approx(move, rel=1e-5)
+        model = after
+
+
+def test_fednova_by_hand() -> None:
+    """Steps 1 and 3, equal weights: tau_eff = 2, so the updates count 2 and 2/3 times."""
+    report = report_of(torch.ones(2, 1))
+    given = Report(**{**vars(report), "steps": torch.tensor([1, 3])})
+    factors = made("fednova").factors(given, {})
+    assert factors is not None
+    assert factors.tolist() == pytest.approx([2, 2 / 3])
+
+
+@pytest.mark.parametrize(
+    ("point", "nearest"),
+    [
+        ([0.2, 0.8], [0.2, 0.8]),
+        ([1.0, 1.0], [0.5, 0.5]),
+        ([5.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
+        ([0.6, 0.6, -1.0], [0.5, 0.5, 0.0]),
+    ],
+)
+def test_the_nearest_mixture(point: list[float], nearest: list[float]) -> None:
+    assert onto_the_simplex(torch.tensor(point)).tolist() == pytest.approx(nearest)
+
+
+# --- promises of all, in the engine -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_an_algorithm_trains_repeats_itself_and_resumes(kind: str) -> None:
+    experiment = DIGITS.changed({"training.algorithm": kind, "training.clients_per_round": 4})
+    moments = list(run(experiment))
+    assert [moment.record for moment in run(experiment)] == [moment.record for moment in moments]
+    resumed = list(run(experiment, moments[0].state))
+    assert [moment.record for moment in resumed] == [moment.record for moment in moments[1:]]
+    assert all(moment.state.model.isfinite().all() for moment in moments)
+    assert moments[-1].record.loss is not None
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_an_algorithm_leaves_what_it_is_given_alone(kind: str) -> None:
+    algorithm, rows = ALGORITHMS[kind](), torch.rand(3, 4)
+    memory = algorithm.begin(3, 4)
+    report = Report(**{**vars(report_of(rows)), "losses": torch.ones(3)})
+    given = [*memory.values(), rows.clone()]
+    before = [value.clone() for value in given]
+    algorithm(torch.zeros(4), rows.mean(dim=0), memory, report)
+    algorithm.factors(report, memory)
+    algorithm.drift(memory, (0, 2))
+    assert all(torch.equal(one, other) for one, other in zip(given, before, strict=True))
+    assert torch.equal(rows, given[-1])
+
+
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_a_stored_run_goes_on_from_any_round(kind: str, store: Store) -> None:
+    """Older memories are thinned out, and come back by training on from one that was kept."""
+    experiment = DIGITS.changed({"training.algorithm": kind, "training.rounds": 12})
+    ledger = Ledger(store)
+    job = ledger.start(experiment)
+    rounds = [each.record for each in pull(ledger, job)]
+    assert rounds == [moment.record for moment in run(experiment)]
+    for past in (12, 10, 7, 0):
+        state = store.state(job.id, past)
+        assert state.round == past
+        assert [moment.record for moment in run(experiment, state)] == rounds[past:]
+
+
+def test_memories_do_not_fill_the_disk(store: Store) -> None:
+    ledger = Ledger(store)
+    job = ledger.start(DIGITS.changed({"training.algorithm": "scaffold", "training.rounds": 23}))
+    list(pull(ledger, job))
+    kept = [store._checkpoint(store.run(job.id), past) is not None for past in range(1, 24)]
+    assert [past for past, there in enumerate(kept, start=1) if there] == [10, 20, 23]
+    assert len(list(store.arrays.folder.rglob("*.safetensors"))) == 23 + 3
+
+
+def test_another_algorithm_in_mid_run_begins_afresh() -> None:
+    first = next(run(DIGITS.changed({"training.algorithm": "scaffold"})))
+    assert set(first.state.memory) == {"c", "c_i"}
+    changed = first.state.experiment.changed_from(2, {"training.algorithm": "fedadam"})
+    second = next(run(changed, first.state))
+    assert set(second.state.memory) == {"first", "second", "rounds"}
+
+
+def test_scaffold_moves_two_vectors_each_way() -> None:
+    one = next(run(DIGITS)).record
+    two = next(run(DIGITS.changed({"training.algorithm": "scaffold"}))).record
+    assert (two.bytes_up, two.bytes_down) == (2 * one.bytes_up, 2 * one.bytes_down)
+
+
+def test_a_lost_client_keeps_its_control_variate() -> None:
+    lossy = DIGITS.changed({"training.algorithm": "scaffold", "network.dropout": 0.5})
+    moment = next(run(lossy))
+    assert 0 < len(moment.record.lost) < 6
+    moved = moment.state.memory["c_i"].abs().sum(dim=1) > 0
+    assert [bool(each) for each in moved] == [c not in moment.record.lost for c in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        ("scaffold", {"secure_aggregation.enabled": True}),
+        ("scaffold", {"privacy.kind": "client"}),
+        ("qffl", {"privacy.kind": "example"}),
+        ("afl", {"secure_aggregation.enabled": True}),
+        ("fednova", {"privacy.kind": "client"}),
+    ],
+)
+def test_what_would_break_a_promise_is_refused(kind: str, other: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=f"training.algorithm.kind {kind}"):
+        DIGITS.changed({"training.algorithm": kind, **other})
