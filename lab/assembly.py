@@ -5,15 +5,17 @@ from __future__ import annotations
 from functools import lru_cache, partial
 
 import numpy as np
+from torch import Tensor
 
 from lab.experiment import Experiment
-from lab.federation import Examples, Federation
+from lab.federation import Examples, Federation, as_floats, like
 from lab.parts import Poison, Source, Split
 from lab.rng import stream
 from lab.sections import Adversary, Data
 
 # A few are kept, because pages and attacks come back to the same data again and again.
 KEPT = 4
+OWN_TEST = 100  # test examples of one client, where every client needs its own
 
 
 def assemble(experiment: Experiment) -> Federation:
@@ -32,6 +34,16 @@ def poisoned(experiment: Experiment) -> Federation:
     return _poisoned(experiment.data, experiment.seed, experiment.adversary, malicious(experiment))
 
 
+def shifts(data: Data) -> bool:
+    """Whether the split changes examples, besides dealing them out."""
+    return type(data.split).shift is not Split.shift
+
+
+def own_test(experiment: Experiment, client: int) -> tuple[Tensor, Tensor]:
+    """Test examples as that client sees them, where the split shifts."""
+    return _own_test(experiment.data, experiment.seed, client)
+
+
 @lru_cache(maxsize=KEPT)
 def _assemble(data: Data, seed: int) -> Federation:
     examples = _load(data.source)
@@ -41,13 +53,24 @@ def _assemble(data: Data, seed: int) -> Federation:
     owners = None if groups is None else groups.numpy()[used]
     shares = data.split(labels[used], owners, data.clients, stream(seed, "split"))
     federation = Federation.of(examples, [used[share] for share in shares])
-    if type(data.split).shift is Split.shift:  # it leaves examples alone
+    if not shifts(data):
         return federation
+    return federation.rewritten(federation.everyone, partial(_shifted, data, seed))
+
+
+def _shifted(
+    data: Data, seed: int, client: int, inputs: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     classes, streams = len(data.source.classes), partial(stream, seed, "shift")
-    return federation.rewritten(
-        federation.everyone,
-        lambda client, inputs, labels: data.split.shift(client, inputs, labels, classes, streams),
-    )
+    return data.split.shift(client, inputs, labels, classes, streams)
+
+
+@lru_cache(maxsize=1000)  # a federation's clients at most, and a hundred examples of each
+def _own_test(data: Data, seed: int, client: int) -> tuple[Tensor, Tensor]:
+    examples = _load(data.source)
+    inputs, labels = examples.test_inputs[:OWN_TEST], examples.test_labels[:OWN_TEST]
+    seen, meant = _shifted(data, seed, client, as_floats(inputs), labels)
+    return like(seen, inputs), meant
 
 
 @lru_cache(maxsize=KEPT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ from torch import Tensor
 from lab.accountant import noise_multiplier, spent
 from lab.assembly import assemble, malicious, poisoned
 from lab.cohorts import asked, lost
-from lab.evaluate import evaluate
+from lab.evaluate import evaluate, marks, summary
 from lab.experiment import Experiment
+from lab.fairness import by_client
 from lab.federation import as_floats
 from lab.local import Updates, cohort
 from lab.parts import Channel, Stage
@@ -219,13 +221,18 @@ def _fold(
     return rule(rows, weights), ""
 
 
-def _measured(now: Experiment, model: Tensor) -> dict[str, float | None]:
-    """Accuracy and loss on the test examples, and how far a backdoor got."""
+def _measured(now: Experiment, model: Tensor) -> dict[str, Any]:
+    """Accuracy and loss on the test examples, for each client, and how far a backdoor got."""
     federation, poison = assemble(now), now.adversary.poison
     tested = federation.test_inputs, federation.test_labels
-    accuracy, loss = evaluate(now.architecture, model, *tested)
+    right, losses = marks(now.architecture, model, *tested)
+    accuracy, loss = summary(right, losses)
     goal = None
     if now.adversary.count:
         goal = poison.goal(as_floats(tested[0]), tested[1])
-    backdoor = evaluate(now.architecture, model, *goal)[0] if goal else None
-    return {"accuracy": accuracy, "loss": loss, "backdoor": backdoor}
+    return {
+        "accuracy": accuracy,
+        "loss": loss,
+        "fairness": by_client(now, model, right),
+        "backdoor": evaluate(now.architecture, model, *goal)[0] if goal else None,
+    }

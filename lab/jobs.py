@@ -23,12 +23,12 @@ from typing import TypeVar
 
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
-from lab.local import warm_up
 from lab.parts import Inference, Reconstruction
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
 from lab.store import Job, Order, Round, Status, Store
 from lab.trial import Glimpse, infer, reconstruct
+from lab.workers import warm_up
 
 WORKERS = "LEAKLAB_WORKERS"  # the environment variable with the number of worker processes
 IDLE = "LEAKLAB_IDLE"  # the one with the seconds until a worker without work leaves

@@ -6,13 +6,8 @@ numbers do not depend on how many cores there are.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -36,6 +31,7 @@ from lab.passes import (
 )
 from lab.rng import normal, stream
 from lab.wire import Drift
+from lab.workers import side_by_side
 
 BLOCK = 10  # dense models stacked at most: measured fastest
 
@@ -82,7 +78,7 @@ def cohort(
 
     # Blocks of like length, so that no client waits long for the others of its block.
     order = sorted(range(len(plans)), key=lambda place: -len(plans[place]))
-    list(_workers().map(train, _blocks(order, now)))
+    side_by_side(train, _blocks(order, now))
     return Updates(rows, sizes)
 
 
@@ -171,18 +167,3 @@ class Guard:
             for parts, noises in zip(target, draw, strict=True):
                 for part, noise in zip(parts, noises, strict=True):
                     part[place].sub_(noise, alpha=deviation)
-
-
-def warm_up() -> None:
-    """Start the threads, and keep freed memory: buffers come and go at every step."""
-    if sys.platform == "linux":
-        heap = ctypes.CDLL(None)
-        heap.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, the most that glibc takes
-        heap.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-    _workers()
-
-
-@lru_cache(maxsize=1)
-def _workers() -> ThreadPoolExecutor:
-    """One thread a core; each runs its operations alone, which keeps two busy processes fast."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, initializer=lambda: torch.set_num_threads(1))

@@ -33,6 +33,7 @@ class Record(Settings):
     epsilon: float | None  # spent so far; None: no guarantee
     bytes_up: int
     bytes_down: int
+    fairness: tuple[float | None, ...] = ()  # accuracy for each client; None: it has no examples
     backdoor: float | None = None  # share of triggered test examples that obey the attacker
     clients: tuple[int, ...] = ()  # who was asked
     lost: tuple[int, ...] = ()  # of whom the server got nothing

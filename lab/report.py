@@ -40,6 +40,7 @@ def render(store: Store, run_id: str) -> str:
         figures.curves(records, experiment.changes, experiment.training.rounds),
         figures.federation(portrait(experiment.at(job.round)), records[-1]),
         figures.traffic(records),
+        figures.fairness(records[-1]),
     ]
     curves = [_html(figure, first=place == 0) for place, figure in enumerate(drawn)]
     attacks = [_attack(store, one) for one in store.attacks_on(run_id) if one.result]

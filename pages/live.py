@@ -197,7 +197,11 @@ def _watch(id: str, status: str, ready: bool) -> None:
         )
         if records[-1].note:
             right.info(f"Round {records[-1].round}: {records[-1].note}")
-        st.plotly_chart(figures.traffic(records), key="traffic", alt="Megabytes by round")
+        left, right = st.columns([1, 1])
+        left.plotly_chart(figures.traffic(records), key="traffic", alt="Megabytes by round")
+        right.plotly_chart(
+            figures.fairness(records[-1]), key="fairness", alt="Accuracy for each client"
+        )
     st.caption("The same run from the command line:")
     st.code(job.experiment.command(), language="bash", wrap_lines=True)
     if rounds and not job.active:

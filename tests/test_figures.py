@@ -90,6 +90,7 @@ CHANGES = (
 FIGURES: dict[str, tuple[Callable[..., go.Figure], tuple[Any, ...]]] = {
     "curves": (figures.curves, (RECORDS, CHANGES, 6)),
     "traffic": (figures.traffic, (RECORDS,)),
+    "fairness": (figures.fairness, (RECORDS[0],)),
     "federation": (figures.federation, (federation_of(5, bad=(1, 2)), RECORDS[-1])),
     "split": (figures.split, (federation_of(5, classes=3),)),
     "roc": (figures.roc, (EXPOSURE, Ceiling(epsilon=2, delta=1e-3))),
@@ -635,7 +636,7 @@ def test_a_report_brings_plotly_once_and_draws_every_figure(page: Page) -> None:
     scripts = page.texts["script"]
     assert sum(len(script) > 1_000_000 for script in scripts) == 1
     drawings = sum("Plotly.newPlot(" in script for script in scripts if len(script) < 1_000_000)
-    assert drawings == 3 + 2  # of the run, and of its membership attack
+    assert drawings == 4 + 2  # of the run, and of its membership attack
 
 
 def test_a_report_holds_the_experiment_and_how_to_repeat_it(done: Done, page: Page) -> None:

@@ -23,7 +23,7 @@ class Afl(Algorithm):
     uniform: ClassVar[bool] = True
     needs_losses: ClassVar[bool] = True
     exposes: ClassVar[str] = "each client's loss"
-    ascent: float = Field(0.1, ge=0, le=10, description="step size of the mixture; 0: fedavg")
+    ascent: float = Field(0.01, ge=0, le=10, description="step size of the mixture; 0: fedavg")
 
     def begin(self, clients: int, params: int) -> Memory:
         return {"mixture": torch.full((clients,), 1 / clients)}

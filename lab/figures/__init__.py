@@ -1,8 +1,18 @@
 """Figures: pure functions from records to plotly figures, for pages and reports alike."""
 
+from lab.figures.fairness import fairness
 from lab.figures.federation import federation
 from lab.figures.leaks import approach, histogram, roc
 from lab.figures.progress import curves, traffic
 from lab.figures.split import split
 
-__all__ = ["approach", "curves", "federation", "histogram", "roc", "split", "traffic"]
+__all__ = [
+    "approach",
+    "curves",
+    "fairness",
+    "federation",
+    "histogram",
+    "roc",
+    "split",
+    "traffic",
+]

@@ -6,7 +6,7 @@ trains several times faster.  Tests hold the two against each other.
 """
 
 from lab.layers.activation import Relu, Sigmoid
-from lab.layers.convolution import Convolution
+from lab.layers.convolution import Convolution, colours_last
 from lab.layers.dense import Dense, Flatten
 from lab.layers.layer import Layer, Parameters, Shape
 from lab.layers.pooling import MaxPool
@@ -21,4 +21,5 @@ __all__ = [
     "Relu",
     "Shape",
     "Sigmoid",
+    "colours_last",
 ]

@@ -1,0 +1,37 @@
+"""Fairness: the clients in a row, from the one that the model serves worst to the best."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from lab.fairness import deviation, worst_tenth
+from lab.figures.style import BLUE, ORANGE, dress
+from lab.records import Record
+
+
+def fairness(record: Record) -> go.Figure:
+    """Accuracy of one round for each client; the worst tenth stands out.  Empty without clients."""
+    known = [(rate, client) for client, rate in enumerate(record.fairness) if rate is not None]
+    known.sort()
+    rates, clients = [rate for rate, _ in known], [client for _, client in known]
+    worst, spread = worst_tenth(record.fairness), deviation(record.fairness)
+    tenth = max(1, len(known) // 10)
+    colours, shapes = [ORANGE] * tenth + [BLUE] * len(known), ["/"] * tenth + [""] * len(known)
+    bars = go.Bar(
+        x=list(range(1, len(known) + 1)), y=rates, text=clients, textposition="none",
+        marker={
+            "color": colours[: len(known)], "pattern": {"shape": shapes[: len(known)]},
+            "line": {"width": 0},
+        },
+        hovertemplate="client %{text}: %{y:.1%}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    figure = dress(go.Figure([bars]), 240)
+    if worst is not None and spread is not None:
+        words = (
+            f"worst tenth {worst:.1%}, all {record.accuracy:.1%}, standard deviation {spread:.1%}"
+        )
+        figure.update_layout(title={"text": words, "font": {"size": 14}}, margin={"t": 40})
+    figure.update_layout(hovermode="closest", bargap=0.1 if len(known) < 60 else 0)
+    figure.update_xaxes(title_text="clients, worst to best")
+    figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[0, 1])
+    return figure
