@@ -14,15 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.accountant import noise_multiplier, spent
+from lab.accountant import spent
 from lab.assembly import assemble, malicious, poisoned
 from lab.cohorts import asked, lost
 from lab.evaluate import evaluate, marks, summary
+from lab.exchange import RESIDUALS, channel, only_numbers, packed, stages
 from lab.experiment import Experiment
 from lab.fairness import by_client
 from lab.federation import as_floats
 from lab.local import Updates, cohort
-from lab.parts import Channel, Stage
 from lab.records import Record
 from lab.rng import stream
 from lab.wire import Cohort, Delivery, Memory, Report, Transcript
@@ -35,7 +35,7 @@ class State:
     round: int
     model: Tensor  # (params,)
     experiment: Experiment  # the whole past, with every change
-    memory: Memory = field(default_factory=dict)  # what the algorithm keeps
+    memory: Memory = field(default_factory=dict)  # what algorithm and error feedback keep
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +86,18 @@ def step(state: State) -> Moment:
     rows = updates.rows if factors is None else updates.rows * factors.unsqueeze(1)
     for stage in stages(experiment, round, "client"):
         rows = stage(rows, party)
-    rows, party = _packed(now, now.adversary.poison.rows(rows, party), party)
-    rows, party, notes = _only_numbers(rows, party)
+    rows = now.adversary.poison.rows(rows, party)
+    rows, party, residuals = packed(now, rows, party, state.memory.get(RESIDUALS))
+    rows, party, notes = only_numbers(rows, party)
 
-    delivery = _channel(experiment, round)(rows, party, sent)
+    delivery = channel(experiment, round)(rows, party, sent)
     if delivery.aborted and now.secure_aggregation.on_abort == "stop":
         raise Stopped(f"round {round}: {delivery.note}")
     party = replace(party, lost=~delivery.arrived)
     folded, complaint = _fold(experiment, round, delivery, party)
     model = sent
-    if not complaint:
+    # Without anybody's update there is no step, unless privacy asks for one of noise alone.
+    if not complaint and (len(delivery.rows) or now.privacy.kind == "client"):
         report = replace(report, arrived=delivery.arrived)
         model, memory = algorithm(sent, folded, memory, report)
 
@@ -111,31 +113,18 @@ def step(state: State) -> Moment:
         note="; ".join(note for note in (*notes, delivery.note, complaint) if note),
     )
     transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery)
-    return Moment(record, transcript, State(round, model, experiment, memory))
+    return Moment(record, transcript, State(round, model, experiment, {**memory, **residuals}))
 
 
 def _lengths(rows: Tensor) -> list[float]:
     return [float(length) for length in torch.linalg.vector_norm(rows, dim=1)]
 
 
-def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:
-    """What the round's privacy does to the rows on one side of the wire, in order."""
-    privacy = experiment.at(round).privacy
-    if privacy.kind != "client":
-        return []
-    deviation = noise_multiplier(experiment, round) * privacy.clip
-    chain = (
-        {"kind": "clip", "bound": privacy.clip},
-        {"kind": "noise", "deviation": deviation},
-        {"kind": "release", "deviation": deviation},
-    )
-    return [stage for stage in map(Stage.pick, chain) if stage.side == side]
-
-
 def _memory(state: State, now: Experiment) -> Memory:
     """What the algorithm remembers; another algorithm than in the round before begins afresh."""
     fresh = now.training.algorithm.begin(now.data.clients, len(state.model))
-    return state.memory if fresh.keys() == state.memory.keys() else fresh
+    kept = {name: value for name, value in state.memory.items() if name != RESIDUALS}
+    return kept if fresh.keys() == kept.keys() else fresh
 
 
 def _report(now: Experiment, party: Cohort, updates: Updates, sent: Tensor) -> Report:
@@ -168,42 +157,6 @@ def _party(now: Experiment, round: int, clients: tuple[int, ...], sizes: Tensor)
         lost=torch.tensor([client in gone for client in clients], dtype=torch.bool),
         expected=float(now.cohort_size),
     )
-
-
-def _packed(now: Experiment, rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort]:
-    """The rows as the server unpacks them.  A row that is no row of numbers travels as it is."""
-    codec = now.network.compression
-    if codec.kind == "none":
-        return rows, party
-    sound = rows.isfinite().all(dim=1, keepdim=True)  # (clients, 1)
-    shapes = [shape for _, shape in now.architecture.slots.values()]
-    unpacked, sizes = codec.transmit(torch.where(sound, rows, 0.0), party, shapes)
-    return torch.where(sound, unpacked, rows), replace(party, packed=tuple(sizes))
-
-
-def _only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]]:
-    """A row that is not all finite counts as lost, and is reported, not averaged in."""
-    broken = ~rows.isfinite().all(dim=1)  # (clients,)
-    if not broken.any():
-        return rows, party, []
-    who = ", ".join(str(c) for c, bad in zip(party.clients, broken, strict=True) if bad)
-    rows = torch.where(broken.unsqueeze(1), torch.zeros(()), rows)
-    return rows, replace(party, lost=party.lost | broken), [f"not finite, left out: client {who}"]
-
-
-def _channel(experiment: Experiment, round: int) -> Channel:
-    now = experiment.at(round)
-    masks, privacy = now.secure_aggregation, now.privacy
-    if not masks.enabled:
-        return Channel.pick("plain")
-    heaviest = float(assemble(now).sizes.max()) if now.recipe.weighted else 1.0
-    bound = masks.bound
-    if privacy.kind == "client":
-        # The ring must not clip what the noise needs: eight deviations are never passed.
-        deviation = noise_multiplier(experiment, round) * privacy.clip
-        bound = max(bound, privacy.clip + 8 * deviation)
-    settings = {"threshold": masks.threshold, "bound": bound, "heaviest": heaviest}
-    return Channel.pick({"kind": "masked", **settings})
 
 
 def _fold(

@@ -257,6 +257,7 @@ class Experiment(Settings):
                 "its noise is calibrated to the mean; use rule.kind mean, or privacy.kind example"
             )
         self._agree_on_algorithm()
+        self._agree_on_feedback()
         packing = self.network.compression.kind
         if packing != "none" and self.secure_aggregation.enabled:
             raise SettingError(
@@ -276,6 +277,21 @@ class Experiment(Settings):
                 "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
             )
         self.rule.check(self.cohort_size)
+
+    def _agree_on_feedback(self) -> None:
+        if not self.network.error_feedback:
+            return
+        codec = self.network.compression
+        if codec.kind == "none":
+            raise SettingError(
+                "network.error_feedback is true and network.compression.kind none loses nothing: "
+                "choose a compression such as top-k, or switch the feedback off"
+            )
+        if not codec.contracts(self.architecture.size):
+            raise SettingError(
+                f"network.error_feedback with network.compression {codec.kind} as it is set would "
+                "carry over ever larger errors: use top-k, sign or half, or switch the feedback off"
+            )
 
     def _agree_on_algorithm(self) -> None:
         algorithm, privacy = self.training.algorithm, self.privacy.kind

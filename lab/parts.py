@@ -122,6 +122,13 @@ class Codec(Stage):
 
     table: ClassVar[dict[str, type[Stage]]] = {}
 
+    def contracts(self, params: int) -> bool:
+        """Whether the error is shorter than its row, at least on average over any row.
+
+        Error feedback needs that: otherwise what is carried over grows from round to round.
+        """
+        return True
+
     @abstractmethod
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
         """row (params,), the parameters of `shapes` one after the other -> what is sent

@@ -90,3 +90,6 @@ class Transport(Settings):
     compression: Codec = Field(
         default_factory=lambda: Codec.pick("none"), description="how clients pack their updates"
     )
+    error_feedback: bool = Field(
+        False, description="clients add what packing lost to their next update"
+    )

@@ -188,8 +188,8 @@ class Store:
         )
         with reading(self.engine) as connection:
             row = connection.execute(query).one()
-        memory = {}
-        if job.experiment.at(round).training.algorithm.begin(1, 1):
+        memory, then = {}, job.experiment.at(round)
+        if then.training.algorithm.begin(1, 1) or then.network.error_feedback:
             # A twin of this run may have removed the very same memory while this one stored it.
             if row.memory is None or row.memory not in self.arrays:
                 return None

@@ -35,6 +35,7 @@ MORE = {
     "secure_aggregation.on_abort": "On abort",
     "network.dropout": "Lost updates",
     "network.compression": "Compression",
+    "network.error_feedback": "Error feedback",
 }
 MADE_OF_MORE = {  # a run keeps these from beginning to end
     "data.examples": "Training examples",

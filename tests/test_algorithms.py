@@ -319,6 +319,18 @@ def test_memories_do_not_fill_the_disk(store: Store) -> None:
     assert len(list(store.arrays.folder.rglob("*.safetensors"))) == 23 + 3
 
 
+@pytest.mark.parametrize("kind", ALGORITHMS)
+def test_a_round_that_reaches_nobody_changes_nothing(kind: str) -> None:
+    lonely = DIGITS.changed({"training.algorithm": kind, "training.rounds": 8})
+    cut = lonely.changed_from(3, {"network.dropout": 0.95, "training.clients_per_round": 1})
+    moments = list(run(cut))
+    empty = [place for place in range(2, 8) if not moments[place].record.arrived]
+    assert empty
+    for place in empty:
+        assert torch.equal(moments[place].state.model, moments[place - 1].state.model)
+        assert moments[place].state.memory.keys() == moments[place - 1].state.memory.keys()
+
+
 def test_another_algorithm_in_mid_run_begins_afresh() -> None:
     first = next(run(DIGITS.changed({"training.algorithm": "scaffold"})))
     assert set(first.state.memory) == {"c", "c_i"}

@@ -17,6 +17,7 @@ from lab import Experiment, run
 from lab.assembly import assemble
 from lab.engine import Moment, Stopped, begin
 from lab.federation import as_floats
+from lab.local import cohort
 from lab.records import Record
 from lab.settings import SettingError
 from lab.wire import Cohort
@@ -45,6 +46,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "feddyn": {"training.algorithm.kind": "feddyn", "secure_aggregation.enabled": True},
     "fedadam": {"training.algorithm.kind": "fedadam", "network.dropout": 0.3},
     "packed": {"network.compression.kind": "top-k", "network.dropout": 0.2},
+    "fed back": {"network.compression.kind": "sign", "network.error_feedback": True},
     "krum": {"rule.kind": "krum", "adversary.count": 1},
     "median": {"rule.kind": "median", "adversary.count": 2, "adversary.poison.kind": "backdoor"},
     "flipped": {"rule.kind": "trimmed-mean", "adversary.count": 1,
@@ -232,6 +234,37 @@ def test_bytes_that_are_counted_are_those_of_the_packets(kind: str) -> None:
     assert moment.record.bytes_up == sum(sizes)
     assert moment.record.bytes_down == plain.record.bytes_down
     assert torch.equal(moment.transcript.delivery.rows, rows)
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.4])
+def test_error_feedback_loses_nothing(lost: float) -> None:
+    """What arrived and what is carried over is all that the clients ever sent."""
+    experiment = Experiment.read(SMALL).changed(
+        {"network.compression": {"kind": "top-k", "share": 0.05}, "network.dropout": lost}
+    )
+    fed = experiment.changed({"network.error_feedback": True})
+    state, arrived, meant = begin(fed), torch.zeros(1), torch.zeros(1)
+    for moment in run(fed):
+        delivery = moment.transcript.delivery
+        arrived = arrived + delivery.rows.double().sum(dim=0)
+        trained = cohort(fed, moment.record.round, moment.record.clients, state.model)
+        meant = meant + trained.rows.double().sum(dim=0)
+        state = moment.state
+    carried = state.memory["residuals"].double().sum(dim=0)
+    assert torch.allclose(arrived + carried, meant, atol=1e-5)
+    bare = list(run(experiment))[-1].record
+    assert bare.loss is not None
+    assert moment.record.loss is not None
+    assert moment.record.loss < bare.loss
+
+
+@pytest.mark.parametrize(
+    "packing",
+    ["none", "random-k", {"kind": "qsgd", "levels": 1}, {"kind": "quantise", "bits": 2}],
+)
+def test_feedback_that_would_grow_is_refused(packing: object) -> None:
+    with pytest.raises(SettingError, match=r"network\.error_feedback"):
+        Experiment().changed({"network.error_feedback": True, "network.compression": packing})
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     privacy, masks = draw(some_of("privacy")), draw(some_of("secure_aggregation"))
     blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
     rules = [kind for kind, rule in RULES.items() if not (blind and rule.needs_rows)]
-    codecs = ["none"] if blind else list(Codec.table)
+    codec = "none" if blind else draw(st.sampled_from(list(Codec.table)))
     poisons = [
         kind
         for kind, poison in Poison.table.items()
@@ -223,8 +223,9 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         "training.clients_per_round": asked,
         **privacy,
         **masks,
-        **draw(some_of("network")),
-        **draw(part_at("network.compression", draw(st.sampled_from(codecs)))),
+        **draw(some_of("network", without=("network.error_feedback",))),
+        **draw(part_at("network.compression", codec)),
+        "network.error_feedback": codec in ("top-k", "sign") and draw(st.booleans()),
         "adversary.count": draw(st.integers(0, clients)),
         **draw(part_at("adversary.poison", draw(st.sampled_from(poisons)), backdoor)),
         **draw(part_at("rule", draw(st.sampled_from(rules)), faulty)),

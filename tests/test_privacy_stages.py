@@ -20,7 +20,8 @@ from lab import Experiment, run
 from lab.assembly import assemble
 from lab.batches import batches
 from lab.cohorts import asked, lost
-from lab.engine import Moment, begin, stages, step
+from lab.engine import Moment, begin, step
+from lab.exchange import stages
 from lab.federation import as_floats
 from lab.local import Guard, cohort
 from lab.models import MODELS, Network

@@ -27,6 +27,10 @@ class Qsgd(Codec):
     source: ClassVar[str] = "Alistarh et al. 2017, arXiv:1610.02132, section 3"
     levels: int = Field(15, ge=1, le=127, description="levels between zero and the row's length")
 
+    def contracts(self, params: int) -> bool:
+        """By the bound of section 3.1: min(d / s^2, sqrt(d) / s)."""
+        return bool(min(params / self.levels**2, params**0.5 / self.levels) < 1)
+
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
         """Rounding draws from `shared` for want of another stream; decoding needs no draws."""
         s = self.levels

@@ -34,6 +34,9 @@ class RandomK(Codec):
         True, description="divide by the share: right on average, but no good with error feedback"
     )
 
+    def contracts(self, params: int) -> bool:
+        return not self.unbiased or self.share > 0.5
+
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
         return pack(row[self._draw(len(row), shared)])
 

@@ -1,0 +1,81 @@
+"""The exchange: what happens to the clients' rows between local training and the server's rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lab.accountant import noise_multiplier
+from lab.assembly import assemble
+from lab.experiment import Experiment
+from lab.parts import Channel, Stage
+from lab.wire import Cohort, Memory
+
+RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
+
+
+def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:
+    """What the round's privacy does to the rows on one side of the wire, in order."""
+    privacy = experiment.at(round).privacy
+    if privacy.kind != "client":
+        return []
+    deviation = noise_multiplier(experiment, round) * privacy.clip
+    chain = (
+        {"kind": "clip", "bound": privacy.clip},
+        {"kind": "noise", "deviation": deviation},
+        {"kind": "release", "deviation": deviation},
+    )
+    return [stage for stage in map(Stage.pick, chain) if stage.side == side]
+
+
+def packed(
+    now: Experiment, rows: Tensor, party: Cohort, residuals: Tensor | None
+) -> tuple[Tensor, Cohort, Memory]:
+    """The rows as the server unpacks them, and what error feedback carries over.
+
+    Seide et al. 2014; Karimireddy et al. 2019, arXiv:1901.09847, algorithm 2.  A client whose
+    packet is lost carries all of it over.  A row that is no row of numbers travels as it is.
+    """
+    codec, who = now.network.compression, list(party.clients)
+    if codec.kind == "none":
+        return rows, party, {}
+    if now.network.error_feedback:
+        residuals = torch.zeros(now.data.clients, rows.shape[1]) if residuals is None else residuals
+        rows = rows + residuals[who]
+    sound = rows.isfinite().all(dim=1, keepdim=True)  # (clients, 1)
+    shapes = [shape for _, shape in now.architecture.slots.values()]
+    unpacked, sizes = codec.transmit(torch.where(sound, rows, 0.0), party, shapes)
+    packed = replace(party, packed=tuple(sizes))
+    if not now.network.error_feedback or residuals is None:
+        return torch.where(sound, unpacked, rows), packed, {}
+    left = torch.where(party.lost.unsqueeze(1), rows, rows - unpacked)  # (clients, params)
+    carried = residuals.clone()
+    carried[who] = torch.where(sound, left, 0.0)
+    return torch.where(sound, unpacked, rows), packed, {RESIDUALS: carried}
+
+
+def only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]]:
+    """A row that is not all finite counts as lost, and is reported, not averaged in."""
+    broken = ~rows.isfinite().all(dim=1)  # (clients,)
+    if not broken.any():
+        return rows, party, []
+    who = ", ".join(str(c) for c, bad in zip(party.clients, broken, strict=True) if bad)
+    rows = torch.where(broken.unsqueeze(1), torch.zeros(()), rows)
+    return rows, replace(party, lost=party.lost | broken), [f"not finite, left out: client {who}"]
+
+
+def channel(experiment: Experiment, round: int) -> Channel:
+    now = experiment.at(round)
+    masks, privacy = now.secure_aggregation, now.privacy
+    if not masks.enabled:
+        return Channel.pick("plain")
+    heaviest = float(assemble(now).sizes.max()) if now.recipe.weighted else 1.0
+    bound = masks.bound
+    if privacy.kind == "client":
+        # The ring must not clip what the noise needs: eight deviations are never passed.
+        deviation = noise_multiplier(experiment, round) * privacy.clip
+        bound = max(bound, privacy.clip + 8 * deviation)
+    settings = {"threshold": masks.threshold, "bound": bound, "heaviest": heaviest}
+    return Channel.pick({"kind": "masked", **settings})
