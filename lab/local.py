@@ -63,7 +63,7 @@ def cohort(
     private = now.privacy.kind == "example"
     noise = noise_multiplier(experiment, round) if private else 0.0
     plans = [_plan(now, federation, round, client) for client in clients]
-    rows = torch.zeros(len(clients), len(model))
+    rows = model.new_zeros(len(clients), len(model))
 
     def train(block: list[int]) -> None:
         chosen = [plans[place] for place in block]
@@ -109,12 +109,13 @@ def _trained(
     stack = stacked(network, model.expand(len(plans), -1))
     # A single step is the change itself: taken from the weights, it would lose its last digits.
     once = now.recipe.cap == 1
-    target = stacked(network, torch.zeros(len(plans), len(model))) if once else stack
+    target = stacked(network, model.new_zeros(len(plans), len(model))) if once else stack
     anchor = stacked(network, model.unsqueeze(0))
     push = None if drift.push is None else stacked(network, drift.push)
     pull = 0.0 if once else drift.pull  # the only step starts at the anchor
     for index, mask in _steps(plans):
         inputs, labels = federation.examples(index)
+        inputs, mask = inputs.to(model.dtype), mask.to(model.dtype)
         training, changing = head(stack, len(index)), head(target, len(index))
         shares = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
         # The slopes are taken before anything moves, the guarded ones as well.
@@ -129,7 +130,7 @@ def _trained(
 
 
 def _steps(plans: list[list[np.ndarray]]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Step by step, for those who still train: pool indices (clients, batch), and a mask of them.
+    """Step by step, for those who still train: pool indices (clients, batch), and which count.
 
     Shorter batches are padded with example 0, which the mask leaves out.
     """
@@ -139,7 +140,7 @@ def _steps(plans: list[list[np.ndarray]]) -> Iterator[tuple[Tensor, Tensor]]:
         mask = np.arange(sizes.max()) < sizes[:, None]  # (clients, batch)
         index = np.zeros(mask.shape, np.int64)
         index[mask] = np.concatenate(picked)
-        yield torch.from_numpy(index), torch.from_numpy(mask).float()
+        yield torch.from_numpy(index), torch.from_numpy(mask)
 
 
 @dataclass(frozen=True, eq=False)

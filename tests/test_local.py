@@ -14,6 +14,7 @@ from lab.experiment import Experiment
 from lab.federation import as_floats
 from lab.local import cohort
 from lab.models import MODELS, Network
+from lab.wire import Drift
 
 SMALL = {
     "data": {"source": "digits", "clients": 7, "split": {"kind": "quantity", "skew": 1.0}},
@@ -27,7 +28,9 @@ def experiment(**settings: object) -> Experiment:
     )
 
 
-def slow(now: Experiment, round: int, client: int, model: Tensor) -> Tensor:
+def slow(
+    now: Experiment, round: int, client: int, model: Tensor, pull: float = 0.0, push: float = 0.0
+) -> Tensor:
     """McMahan 2017, algorithm 1, ClientUpdate, one client and one batch after the other."""
     federation = assemble(now)
     held = federation.held(client)
@@ -35,8 +38,9 @@ def slow(now: Experiment, round: int, client: int, model: Tensor) -> Tensor:
     for batch in batches(now, round, client, len(held)):
         picked = held[torch.from_numpy(batch)]
         inputs, labels = as_floats(federation.inputs[picked]), federation.labels[picked]
-        loss = F.cross_entropy(now.architecture(flat, inputs), labels)
+        loss = F.cross_entropy(now.architecture(flat, inputs.to(flat.dtype)), labels)
         (slope,) = torch.autograd.grad(loss, flat)
+        slope = slope + push + pull * (flat - model)
         flat = (flat - now.training.rate * slope).detach().requires_grad_(True)
     return (flat - model).detach()
 
@@ -49,6 +53,27 @@ def test_a_cohort_trains_as_a_slow_loop_does(kind: str) -> None:
     rows = cohort(now, 1, range(7), model).rows
     for client in range(7):
         assert torch.allclose(rows[client], slow(now, 1, client, model), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "mlp", "lenet"])
+def test_in_float64_it_does_so_to_ten_digits(kind: str) -> None:
+    now = experiment(model__kind=kind)
+    model = begin(now).model.double()
+    rows = cohort(now, 1, range(7), model).rows
+    for client in range(7):
+        assert torch.allclose(rows[client], slow(now, 1, client, model), atol=1e-10)
+
+
+@pytest.mark.parametrize("settings", [{}, {"training__steps": 1}, {"model__kind": "lenet"}])
+def test_a_drift_is_part_of_every_step(settings: dict[str, object]) -> None:
+    """Of each client its own push, in blocks of unequal length; and one pull for all."""
+    now = experiment(**settings)
+    model = begin(now).model.double()
+    pushes = torch.arange(7, dtype=torch.float64).unsqueeze(1).expand(7, len(model)) / 100
+    rows = cohort(now, 1, range(7), model, Drift(0.7, pushes)).rows
+    for client in range(7):
+        expected = slow(now, 1, client, model, 0.7, client / 100)
+        assert torch.allclose(rows[client], expected, atol=1e-10)
 
 
 def test_one_step_on_one_batch_is_the_gradient_to_the_last_digit() -> None:
