@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from lab.experiment import Experiment
 from lab.rng import stream
 
@@ -22,7 +24,8 @@ def asked(experiment: Experiment, round: int) -> tuple[int, ...]:
     if is_poisson(experiment):
         drawn = (generator.random(clients) < client_rate(experiment)).nonzero()[0]
     else:
-        drawn = generator.permutation(clients)[: experiment.cohort_size]
+        asked = ceil(experiment.cohort_size * (1 + experiment.network.spare))
+        drawn = generator.permutation(clients)[:asked]
     return tuple(sorted(int(client) for client in drawn))
 
 

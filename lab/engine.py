@@ -87,7 +87,7 @@ def step(state: State) -> Moment:
     for stage in stages(experiment, round, "client"):
         rows = stage(rows, party)
     rows = now.adversary.poison.rows(rows, party)
-    rows, party, residuals = packed(now, rows, party, state.memory.get(RESIDUALS))
+    rows, party, residuals = packed(now, rows, party, state.memory.get(RESIDUALS), sent)
     rows, party, notes = only_numbers(rows, party)
 
     delivery = channel(experiment, round)(rows, party, sent)
@@ -107,13 +107,19 @@ def step(state: State) -> Moment:
         epsilon=guarantee.epsilon if (guarantee := spent(experiment, round)) else None,
         bytes_up=delivery.bytes_up + (algorithm.vectors - 1) * sent.nbytes * party.present,
         bytes_down=delivery.bytes_down + (algorithm.vectors - 1) * sent.nbytes * len(clients),
+        duration=party.lasted,
         clients=clients,
-        lost=tuple(c for c, gone in zip(clients, party.lost, strict=True) if gone),
+        lost=_those(clients, party.lost),
+        late=_those(clients, party.late),
         norms=tuple(norm if isfinite(norm) else None for norm in _lengths(updates.rows)),
         note="; ".join(note for note in (*notes, delivery.note, complaint) if note),
     )
     transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery)
     return Moment(record, transcript, State(round, model, experiment, {**memory, **residuals}))
+
+
+def _those(clients: tuple[int, ...], flags: Tensor | None) -> tuple[int, ...]:
+    return () if flags is None else tuple(c for c, yes in zip(clients, flags, strict=True) if yes)
 
 
 def _lengths(rows: Tensor) -> list[float]:
@@ -156,6 +162,7 @@ def _party(now: Experiment, round: int, clients: tuple[int, ...], sizes: Tensor)
         malicious=torch.tensor([client in bad for client in clients], dtype=torch.bool),
         lost=torch.tensor([client in gone for client in clients], dtype=torch.bool),
         expected=float(now.cohort_size),
+        seen=torch.tensor([now.recipe.seen(size) for size in sizes.tolist()]),
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lab.accountant import noise_multiplier
 from lab.assembly import assemble
+from lab.devices import on_time
 from lab.experiment import Experiment
 from lab.parts import Channel, Stage
 from lab.wire import Cohort, Memory
@@ -31,29 +32,29 @@ def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:
 
 
 def packed(
-    now: Experiment, rows: Tensor, party: Cohort, residuals: Tensor | None
+    now: Experiment, rows: Tensor, party: Cohort, residuals: Tensor | None, sent: Tensor
 ) -> tuple[Tensor, Cohort, Memory]:
-    """The rows as the server unpacks them, and what error feedback carries over.
+    """The rows as the server unpacks them, who is on time, and what error feedback carries over.
 
     Seide et al. 2014; Karimireddy et al. 2019, arXiv:1901.09847, algorithm 2.  A client whose
     packet is lost carries all of it over.  A row that is no row of numbers travels as it is.
     """
     codec, who = now.network.compression, list(party.clients)
     if codec.kind == "none":
-        return rows, party, {}
+        return rows, on_time(now, party, sent), {}
     if now.network.error_feedback:
         residuals = torch.zeros(now.data.clients, rows.shape[1]) if residuals is None else residuals
         rows = rows + residuals[who]
     sound = rows.isfinite().all(dim=1, keepdim=True)  # (clients, 1)
     shapes = [shape for _, shape in now.architecture.slots.values()]
     unpacked, sizes = codec.transmit(torch.where(sound, rows, 0.0), party, shapes)
-    packed = replace(party, packed=tuple(sizes))
+    party = on_time(now, replace(party, packed=tuple(sizes)), sent)
     if not now.network.error_feedback or residuals is None:
-        return torch.where(sound, unpacked, rows), packed, {}
+        return torch.where(sound, unpacked, rows), party, {}
     left = torch.where(party.lost.unsqueeze(1), rows, rows - unpacked)  # (clients, params)
     carried = residuals.clone()
     carried[who] = torch.where(sound, left, 0.0)
-    return torch.where(sound, unpacked, rows), packed, {RESIDUALS: carried}
+    return torch.where(sound, unpacked, rows), party, {RESIDUALS: carried}
 
 
 def only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]]:

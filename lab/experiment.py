@@ -258,6 +258,7 @@ class Experiment(Settings):
             )
         self._agree_on_algorithm()
         self._agree_on_feedback()
+        self._agree_on_devices()
         packing = self.network.compression.kind
         if packing != "none" and self.secure_aggregation.enabled:
             raise SettingError(
@@ -277,6 +278,21 @@ class Experiment(Settings):
                 "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
             )
         self.rule.check(self.cohort_size)
+
+    def _agree_on_devices(self) -> None:
+        network = self.network
+        for name in ("deadline", "spare"):
+            value = getattr(network, name)
+            if value and network.devices == "none":
+                raise SettingError(
+                    f"network.{name} is {value:g} and network.devices none has no clock: "
+                    "choose phones, laptops, servers or mixed"
+                )
+        if network.spare and self.privacy.kind == "client":
+            raise SettingError(
+                f"network.spare is {network.spare:g} with privacy.kind client, which counts on "
+                "clients drawn at random and not on the fastest: give 0"
+            )
 
     def _agree_on_feedback(self) -> None:
         if not self.network.error_feedback:

@@ -9,6 +9,7 @@ from math import ceil, prod
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -142,6 +143,21 @@ class Network:
     @cached_property
     def size(self) -> int:
         return max(int(place.stop) for place, _ in self.slots.values())
+
+    @cached_property
+    def work(self) -> float:
+        """Operations of training on one example: each weight is used in every place of an output,
+        to multiply and to add, on the way forward and twice on the way back.
+        """
+        total, outputs = 0, torch.zeros(1, *self.shape)
+        for layer in self.layers:
+            shapes = layer.shapes()
+            own = [torch.zeros(shape) for shape in shapes.values()]
+            outputs = layer(own, outputs)
+            if shapes:
+                weight = shapes["weight"]
+                total += prod(weight) * outputs.numel() // weight[0]
+        return 6.0 * total
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:
         """flat (..., params) -> each parameter in its own shape, as views"""

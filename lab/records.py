@@ -37,6 +37,8 @@ class Record(Settings):
     backdoor: float | None = None  # share of triggered test examples that obey the attacker
     clients: tuple[int, ...] = ()  # who was asked
     lost: tuple[int, ...] = ()  # of whom the server got nothing
+    late: tuple[int, ...] = ()  # those of them who came too late
+    duration: float | None = None  # simulated seconds; None: no clock
     norms: tuple[float | None, ...] = ()  # true length of each update, before any defence
     note: str = ""
 

@@ -90,6 +90,15 @@ class Transport(Settings):
     compression: Codec = Field(
         default_factory=lambda: Codec.pick("none"), description="how clients pack their updates"
     )
+    devices: Literal["none", "servers", "laptops", "phones", "mixed"] = Field(
+        "none", description="what the clients run on, for a simulated clock; none: no clock"
+    )
+    deadline: float = Field(
+        0.0, ge=0, le=1e6, description="simulated seconds until a round closes; 0: waits for all"
+    )
+    spare: float = Field(
+        0.0, ge=0, le=4, description="share of clients asked beyond a cohort; the slowest are late"
+    )
     error_feedback: bool = Field(
         False, description="clients add what packing lost to their next update"
     )

@@ -34,6 +34,11 @@ class Recipe:
         steps = self.epochs * batches if size else 0
         return min(steps, self.cap) if self.cap else steps
 
+    def seen(self, size: int) -> float:
+        """Examples that such a client goes through in a round, repeated ones counted again."""
+        batch = self.poisson * size if self.poisson else float(self.batch_size)
+        return min(self.local_steps(size) * batch, float(self.epochs * size))
+
     def images(self, size: int) -> int:
         """Examples that enter the update of a client with `size` examples, or are expected to."""
         batch = self.poisson * size if self.poisson else float(self.batch_size)
@@ -51,7 +56,10 @@ class Cohort:
     malicious: Tensor  # (clients,) bool
     lost: Tensor  # (clients,) bool: trained, but the update never arrived
     expected: float  # the cohort's expected size, where it is drawn at random
+    seen: Tensor | None = None  # (clients,) examples that each one goes through in the round
     packed: tuple[int, ...] | None = None  # bytes of each client's packet, where it was compressed
+    late: Tensor | None = None  # (clients,) bool: lost for coming too late
+    lasted: float | None = None  # simulated seconds of the round
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""

@@ -6,11 +6,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from lab import ROOT, figures
 from lab.accountant import promise, spent
 from lab.controls import control, differing, part_of, reset, settings_of
 from lab.experiment import Experiment
+from lab.figures.progress import AGAINST
+from lab.records import Record
 from lab.report import render
 from lab.session import STATUS, look_at, looked_at, picture_of, rounds_of, store
 from lab.settings import SettingError
@@ -34,6 +37,9 @@ MORE = {
     "secure_aggregation.bound": "Bound of a coordinate",
     "secure_aggregation.on_abort": "On abort",
     "network.dropout": "Lost updates",
+    "network.devices": "Devices",
+    "network.deadline": "Deadline, simulated seconds",
+    "network.spare": "Spare clients",
     "network.compression": "Compression",
     "network.error_feedback": "Error feedback",
 }
@@ -191,8 +197,9 @@ def _watch(id: str, status: str, ready: bool) -> None:
     right.plotly_chart(figures.federation(portrait, last), key="federation", alt="The federation")
     if rounds:
         records = [each.record for each in rounds]
+        against = _against(left, records)
         left.plotly_chart(
-            figures.curves(records, job.experiment.changes, total),
+            figures.curves(records, job.experiment.changes, total, against),
             key="curves",
             alt="Accuracy, loss and epsilon by round",
         )
@@ -209,6 +216,14 @@ def _watch(id: str, status: str, ready: bool) -> None:
         _exports(job)
 
 
+def _against(place: DeltaGenerator, records: list[Record]) -> str:
+    """What the curves are drawn against; seconds only where there is a clock."""
+    clock = any(record.duration is not None for record in records)
+    choices = AGAINST if clock else AGAINST[:-1]
+    chosen = place.segmented_control("Drawn against", choices, default="rounds", key="against")
+    return chosen or "rounds"
+
+
 def _numbers(job: Job, rounds: list[Round]) -> None:
     record = rounds[-1].record
     told = {
@@ -217,6 +232,8 @@ def _numbers(job: Job, rounds: list[Round]) -> None:
         "Epsilon spent": "none" if record.epsilon is None else f"{record.epsilon:.3g}",
         "Megabytes up, down": f"{_total(rounds, 'bytes_up')}, {_total(rounds, 'bytes_down')}",
     }
+    if record.duration is not None:
+        told["Simulated seconds"] = f"{sum(each.record.duration or 0 for each in rounds):.1f}"
     if record.backdoor is not None:
         told["Backdoor success"] = f"{record.backdoor:.1%}"
     with st.container(horizontal=True, gap="medium"):

@@ -46,6 +46,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "feddyn": {"training.algorithm.kind": "feddyn", "secure_aggregation.enabled": True},
     "fedadam": {"training.algorithm.kind": "fedadam", "network.dropout": 0.3},
     "packed": {"network.compression.kind": "top-k", "network.dropout": 0.2},
+    "late": {"network.devices": "mixed", "network.spare": 0.5, "training.clients_per_round": 3},
     "fed back": {"network.compression.kind": "sign", "network.error_feedback": True},
     "krum": {"rule.kind": "krum", "adversary.count": 1},
     "median": {"rule.kind": "median", "adversary.count": 2, "adversary.poison.kind": "backdoor"},

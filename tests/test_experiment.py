@@ -78,6 +78,13 @@ FAMILIES: dict[str, type[Part]] = {
     "rule": Rule,
     "network.compression": Codec,
 }
+# Settings of the network that make sense beside others only.
+LINKED = (
+    "network.error_feedback",
+    "network.devices",
+    "network.deadline",
+    "network.spare",
+)
 LONGEST = 400  # characters of a message: two lines that somebody still reads
 
 
@@ -201,6 +208,18 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
+def clocks(draw: st.DrawFn, private: bool) -> dict[str, Any]:
+    """Devices, and what needs them."""
+    fleet = draw(st.sampled_from(["none", "servers", "mixed"]))
+    timed = fleet != "none"
+    return {
+        "network.devices": fleet,
+        "network.deadline": draw(st.floats(0, 1e6)) if timed else 0.0,
+        "network.spare": draw(st.floats(0, 4)) if timed and not private else 0.0,
+    }
+
+
+@st.composite
 def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     """All other settings, none of which contradicts another or the world."""
     source, clients = SOURCES[world["data.source"]], world["data.clients"]
@@ -223,7 +242,8 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         "training.clients_per_round": asked,
         **privacy,
         **masks,
-        **draw(some_of("network", without=("network.error_feedback",))),
+        **draw(some_of("network", without=LINKED)),
+        **draw(clocks(private=privacy.get("privacy.kind") == "client")),
         **draw(part_at("network.compression", codec)),
         "network.error_feedback": codec in ("top-k", "sign") and draw(st.booleans()),
         "adversary.count": draw(st.integers(0, clients)),

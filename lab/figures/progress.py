@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -11,11 +12,22 @@ from lab.experiment import Change
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
 from lab.records import Record
 
+AGAINST = ("rounds", "megabytes", "seconds")  # what accuracy can be drawn against
+TITLES = {"rounds": "round", "megabytes": "megabytes so far", "seconds": "simulated seconds so far"}
 
-def curves(records: Sequence[Record], changes: Sequence[Change] = (), rounds: int = 1) -> go.Figure:
-    """Accuracy, loss and epsilon spent, one above the other; changes as dashed lines."""
+
+def curves(
+    records: Sequence[Record],
+    changes: Sequence[Change] = (),
+    rounds: int = 1,
+    against: str = "rounds",
+) -> go.Figure:
+    """Accuracy, loss and epsilon spent, one above the other; changes as dashed lines.
+
+    against: one of AGAINST; megabytes are of both ways, seconds those of the simulated clock
+    """
     spent = any(record.epsilon is not None for record in records)
-    rows, x = (3 if spent else 2), [record.round for record in records]
+    rows, x = (3 if spent else 2), _costs(records, against)
     titles = ("accuracy", "loss", "epsilon spent")[:rows]
     figure = make_subplots(rows, 1, shared_xaxes=True, vertical_spacing=0.06)
     lines = [
@@ -34,8 +46,23 @@ def curves(records: Sequence[Record], changes: Sequence[Change] = (), rounds: in
     for row, title in enumerate(titles, start=1):
         figure.update_yaxes(title_text=title, rangemode="tozero", row=row, col=1)
     figure.update_yaxes(range=[0, 1], tickformat=".0%", row=1, col=1)
-    figure.update_xaxes(range=[0.5, max(rounds, 2) + 0.5])
-    figure.update_xaxes(title_text="round", row=rows, col=1)
+    if against == "rounds":
+        figure.update_xaxes(range=[0.5, max(rounds, 2) + 0.5])
+        _mark(figure, changes)
+    figure.update_xaxes(title_text=TITLES[against], row=rows, col=1)
+    return dress(figure, 190 * rows)
+
+
+def _costs(records: Sequence[Record], against: str) -> list[float]:
+    """What each round and all before it took."""
+    if against == "rounds":
+        return [record.round for record in records]
+    if against == "megabytes":
+        return list(accumulate((r.bytes_up + r.bytes_down) / 1e6 for r in records))
+    return list(accumulate(record.duration or 0.0 for record in records))
+
+
+def _mark(figure: go.Figure, changes: Sequence[Change]) -> None:
     for change in changes:
         figure.add_vline(x=change.round - 0.5, line={"color": GREY, "dash": "dash"})
         words = "<br>".join(f"{path} = {value}" for path, value in list(change.set.items())[:3])
@@ -44,7 +71,6 @@ def curves(records: Sequence[Record], changes: Sequence[Change] = (), rounds: in
             x=change.round - 0.5, y=1, yref="paper", text=words, showarrow=False,
             xanchor="left", yanchor="top", font={"size": 11}, align="left",
         )  # fmt: skip
-    return dress(figure, 190 * rows)
 
 
 def traffic(records: Sequence[Record]) -> go.Figure:
