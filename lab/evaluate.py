@@ -16,12 +16,11 @@ from lab.workers import side_by_side
 BLOCK = 128  # examples at once: they stay in the cache
 
 
-@torch.no_grad()
 def marks(network: Network, model: Tensor, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Whether each example is classified rightly, and its cross-entropy.  -> (examples,) twice"""
 
     def mark(block: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad():  # of this thread
             some = as_floats(block[0])
             logits = network(model, colours_last(some) if some.ndim == 4 else some)
             right = logits.argmax(dim=1) == block[1]

@@ -60,7 +60,8 @@ class Convolution(Layer):
         flat = slopes[0].flatten(2)  # (examples, outputs, places)
         last = step * (high - 1) + 1
         rows = [windows[:, row : row + last : step].flatten(1, 2) for row in range(side)]
-        weights = torch.stack([torch.bmm(flat, row) for row in rows], dim=2).flatten(1)
+        # In this order the wider side of each product comes last, which is up to three times faster.
+        weights = torch.stack([torch.bmm(row.mT, flat.mT) for row in rows], dim=1).flatten(1)
         biases = flat.sum(dim=2)  # (examples, outputs)
         lengths = weights.square().sum(dim=1) + biases.square().sum(dim=1)
         return lengths.unsqueeze(0), (weights, biases)
@@ -69,8 +70,8 @@ class Convolution(Layer):
         self, own: Parameters, evidence: tuple[Tensor, Tensor], weights: Tensor, rate: float
     ) -> None:
         kernels, biases = (weights[0] @ gradients for gradients in evidence)
-        kernels = kernels.view(self.outputs, self.kernel, self.kernel, self.inputs)
-        own[0][0].sub_(kernels.permute(0, 3, 1, 2), alpha=rate)
+        kernels = kernels.view(self.kernel, self.kernel, self.inputs, self.outputs)
+        own[0][0].sub_(kernels.permute(3, 2, 0, 1), alpha=rate)
         own[1][0].sub_(biases, alpha=rate)
 
     def _backward(
