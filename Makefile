@@ -17,8 +17,15 @@ lint: .venv/ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/ready-dev
+bench: .venv/ready-dev .venv-bench/ready
 	$(BIN)/python -m benchmarks
+
+# The peers.  PyTorch first and by its version alone: what it then needs, pip leaves alone.
+.venv-bench/ready: benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet torch==2.13.0
+	.venv-bench/bin/pip install --quiet -r benchmarks/requirements.txt
+	touch $@
 
 # The pictures of README, drawn anew from real runs.
 screenshots: .venv/ready-dev browser
@@ -53,4 +60,4 @@ lock:
 	rm -rf .venv-lock build
 
 clean:
-	rm -rf .venv .venv-lock build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-lock build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,80 +1,158 @@
-"""Seconds a round of this engine against the sequential loop, and how long a start takes."""
+"""Rounds of Leaklab beside those of its peers: `make bench`, or `python -m benchmarks`.
+
+Ratios count, and only within one run: machines differ, and are seldom quiet.  Everybody is measured
+in a process of its own, on its better number of threads.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+import tempfile
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
-from torch import nn
 
-from benchmarks.sequential import module_of, train_round
-from lab import ROOT, Experiment, run
-from lab.engine import begin
+from benchmarks.clock import WARM_UPS, ask, busy, launch, products
+from benchmarks.tables import of_private, of_rounds
+from benchmarks.workloads import WORKLOADS, Workload, installed
+from lab import ROOT
 
-WARM_UPS, ROUNDS = 2, 5
-RESULTS = Path(__file__).parent / "results" / "rounds.json"
-WORKLOADS = {
-    "MLP 784-64-10, 20 clients x 500": {"model.kind": "mlp"},
-    "CNN 114k, 20 clients x 500": {"model.kind": "cnn"},
-}
-
-
-def timed(pull: Callable[[], object]) -> Iterator[float]:
-    while True:
-        began = time.perf_counter()
-        pull()
-        yield time.perf_counter() - began
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "rounds.json"
+THEIRS = ROOT / ".venv-bench" / "bin" / "python"
+PEERS = {"Flower": "flower.py", "pfl": "pfl_research.py", "FedJAX": "fed_jax.py"}
+THREADS = (1, 2)
+screen = Console(stderr=True)
 
 
-def best(pull: Callable[[], object]) -> float:
-    """Seconds of the fastest round after the warm-ups."""
-    return min(list(islice(timed(pull), WARM_UPS + ROUNDS))[WARM_UPS:])
+def machine() -> dict[str, object]:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "load": os.getloadavg(),
+    }
 
 
-def engine(experiment: Experiment) -> float:
-    rounds = run(experiment)
-    return best(lambda: next(rounds))
+def best(answer: dict[str, Any]) -> float:
+    return float(min(answer["seconds"][WARM_UPS:]))
 
 
-def sequential(experiment: Experiment, threads: int) -> float:
-    torch.set_num_threads(threads)
-    module = module_of(experiment)
-    nn.utils.vector_to_parameters(begin(experiment).model.clone(), module.parameters())
-    return best(lambda: train_round(experiment, module, round=1))
+def sequential(workload: Workload) -> dict[str, Any]:
+    command = (sys.executable, "-m", "benchmarks.sequential", workload.name)
+    return better("sequential", command)
 
 
-def start() -> float:
-    """Seconds from the command to the end of the first round, imports and data included."""
-    command = [sys.executable, "-m", "lab.cli", "run", "experiments/default.toml"]
-    command += ["-s", "training.rounds=1"]
-    environment = os.environ | {"LEAKLAB_DB": "sqlite:////tmp/leaklab-bench.db"}
-    return best(lambda: subprocess.run(command, cwd=ROOT, env=environment, check=True,
-                                       stdout=subprocess.DEVNULL))  # fmt: skip
+def peer(name: str, task: Path) -> dict[str, Any]:
+    script = str(HERE / "peers" / PEERS[name])
+    return better(name, (str(THEIRS), script, str(task)))
+
+
+def better(name: str, command: tuple[str, ...]) -> dict[str, Any]:
+    """The faster of its numbers of threads, or why there is none."""
+    found: list[dict[str, Any]] = []
+    for threads in THREADS:
+        screen.print(f"  {name}, {threads} threads", style="dim")
+        try:
+            answer = ask(*command, str(threads), environment={"PYTHONPATH": str(HERE / "peers")})
+        except (OSError, ValueError, IndexError, subprocess.SubprocessError) as error:
+            told = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+            return {"missing": f"{name} did not run: {told[-1] if told else error!r}"}
+        found.append({"threads": threads, "best": best(answer), **answer})
+    first = min(found, key=lambda answer: float(answer["best"]))
+    return first | {"each": {answer["threads"]: answer["best"] for answer in found}}
+
+
+def launched(workload: Workload) -> tuple[float, float]:
+    """Of `leaklab run`, as a user starts it: seconds to the first finished round, megabytes."""
+    told = workload.experiment.changed({"training.rounds": 3}).command()
+    command = [sys.executable, "-m", "lab.cli", *shlex.split(told)[1:], "--json"]
+    runs = [launch(*command) for _ in range(3)]
+    return min(seconds for seconds, _ in runs), max(memory for _, memory in runs)
+
+
+def measured(workload: Workload, with_peers: bool, rate: float) -> dict[str, Any]:
+    screen.print(f"{workload.name}: {workload.about}", style="dim")
+    own = ask(sys.executable, "-m", "benchmarks.ours", workload.name)
+    seconds, (start, memory) = best(own), launched(workload)
+    peers = {"sequential": sequential(workload)}
+    if with_peers:
+        with tempfile.TemporaryDirectory() as folder:
+            task = Path(folder) / "task.npz"
+            workload.write(task)
+            peers |= {name: peer(name, task) for name in PEERS}
+    return {
+        "about": workload.about,
+        "seconds": seconds,
+        "median": median(own["seconds"][WARM_UPS:]),
+        "with_test": own["tested"],
+        "samples_per_second": workload.samples / seconds,
+        "accuracy": own["accuracy"],
+        "rounds": workload.rounds,
+        "gflop": workload.flops / 1e9,
+        "share_of_products": workload.flops / seconds / rate,
+        "launch": start,
+        "megabytes": memory,
+        "ratios": {name: each["best"] / seconds for name, each in peers.items() if "best" in each},
+        "peers": peers,
+    }
+
+
+def contention() -> float:
+    """How much slower the median round is while another process never rests."""
+    command = (sys.executable, "-m", "benchmarks.ours", "W3")
+    quiet = median(ask(*command)["seconds"][WARM_UPS:])
+    with busy():
+        return float(median(ask(*command)["seconds"][WARM_UPS:]) / quiet)
+
+
+def write(found: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    table = Table("workload", "Leaklab s", "sequential s", "ratio")
-    results: dict[str, object] = {"machine": platform.processor() or platform.machine()}
-    for name, settings in WORKLOADS.items():
-        experiment = Experiment().changed(settings)
-        ours, theirs = engine(experiment), min(sequential(experiment, n) for n in (1, 2))
-        table.add_row(name, f"{ours:.3f}", f"{theirs:.3f}", f"{theirs / ours:.1f}")
-        results[name] = {"seconds": ours, "sequential": theirs, "ratio": theirs / ours}
-    results["start"] = start()
-    table.add_row("start to first round", f"{results['start']:.1f}", "", "")
-    Console().print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    reader = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    reader.add_argument("--no-peers", action="store_true", help="only the sequential loop")
+    with_peers = not reader.parse_args().no_peers
+    paper = Console(width=None if sys.stdout.isatty() else 150)
+    if not installed():
+        paper.print("The full Fashion-MNIST is not here: apt install dataset-fashion-mnist first.")
+        return
+    if with_peers and not THEIRS.exists():
+        paper.print("No .venv-bench, so no peers but the sequential loop: make bench installs it.")
+        with_peers = False
+    found: dict[str, Any] = {"machine": machine()}
+    rate = max(products() for _ in range(3))
+    workloads: dict[str, Any] = {}
+    found |= {"gflops": rate / 1e9, "workloads": workloads}
+    for name, each in WORKLOADS.items():
+        workloads[name] = measured(each, with_peers, rate)
+        write(found)  # minutes apart, so that nothing is lost
+    found["contention"] = contention()
+    screen.print("private steps", style="dim")
+    found["private"] = ask(sys.executable, "-m", "benchmarks.private")["rows"]
+    found["machine"]["load_after"] = os.getloadavg()
+    write(found)
+    paper.print(of_rounds(found))
+    paper.print(of_private(found["private"]))
+    paper.print(f"W3 beside one busy process: a median round takes {found['contention']:.1f} x.")
+    for name, row in workloads.items():
+        for peer_found in row["peers"].values():
+            if "missing" in peer_found:
+                paper.print(f"{name}: {peer_found['missing']}")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.clock import answer, laps
+from benchmarks.workloads import WORKLOADS
 from lab.assembly import assemble
 from lab.batches import batches
+from lab.cohorts import asked
+from lab.engine import begin
+from lab.evaluate import evaluate
 from lab.experiment import Experiment
 from lab.federation import as_floats
 from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
@@ -37,11 +43,11 @@ def module_of(experiment: Experiment) -> nn.Sequential:
 
 
 def train_round(experiment: Experiment, module: nn.Module, round: int) -> Tensor:
-    """One round of federated averaging over all clients.  -> the flat model (params,)"""
+    """One round of federated averaging over those who are asked.  -> the flat model (params,)"""
     federation = assemble(experiment)
     start = nn.utils.parameters_to_vector(module.parameters()).detach()
     total, weight = torch.zeros_like(start), 0
-    for client in federation.everyone:
+    for client in asked(experiment, round):
         nn.utils.vector_to_parameters(start.clone(), module.parameters())
         optimiser = torch.optim.SGD(module.parameters(), lr=experiment.training.rate)
         held = federation.held(client)
@@ -54,3 +60,24 @@ def train_round(experiment: Experiment, module: nn.Module, round: int) -> Tensor
         total += len(held) * nn.utils.parameters_to_vector(module.parameters()).detach()
         weight += len(held)
     return total / weight
+
+
+def main(name: str, threads: int) -> None:
+    """`python -m benchmarks.sequential WORKLOAD THREADS`"""
+    torch.set_num_threads(threads)
+    experiment = WORKLOADS[name].experiment
+    module, federation = module_of(experiment), assemble(experiment)
+    model = begin(experiment).model
+
+    def train(round: int) -> None:
+        nonlocal model
+        nn.utils.vector_to_parameters(model.clone(), module.parameters())
+        model = train_round(experiment, module, round)
+
+    seconds = laps(train, experiment.training.rounds)
+    tested = federation.test_inputs, federation.test_labels
+    answer(seconds, evaluate(experiment.architecture, model, *tested)[0])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

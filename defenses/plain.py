@@ -19,7 +19,7 @@ class Plain(Channel):
         arrived = ~cohort.lost
         senders = [client for client, here in zip(cohort.clients, arrived, strict=True) if here]
         return Delivery(
-            rows=rows[arrived],
+            rows=rows if arrived.all() else rows[arrived],
             weights=cohort.weights[arrived],
             senders=tuple((client,) for client in senders),
             arrived=arrived,

@@ -86,7 +86,8 @@ def step(state: State) -> Moment:
     rows = updates.rows if factors is None else updates.rows * factors.unsqueeze(1)
     for stage in stages(experiment, round, "client"):
         rows = stage(rows, party)
-    rows = now.adversary.poison.rows(rows, party)
+    if party.malicious.any():
+        rows = now.adversary.poison.rows(rows, party)
     rows, party, residuals = packed(now, rows, party, state.memory.get(RESIDUALS), sent)
     rows, party, notes = only_numbers(rows, party)
 

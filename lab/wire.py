@@ -68,7 +68,7 @@ class Cohort:
     def bytes_of(self, rows: Tensor) -> int:
         """What the updates that arrive weigh."""
         if self.packed is None:
-            return rows[~self.lost].nbytes
+            return self.present * rows.shape[1] * rows.element_size()
         return sum(size for size, lost in zip(self.packed, self.lost, strict=True) if not lost)
 
     @property

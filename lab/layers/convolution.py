@@ -60,7 +60,7 @@ class Convolution(Layer):
         flat = slopes[0].flatten(2)  # (examples, outputs, places)
         last = step * (high - 1) + 1
         rows = [windows[:, row : row + last : step].flatten(1, 2) for row in range(side)]
-        # In this order the wider side of each product comes last, which is up to three times faster.
+        # The wider side of each product comes last, which is up to three times faster.
         weights = torch.stack([torch.bmm(row.mT, flat.mT) for row in rows], dim=1).flatten(1)
         biases = flat.sum(dim=2)  # (examples, outputs)
         lengths = weights.square().sum(dim=1) + biases.square().sum(dim=1)
