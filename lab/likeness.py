@@ -17,6 +17,7 @@ from lab.views import Guess
 
 EXACT = 60.0  # dB; what is left is rounding
 GAIN = 1.0  # dB over the best guess, before anything is called a leak
+FLAT = {"black": 0.0, "grey": 0.5, "white": 1.0}  # pixels of mere noise lie there
 PEAK = 120.0  # dB, reported for a perfect match
 
 
@@ -102,12 +103,13 @@ class Judge:
     def floors(self, labels: Tensor) -> dict[str, float]:
         """Guesses that need no gradient, as many as the attack made and matched as its are."""
         count, shape = len(labels), self.inputs.shape[1:]
-        grey = torch.full((1, *shape), 0.5 if len(shape) == 3 else 0.0)
+        flat = FLAT if len(shape) == 3 else {"zero": 0.0}
         mean = self.public.mean(dim=0, keepdim=True)
         by_class = [self._class_mean(int(label), mean) for label in labels]
         some = self.public[torch.linspace(0, len(self.public) - 1, count).long()]
         return {
-            "grey": self._matched(grey.expand(count, *shape)),
+            name: self._matched(torch.full((count, *shape), value)) for name, value in flat.items()
+        } | {
             "mean image": self._matched(mean.expand(count, *shape)),
             "mean of the guessed class": self._matched(torch.cat(by_class)),
             "public images": self._matched(some),

@@ -257,7 +257,7 @@ def test_a_label_is_right_beside_its_picture_only() -> None:
 
 
 def guessed_by_floors(judged: Judge, labels: Tensor, patch: pytest.MonkeyPatch) -> list[Tensor]:
-    """The pictures that the floors put forward, grey, mean, class means, public, in this order."""
+    """The pictures that the floors put forward: black, grey, white, mean, class means, public."""
     seen: list[Tensor] = []
 
     def spied(guesses: Tensor, truths: Tensor) -> list[tuple[int, int]]:
@@ -272,8 +272,10 @@ def guessed_by_floors(judged: Judge, labels: Tensor, patch: pytest.MonkeyPatch) 
 
 def test_floors_are_what_everybody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, labels = judge(), torch.tensor([7, 2, 7, 0])
-    grey, mean, classes, public = guessed_by_floors(truth, labels, monkeypatch)
+    black, grey, white, mean, classes, public = guessed_by_floors(truth, labels, monkeypatch)
+    assert torch.equal(black, torch.zeros(4, *GREY))
     assert torch.equal(grey, torch.full((4, *GREY), 0.5))
+    assert torch.equal(white, torch.ones(4, *GREY))
     assert all(torch.equal(one, truth.public.mean(dim=0)) for one in mean)
     for one, label in zip(classes, labels, strict=True):
         mine = truth.public[truth.public_labels == label]
@@ -297,7 +299,7 @@ def test_floors_never_look_at_the_private_examples(
     )
     one = guessed_by_floors(honest, labels, monkeypatch)
     other = guessed_by_floors(poisoned, labels, monkeypatch)
-    assert len(one) == len(other) == 4
+    assert len(one) == len(other) == (4 if shape == TABLE else 6)
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert max(poisoned.floors(labels).values()) < min(honest.floors(labels).values()) - 40
 
@@ -307,17 +309,17 @@ def test_floors_are_matched_as_the_attack_is(seed: int, count: int) -> None:
     """An attack that gives the very guess of a floor gets the very number of that floor."""
     truth, labels = judge(seed), torch.arange(count)
     floors = truth.floors(labels)
-    grey = truth.score(guess(torch.full((count, *GREY), 0.5), labels))
+    flat = [truth.score(guess(torch.full((count, *GREY), level), labels)) for level in (0, 0.5, 1)]
     mean = truth.score(guess(truth.public.mean(dim=0).expand(count, *GREY), labels))
     of_class = torch.stack([truth.public[truth.public_labels == k].mean(dim=0) for k in labels])
     classes = truth.score(guess(of_class, labels))
     some = truth.public[torch.linspace(0, 49, count).long()]
     public = truth.score(guess(some, labels))
-    assert list(floors) == ["grey", "mean image", "mean of the guessed class", "public images"]
-    assert list(floors.values()) == pytest.approx(
-        [found.psnr for found in (grey, mean, classes, public)], abs=1e-4
-    )
-    assert {found.verdict for found in (grey, mean, classes, public)} == {NOT_A_LEAK}
+    found = [*flat, mean, classes, public]
+    names = ["black", "grey", "white", "mean image", "mean of the guessed class", "public images"]
+    assert list(floors) == names
+    assert list(floors.values()) == pytest.approx([each.psnr for each in found], abs=1e-4)
+    assert {each.verdict for each in found} == {NOT_A_LEAK}
 
 
 def test_a_class_that_nobody_has_published_is_guessed_as_the_mean() -> None:
@@ -326,12 +328,12 @@ def test_a_class_that_nobody_has_published_is_guessed_as_the_mean() -> None:
     assert floors["mean of the guessed class"] == pytest.approx(floors["mean image"])
 
 
-def test_the_grey_of_a_table_is_its_mean_patient() -> None:
+def test_the_flat_guess_of_a_table_is_its_mean_patient() -> None:
     """Columns of a table are in standard units, so nought is the middle."""
     truth = judge(shape=TABLE)
     floors = truth.floors(torch.tensor([0]))
     expected = max(psnr(torch.zeros(22), one) for one in truth.inputs)
-    assert floors["grey"] == pytest.approx(expected)
+    assert floors["zero"] == pytest.approx(expected)
 
 
 # --- the most similar other example -------------------------------------------------------------
@@ -476,7 +478,7 @@ def test_tables_are_scored_too() -> None:
     assert (exact.verdict, exact.psnr, exact.labels, exact.ssim) == ("exact", PEAK, 1.0, None)
     nothing = truth.score(guess(torch.zeros(3, 22), heart.labels[:3]))
     assert nothing.verdict == NOT_A_LEAK
-    assert nothing.psnr == pytest.approx(nothing.floors["grey"])
+    assert nothing.psnr == pytest.approx(nothing.floors["zero"])
 
 
 @pytest.mark.parametrize(
