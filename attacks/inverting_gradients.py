@@ -83,7 +83,8 @@ def gradients_of(view: ServerView, inputs: Tensor, labels: Tensor) -> Tensor:
     def loss(params: Tensor, mine: Tensor) -> Tensor:
         return F.cross_entropy(view.network(params, mine), labels)
 
-    return vmap(grad(loss), in_dims=(None, 0))(view.sent, inputs)
+    gradients: Tensor = vmap(grad(loss), in_dims=(None, 0))(view.sent, inputs)
+    return gradients
 
 
 def total_variation(inputs: Tensor) -> Tensor:

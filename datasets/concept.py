@@ -6,7 +6,7 @@ clients with permuted labels: Sattler et al. 2020, arXiv:1910.01991.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,12 +14,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from datasets.iid import Iid
-from lab.parts import Source, Split
+from datasets.shifted import Shifted
+from lab.parts import Source
 from lab.settings import SettingError
 
 
-class Concept(Split):
+class Concept(Shifted):
     """Same inputs, other meanings: each cluster of clients exchanges the labels in its own way.
 
     Client k is in cluster k mod clusters.  No label means the same in two clusters, and test
@@ -37,15 +37,6 @@ class Concept(Split):
                 f"data.split.clusters is {self.clusters}, more than the {classes} classes of "
                 f"{source.kind}: give 2" + (f" to {classes}" if classes > 2 else "")
             )
-
-    def __call__(
-        self,
-        labels: np.ndarray,
-        groups: np.ndarray | None,
-        clients: int,
-        generator: np.random.Generator,
-    ) -> Sequence[np.ndarray]:
-        return Iid()(labels, groups, clients, generator)
 
     def shift(
         self,

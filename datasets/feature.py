@@ -5,7 +5,7 @@ Kairouz et al. 2021, arXiv:1912.04977, section 3.1: feature distribution skew.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,13 +13,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from datasets.iid import Iid
-from lab.parts import Source, Split
+from datasets.shifted import Shifted
+from lab.parts import Source
 from lab.rng import normal
 from lab.settings import SettingError
 
 
-class Feature(Split):
+class Feature(Shifted):
     """Same labels, other pictures: each client has its own ink, angle, blur and noise.
 
     They are drawn once for a client and hold for all its pictures; a setting of 0 switches one off.
@@ -46,15 +46,6 @@ class Feature(Split):
                 f"data.split.kind feature needs pictures and {source.kind} is a table: "
                 "use data.source fashion-mnist, or data.split.kind concept"
             )
-
-    def __call__(
-        self,
-        labels: np.ndarray,
-        groups: np.ndarray | None,
-        clients: int,
-        generator: np.random.Generator,
-    ) -> Sequence[np.ndarray]:
-        return Iid()(labels, groups, clients, generator)
 
     def shift(
         self,

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Shape, Sigmoid
+from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Shape, Sigmoid, Trained
 from lab.rng import uniform
 from lab.settings import Part
 
@@ -129,12 +129,17 @@ class Network:
     def layers(self) -> tuple[Layer, ...]:
         return self.model.layers(self.shape, self.classes)
 
+    @property
+    def trained(self) -> list[Trained]:
+        """The layers with parameters."""
+        return [layer for layer in self.layers if isinstance(layer, Trained)]
+
     @cached_property
     def slots(self) -> dict[str, tuple[slice, Shape]]:
         """Where each parameter, such as `hidden.weight`, lies in the flat vector; its shape."""
         slots: dict[str, tuple[slice, Shape]] = {}
         start = 0
-        for layer in self.layers:
+        for layer in self.trained:
             for part, shape in layer.shapes().items():
                 slots[f"{layer.name}.{part}"] = (slice(start, start + prod(shape)), shape)
                 start += prod(shape)
@@ -152,8 +157,7 @@ class Network:
         total, outputs = 0, torch.zeros(1, *self.shape)
         for layer in self.layers:
             shapes = layer.shapes()
-            own = [torch.zeros(shape) for shape in shapes.values()]
-            outputs = layer(own, outputs)
+            outputs = layer([torch.zeros(shape) for shape in shapes.values()], outputs)
             if shapes:
                 weight = shapes["weight"]
                 total += prod(weight) * outputs.numel() // weight[0]
@@ -169,7 +173,12 @@ class Network:
 
     def owned(self, parts: dict[str, Tensor]) -> list[list[Tensor]]:
         """The parameters of each layer, in order."""
-        return [[parts[f"{layer.name}.{part}"] for part in layer.shapes()] for layer in self.layers]
+        return [
+            [parts[f"{layer.name}.{part}"] for part in layer.shapes()]
+            if isinstance(layer, Trained)
+            else []
+            for layer in self.layers
+        ]
 
     def __call__(self, flat: Tensor, inputs: Tensor) -> Tensor:
         """flat (params,), inputs (examples, *shape) -> logits (examples, classes)"""
@@ -181,7 +190,7 @@ class Network:
     def initial(self, generator: np.random.Generator) -> Tensor:
         """A fresh flat vector.  -> (params,)"""
         flat = uniform(generator, self.size) * 2 - 1
-        for layer in self.layers:
+        for layer in self.trained:
             shapes = layer.shapes()
             for part in shapes:
                 spread = self.model.spread(prod(shapes["weight"][1:]))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.layers import Layer, Parameters
+from lab.layers import Layer, Parameters, Trained
 from lab.models import Network
 
 Stack = list[list[Tensor]]  # the parameters of each layer, with a leading dimension of clients
@@ -39,7 +39,7 @@ class Visit:
     """What the gradient of one layer's parameters is made of."""
 
     place: int  # of the layer
-    layer: Layer
+    layer: Trained
     kept: Any
     slopes: Tensor  # (clients, examples, ...) of each example's own loss, by the layer's outputs
 
@@ -72,10 +72,11 @@ def _back(
     first = next(place for place, own in enumerate(stack) if own)
     found: list[Visit] = []
     for place in range(len(layers) - 1, first - 1, -1):
-        if stack[place]:
-            found.append(Visit(place, layers[place], kept[place], slopes))
+        layer = layers[place]
+        if isinstance(layer, Trained):
+            found.append(Visit(place, layer, kept[place], slopes))
         if place > first:  # nobody asks for the slopes of the data
-            slopes = layers[place].backward(stack[place], kept[place], slopes)
+            slopes = layer.backward(stack[place], kept[place], slopes)
     return found
 
 

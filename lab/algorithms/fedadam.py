@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.algorithms.adaptive import ahead, fresh, moved
-from lab.parts import Algorithm
-from lab.wire import Memory, Report
+from lab.algorithms.adaptive import Adaptive
+from lab.wire import Memory
 
 
-class FedAdam(Algorithm):
+class FedAdam(Adaptive):
     """Every coordinate moves in its own measure: by its momentum over its usual size."""
 
     kind: Literal["fedadam"] = "fedadam"
-    source: ClassVar[str] = "Reddi et al. 2021, arXiv:2003.00295, algorithm 2"
-    rate: float = Field(0.03, gt=0, le=10, description="server learning rate")
-    momentum: float = Field(0.9, ge=0, le=0.999, description="beta 1: share of the last step")
     decay: float = Field(0.99, ge=0, le=0.9999, description="beta 2: how long sizes count")
-    floor: float = Field(1e-3, gt=0, le=1, description="tau: how far steps may be stretched")
     bias_correction: bool = Field(
         False, description="as Kingma and Ba 2015 and some libraries; the paper has none"
     )
 
     def begin(self, clients: int, params: int) -> Memory:
-        return fresh(params, 0.0 if self.bias_correction else self.floor)
+        """Corrected for its bias, v begins at 0."""
+        memory = super().begin(clients, params)
+        return {**memory, "second": torch.zeros(params)} if self.bias_correction else memory
 
-    def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
-    ) -> tuple[Tensor, Memory]:
-        second = self.decay * memory["second"] + (1 - self.decay) * step.square()
-        memory = moved(memory, step, self.momentum, second)
-        seen = memory
-        if self.bias_correction:
-            rounds = float(memory["rounds"])
-            first = memory["first"] / (1 - self.momentum**rounds)
-            seen = {"first": first, "second": second / (1 - self.decay**rounds)}
-        return model + ahead(seen, self.rate, self.floor), memory
+    def measure(self, second: Tensor, square: Tensor) -> Tensor:
+        return self.decay * second + (1 - self.decay) * square
+
+    def seen(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        first, second = super().seen(memory)
+        if not self.bias_correction:
+            return first, second
+        rounds = float(memory["rounds"])
+        return first / (1 - self.momentum**rounds), second / (1 - self.decay**rounds)

@@ -8,7 +8,7 @@ trains several times faster.  Tests hold the two against each other.
 from lab.layers.activation import Relu, Sigmoid
 from lab.layers.convolution import Convolution, colours_last
 from lab.layers.dense import Dense, Flatten
-from lab.layers.layer import Layer, Parameters, Shape
+from lab.layers.layer import Layer, Parameters, Shape, Trained
 from lab.layers.pooling import MaxPool
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "Relu",
     "Shape",
     "Sigmoid",
+    "Trained",
     "colours_last",
 ]

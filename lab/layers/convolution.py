@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.layers.layer import Layer, Parameters, Shape
+from lab.layers.layer import Parameters, Shape, Trained
 
 
 @dataclass(frozen=True)
-class Convolution(Layer):
+class Convolution(Trained):
     """Square kernels of odd size, padded so that a stride of 1 keeps height and width."""
 
     name: str

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.layers.layer import Layer, Parameters, Shape
+from lab.layers.layer import Layer, Parameters, Shape, Trained
 
 
 @dataclass(frozen=True)
-class Dense(Layer):
+class Dense(Trained):
     """outputs = inputs @ weight.T + bias"""
 
     name: str

@@ -15,11 +15,10 @@ Parameters = Sequence[Tensor]  # weight and bias, or nothing
 class Layer(ABC):
     """A small value.  Passes over a stack have a leading dimension of clients everywhere."""
 
-    name: str  # of its parameters; a layer without parameters has none
     one_by_one: ClassVar[bool] = False  # whether it can only pass one client at a time
 
     def shapes(self) -> dict[str, Shape]:
-        """The parameters by name, first to last."""
+        """Its parameters by name, first to last; most layers have none."""
         return {}
 
     @abstractmethod
@@ -37,14 +36,24 @@ class Layer(ABC):
     def backward(self, own: Parameters, kept: Any, slopes: Tensor) -> Tensor:
         """Slopes of the loss by the outputs -> by the inputs"""
 
+
+class Trained(Layer):
+    """A layer with parameters."""
+
+    name: str  # of the layer, before those of its parameters
+
+    @abstractmethod
+    def shapes(self) -> dict[str, Shape]: ...
+
+    @abstractmethod
     def descend(self, own: Parameters, kept: Any, slopes: Tensor, rate: float) -> None:
         """Take `rate` times the gradient by the parameters away from `own`, in place."""
-        raise NotImplementedError(f"{type(self).__name__} has no parameters")
 
+    @abstractmethod
     def each(self, kept: Any, slopes: Tensor) -> tuple[Tensor, Any]:
         """Squared length of each example's gradient (clients, examples), and its evidence."""
-        raise NotImplementedError(f"{type(self).__name__} has no parameters")
 
+    @abstractmethod
     def descend_weighted(
         self, own: Parameters, evidence: Any, weights: Tensor, rate: float
     ) -> None:
@@ -52,4 +61,3 @@ class Layer(ABC):
 
         weights (clients, examples)
         """
-        raise NotImplementedError(f"{type(self).__name__} has no parameters")
