@@ -1,0 +1,23 @@
+"""What the splits share that deal examples out evenly and change what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datasets.iid import Iid
+from lab.parts import Split
+
+
+class Shifted(Split):
+    """Who gets which examples says nothing; what becomes of them there is in `shift`."""
+
+    def __call__(
+        self,
+        labels: np.ndarray,
+        groups: np.ndarray | None,
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[np.ndarray]:
+        return Iid()(labels, groups, clients, generator)
