@@ -1,0 +1,162 @@
+"""Drawn experiments: of settings that agree with each other, and changes in mid-run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from datasets import SOURCES
+from defenses import RULES
+from lab.experiment import Experiment
+from lab.models import Model
+from lab.parts import Codec, Poison, Split
+from tests.experiments import DECLARED, with_
+
+# Settings of the network that make sense beside others only.
+LINKED = (
+    "network.error_feedback",
+    "network.devices",
+    "network.deadline",
+    "network.spare",
+)
+
+
+def value_of(field: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Any value within the bounds that the setting declares."""
+    if "enum" in field:
+        return st.sampled_from(field["enum"])
+    if field["type"] == "boolean":
+        return st.booleans()
+    if field["type"] == "integer":
+        return st.integers(field["minimum"], field["maximum"])
+    return st.floats(
+        min_value=field.get("minimum", field.get("exclusiveMinimum")),
+        max_value=field.get("maximum", field.get("exclusiveMaximum")),
+        exclude_min="exclusiveMinimum" in field,
+        exclude_max="exclusiveMaximum" in field,
+    )
+
+
+def some_of(section: str, without: tuple[str, ...] = ()) -> st.SearchStrategy[dict[str, Any]]:
+    """Some plain settings of a section, as `section.key`."""
+    plain = (each for each in DECLARED if not each.kind and each.path not in without)
+    here = [each for each in plain if each.path.startswith(f"{section}.")]
+    return st.fixed_dictionaries({}, optional={each.path: value_of(each.field) for each in here})
+
+
+def part_at(path: str, kind: str, most: int = 1000) -> st.SearchStrategy[dict[str, Any]]:
+    """A part of that kind, with some of its settings; whole numbers go no further than `most`."""
+    given_ = {f"{path}.kind": st.just(kind)}
+    optional = {}
+    for each in DECLARED:
+        if each.kind == {f"{path}.kind": kind}:
+            field, whole = each.field, "maximum" in each.field and each.field["type"] == "integer"
+            if whole and field["maximum"] > most:
+                field = field | {"maximum": most}
+            needed = whole and field["default"] > most
+            (given_ if needed else optional)[each.path] = value_of(field)
+    return st.fixed_dictionaries(given_, optional=optional)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> dict[str, Any]:
+    """Seed, data and model: what no change in mid-run may touch."""
+    source = SOURCES[draw(st.sampled_from(list(SOURCES)))]()
+    pictures = len(source.shape) == 3
+    senseless = {"natural": not source.groups, "feature": not pictures}
+    split = draw(st.sampled_from([kind for kind in Split.table if not senseless.get(kind)]))
+    clients = draw(st.integers(3, 150)) if split != "natural" else len(source.groups)
+    most = len(source.classes) if split == "concept" else source.size // clients
+    chosen = draw(part_at("data.split", split, most))
+    needed = clients * chosen.get("data.split.shards", 2)
+    models = [kind for kind, model in Model.table.items() if pictures or not model.pictures_only]
+    return {
+        "seed": draw(st.integers(0, 2**53 - 1)),
+        "data.source": source.kind,
+        "data.clients": clients,
+        "data.examples": draw(st.just(0) | st.integers(needed, 100_000)),
+        **chosen,
+        **draw(part_at("model", draw(st.sampled_from(models)))),
+    }
+
+
+@st.composite
+def clocks(draw: st.DrawFn, private: bool) -> dict[str, Any]:
+    """Devices, and what needs them."""
+    fleet = draw(st.sampled_from(["none", "servers", "mixed"]))
+    timed = fleet != "none"
+    return {
+        "network.devices": fleet,
+        "network.deadline": draw(st.floats(0, 1e6)) if timed else 0.0,
+        "network.spare": draw(st.floats(0, 4)) if timed and not private else 0.0,
+    }
+
+
+@st.composite
+def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
+    """All other settings, none of which contradicts another or the world."""
+    source, clients = SOURCES[world["data.source"]], world["data.clients"]
+    asked = draw(st.just(0) | st.integers(3, clients))
+    privacy, masks = draw(some_of("privacy")), draw(some_of("secure_aggregation"))
+    blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
+    rules = [kind for kind, rule in RULES.items() if not (blind and rule.needs_rows)]
+    codec = "none" if blind else draw(st.sampled_from(list(Codec.table)))
+    poisons = [
+        kind
+        for kind, poison in Poison.table.items()
+        if len(source.shape) == 3 or not poison.pictures_only
+    ]
+    faulty = ((asked or clients) - 3) // 2
+    # Of classes to call up, and of pixels in half a side.
+    backdoor = min(len(source.classes) - 1, source.shape[-1] // 2)
+    return {
+        **draw(some_of("training", without=("training.clients_per_round",))),
+        **draw(part_at("training.algorithm", "fedavg")),
+        "training.clients_per_round": asked,
+        **privacy,
+        **masks,
+        **draw(some_of("network", without=LINKED)),
+        **draw(clocks(private=privacy.get("privacy.kind") == "client")),
+        **draw(part_at("network.compression", codec)),
+        "network.error_feedback": codec in ("top-k", "sign") and draw(st.booleans()),
+        "adversary.count": draw(st.integers(0, clients)),
+        **draw(part_at("adversary.poison", draw(st.sampled_from(poisons)), backdoor)),
+        **draw(part_at("rule", draw(st.sampled_from(rules)), faulty)),
+    }
+
+
+TWEAKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "training.rate": st.floats(0, 10, exclude_min=True),
+        "training.rounds": st.integers(1, 2000),
+        "network.dropout": st.floats(0, 0.95),
+        "privacy.noise": st.floats(0, 1000),
+        "rule.kind": st.just("mean"),
+        "rule": st.sampled_from(["mean", {"kind": "mean"}]),
+        "adversary.poison.kind": st.just("label-flip"),
+        "secure_aggregation.on_abort": st.sampled_from(["skip", "stop"]),
+    },
+).filter(lambda tweaks: tweaks and not {"rule", "rule.kind"} <= tweaks.keys())
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Changes in mid-run, in order, that agree with whatever was there before."""
+    rounds = draw(st.lists(st.integers(2, 12), max_size=3, unique=True))
+    return [{"round": round, "set": draw(TWEAKS)} for round in sorted(rounds)]
+
+
+@st.composite
+def experiments(draw: st.DrawFn, world: dict[str, Any] | None = None) -> Experiment:
+    world = draw(worlds()) if world is None else world
+    plain = with_(world | draw(conducts(world)))
+    return Experiment.read(plain.dump() | {"changes": draw(changes())})
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[Experiment, Experiment]:
+    """Two experiments of one world: a run may go over from the one to the other."""
+    world = draw(worlds())
+    return draw(experiments(world)), draw(experiments(world))

@@ -1,0 +1,143 @@
+"""Experiment files: an example, every setting one may hold, and what the user is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lab.experiment import Experiment
+from lab.models import Model
+from lab.parts import Algorithm, Codec, Poison, Rule, Source, Split
+from lab.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
+from lab.settings import Part, SettingError, Settings
+
+EXAMPLE = """
+seed = 0
+[data]
+source = "fashion-mnist"
+split = { kind = "dirichlet", alpha = 0.3 }
+clients = 20
+[model]
+kind = "cnn"
+[training]
+algorithm = { kind = "fedavg" }
+rounds = 30
+clients_per_round = 10
+epochs = 1
+batch_size = 32
+rate = 0.1
+[privacy]
+kind = "client"
+epsilon = 8.0
+delta = 1e-3
+clip = 1.0
+[secure_aggregation]
+enabled = false
+threshold = 0.67
+[adversary]
+count = 4
+poison = { kind = "sign-flip", scale = 3.0 }
+[rule]
+kind = "mean"
+[network]
+dropout = 0.05
+"""
+SECTIONS: dict[str, type[Settings]] = {
+    "data": Data,
+    "training": Training,
+    "privacy": Privacy,
+    "secure_aggregation": SecureAggregation,
+    "adversary": Adversary,
+    "network": Transport,
+}
+FAMILIES: dict[str, type[Part]] = {
+    "data.source": Source,
+    "data.split": Split,
+    "model": Model,
+    "training.algorithm": Algorithm,
+    "adversary.poison": Poison,
+    "rule": Rule,
+    "network.compression": Codec,
+}
+LONGEST = 400  # characters of a message: two lines that somebody still reads
+BACKDOOR = {"adversary.count": 1, "adversary.poison.kind": "backdoor"}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One setting: where it is written, the kind it belongs to, what its line declares."""
+
+    path: str
+    kind: dict[str, str]
+    field: dict[str, Any]
+
+    def __str__(self) -> str:
+        return " of ".join([self.path, *self.kind.values()])
+
+    def given(self, value: Any) -> dict[str, Any]:
+        return self.kind | {self.path: value}
+
+
+def declared() -> Iterator[Declared]:
+    """Every setting that an experiment file may hold, except the kinds of parts."""
+    yield Declared("seed", {}, fields_of(Experiment)["seed"])
+    for name, section in SECTIONS.items():
+        for key, field in fields_of(section).items():
+            if f"{name}.{key}" not in FAMILIES:
+                yield Declared(f"{name}.{key}", {}, field)
+    for path, family in FAMILIES.items():
+        for kind, part in family.table.items():
+            for key, field in fields_of(part).items():
+                if key != "kind":
+                    yield Declared(f"{path}.{key}", {f"{path}.kind": kind}, field)
+
+
+def fields_of(settings: type[Settings]) -> dict[str, dict[str, Any]]:
+    fields: dict[str, dict[str, Any]] = settings.model_json_schema()["properties"]
+    return fields
+
+
+DECLARED = tuple(declared())
+NUMBERS = tuple(
+    each
+    for each in DECLARED
+    if each.field.get("type") in ("integer", "number") and "enum" not in each.field
+)
+KINDS = [(path, kind) for path, family in FAMILIES.items() for kind in family.table]
+
+
+def refusal(attempt: Callable[[], object]) -> str:
+    """What the user is told, which is short whatever was given."""
+    with pytest.raises(SettingError) as caught:
+        attempt()
+    message = str(caught.value)
+    assert len(message.splitlines()) <= 2
+    assert len(message) < LONGEST
+    return message
+
+
+def with_(settings: Mapping[str, Any]) -> Experiment:
+    return Experiment().changed(settings)
+
+
+def tree(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """{"data.clients": 3} -> {"data": {"clients": 3}}"""
+    root: dict[str, Any] = {}
+    for path, value in settings.items():
+        *parents, last = path.split(".")
+        node = root
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = value
+    return root
+
+
+def accepted(given_: object) -> bool:
+    try:
+        Experiment.read(given_)
+    except SettingError:
+        return False
+    return True

@@ -1,0 +1,212 @@
+"""Refusals: a file that cannot be meant is told so, with what would work."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from defenses import RULES
+from lab.experiment import Experiment
+from lab.sections import Training
+from lab.settings import nearest
+from tests.experiments import BACKDOOR, refusal, with_
+
+# --- by hand: single settings -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("sead = 1", "sead is not a setting: did you mean seed?"),
+        ("[dta]", "dta is not a setting: did you mean data?"),
+        ("[data]\nclinets = 3", "data.clinets is not a setting: did you mean clients?"),
+        (
+            "[data]\nsplit = { kind = 'dirichlet', alhpa = 0.3 }",
+            "data.split.alhpa is not a setting: did you mean alpha?",
+        ),
+        (
+            "[adversary]\npoison = { kind = 'backdoor', tarjet = 3 }",
+            "adversary.poison.tarjet is not a setting: did you mean target?",
+        ),
+        (
+            "[[changes]]\nround = 2\nsett = { 'training.rate' = 1.0 }",
+            "changes.0.sett is not a setting: did you mean set?",
+        ),
+        (
+            "[[changes]]\nround = 2\nset = { 'training.raet' = 1.0 }",
+            "changes, from round 2: training.raet is not a setting: did you mean rate?",
+        ),
+        (
+            "[secure_aggregation]\nzzz = 1",
+            "secure_aggregation.zzz is not a setting: choose from enabled, threshold, bound, "
+            "on_abort",
+        ),
+    ],
+)
+def test_an_unknown_key_is_told_the_nearest_or_all(text: str, told: str) -> None:
+    assert refusal(lambda: Experiment.from_toml(text)) == told
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"data.clients": 1}, "data.clients is 1: it should be greater than or equal to 2"),
+        ({"network.dropout": 1}, "network.dropout is 1: it should be less than or equal to 0.95"),
+        ({"training.rate": 0}, "training.rate is 0: it should be greater than 0"),
+        ({"privacy.delta": 1.0}, "privacy.delta is 1.0: it should be less than 1"),
+        ({"privacy.kind": "user"}, "privacy.kind is 'user': it should be 'none', 'example'"),
+        ({"training.rounds": 1.5}, "training.rounds is 1.5: it should be a valid integer"),
+        ({"training.rounds": "many"}, "training.rounds is many: it should be a number"),
+        ({"training.rate": math.nan}, "training.rate is nan: it should be a finite number"),
+        ({"data": 3}, "data is 3: it should be a valid dictionary"),
+        ({"data.split": {"alpha": 1.0}}, "data.split is {'alpha': 1.0}: it needs a kind, one of"),
+        ({"rule": None}, "rule is None: it needs a kind, one of mean, median"),
+        ({"rule.kind": 3}, "rule.kind is 3: it needs a kind, one of mean, median"),
+        ({"data.source": "hart"}, "data.source is 'hart': there is no such kind: did you mean hea"),
+        ({"seed.x": 3}, "seed.x is not a setting: seed has no settings of its own"),
+        ({"changes.0.round": 3}, "changes.0.round is not a setting: changes has no settings of"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_work(settings: dict[str, Any], told: str) -> None:
+    assert refusal(lambda: with_(settings)).startswith(told)
+
+
+def test_many_wrong_values_make_two_lines_and_a_count() -> None:
+    wrong = "seed = -1\n[data]\nclients = 1\n[training]\nrounds = 0\nrate = -1.0"
+    assert refusal(lambda: Experiment.from_toml(wrong)).splitlines() == [
+        "seed is -1: it should be greater than or equal to 0",
+        "data.clients is 1: it should be greater than or equal to 2 (and 2 more)",
+    ]
+
+
+def test_settings_that_stand_elsewhere_are_told_where() -> None:
+    assert refusal(lambda: Training.read({"epochs": 0}, where="here")).startswith(
+        "here.epochs is 0"
+    )
+    assert refusal(lambda: Training.read({"epoch": 1}, where="here")).startswith(
+        "here.epoch is not"
+    )
+
+
+def test_the_nearest_name_is_told_or_all_of_them() -> None:
+    assert nearest("medain", ["mean", "median"]) == "did you mean median?"
+    assert nearest("xyz", ["mean", "median"]) == "choose from mean, median"
+
+
+# --- by hand: settings that contradict each other -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields", "remedy"),
+    [
+        (
+            {"training.clients_per_round": 21},
+            "training.clients_per_round is 21, more than data.clients = 20",
+            "give 0 (all) to 20",
+        ),
+        pytest.param(
+            {"adversary.count": 21},
+            "adversary.count is 21, more than data.clients = 20",
+            "give 0 to 20",
+        ),
+        pytest.param(
+            {"data.source": "faces", "data.clients": 161},
+            "data.clients is 161, more than the 160 training examples",
+            "give 2 to 160",
+        ),
+        pytest.param(
+            {"data.examples": 10},
+            "data.clients is 20, more than the 10 training examples",
+            "data.examples",
+        ),
+        (
+            {"data.split.kind": "natural"},
+            "data.split.kind natural needs data with real owners, and fashion-mnist has none",
+            "use data.source heart, or data.split.kind dirichlet",
+        ),
+        (
+            {"data.split.kind": "natural", "data.source": "heart"},
+            "data.clients is 20, and heart has 4 owners",
+            "give 4",
+        ),
+        pytest.param(
+            {"data.split.kind": "shards", "data.split.shards": 51, "data.clients": 200},
+            "data.split.shards is 51: 200 clients would need 10200 shards",
+            "give 1 to 50",
+        ),
+        pytest.param(
+            {"data.split.kind": "shards", "data.examples": 30},
+            "data.split.shards is 2",
+            "give 1",
+        ),
+        (
+            {"data.source": "heart", "model.kind": "cnn"},
+            "model.kind cnn needs pictures and heart is a table",
+            "use logistic or mlp",
+        ),
+        (
+            BACKDOOR | {"data.source": "heart"},
+            "adversary.poison.kind backdoor needs pictures and heart is a table",
+            "use label-flip or sign-flip",
+        ),
+        (
+            BACKDOOR | {"adversary.poison.target": 10},
+            "adversary.poison.target is 10: there are 10 classes",
+            "give 0 to 9",
+        ),
+        (
+            BACKDOOR | {"data.source": "digits", "adversary.poison.pixels": 5},
+            "adversary.poison.pixels is 5, more than half a side of 8",
+            "give 1 to 4",
+        ),
+        (
+            {"rule.kind": "median", "secure_aggregation.enabled": True},
+            "rule.kind median must see single updates, which secure_aggregation.enabled hides",
+            "use rule.kind mean, or switch the masks off",
+        ),
+        (
+            {"rule.kind": "krum", "privacy.kind": "client"},
+            "rule.kind krum with privacy.kind client has no known guarantee",
+            "use rule.kind mean, or privacy.kind example",
+        ),
+        (
+            {"secure_aggregation.enabled": True, "training.clients_per_round": 2},
+            "training.clients_per_round is 2, too few for secure_aggregation.enabled",
+            "give 3 or more",
+        ),
+        (
+            {"rule.kind": "krum", "rule.faulty": 9},
+            "rule.faulty is 9, too many for 20 clients a round",
+            "give 8 at most",
+        ),
+        (
+            {"rule.kind": "krum", "training.clients_per_round": 2},
+            "rule.faulty is 1, too many for 2 clients a round",
+            "ask 3 or more",
+        ),
+        (
+            {"rule.kind": "trimmed-mean", "rule.faulty": 5, "training.clients_per_round": 10},
+            "rule.faulty is 5, too many for 10 clients a round",
+            "give 4 at most",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_told_a_remedy(
+    settings: dict[str, Any], fields: str, remedy: str
+) -> None:
+    message = refusal(lambda: with_(settings))
+    assert message.startswith(fields)
+    assert remedy in message
+
+
+@pytest.mark.parametrize("kind", [kind for kind, rule in RULES.items() if rule.needs_rows])
+@pytest.mark.parametrize(
+    "hiding", [{"privacy.kind": "client"}, {"secure_aggregation.enabled": True}]
+)
+def test_a_rule_that_sees_rows_goes_with_nothing_that_hides_them(
+    kind: str, hiding: dict[str, Any]
+) -> None:
+    assert with_({"rule.kind": kind}).rule.kind == kind
+    assert "use rule.kind mean" in refusal(lambda: with_({"rule.kind": kind} | hiding))
