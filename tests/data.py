@@ -1,0 +1,56 @@
+"""Data for tests: where it may be looked for, what was loaded, and experiments on digits."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from datasets import SOURCES, digits, faces, fashion_mnist, heart, lookup, mnist, photos
+from lab import assembly
+from lab.experiment import Experiment
+from lab.federation import Examples
+
+FULL = "fashion-mnist-full"
+FULL_IS_HERE = (lookup.DEBIAN / "fashion-mnist").is_dir()
+
+
+@pytest.fixture(autouse=True)
+def no_data_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LEAKLAB_DATA", raising=False)
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without any data: every place where files are looked for is an empty folder."""
+    empty = tmp_path / "nowhere"
+    empty.mkdir()
+    for module in (fashion_mnist, heart, photos):
+        monkeypatch.setattr(module, "COMMITTED", empty)
+    for module in (digits, faces, mnist):
+        monkeypatch.setattr(module, "package_folder", lambda *path: empty)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN", empty)
+    return empty
+
+
+@pytest.fixture(params=[{}, {"data__split__kind": "dirichlet"}, {"data__split__kind": "quantity"}])
+def experiment(request: pytest.FixtureRequest) -> Experiment:
+    return with_(data__clients=12, data__examples=300, **request.param)
+
+
+@cache
+def examples_of(kind: str) -> Examples:
+    return SOURCES[kind]().load()
+
+
+def forget() -> None:
+    """Load and share out anew, whatever other tests have left in memory."""
+    for kept in (assembly._load, assembly._assemble, assembly._poisoned):
+        kept.cache_clear()
+
+
+def with_(**settings: object) -> Experiment:
+    """data_clients=3 -> data.clients = 3"""
+    paths = {name.replace("__", "."): value for name, value in settings.items()}
+    return Experiment().changed({"data.source": "digits"} | paths)

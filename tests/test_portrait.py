@@ -1,0 +1,72 @@
+"""Portraits: what every client holds, and how far clients lie apart."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.assembly import assemble, malicious
+from lab.experiment import Experiment
+from lab.portrait import portrait
+from tests.data import examples_of, with_
+from tests.data import experiment as experiment
+from tests.data import no_data_of_the_user as no_data_of_the_user
+
+
+def skew_by_hand(counts: list[list[int]]) -> float:
+    """Half the summed distance of each client's mix from everybody's, averaged over clients."""
+    total = sum(map(sum, counts))
+    whole = [sum(column) / total for column in zip(*counts, strict=True)]
+    gaps = [
+        sum(abs(count / sum(row) - part) for count, part in zip(row, whole, strict=True)) / 2
+        for row in counts
+    ]
+    return sum(gaps) / len(gaps)
+
+
+def test_the_portrait_of_four_hospitals() -> None:
+    drawn = portrait(with_(data__source="heart", data__split__kind="natural", data__clients=4))
+    examples = examples_of("heart")
+    counts = [
+        [int(((examples.groups == owner) & (examples.labels == ill)).sum()) for ill in (0, 1)]
+        for owner in range(4)
+    ]
+    assert drawn.classes == ("healthy", "ill")
+    assert drawn.counts == tuple(map(tuple, counts))
+    assert drawn.skew == pytest.approx(skew_by_hand(counts))
+    assert drawn.malicious == ()
+
+
+def test_one_class_each_is_the_greatest_skew_there_is() -> None:
+    """Ten clients of a class each: a client differs from everybody in nine tenths."""
+    shards = {"data__split__kind": "shards", "data__split__shards": 1}
+    drawn = portrait(with_(data__source="fashion-mnist", data__clients=10, **shards))
+    assert sorted(max(row) for row in drawn.counts) == [1000] * 10
+    assert drawn.skew == pytest.approx(0.9)
+
+
+@given(seed=st.integers(0, 10**6))
+def test_the_smaller_alpha_the_more_clients_differ(seed: int) -> None:
+    skews = [
+        portrait(
+            with_(
+                seed=seed,
+                data__clients=10,
+                data__split__kind="dirichlet",
+                data__split__alpha=alpha,
+            )
+        ).skew
+        for alpha in (100.0, 1.0, 0.01)
+    ]
+    assert skews[0] + 0.1 < skews[1]
+    assert skews[1] + 0.2 < skews[2]
+
+
+def test_the_portrait_shows_all_that_is_held(experiment: Experiment) -> None:
+    attacked = experiment.changed({"adversary.count": 2})
+    drawn = portrait(attacked)
+    assert [sum(row) for row in drawn.counts] == assemble(attacked).sizes.tolist()
+    assert drawn.malicious == malicious(attacked)
+    assert 0 <= drawn.skew <= 1
+    assert drawn.skew == pytest.approx(skew_by_hand([list(row) for row in drawn.counts]), abs=1e-6)
