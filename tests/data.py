@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,3 +55,8 @@ def with_(**settings: object) -> Experiment:
     """data_clients=3 -> data.clients = 3"""
     paths = {name.replace("__", "."): value for name, value in settings.items()}
     return Experiment().changed({"data.source": "digits"} | paths)
+
+
+def of_digits(**settings: Any) -> Experiment:
+    usual = {"data.source": "digits", "data.clients": 6}
+    return Experiment().changed(usual | {k.replace("__", "."): v for k, v in settings.items()})

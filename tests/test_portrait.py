@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from lab.assembly import assemble, malicious
 from lab.experiment import Experiment
 from lab.portrait import portrait
-from tests.data import examples_of, with_
+from tests.data import examples_of, of_digits, with_
 from tests.data import experiment as experiment
 from tests.data import no_data_of_the_user as no_data_of_the_user
 
@@ -70,3 +71,29 @@ def test_the_portrait_shows_all_that_is_held(experiment: Experiment) -> None:
     assert drawn.malicious == malicious(attacked)
     assert 0 <= drawn.skew <= 1
     assert drawn.skew == pytest.approx(skew_by_hand([list(row) for row in drawn.counts]), abs=1e-6)
+
+
+def test_a_portrait_counts_what_every_client_holds() -> None:
+    experiment = of_digits(data__split={"kind": "dirichlet", "alpha": 0.3}, adversary__count=2)
+    found, federation = portrait(experiment), assemble(experiment)
+    assert found.classes == tuple("0123456789")
+    assert found.malicious == malicious(experiment)
+    for client, row in enumerate(found.counts):
+        mine = federation.labels[federation.held(client)].tolist()
+        assert list(row) == [mine.count(label) for label in range(10)]
+    assert np.sum(found.counts) == 1_438
+
+
+def test_skew_is_how_far_clients_lie_from_the_whole_on_average() -> None:
+    experiment = of_digits(data__split={"kind": "dirichlet", "alpha": 0.3})
+    counts = np.array(portrait(experiment).counts)
+    whole = counts.sum(axis=0) / counts.sum()
+    distances = [np.maximum(row / row.sum() - whole, 0).sum() for row in counts]
+    assert portrait(experiment).skew == pytest.approx(np.mean(distances), abs=1e-6)
+
+
+def test_alike_clients_have_hardly_any_skew_and_one_class_each_nearly_all() -> None:
+    alike = portrait(of_digits(data__clients=3)).skew
+    apart = portrait(of_digits(data__clients=10, data__split={"kind": "shards", "shards": 1})).skew
+    assert alike < 0.1
+    assert 0.75 < apart < 0.91  # nine tenths of all labels are another class

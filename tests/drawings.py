@@ -1,0 +1,43 @@
+"""Drawings: records and portraits to draw, and the figure as a browser gets it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from lab.portrait import Portrait
+from lab.records import Record
+
+Trace = dict[str, Any]
+
+
+def record(round: int = 1, **measured: Any) -> Record:
+    usual = {"accuracy": 0.5, "loss": 1.25, "epsilon": None, "bytes_up": 0, "bytes_down": 0}
+    return Record.read(usual | {"round": round} | measured)
+
+
+def drawn(figure: go.Figure) -> dict[str, Any]:
+    """The figure as a browser gets it, every number in plain sight."""
+    found: dict[str, Any] = json.loads(figure.to_json(engine="json"))
+    return found
+
+
+def traces(figure: go.Figure, name: str) -> list[Trace]:
+    return [trace for trace in drawn(figure)["data"] if trace.get("name") == name]
+
+
+def trace(figure: go.Figure, name: str) -> Trace:
+    (found,) = traces(figure, name)
+    return found
+
+
+def federation_of(clients: int, bad: Sequence[int] = (), classes: int = 1) -> Portrait:
+    return Portrait(
+        classes=tuple(f"class {k}" for k in range(classes)),
+        counts=((10,) * classes,) * clients,
+        malicious=tuple(bad),
+        skew=0.0,
+    )
