@@ -1,0 +1,27 @@
+"""Membership scores for tests: normal ones, and the exposure of any."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from lab.roc import Ceiling, Exposure, expose
+
+SEEDS = st.integers(0, 10**6)
+Scores = tuple[np.ndarray, np.ndarray]  # of members, of others
+
+
+def exposed(
+    members: np.ndarray,
+    others: np.ndarray,
+    blind: np.ndarray | None = None,
+    ceiling: Ceiling | None = None,
+) -> Exposure:
+    member = np.arange(len(members) + len(others)) < len(members)
+    return expose(np.concatenate([members, others]), member, blind, ceiling)
+
+
+def drawn(seed: int, members: int, others: int, shift: float = 0.0) -> Scores:
+    """Normal scores; members' lie higher by `shift`, so the true AUC is Phi(shift / sqrt 2)."""
+    generator = np.random.default_rng(seed)
+    return generator.normal(shift, size=members), generator.normal(size=others)
