@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lab.settings import SettingError
 from lab.views import ServerView
 
 
@@ -33,6 +34,15 @@ def observe(view: ServerView, target: int) -> Observed:
     return Observed(gradient, recipe.images(size) * senders)
 
 
+def whole(view: ServerView, kind: str) -> None:
+    """Raises SettingError where some layers keep their gradient to themselves."""
+    if view.shared < view.network.size:
+        raise SettingError(
+            f"{kind} needs the gradient of every layer, and here the last ones never leave the "
+            "client: use first-layer"
+        )
+
+
 def label_counts(view: ServerView, seen: Observed) -> Tensor:
     """How many examples of each class are behind the row.  -> (classes,) int
 
@@ -40,6 +50,10 @@ def label_counts(view: ServerView, seen: Observed) -> Tensor:
     with p taken from noise images: exact on untrained models, a guess on trained ones.  For one
     example the sign alone tells: the only negative entry (Zhao et al. 2020, arXiv:2001.02610).
     """
+    if view.shared < view.network.size:  # nothing is known, and every class as likely
+        return _whole(
+            torch.full((view.network.classes,), seen.images / view.network.classes), seen.images
+        )
     place, _ = view.network.slots["out.bias"]
     bias = seen.gradient[place]  # (classes,)
     if seen.images == 1:

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from attacks.gradients import gradient_of, label_counts, labels_from, legal, observe
+from attacks.gradients import gradient_of, label_counts, labels_from, legal, observe, whole
 from lab.parts import Reconstruction
 from lab.rng import stream
 from lab.views import Guess, ServerView
@@ -45,6 +45,7 @@ class Idlg(Reconstruction):
 
     def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
         """The best so far, every `STRIDE` iterations."""
+        whole(view, self.kind)
         seen = observe(view, target)
         labels = labels_from(label_counts(view, seen), self.most)
         best, lowest = torch.zeros(len(labels), *view.network.shape), inf

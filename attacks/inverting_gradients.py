@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import grad, vmap
 
-from attacks.gradients import label_counts, labels_from, legal, observe
+from attacks.gradients import label_counts, labels_from, legal, observe, whole
 from lab.parts import Reconstruction
 from lab.rng import normal, stream
 from lab.views import Guess, ServerView
@@ -43,6 +43,7 @@ class InvertingGradients(Reconstruction):
 
     def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
         """`GUESSES` guesses on the way; the last is the one of the lowest objective."""
+        whole(view, self.kind)
         seen = observe(view, target)
         labels, gradient = labels_from(label_counts(view, seen), self.most), seen.gradient.float()
         start = normal(

@@ -10,6 +10,7 @@ from benchmarks.workloads import WORKLOADS
 from lab import engine
 from lab.assembly import assemble
 from lab.evaluate import evaluate
+from lab.measures import measure
 from lab.workers import warm_up
 
 
@@ -24,8 +25,8 @@ def main(name: str) -> None:
         state = next(rounds).state
 
     # Peers do not test after each round, so here we do not either: one test stands for all.
-    once = engine._measured(experiment, state.model)
-    with mock.patch.object(engine, "_measured", return_value=once):
+    once = measure(experiment, state.model, {}, (), None)
+    with mock.patch.object(engine, "measure", return_value=once):
         seconds = laps(train, experiment.training.rounds)
     tested = federation.test_inputs, federation.test_labels
     accuracy, _ = evaluate(experiment.architecture, state.model, *tested)

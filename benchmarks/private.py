@@ -18,7 +18,7 @@ from benchmarks.sequential import module_of
 from benchmarks.workloads import WORKLOADS
 from lab.engine import begin
 from lab.experiment import Experiment
-from lab.local import Guard
+from lab.guard import Guard
 from lab.passes import descend, stacked, visits
 from lab.rng import stream
 from lab.workers import warm_up

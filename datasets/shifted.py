@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from datasets.iid import Iid
 from lab.parts import Split
@@ -21,3 +23,13 @@ class Shifted(Split):
         generator: np.random.Generator,
     ) -> Sequence[np.ndarray]:
         return Iid()(labels, groups, clients, generator)
+
+    @abstractmethod
+    def shift(
+        self,
+        client: int,
+        inputs: Tensor,
+        labels: Tensor,
+        classes: int,
+        stream: Callable[[int], np.random.Generator],
+    ) -> tuple[Tensor, Tensor]: ...

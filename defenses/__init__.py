@@ -8,12 +8,13 @@ from defenses.median import Median
 from defenses.noise import Noise, Release
 from defenses.plain import Plain
 from defenses.secure_aggregation import Masked
+from defenses.silent import Silent
 from defenses.trimmed_mean import TrimmedMean
 from lab.parts import Channel, Codec, Rule, Stage
 
 RULES = Rule.enter(Mean, Median, TrimmedMean, Krum)
 CODECS = Codec.enter(Whole, TopK, RandomK, Qsgd, Sign, Quantise, PowerSgd, Half)
 STAGES = Stage.enter(Clip, Noise, Release, *CODECS.values())
-CHANNELS = Channel.enter(Plain, Masked)
+CHANNELS = Channel.enter(Plain, Masked, Silent)
 
 __all__ = ["CHANNELS", "CODECS", "RULES", "STAGES"]

@@ -55,8 +55,10 @@ class Segment:
         if self.now.privacy.kind == "client":
             return client_rate(self.now), len(rounds)
         # The server knows who took part, so nothing is amplified by it: the busiest client counts.
-        turns = Counter(client for round in rounds for client in asked(self.now, round))
-        busiest = max(turns.values(), default=0)
+        busiest = len(rounds)  # where nobody is waited for: at most one update a round
+        if not self.now.training.algorithm.asynchronous:
+            turns = Counter(client for round in rounds for client in asked(self.now, round))
+            busiest = max(turns.values(), default=0)
         return self.now.recipe.poisson or 1.0, busiest * self.now.recipe.local_steps(1)
 
 

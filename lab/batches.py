@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lab.experiment import Experiment
 from lab.rng import stream
 
 
-def batches(now: Experiment, round: int, client: int, size: int) -> list[np.ndarray]:
+def batches(
+    now: Experiment, round: int, client: int, size: int, epochs: int = 0
+) -> list[np.ndarray]:
     """Positions 0 to size - 1 of the client's examples, an array for each local step.
+
+    epochs: 0 for what the recipe says
 
     Shuffled epochs, whose last batch may be smaller; or Poisson batches, which may be empty, where
     examples are protected: the accountant counts on independent draws.
     """
     recipe, generator = now.recipe, stream(now.seed, "batches", round, client)
+    if epochs:
+        recipe = replace(recipe, epochs=epochs, cap=0)
     steps = recipe.local_steps(size)
     if recipe.poisson is not None:
         return [np.flatnonzero(generator.random(size) < recipe.poisson) for _ in range(steps)]

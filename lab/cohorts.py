@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from lab.experiment import Experiment
+from lab.flights import landing
 from lab.rng import stream
 
 
@@ -20,6 +21,9 @@ def client_rate(experiment: Experiment) -> float:
 
 def asked(experiment: Experiment, round: int) -> tuple[int, ...]:
     """The clients of a round, in order.  A Poisson cohort may be empty."""
+    if experiment.at(round).training.algorithm.asynchronous:
+        return tuple(flight.client for flight in landing(experiment, round).flights)
+    experiment = experiment.at(round)
     clients, generator = experiment.data.clients, stream(experiment.seed, "cohort", round)
     if is_poisson(experiment):
         drawn = (generator.random(clients) < client_rate(experiment)).nonzero()[0]

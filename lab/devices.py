@@ -49,10 +49,11 @@ def on_time(now: Experiment, party: Cohort, sent: Tensor) -> Cohort:
 
     Over-selected clients are late from the cohort's size on, in the order in which they arrive.
     """
-    if now.network.devices == "none" or not party.clients:
+    if now.network.devices == "none" or not party.clients or party.lasted is not None:
         return party
     network, sizes = now.network, party.packed or (sent.nbytes,) * len(party.clients)
-    seconds = durations(now, party, sizes, sent)
+    assert party.seen is not None
+    seconds = durations(now, party.clients, party.seen, sizes, sent.nbytes)
     late = torch.zeros_like(party.lost)
     if network.spare:
         order = seconds.masked_fill(party.lost, torch.inf).argsort()
@@ -69,14 +70,18 @@ def on_time(now: Experiment, party: Cohort, sent: Tensor) -> Cohort:
     return replace(party, lost=lost, late=late & ~party.lost, lasted=lasted)
 
 
-def durations(now: Experiment, party: Cohort, sizes: Sequence[int], sent: Tensor) -> Tensor:
-    """How long each client of the cohort takes, for packets of `sizes` bytes.  -> (clients,)"""
-    assert party.seen is not None
-    speeds = _speeds(now.network.devices, now.seed, now.data.clients)[list(party.clients)]
-    more = sent.nbytes * (now.training.algorithm.vectors - 1)  # what some send besides, each way
-    work = party.seen.double() * now.architecture.work
-    up, down = torch.tensor(sizes) + more, torch.full_like(work, sent.nbytes + more)
-    needs = torch.stack([work, up.double(), down], dim=1)  # (clients, 3)
+def durations(
+    now: Experiment, clients: Sequence[int], seen: Tensor, sizes: Sequence[int], sent: int
+) -> Tensor:
+    """How long each client takes, for packets of `sizes` bytes and a model of `sent` bytes.
+
+    seen (clients,): examples that each one goes through -> (clients,)
+    """
+    speeds = _speeds(now.network.devices, now.seed, now.data.clients)[list(clients)]
+    algorithm, work = now.training.algorithm, seen.double() * now.architecture.work
+    up = torch.tensor(sizes).double() + sent * (algorithm.up - 1)
+    down = torch.full_like(work, sent * algorithm.down)
+    needs = torch.stack([work, up, down], dim=1)  # (clients, 3)
     return (needs / speeds).sum(dim=1)
 
 

@@ -9,23 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lab.accountant import spent
-from lab.assembly import assemble, malicious, poisoned
-from lab.cohorts import asked, lost
-from lab.evaluate import evaluate, marks, summary
-from lab.exchange import RESIDUALS, channel, only_numbers, packed, stages
+from lab.cohorts import asked
+from lab.crew import crew_of, party_of, report_of
+from lab.exchange import RESIDUALS, exchange, stages
 from lab.experiment import Experiment
-from lab.fairness import by_client
-from lab.federation import as_floats
-from lab.local import Updates, cohort
+from lab.measures import MARKS, measure
 from lab.records import Record
 from lab.rng import stream
-from lab.wire import Cohort, Delivery, Memory, Report, Transcript
+from lab.wire import Cohort, Delivery, Local, Memory, Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,47 +72,48 @@ def run(experiment: Experiment, state: State | None = None) -> Iterator[Moment]:
 def step(state: State) -> Moment:
     """The next round."""
     experiment, round, sent = state.experiment, state.round + 1, state.model
-    now = experiment.at(round)
-    clients, algorithm = asked(now, round), now.training.algorithm
-    memory = _memory(state, now)
-    updates = cohort(experiment, round, clients, sent, algorithm.drift(memory, clients))
-    party = _party(now, round, clients, updates.sizes)
-    report = _report(now, party, updates, sent)
+    now, clients = experiment.at(round), asked(experiment, round)
+    algorithm = now.training.algorithm
+    memory, known = _memory(state, now)
+    local = algorithm.train(crew_of(experiment, round, clients), sent, memory)
+    party = party_of(experiment, round, clients)
+    report = report_of(now, party, local, sent)
     factors = algorithm.factors(report, memory)
-    rows = updates.rows if factors is None else updates.rows * factors.unsqueeze(1)
-    for stage in stages(experiment, round, "client"):
-        rows = stage(rows, party)
-    if party.malicious.any():
-        rows = now.adversary.poison.rows(rows, party)
-    rows, party, residuals = packed(now, rows, party, state.memory.get(RESIDUALS), sent)
-    rows, party, notes = only_numbers(rows, party)
+    rows = local.rows if factors is None else local.rows * factors.unsqueeze(1)
+    wire = sent[: rows.shape[1]]
 
-    delivery = channel(experiment, round)(rows, party, sent)
+    found = exchange(experiment, rows, party, wire, state.memory)
+    delivery = found.delivery
     if delivery.aborted and now.secure_aggregation.on_abort == "stop":
         raise Stopped(f"round {round}: {delivery.note}")
-    party = replace(party, lost=~delivery.arrived)
-    folded, complaint = _fold(experiment, round, delivery, party)
-    model = sent
+    folded, complaint = _folded(experiment, delivery, found.party, local)
+    model, memory = sent, local.memory
     # Without anybody's update there is no step, unless privacy asks for one of noise alone.
-    if not complaint and (len(delivery.rows) or now.privacy.kind == "client"):
+    if not complaint and (
+        len(delivery.rows) or now.privacy.kind == "client" or not algorithm.talks
+    ):
         report = replace(report, arrived=delivery.arrived)
-        model, memory = algorithm(sent, folded, memory, report)
+        ahead, memory = algorithm(wire, folded, memory, report)
+        model = torch.cat([ahead, sent[len(ahead) :]])
+    measured, marks = measure(now, model, memory, clients, known)
 
     record = Record(
         round=round,
-        **_measured(now, model),
+        **measured,
         epsilon=guarantee.epsilon if (guarantee := spent(experiment, round)) else None,
-        bytes_up=delivery.bytes_up + (algorithm.vectors - 1) * sent.nbytes * party.present,
-        bytes_down=delivery.bytes_down + (algorithm.vectors - 1) * sent.nbytes * len(clients),
-        duration=party.lasted,
+        bytes_up=delivery.bytes_up,
+        bytes_down=delivery.bytes_down,
+        duration=found.party.lasted,
         clients=clients,
-        lost=_those(clients, party.lost),
-        late=_those(clients, party.late),
-        norms=tuple(norm if isfinite(norm) else None for norm in _lengths(updates.rows)),
-        note="; ".join(note for note in (*notes, delivery.note, complaint) if note),
+        lost=_those(clients, found.party.lost),
+        late=_those(clients, found.party.late),
+        norms=tuple(norm if isfinite(norm) else None for norm in _lengths(local.rows)),
+        note="; ".join(note for note in (*found.notes, complaint) if note),
     )
-    transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery)
-    return Moment(record, transcript, State(round, model, experiment, {**memory, **residuals}))
+    starts = {} if local.starts is None else dict(zip(clients, local.starts, strict=True))
+    transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery, starts)
+    kept = {**memory, **found.carried, **marks}
+    return Moment(record, transcript, State(round, model, experiment, kept))
 
 
 def _those(clients: tuple[int, ...], flags: Tensor | None) -> tuple[int, ...]:
@@ -127,73 +124,44 @@ def _lengths(rows: Tensor) -> list[float]:
     return [float(length) for length in torch.linalg.vector_norm(rows, dim=1)]
 
 
-def _memory(state: State, now: Experiment) -> Memory:
-    """What the algorithm remembers; another algorithm than in the round before begins afresh."""
+def _memory(state: State, now: Experiment) -> tuple[Memory, Tensor | None]:
+    """What the algorithm remembers, and how good clients' own models were when last measured.
+
+    Another algorithm than in the round before begins afresh.
+    """
     fresh = now.training.algorithm.begin(now.data.clients, len(state.model))
-    kept = {name: value for name, value in state.memory.items() if name != RESIDUALS}
-    return kept if fresh.keys() == kept.keys() else fresh
+    kept = {name: value for name, value in state.memory.items() if name not in (RESIDUALS, MARKS)}
+    if fresh.keys() != kept.keys():
+        return fresh, None
+    return kept, state.memory.get(MARKS)
 
 
-def _report(now: Experiment, party: Cohort, updates: Updates, sent: Tensor) -> Report:
-    federation, losses = poisoned(now), None
-    if now.training.algorithm.needs_losses:
-        held = [federation.examples(federation.held(client)) for client in party.clients]
-        found = [evaluate(now.architecture, sent, *examples)[1] for examples in held]
-        losses = torch.tensor([torch.inf if loss is None else loss for loss in found])
-    steps = [now.recipe.local_steps(size) for size in updates.sizes.tolist()]
-    return Report(
-        everyone=now.data.clients,
-        clients=party.clients,
-        arrived=~party.lost,
-        weights=party.weights,
-        steps=torch.tensor(steps),
-        rows=updates.rows,
-        rate=now.training.rate,
-        losses=losses,
-    )
-
-
-def _party(now: Experiment, round: int, clients: tuple[int, ...], sizes: Tensor) -> Cohort:
-    bad, gone = set(malicious(now)), set(lost(now, round))
-    return Cohort(
-        seed=now.seed,
-        round=round,
-        clients=clients,
-        weights=sizes.float() if now.recipe.weighted else torch.ones(len(clients)),
-        malicious=torch.tensor([client in bad for client in clients], dtype=torch.bool),
-        lost=torch.tensor([client in gone for client in clients], dtype=torch.bool),
-        expected=float(now.cohort_size),
-        seen=torch.tensor([now.recipe.seen(size) for size in sizes.tolist()]),
-    )
-
-
-def _fold(
-    experiment: Experiment, round: int, delivery: Delivery, party: Cohort
+def _folded(
+    experiment: Experiment, delivery: Delivery, party: Cohort, local: Local
 ) -> tuple[Tensor, str]:
-    """The step (params,), and why it is nothing if it is."""
-    rule, rows, weights = experiment.at(round).rule, delivery.rows, delivery.weights
+    """The step (shared,), or of each of several models; and why it is nothing if it is."""
+    if local.groups is None:
+        return _fold(experiment, delivery, party)
+    count = experiment.at(party.round).training.algorithm.models
+    of = dict(zip(party.clients, local.groups.tolist(), strict=True))
+    steps, complaints = [], []
+    for group in range(count):
+        mine = [place for place, (client,) in enumerate(delivery.senders) if of[client] == group]
+        part = replace(delivery, rows=delivery.rows[mine], weights=delivery.weights[mine])
+        step, complaint = _fold(experiment, part, party)
+        steps.append(step)
+        complaints.append(complaint if mine else "")
+    return torch.stack(steps), "; ".join(complaint for complaint in complaints if complaint)
+
+
+def _fold(experiment: Experiment, delivery: Delivery, party: Cohort) -> tuple[Tensor, str]:
+    """Of one model."""
+    rule, rows, weights = experiment.at(party.round).rule, delivery.rows, delivery.weights
     if len(rows) < rule.fewest() and rule.needs_rows:
         complaint = f"{len(rows)} updates arrived and {rule.kind} needs {rule.fewest()}: no step"
         return torch.zeros(rows.shape[1]), complaint
     if not len(rows):  # where privacy asks for noise, the sum of nobody's updates carries it too
         rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
-    for stage in stages(experiment, round, "server"):
+    for stage in stages(experiment, party.round, "server"):
         rows = stage(rows, party)
     return rule(rows, weights), ""
-
-
-def _measured(now: Experiment, model: Tensor) -> dict[str, Any]:
-    """Accuracy and loss on the test examples, for each client, and how far a backdoor got."""
-    federation, poison = assemble(now), now.adversary.poison
-    tested = federation.test_inputs, federation.test_labels
-    right, losses = marks(now.architecture, model, *tested)
-    accuracy, loss = summary(right, losses)
-    goal = None
-    if now.adversary.count:
-        goal = poison.goal(as_floats(tested[0]), tested[1])
-    return {
-        "accuracy": accuracy,
-        "loss": loss,
-        "fairness": by_client(now, model, right),
-        "backdoor": evaluate(now.architecture, model, *goal)[0] if goal else None,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,9 +12,49 @@ from lab.assembly import assemble
 from lab.devices import on_time
 from lab.experiment import Experiment
 from lab.parts import Channel, Stage
-from lab.wire import Cohort, Memory
+from lab.wire import Cohort, Delivery, Memory
 
 RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """What came of a round's messages."""
+
+    delivery: Delivery
+    party: Cohort  # with everybody lost whose update did not arrive
+    carried: Memory  # for the next round
+    notes: tuple[str, ...]
+
+
+def exchange(
+    experiment: Experiment, rows: Tensor, party: Cohort, sent: Tensor, memory: Memory
+) -> Exchange:
+    """The clients' side of the wire, and the wire.
+
+    rows (clients, shared), sent (shared,): what travels
+    """
+    now, round = experiment.at(party.round), party.round
+    for stage in stages(experiment, round, "client"):
+        rows = stage(rows, party)
+    if party.malicious.any():
+        rows = now.adversary.poison.rows(rows, party)
+    rows, party, carried = packed(now, rows, party, memory.get(RESIDUALS), sent)
+    rows, party, notes = only_numbers(rows, party)
+    delivery = channel(experiment, round)(rows, party, sent)
+    party = replace(party, lost=~delivery.arrived)
+    notes += [delivery.note] if delivery.note else []
+    return Exchange(_besides(now, delivery, party, sent), party, carried, tuple(notes))
+
+
+def _besides(now: Experiment, delivery: Delivery, party: Cohort, sent: Tensor) -> Delivery:
+    """With the bytes that some algorithms send besides update and model."""
+    algorithm = now.training.algorithm
+    if not algorithm.talks:
+        return delivery
+    up = (algorithm.up - 1) * sent.nbytes * party.present
+    down = (algorithm.down - 1) * sent.nbytes * len(party.clients)
+    return replace(delivery, bytes_up=delivery.bytes_up + up, bytes_down=delivery.bytes_down + down)
 
 
 def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:
@@ -46,7 +86,8 @@ def packed(
         residuals = torch.zeros(now.data.clients, rows.shape[1]) if residuals is None else residuals
         rows = rows + residuals[who]
     sound = rows.isfinite().all(dim=1, keepdim=True)  # (clients, 1)
-    shapes = [shape for _, shape in now.architecture.slots.values()]
+    slots = now.architecture.slots.values()
+    shapes = [shape for place, shape in slots if place.stop <= rows.shape[1]]
     unpacked, sizes = codec.transmit(torch.where(sound, rows, 0.0), party, shapes)
     party = on_time(now, replace(party, packed=tuple(sizes)), sent)
     if not now.network.error_feedback or residuals is None:
@@ -71,6 +112,8 @@ def only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]
 def channel(experiment: Experiment, round: int) -> Channel:
     now = experiment.at(round)
     masks, privacy = now.secure_aggregation, now.privacy
+    if not now.training.algorithm.talks:
+        return Channel.pick("silent")
     if not masks.enabled:
         return Channel.pick("plain")
     heaviest = float(assemble(now).sizes.max()) if now.recipe.weighted else 1.0

@@ -322,11 +322,50 @@ class Experiment(Settings):
                 f"{name} shows the server {algorithm.exposes}, without noise, so privacy.kind "
                 "client would guarantee nothing: use fedavg, fedprox or fedadam"
             )
-        if algorithm.needs_losses and privacy != "none":
+        if algorithm.unguarded and privacy == "example":
             raise SettingError(
-                f"{name} sends the clients' losses without noise, so privacy.kind {privacy} would "
-                "guarantee nothing: use fedavg, fedprox or fedadam"
+                f"{name} has each client send {algorithm.unguarded}, so privacy.kind example "
+                "would guarantee nothing: use fedavg, fedprox or fedadam"
             )
+        if algorithm.asynchronous:
+            self._agree_on_waiting(name)
+        if not algorithm.talks:
+            self._agree_on_silence(name)
+        algorithm.check(self.architecture)
+
+    def _agree_on_waiting(self, name: str) -> None:
+        """Where nobody is waited for."""
+        network = self.network
+        for setting, value in (("deadline", network.deadline), ("spare", network.spare)):
+            if value:
+                raise SettingError(
+                    f"network.{setting} is {value:g} and {name} waits for nobody: give 0"
+                )
+        if network.compression.kind != "none" and network.devices != "none":
+            raise SettingError(
+                f"network.compression.kind {network.compression.kind} with {name} and "
+                f"network.devices {network.devices}: the clock must know how large an update is "
+                "before it is packed; use network.compression none, or network.devices none"
+            )
+        self.rule.check(min(self.training.algorithm.awaits, self.cohort_size))
+
+    def _agree_on_silence(self, name: str) -> None:
+        """A baseline sends nothing, so nothing can be done to messages."""
+        without = {
+            "privacy.kind": (self.privacy.kind, "none"),
+            "secure_aggregation.enabled": (self.secure_aggregation.enabled, False),
+            "adversary.count": (self.adversary.count, 0),
+            "rule.kind": (self.rule.kind, "mean"),
+            "network.compression.kind": (self.network.compression.kind, "none"),
+            "network.devices": (self.network.devices, "none"),
+            "network.dropout": (self.network.dropout, 0.0),
+        }
+        for path, (value, wanted) in without.items():
+            if value != wanted:
+                raise SettingError(
+                    f"{name} is a baseline without messages, and {path} is {value}: "
+                    f"give {str(wanted).lower()}"
+                )
 
     def _after(self, change: Change) -> Experiment:
         touched = [path for path in change.set if path.split(".")[0] in (*FIXED, "changes")]

@@ -7,6 +7,8 @@ it is the accuracy on each class, weighted by the client's share of that class.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,17 +21,45 @@ Rates = tuple[float | None, ...]  # of each client; None for one without example
 
 def by_client(now: Experiment, model: Tensor, right: Tensor) -> Rates:
     """Accuracy for each client; right (test examples,): what the model got right of them all."""
-    federation, classes = assemble(now), len(now.data.source.classes)
+    everyone = assemble(now).everyone
+    return as_rates(_rates(now, model.expand(len(everyone), -1), everyone, right))
+
+
+def own_marks(now: Experiment, models: Tensor, clients: Sequence[int]) -> Tensor:
+    """How good each client's own model is, for itself and for all.
+
+    models (clients, params) -> (clients, 3): accuracy on its own mix, accuracy and loss on all
+    test examples
+    """
+    federation, found = assemble(now), []
+    for model, client in zip(models, clients, strict=True):
+        right, losses = marks(
+            now.architecture, model, federation.test_inputs, federation.test_labels
+        )
+        own = _rates(now, model.unsqueeze(0), [client], right)
+        found.append(torch.stack([own[0], right.float().mean(), losses.mean()]))
+    return torch.stack(found) if found else torch.zeros(0, 3)
+
+
+def _rates(now: Experiment, models: Tensor, clients: Sequence[int], right: Tensor) -> Tensor:
+    """models (clients, params) -> (clients,) accuracy on its own mix; not a number without any"""
     if shifts(now.data):
-        tests = [own_test(now, client) for client in federation.everyone]
-        found = [marks(now.architecture, model, *test)[0].float().mean() for test in tests]
-        return tuple(round(float(rate), 4) for rate in found)
+        found = [
+            marks(now.architecture, model, *own_test(now, client))[0].float().mean()
+            for model, client in zip(models, clients, strict=True)
+        ]
+        return torch.stack(found)
+    federation, classes = assemble(now), len(now.data.source.classes)
     labels = federation.test_labels
     tested = torch.bincount(labels, minlength=classes)
     rates = torch.bincount(labels[right], minlength=classes) / tested.clamp_min(1)  # (classes,)
-    shares = federation.label_counts(classes) * (tested > 0)  # (clients, classes)
-    means = (shares * rates).sum(dim=1) / shares.sum(dim=1)
-    return tuple(None if rate != rate else round(rate, 4) for rate in means.tolist())
+    shares = federation.label_counts(classes)[list(clients)] * (tested > 0)  # (clients, classes)
+    return (shares * rates).sum(dim=1) / shares.sum(dim=1)
+
+
+def as_rates(found: Tensor) -> Rates:
+    """For a record."""
+    return tuple(None if rate != rate else round(rate, 4) for rate in found.tolist())
 
 
 def worst_tenth(rates: Rates) -> float | None:

@@ -7,7 +7,7 @@ numbers do not depend on how many cores there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,68 +18,62 @@ from lab.assembly import poisoned
 from lab.batches import batches
 from lab.experiment import Experiment
 from lab.federation import Federation
-from lab.passes import (
-    Stack,
-    Visit,
-    descend,
-    descend_clipped,
-    drag,
-    flattened,
-    head,
-    stacked,
-    visits,
-)
-from lab.rng import normal, stream
-from lab.wire import Drift
+from lab.guard import Guard
+from lab.mixing import Mixing
+from lab.passes import Stack, Visit, descend, drag, flattened, head, stacked, visits
+from lab.rng import stream
+from lab.wire import Mixture, Task, Updates
 from lab.workers import side_by_side
 
 BLOCK = 10  # dense models stacked at most: measured fastest
-
-
-@dataclass(frozen=True, eq=False)
-class Updates:
-    """What the clients of a cohort would send, in their order."""
-
-    rows: Tensor  # (clients, params) the trained model minus the model that was sent
-    sizes: Tensor  # (clients,) examples of each
+Plan = list[np.ndarray]  # pool indices, an array for each local step
 
 
 @torch.no_grad()
-def cohort(
-    experiment: Experiment,
-    round: int,
-    clients: Sequence[int],
-    model: Tensor,
-    drift: Drift | None = None,
-) -> Updates:
-    """Train `clients` from `model` (params,) as the experiment asks in that round.
+def cohort(experiment: Experiment, round: int, clients: Sequence[int], task: Task) -> Updates:
+    """Train `clients` as the experiment asks in that round, and the task.
 
-    What a client does is a function of (experiment, round, client, its drift) alone: this is the
-    seam that another engine may fill.
+    What a client does is a function of (experiment, round, client, its part of the task) alone:
+    this is the seam that another engine may fill.
     """
-    now, drift = experiment.at(round), drift or Drift()
+    now = experiment.at(round)
     federation = poisoned(now)
     sizes = federation.sizes[list(clients)]
-    private = now.privacy.kind == "example"
-    noise = noise_multiplier(experiment, round) if private else 0.0
-    plans = [_plan(now, federation, round, client) for client in clients]
-    rows = model.new_zeros(len(clients), len(model))
+    guarded = now.privacy.kind == "example" and not task.stays
+    noise = noise_multiplier(experiment, round) if guarded else 0.0
+    plans = [_plan(now, federation.held(client), round, client, task) for client in clients]
+    rows = task.start.new_zeros(len(clients), task.start.shape[-1])
+    mixture = task.mixture and replace(
+        task.mixture, own=task.mixture.own.clone(), share=task.mixture.share.clone()
+    )
 
     def train(block: list[int]) -> None:
-        chosen = [plans[place] for place in block]
+        chosen, mine = [plans[place] for place in block], _part(task, block)
         guard = None
-        if private:
+        if guarded:
             generators = [
                 stream(now.seed, "example noise", round, clients[place]) for place in block
             ]
             guard = Guard(now, noise, sizes[block], generators)
-        pushed = drift if drift.push is None else replace(drift, push=drift.push[block])
-        rows[block] = _trained(now, federation, chosen, model, guard, pushed)
+        rows[block], mixed = _trained(now, federation, chosen, mine, guard)
+        if mixture and mixed:
+            mixture.own[block], mixture.share[block] = mixed.own, mixed.share
 
     # Blocks of like length, so that no client waits long for the others of its block.
     order = sorted(range(len(plans)), key=lambda place: -len(plans[place]))
     side_by_side(train, _blocks(order, now))
-    return Updates(rows, sizes)
+    return Updates(rows, sizes, mixture)
+
+
+@torch.no_grad()
+def pooled(experiment: Experiment, round: int, model: Tensor) -> Tensor:
+    """What a round changes if one machine holds everybody's examples.  -> (params,)"""
+    now = experiment.at(round)
+    federation, task = poisoned(now), Task(model)
+    held = torch.cat([federation.held(client) for client in federation.everyone])
+    plan = _plan(now, held, round, federation.clients, task)
+    rows, _ = _trained(now, federation, [plan], task, None)
+    return rows[0]
 
 
 def _blocks(order: list[int], now: Experiment) -> list[list[int]]:
@@ -90,43 +84,86 @@ def _blocks(order: list[int], now: Experiment) -> list[list[int]]:
     return [order[start : start + width] for start in range(0, len(order), width)]
 
 
-def _plan(now: Experiment, federation: Federation, round: int, client: int) -> list[np.ndarray]:
-    """Pool indices of the client's examples, an array for each local step."""
-    held = federation.held(client).numpy()
-    return [held[batch] for batch in batches(now, round, client, len(held))]
+def _part(task: Task, block: list[int]) -> Task:
+    """The task of some of the clients."""
+    start = task.start if task.start.ndim == 1 else task.start[block]
+    push = task.drift.push
+    drift = task.drift if push is None else replace(task.drift, push=push[block])
+    mixture = task.mixture and replace(
+        task.mixture, own=task.mixture.own[block], share=task.mixture.share[block]
+    )
+    return replace(task, start=start, drift=drift, mixture=mixture)
+
+
+def _plan(now: Experiment, held: Tensor, round: int, client: int, task: Task) -> Plan:
+    if task.whole:
+        return [held.numpy()] if len(held) else []
+    return [held.numpy()[batch] for batch in batches(now, round, client, len(held), task.epochs)]
 
 
 def _trained(
-    now: Experiment,
-    federation: Federation,
-    plans: list[list[np.ndarray]],
-    model: Tensor,
-    guard: Guard | None,
-    drift: Drift,
-) -> Tensor:
+    now: Experiment, federation: Federation, plans: list[Plan], task: Task, guard: Guard | None
+) -> tuple[Tensor, Mixture | None]:
     """Local SGD of a block, the longest plan first.  -> (clients, params) the change"""
     network, rate = now.architecture, now.training.rate
-    stack = stacked(network, model.expand(len(plans), -1))
+    begun = task.start.expand(len(plans), -1)
+    stack = stacked(network, begun)
     # A single step is the change itself: taken from the weights, it would lose its last digits.
-    once = now.recipe.cap == 1
-    target = stacked(network, model.new_zeros(len(plans), len(model))) if once else stack
-    anchor = stacked(network, model.unsqueeze(0))
-    push = None if drift.push is None else stacked(network, drift.push)
-    pull = 0.0 if once else drift.pull  # the only step starts at the anchor
+    once = task.whole or (now.recipe.cap == 1 and not task.epochs)
+    target = stacked(network, torch.zeros_like(begun)) if once else stack
+    fixed = task.start if task.anchor is None else task.anchor
+    anchor = stacked(network, fixed.view(-1, fixed.shape[-1]))  # of each, or one for all
+    push = None if task.drift.push is None else stacked(network, task.drift.push)
+    # The only step from the anchor itself feels no pull.
+    pull = 0.0 if once and task.anchor is None else task.drift.pull
+    mixing = task.mixture and Mixing(network, task.mixture)
     for index, mask in _steps(plans):
         inputs, labels = federation.examples(index)
-        inputs, mask = inputs.to(model.dtype), mask.to(model.dtype)
+        inputs, mask = inputs.to(begun.dtype), mask.to(begun.dtype)
         training, changing = head(stack, len(index)), head(target, len(index))
-        shares = mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
+        if mixing:
+            mixing.descend(training, inputs, labels, _shares(mask), rate)
         # The slopes are taken before anything moves, the guarded ones as well.
-        weights = None if guard else shares
-        found = visits(network, training, inputs, labels, weights) if index.numel() else []
-        drag(changing, anchor, pull, head(push, len(index)) if push else None, rate)
+        found = _slopes(now, training, inputs, labels, mask, task, guard)
+        here = head(anchor, len(index))
+        drag(changing, training, here, pull, head(push, len(index)) if push else None, rate)
         if guard:
             guard.descend(changing, found, mask)
         else:
             descend(changing, found, rate)
-    return flattened(target) if once else flattened(target) - model
+    mixture = mixing.mixture() if mixing else None
+    return (flattened(target) if once else flattened(target) - begun), mixture
+
+
+def _slopes(
+    now: Experiment,
+    training: Stack,
+    inputs: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    task: Task,
+    guard: Guard | None,
+) -> list[Visit]:
+    """Of the layers that the task moves."""
+    if not mask.numel():
+        return []
+    network = now.architecture
+    if task.ahead:
+        # Every other example shows the way, and the rest say where it should lead.
+        scouts = mask.clone()
+        scouts[:, 1::2] = 0
+        rest = torch.where(mask.sum(dim=1, keepdim=True) > 1, mask - scouts, mask)
+        training = [[part.clone() for part in own] for own in training]
+        scouted = visits(network, training, inputs, labels, _shares(scouts))
+        descend(training, scouted, task.ahead)
+        mask = rest
+    found = visits(network, training, inputs, labels, None if guard else _shares(mask))
+    return [visit for visit in found if not task.layers or visit.layer.name in task.layers]
+
+
+def _shares(mask: Tensor) -> Tensor:
+    """What each example counts in the mean of its batch."""
+    return mask / mask.sum(dim=1, keepdim=True).clamp_min(1)
 
 
 def _steps(plans: list[list[np.ndarray]]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -141,30 +178,3 @@ def _steps(plans: list[list[np.ndarray]]) -> Iterator[tuple[Tensor, Tensor]]:
         index = np.zeros(mask.shape, np.int64)
         index[mask] = np.concatenate(picked)
         yield torch.from_numpy(index), torch.from_numpy(mask)
-
-
-@dataclass(frozen=True, eq=False)
-class Guard:
-    """Example-level DP-SGD. Abadi et al. 2016, arXiv:1607.00133, algorithm 1.
-
-    Each step releases (sum of clipped gradients + N(0, (noise * clip)^2)) / expected batch.
-    """
-
-    now: Experiment
-    noise: float  # multiplier
-    sizes: Tensor  # (clients,) examples that each client holds
-    generators: list[np.random.Generator]  # of each client
-
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
-        """A private step, in place.  mask (clients, examples): 0 for padding"""
-        network, clip, rate = self.now.architecture, self.now.privacy.clip, self.now.training.rate
-        # An empty batch still gets its noise.
-        expected = (self.now.recipe.poisson or 1.0) * self.sizes[: len(mask)]  # (clients,)
-        if found:
-            descend_clipped(target, found, clip, mask / expected.unsqueeze(1), rate)
-        deviations = rate * clip * self.noise / expected  # (clients,)
-        for place, deviation in enumerate(deviations.tolist()):
-            draw = network.owned(network.split(normal(self.generators[place], network.size)))
-            for parts, noises in zip(target, draw, strict=True):
-                for part, noise in zip(parts, noises, strict=True):
-                    part[place].sub_(noise, alpha=deviation)

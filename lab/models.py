@@ -149,6 +149,12 @@ class Network:
     def size(self) -> int:
         return max(int(place.stop) for place, _ in self.slots.values())
 
+    def places(self, last: int) -> int:
+        """How many parameters come before those of the `last` trained layers."""
+        first = self.trained[-last]
+        place, _ = self.slots[f"{first.name}.{next(iter(first.shapes()))}"]
+        return int(place.start)
+
     @cached_property
     def work(self) -> float:
         """Operations of training on one example: each weight is used in every place of an output,

@@ -19,7 +19,7 @@ from lab.layers import Shape
 from lab.models import Network
 from lab.settings import Part, SettingError
 from lab.views import Candidates, Guess, OutsiderView, ServerView
-from lab.wire import Cohort, Delivery, Drift, Memory, Report
+from lab.wire import Cohort, Crew, Delivery, Drift, Local, Memory, Report, Task
 
 
 class Source(Part):
@@ -76,13 +76,50 @@ class Split(Part):
 
 
 class Algorithm(Part):
-    """What clients add to local SGD, and what the server makes of the step that the rule found."""
+    """What clients train, and what the server makes of the step that the rule found.
+
+    Training is local SGD from the model that was sent, unless `train` says otherwise.
+    """
 
     table: ClassVar[dict[str, type[Algorithm]]] = {}
     uniform: ClassVar[bool] = False  # every client counts alike, however many examples it holds
     needs_losses: ClassVar[bool] = False  # of the model that is sent, on each client's examples
     exposes: ClassVar[str] = ""  # what the server must see besides the sum of the updates
-    vectors: ClassVar[int] = 1  # of the model's size, that travel each way with every client
+    common: ClassVar[bool] = True  # one model for all comes of it; otherwise clients' own count
+    talks: ClassVar[bool] = True  # False: a baseline without messages
+    asynchronous: ClassVar[bool] = False  # nobody waits for the slowest
+
+    @property
+    def unguarded(self) -> str:
+        """What would leave a client without the noise that protects its examples."""
+        return "its loss, without noise" if self.needs_losses else ""
+
+    @property
+    def up(self) -> int:
+        """Vectors of the shared parameters' size that every client sends."""
+        return 1
+
+    @property
+    def down(self) -> int:
+        """Vectors of the shared parameters' size that every client is sent."""
+        return 1
+
+    @property
+    def models(self) -> int:
+        """How many models the clients choose from."""
+        return 1
+
+    @property
+    def awaits(self) -> int:
+        """How many updates an asynchronous server waits for; 0: for everybody's."""
+        return 0
+
+    def check(self, network: Network) -> None:
+        """Raises SettingError where the algorithm makes no sense for the model."""
+
+    def shared(self, network: Network) -> int:
+        """How many parameters travel: the first so many.  All others never leave a client."""
+        return network.size
 
     def begin(self, clients: int, params: int) -> Memory:
         """What server and clients remember before the first round."""
@@ -92,6 +129,11 @@ class Algorithm(Part):
         """What moves the clients in every local step, besides their gradient."""
         return Drift()
 
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        """The clients' part of a round.  sent (params,)"""
+        drift = self.drift(memory, crew.clients)
+        return Local(crew.learn(Task(sent, drift)).rows, memory)
+
     def factors(self, report: Report, memory: Memory) -> Tensor | None:
         """What every client multiplies its update by.  -> (clients,)"""
         return None
@@ -100,7 +142,19 @@ class Algorithm(Part):
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: Report
     ) -> tuple[Tensor, Memory]:
-        """model (params,), step (params,) -> the next model (params,), the next memory"""
+        """The server's part: model (shared,), step (shared,) -> the next model, the next memory
+
+        Where clients train several models, step is (models, shared): the step of each.
+        """
+
+    def own(
+        self, model: Tensor, memory: Memory, clients: Sequence[int], network: Network
+    ) -> Tensor | None:
+        """The models that those clients themselves use after a round, if not the common one.
+
+        model (params,) -> (clients, params)
+        """
+        return None
 
 
 class Stage(Part):

@@ -86,12 +86,18 @@ def descend(stack: Stack, found: Sequence[Visit], rate: float) -> None:
         visit.layer.descend(stack[visit.place], visit.kept, visit.slopes, rate)
 
 
-def drag(stack: Stack, anchor: Stack, pull: float, push: Stack | None, rate: float) -> None:
-    """A step against push + pull * (stack - anchor), in place; anchor of one client for all."""
-    for place, own in enumerate(stack):
+def drag(
+    changing: Stack, training: Stack, anchor: Stack, pull: float, push: Stack | None, rate: float
+) -> None:
+    """A step of `changing` against push + pull * (training - anchor), in place.
+
+    anchor: of each client, or of one for all
+    """
+    for place, own in enumerate(changing):
         for part, parameter in enumerate(own):
             if pull:
-                parameter.lerp_(anchor[place][part], rate * pull)
+                away = training[place][part] - anchor[place][part]
+                parameter.sub_(away, alpha=rate * pull)
             if push:
                 parameter.sub_(push[place][part], alpha=rate)
 

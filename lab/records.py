@@ -34,6 +34,8 @@ class Record(Settings):
     bytes_up: int
     bytes_down: int
     fairness: tuple[float | None, ...] = ()  # accuracy for each client; None: it has no examples
+    personal: tuple[float | None, ...] = ()  # the same of each client's own model, once it has one
+    single: tuple[float | None, ...] = ()  # accuracy of that model on all test examples
     backdoor: float | None = None  # share of triggered test examples that obey the attacker
     clients: tuple[int, ...] = ()  # who was asked
     lost: tuple[int, ...] = ()  # of whom the server got nothing

@@ -89,7 +89,10 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
 
     Raises SettingError where there is nothing to attack.
     """
-    view, now = server_view(moment.transcript), moment.state.experiment.at(moment.record.round)
+    view, now = (
+        server_view(moment.transcript, client),
+        moment.state.experiment.at(moment.record.round),
+    )
     try:
         view.row_of(client)
     except LookupError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 from lab.federation import Federation, as_floats
@@ -20,9 +21,10 @@ class ServerView:
     network: Network
     recipe: Recipe
     sent: Tensor  # (params,)
-    rows: Tensor  # (visible, params)
+    rows: Tensor  # (visible, params); 0 where nothing travels
     weights: Tensor  # (visible,)
     senders: tuple[tuple[int, ...], ...]
+    shared: int  # how many parameters travel: the first so many
     masked: np.ndarray | None  # (arrived, words) uint32, only under secure aggregation
 
     def row_of(self, client: int) -> int:
@@ -76,15 +78,19 @@ class Guess:
     objective: float | None = None  # what the attacker itself can measure; 0 is a perfect match
 
 
-def server_view(transcript: Transcript) -> ServerView:
+def server_view(transcript: Transcript, target: int | None = None) -> ServerView:
+    """target: a client that may have been sent another model than the rest"""
+    rows, sent = transcript.delivery.rows, transcript.sent
+    shared = rows.shape[1]
     return ServerView(
         round=transcript.round,
         network=transcript.network,
         recipe=transcript.recipe,
-        sent=transcript.sent,
-        rows=transcript.delivery.rows,
+        sent=sent if target is None else transcript.starts.get(target, sent),
+        rows=F.pad(rows, (0, len(sent) - shared)),
         weights=transcript.delivery.weights,
         senders=transcript.delivery.senders,
+        shared=shared,
         masked=transcript.delivery.masked,
     )
 

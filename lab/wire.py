@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
@@ -91,6 +91,68 @@ class Drift:
 
 
 @dataclass(frozen=True, eq=False)
+class Mixture:
+    """Two models of a client, that are used as share * own + (1 - share) * trained."""
+
+    own: Tensor  # (clients, params)
+    share: Tensor  # (clients,)
+    adapts: bool = False  # whether the share is trained as well
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the clients of a round are to train, besides what the experiment says."""
+
+    start: Tensor  # (params,) for all, or (clients, params)
+    drift: Drift = field(default_factory=Drift)
+    anchor: Tensor | None = None  # (params,) what the drift pulls towards; None: the start
+    layers: tuple[str, ...] = ()  # that move; none named: all of them
+    epochs: int = 0  # 0: as the experiment says
+    whole: bool = False  # a single step on all examples
+    ahead: float = 0.0  # each gradient is taken this far along a gradient of other examples
+    mixture: Mixture | None = None  # whose own model is trained beside, in the same steps
+    stays: bool = False  # never leaves the client, so that it needs no protection
+
+
+@dataclass(frozen=True, eq=False)
+class Updates:
+    """What the clients of a cohort have trained, in their order."""
+
+    rows: Tensor  # (clients, params) the trained model minus the start
+    sizes: Tensor  # (clients,) examples of each
+    mixture: Mixture | None = None  # as it is after the task
+
+
+@dataclass(frozen=True, eq=False)
+class Crew:
+    """The clients of a round at work: an algorithm says what to train and sees no example."""
+
+    network: Network
+    seed: int
+    round: int
+    rate: float  # of local SGD
+    clients: tuple[int, ...]
+    learn: Callable[[Task], Updates]
+    losses: Callable[[Tensor], Tensor]  # models (models, params) -> (clients, models)
+    pooled: Callable[[Tensor], Tensor]  # (params,) -> (params,) the change, from all examples
+    versions: tuple[int, ...] = ()  # the round after which each got its model, if they differ
+    waiting: tuple[int, ...] = ()  # the versions of those who are still at work
+
+
+@dataclass(frozen=True, eq=False)
+class Local:
+    """What came of the local training."""
+
+    rows: Tensor  # (clients, shared) what is to be sent
+    memory: Memory
+    starts: Tensor | None = None  # (clients, params) where each began, if not where all did
+    groups: Tensor | None = None  # (clients,) the model that each trained, if there are several
+    gradients: Tensor | None = None  # (clients, params) of the model sent, on all its examples
+    stale: Tensor | None = None  # (clients,) rounds since each got its model
+    change: Tensor | None = None  # (params,) of the model, where nothing is sent
+
+
+@dataclass(frozen=True, eq=False)
 class Report:
     """What an algorithm may know of a round's local training, client by client."""
 
@@ -99,9 +161,10 @@ class Report:
     arrived: Tensor  # (clients,) bool
     weights: Tensor  # (clients,)
     steps: Tensor  # (clients,) local steps taken
-    rows: Tensor  # (clients, params) updates, before any defence
+    rows: Tensor  # (clients, shared) updates, before any defence
     rate: float  # of local SGD
     losses: Tensor | None = None  # (clients,) mean loss of the model that was sent
+    local: Local = field(default_factory=lambda: Local(empty_rows(0), {}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +196,7 @@ class Transcript:
     sent: Tensor  # (params,) the model that the clients were sent
     released: Tensor  # (params,) the model after the round
     delivery: Delivery
+    starts: Mapping[int, Tensor] = field(default_factory=dict)  # of clients sent another, (params,)
 
 
 def empty_rows(params: int) -> Tensor:

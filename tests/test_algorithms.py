@@ -16,12 +16,14 @@ from torch import Tensor
 from lab import Experiment, run
 from lab.algorithms import ALGORITHMS
 from lab.algorithms.afl import onto_the_simplex
+from lab.engine import begin
 from lab.jobs import pull
 from lab.ledger import Ledger
 from lab.parts import Algorithm
 from lab.settings import SettingError
 from lab.store import Store
-from lab.wire import Memory, Report
+from lab.wire import Local, Memory, Report
+from tests.slow import all_of, slope
 
 DIGITS = Experiment.read(
     {
@@ -218,6 +220,14 @@ def report_of(rows: Tensor) -> Report:
         steps=torch.ones(clients, dtype=torch.int64),
         rows=rows,
         rate=0.1,
+        local=Local(
+            rows,
+            {},
+            starts=torch.zeros_like(rows),
+            groups=torch.zeros(clients, dtype=torch.int64),
+            stale=torch.zeros(clients),
+            change=torch.zeros(rows.shape[1]),
+        ),
     )
 
 
@@ -319,7 +329,7 @@ def test_memories_do_not_fill_the_disk(store: Store) -> None:
     assert len(list(store.arrays.folder.rglob("*.safetensors"))) == 23 + 3
 
 
-@pytest.mark.parametrize("kind", ALGORITHMS)
+@pytest.mark.parametrize("kind", [kind for kind, one in ALGORITHMS.items() if one.talks])
 def test_a_round_that_reaches_nobody_changes_nothing(kind: str) -> None:
     lonely = DIGITS.changed({"training.algorithm": kind, "training.rounds": 8})
     cut = lonely.changed_from(3, {"network.dropout": 0.95, "training.clients_per_round": 1})
@@ -366,3 +376,16 @@ def test_a_lost_client_keeps_its_control_variate() -> None:
 def test_what_would_break_a_promise_is_refused(kind: str, other: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=f"training.algorithm.kind {kind}"):
         DIGITS.changed({"training.algorithm": kind, **other})
+
+
+def test_scaffold_takes_whole_gradients_if_asked_to() -> None:
+    """Option I: after its round, c_i is the gradient of the model that was sent."""
+    now = DIGITS.changed({"training.algorithm.kind": "scaffold", "training.algorithm.option": "I"})
+    sent, moment = begin(now).model, next(run(now))
+    for client in range(6):
+        expected = slope(now, sent.double(), all_of(now, client))
+        found = moment.state.memory["c_i"][client].double()
+        assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(moment.state.memory["c"], moment.state.memory["c_i"].mean(dim=0))
+    with pytest.raises(SettingError, match="send a whole gradient, without noise"):
+        now.changed({"privacy.kind": "example"})

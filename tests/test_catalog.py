@@ -56,7 +56,9 @@ SETTINGS = [
     for key, field in schema.items()
 ]
 # Nobody's paper: textbook models, no skew, the real owners, and messages that just travel.
-WITHOUT_PAPER = {"iid", "natural", "logistic", "mlp", "plain", "none"}
+WITHOUT_PAPER = {
+    "iid", "natural", "logistic", "mlp", "plain", "silent", "none", "centralised", "local-only",
+}  # fmt: skip
 # Made by the engine out of an experiment's own settings, and those have both bounds.
 MADE_BY_THE_ENGINE = {"stages", "channels"}
 # What is private, or would say so.

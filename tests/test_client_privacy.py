@@ -14,6 +14,7 @@ from lab.engine import Moment, begin, step
 from lab.exchange import stages
 from lab.local import cohort
 from lab.rng import normal, stream
+from lab.wire import Task
 from tests.noise import CLIENTS, UNLIKELY, is_normal, looks_like_coin_flips
 
 # --- sampling of clients --------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def slow_step(experiment: Experiment, moment: Moment) -> Tensor:
     deviation = privacy.noise * privacy.clip
     total = torch.zeros_like(sent)
     for client, row in zip(
-        clients, cohort(experiment, record.round, clients, sent).rows, strict=True
+        clients, cohort(experiment, record.round, clients, Task(sent)).rows, strict=True
     ):
         if client not in record.lost:
             total += row * min(1.0, privacy.clip / float(row.norm()))

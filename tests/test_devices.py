@@ -48,12 +48,13 @@ def test_a_client_takes_its_download_its_training_and_its_upload(
     now, sent = DIGITS, torch.zeros(DIGITS.architecture.size)
     speeds = torch.tensor([[now.architecture.work, 10.0, 100.0]]).double().expand(12, 3)
     monkeypatch.setattr("lab.devices._speeds", lambda *_: speeds)
-    found = durations(now, party(now, [0.0, 3.0]), [50, 70], sent)
+    seen = torch.tensor([0.0, 3.0])
+    found = durations(now, (0, 1), seen, [50, 70], sent.nbytes)
     assert found.tolist() == pytest.approx(
         [50 / 10 + sent.nbytes / 100, 3 + 70 / 10 + sent.nbytes / 100]
     )
     scaffold = now.changed({"training.algorithm": "scaffold"})
-    both = durations(scaffold, party(now, [0.0]), [50], sent)
+    both = durations(scaffold, (0,), seen[:1], [50], sent.nbytes)
     assert float(both) == pytest.approx((50 + sent.nbytes) / 10 + 2 * sent.nbytes / 100)
 
 

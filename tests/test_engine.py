@@ -20,7 +20,7 @@ from lab.federation import as_floats
 from lab.local import cohort
 from lab.records import Record
 from lab.settings import SettingError
-from lab.wire import Cohort
+from lab.wire import Cohort, Task
 
 GOLDEN = Path(__file__).parent / "golden" / "records.json"
 SMALL = {
@@ -248,7 +248,7 @@ def test_error_feedback_loses_nothing(lost: float) -> None:
     for moment in run(fed):
         delivery = moment.transcript.delivery
         arrived = arrived + delivery.rows.double().sum(dim=0)
-        trained = cohort(fed, moment.record.round, moment.record.clients, state.model)
+        trained = cohort(fed, moment.record.round, moment.record.clients, Task(state.model))
         meant = meant + trained.rows.double().sum(dim=0)
         state = moment.state
     carried = state.memory["residuals"].double().sum(dim=0)

@@ -16,10 +16,12 @@ from lab.assembly import assemble
 from lab.batches import batches
 from lab.engine import begin
 from lab.federation import as_floats
-from lab.local import Guard, cohort
+from lab.guard import Guard
+from lab.local import cohort
 from lab.models import MODELS, Network
 from lab.passes import descend_clipped, flattened, stacked, visits
 from lab.rng import stream
+from lab.wire import Task
 from tests.noise import CLIENTS, correlation, is_normal, looks_like_coin_flips
 
 EXAMPLE = CLIENTS.changed(
@@ -222,7 +224,7 @@ def test_every_private_step_has_noise_of_its_own() -> None:
 def test_local_training_under_example_privacy_is_dp_sgd_step_by_step() -> None:
     now = EXAMPLE.changed({"privacy.noise": 1e-6})
     federation, model = assemble(now), begin(now).model
-    updates = cohort(now, 1, range(4), model)
+    updates = cohort(now, 1, range(4), Task(model))
     for client, row in enumerate(updates.rows):
         held = federation.held(client)
         change = torch.zeros_like(model)
@@ -237,7 +239,7 @@ def test_every_clients_noise_fits_its_own_number_of_examples() -> None:
     """One step, with and without noise: the difference is the noise, times the rate."""
     loud = EXAMPLE.changed({"training.steps": 1, "privacy.noise": 2.0})
     still, model = loud.changed({"privacy.noise": 1e-6}), begin(loud).model
-    noisy, bare = cohort(loud, 1, range(4), model), cohort(still, 1, range(4), model)
+    noisy, bare = cohort(loud, 1, range(4), Task(model)), cohort(still, 1, range(4), Task(model))
     added = noisy.rows - bare.rows
     for one, size in zip(added, noisy.sizes.tolist(), strict=True):
         assert is_normal(one, 0.5 * 2.0 * 0.4 / (size * 10 / 50))

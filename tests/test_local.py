@@ -14,7 +14,7 @@ from lab.experiment import Experiment
 from lab.federation import as_floats
 from lab.local import cohort
 from lab.models import MODELS, Network
-from lab.wire import Drift
+from lab.wire import Drift, Task
 
 SMALL = {
     "data": {"source": "digits", "clients": 7, "split": {"kind": "quantity", "skew": 1.0}},
@@ -50,7 +50,7 @@ def test_a_cohort_trains_as_a_slow_loop_does(kind: str) -> None:
     """Unequal sizes and partial batches included."""
     now = experiment(model__kind=kind)
     model = begin(now).model
-    rows = cohort(now, 1, range(7), model).rows
+    rows = cohort(now, 1, range(7), Task(model)).rows
     for client in range(7):
         assert torch.allclose(rows[client], slow(now, 1, client, model), atol=1e-5)
 
@@ -59,7 +59,7 @@ def test_a_cohort_trains_as_a_slow_loop_does(kind: str) -> None:
 def test_in_float64_it_does_so_to_ten_digits(kind: str) -> None:
     now = experiment(model__kind=kind)
     model = begin(now).model.double()
-    rows = cohort(now, 1, range(7), model).rows
+    rows = cohort(now, 1, range(7), Task(model)).rows
     for client in range(7):
         assert torch.allclose(rows[client], slow(now, 1, client, model), atol=1e-10)
 
@@ -70,7 +70,7 @@ def test_a_drift_is_part_of_every_step(settings: dict[str, object]) -> None:
     now = experiment(**settings)
     model = begin(now).model.double()
     pushes = torch.arange(7, dtype=torch.float64).unsqueeze(1).expand(7, len(model)) / 100
-    rows = cohort(now, 1, range(7), model, Drift(0.7, pushes)).rows
+    rows = cohort(now, 1, range(7), Task(model, Drift(0.7, pushes))).rows
     for client in range(7):
         expected = slow(now, 1, client, model, 0.7, client / 100)
         assert torch.allclose(rows[client], expected, atol=1e-10)
@@ -80,7 +80,7 @@ def test_one_step_on_one_batch_is_the_gradient_to_the_last_digit() -> None:
     """An update that lost digits to the size of the weights would blind the attacks."""
     now = experiment(training__steps=1, training__rate=1e-4)
     model = begin(now).model
-    row = cohort(now, 1, [0], model).rows[0]
+    row = cohort(now, 1, [0], Task(model)).rows[0]
     flat = model.double().requires_grad_(True)
     federation = assemble(now)
     held = federation.held(0)
@@ -93,8 +93,8 @@ def test_one_step_on_one_batch_is_the_gradient_to_the_last_digit() -> None:
 def test_what_a_client_does_does_not_depend_on_who_else_takes_part() -> None:
     now = experiment()
     model = begin(now).model
-    together = cohort(now, 3, range(7), model).rows
-    alone = cohort(now, 3, [4], model).rows
+    together = cohort(now, 3, range(7), Task(model)).rows
+    alone = cohort(now, 3, [4], Task(model)).rows
     assert torch.allclose(together[4], alone[0], atol=1e-6)
 
 
@@ -104,7 +104,7 @@ def test_a_client_without_examples_sends_nothing_new() -> None:
     )
     sizes = assemble(now).sizes
     assert 0 in sizes.tolist(), "this seed leaves a hospital without patients"
-    rows = cohort(now, 1, range(4), begin(now).model).rows
+    rows = cohort(now, 1, range(4), Task(begin(now).model)).rows
     assert rows[sizes == 0].abs().max() == 0
     assert rows[sizes > 0].abs().amax(dim=1).min() > 0
 
@@ -114,7 +114,7 @@ def test_a_private_client_without_examples_sends_nothing_new() -> None:
         data__source="heart", data__split={"kind": "natural"}, data__clients=4, data__examples=4,
         privacy__kind="example", privacy__noise=1.0,
     )  # fmt: skip
-    rows = cohort(now, 1, range(4), begin(now).model).rows
+    rows = cohort(now, 1, range(4), Task(begin(now).model)).rows
     assert rows.isfinite().all()
     assert rows[assemble(now).sizes == 0].abs().max() == 0
 

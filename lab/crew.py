@@ -1,0 +1,85 @@
+"""The crew: who takes part in a round, and what its algorithm may ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lab.assembly import assemble, malicious, poisoned
+from lab.cohorts import lost
+from lab.evaluate import evaluate
+from lab.experiment import Experiment
+from lab.flights import landing
+from lab.local import cohort, pooled
+from lab.wire import Cohort, Crew, Local, Report
+
+
+def crew_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Crew:
+    now = experiment.at(round)
+    versions: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    if now.training.algorithm.asynchronous:
+        landed = landing(experiment, round)
+        versions = tuple(flight.version for flight in landed.flights)
+        waiting = tuple(flight.version for flight in landed.waiting)
+    return Crew(
+        network=now.architecture,
+        seed=now.seed,
+        round=round,
+        rate=now.training.rate,
+        clients=clients,
+        learn=lambda task: cohort(experiment, round, clients, task),
+        losses=lambda models: _losses(now, clients, models),
+        pooled=lambda model: pooled(experiment, round, model),
+        versions=versions,
+        waiting=waiting,
+    )
+
+
+def _losses(now: Experiment, clients: Sequence[int], models: Tensor) -> Tensor:
+    """Of each model on each client's own examples.  models (models, params) -> (clients, models)"""
+    federation, found = poisoned(now), torch.zeros(len(clients), len(models))
+    for place, client in enumerate(clients):
+        held = federation.examples(federation.held(client))
+        for number, model in enumerate(models):
+            loss = evaluate(now.architecture, model, *held)[1]
+            found[place, number] = torch.inf if loss is None else loss
+    return found
+
+
+def report_of(now: Experiment, party: Cohort, local: Local, sent: Tensor) -> Report:
+    losses, sizes = None, assemble(now).sizes[list(party.clients)].tolist()
+    if now.training.algorithm.needs_losses:
+        losses = _losses(now, party.clients, sent.unsqueeze(0))[:, 0]
+    return Report(
+        everyone=now.data.clients,
+        clients=party.clients,
+        arrived=~party.lost,
+        weights=party.weights,
+        steps=torch.tensor([now.recipe.local_steps(size) for size in sizes]),
+        rows=local.rows,
+        rate=now.training.rate,
+        losses=losses,
+        local=local,
+    )
+
+
+def party_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Cohort:
+    now = experiment.at(round)
+    bad, gone = set(malicious(now)), set(lost(now, round))
+    sizes, lasted = assemble(now).sizes[list(clients)], None
+    if now.training.algorithm.asynchronous and now.network.devices != "none":
+        lasted = landing(experiment, round).lasted
+    return Cohort(
+        seed=now.seed,
+        round=round,
+        clients=clients,
+        weights=sizes.float() if now.recipe.weighted else torch.ones(len(clients)),
+        malicious=torch.tensor([client in bad for client in clients], dtype=torch.bool),
+        lost=torch.tensor([client in gone for client in clients], dtype=torch.bool),
+        expected=float(now.cohort_size),
+        seen=torch.tensor([now.recipe.seen(size) for size in sizes.tolist()]),
+        lasted=lasted,
+    )

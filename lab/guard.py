@@ -1,0 +1,37 @@
+"""Example-level DP-SGD. Abadi et al. 2016, arXiv:1607.00133, algorithm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from lab.experiment import Experiment
+from lab.passes import Stack, Visit, descend_clipped
+from lab.rng import normal
+
+
+@dataclass(frozen=True, eq=False)
+class Guard:
+    """Each step releases (sum of clipped gradients + N(0, (noise * clip)^2)) / expected batch."""
+
+    now: Experiment
+    noise: float  # multiplier
+    sizes: Tensor  # (clients,) examples that each client holds
+    generators: list[np.random.Generator]  # of each client
+
+    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+        """A private step, in place.  mask (clients, examples): 0 for padding"""
+        network, clip, rate = self.now.architecture, self.now.privacy.clip, self.now.training.rate
+        # An empty batch still gets its noise.
+        expected = (self.now.recipe.poisson or 1.0) * self.sizes[: len(mask)]  # (clients,)
+        if found:
+            descend_clipped(target, found, clip, mask / expected.unsqueeze(1), rate)
+        deviations = rate * clip * self.noise / expected  # (clients,)
+        for place, deviation in enumerate(deviations.tolist()):
+            draw = network.owned(network.split(normal(self.generators[place], network.size)))
+            for parts, noises in zip(target, draw, strict=True):
+                for part, noise in zip(parts, noises, strict=True):
+                    part[place].sub_(noise, alpha=deviation)

@@ -1,0 +1,93 @@
+"""Baselines: all data in one place, and every client alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from lab import Experiment, run
+from lab.assembly import assemble
+from lab.engine import Moment, begin
+from lab.local import cohort, pooled
+from lab.settings import SettingError
+from lab.wire import Task
+
+SKEWED = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 6, "split": {"kind": "dirichlet", "alpha": 0.2}},
+        "training": {"rounds": 4, "batch_size": 16, "rate": 0.2},
+    }
+)
+BASELINES = ("centralised", "local-only")
+
+
+def last(kind: str, now: Experiment = SKEWED) -> Moment:
+    *_, moment = run(now.changed({"training.algorithm.kind": kind}))
+    return moment
+
+
+def test_the_baselines_stand_above_and_below_the_federation() -> None:
+    above, between, below = (
+        last(kind).record.accuracy for kind in ("centralised", "fedavg", "local-only")
+    )
+    assert above > between > below
+
+
+def test_centralised_training_does_not_see_who_holds_what() -> None:
+    even = SKEWED.changed({"data.split": "iid"})
+    sizes = assemble(SKEWED).sizes
+    assert int(sizes.sum()) == int(assemble(even).sizes.sum())
+    moment = last("centralised")
+    model = begin(SKEWED).model
+    for round in range(1, 5):
+        model = model + pooled(SKEWED, round, model)
+    assert torch.equal(moment.state.model, model)
+
+
+def test_everybody_alone_is_local_training_that_never_meets() -> None:
+    own = begin(SKEWED).model.expand(6, -1)
+    for round in range(1, 5):
+        own = own + cohort(SKEWED, round, range(6), Task(own)).rows
+    moment = last("local-only")
+    assert torch.equal(moment.state.memory["own"], own)
+    assert torch.equal(moment.state.model, begin(SKEWED).model)
+
+
+def test_each_clients_own_model_is_measured_for_itself_and_for_all() -> None:
+    record = last("local-only").record
+    assert len(record.single) == len(record.personal) == 6
+    assert None not in record.single
+    alone = [rate for rate in record.single if rate is not None]
+    assert record.accuracy == pytest.approx(sum(alone) / 6, abs=1e-4)
+    assert min(alone) < record.accuracy < max(alone)
+    assert record.fairness == record.personal
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+def test_a_baseline_sends_nothing(kind: str) -> None:
+    moment = last(kind)
+    assert (moment.record.bytes_up, moment.record.bytes_down) == (0, 0)
+    assert len(moment.transcript.delivery.rows) == 0
+    assert moment.record.lost == ()
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"privacy.kind": "example"},
+        {"secure_aggregation.enabled": True},
+        {"adversary.count": 1},
+        {"rule": "median"},
+        {"network.compression": "half"},
+        {"network.devices": "phones"},
+        {"network.dropout": 0.1},
+    ],
+)
+def test_what_is_done_to_messages_makes_no_sense_without_any(
+    kind: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingError, match=f"{kind} is a baseline without messages, and .*: give"):
+        SKEWED.changed({"training.algorithm.kind": kind, **settings})
