@@ -15,11 +15,12 @@ from rich.progress import track
 from rich.table import Table
 
 from lab import Experiment, run
-from lab.algorithms import ALGORITHMS
+from lab.algorithms import ONE_MODEL
 from lab.workers import warm_up
 
 RESULTS = Path(__file__).parent / "results" / "skew.json"
 ROUNDS, LAST, SEEDS = 60, 9, (0, 1, 2)
+KINDS = [one.model_fields["kind"].default for one in ONE_MODEL]
 SETTINGS = {
     "data.source": "fashion-mnist",
     "data.split.kind": "dirichlet",
@@ -43,7 +44,7 @@ def main() -> None:
     warm_up()
     found = {
         kind: [accuracy(kind, seed) for seed in SEEDS]
-        for kind in track(ALGORITHMS, "training", transient=True)
+        for kind in track(KINDS, "training", transient=True)
     }
     usual = found["fedavg"]
     table = Table("algorithm", "accuracy %", "+- over seeds", "beside fedavg", "each seed's",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from lab.experiment import Experiment
-from lab.flights import landing
+from lab.flights import available, landing
 from lab.rng import stream
 
 
@@ -29,7 +29,8 @@ def asked(experiment: Experiment, round: int) -> tuple[int, ...]:
         drawn = (generator.random(clients) < client_rate(experiment)).nonzero()[0]
     else:
         asked = ceil(experiment.cohort_size * (1 + experiment.network.spare))
-        drawn = generator.permutation(clients)[:asked]
+        order, there = generator.permutation(clients), available(experiment, round)
+        drawn = order[there[order]][:asked]
     return tuple(sorted(int(client) for client in drawn))
 
 

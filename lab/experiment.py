@@ -22,6 +22,7 @@ from lab.sections import Adversary, Data, Privacy, SecureAggregation, Training, 
 from lab.settings import Part, SettingError, Settings
 from lab.wire import Recipe
 
+KEPT = 1_000_000_000  # bytes that a run may remember from round to round
 FIXED = ("seed", "data", "model")  # what no change in mid-run may touch
 
 
@@ -196,6 +197,8 @@ class Experiment(Settings):
             told.append("secure aggregation")
         if adversary.count:
             told.append(f"{adversary.count} {adversary.poison.kind}")
+        if self.training.algorithm.kind != "fedavg":
+            told.append(self.training.algorithm.kind)
         if self.rule.kind != "mean":
             told.append(self.rule.kind)
         return ", ".join(told) + (", changed in mid-run" if self.changes else "")
@@ -288,6 +291,11 @@ class Experiment(Settings):
                     f"network.{name} is {value:g} and network.devices none has no clock: "
                     "choose phones, laptops, servers or mixed"
                 )
+        if network.availability < 1 and self.privacy.kind == "client":
+            raise SettingError(
+                f"network.availability is {network.availability:g} with privacy.kind client, which "
+                "counts on every client being drawn with the same known chance: give 1"
+            )
         if network.spare and self.privacy.kind == "client":
             raise SettingError(
                 f"network.spare is {network.spare:g} with privacy.kind client, which counts on "
@@ -332,6 +340,14 @@ class Experiment(Settings):
         if not algorithm.talks:
             self._agree_on_silence(name)
         algorithm.check(self.architecture)
+        kept = algorithm.keeps + self.network.error_feedback
+        size = kept * 4 * self.data.clients * self.architecture.size
+        if size > KEPT:
+            raise SettingError(
+                f"{name} would keep a model for each of {self.data.clients} clients, "
+                f"{size / 1e9:.1f} gigabytes and {KEPT / 1e9:g} are allowed: give fewer clients, "
+                "a smaller model, or fedavg without error feedback"
+            )
 
     def _agree_on_waiting(self, name: str) -> None:
         """Where nobody is waited for."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
+import numpy as np
 import torch
 
 from lab.assembly import assemble
@@ -60,14 +61,23 @@ def _next(now: Experiment, round: int, before: Landing) -> Landing:
     if not awaits:  # a round in which everybody is waited for, so that nobody stays away
         return Landing((), (), before.clock, 0.0)
     away = {flight.client for flight in before.waiting}
-    order = stream(now.seed, "cohort", round).permutation(now.data.clients).tolist()
-    free = [client for client in order if client not in away]
+    order, there = (
+        stream(now.seed, "cohort", round).permutation(now.data.clients),
+        available(now, round),
+    )
+    free = [client for client in order[there[order]].tolist() if client not in away]
     leaving = free[: max(0, now.cohort_size - len(away))]
     flights = sorted(before.waiting + _departures(now, round, before.clock, leaving))
     back, waiting = flights[:awaits], flights[awaits:]
-    clock = max(before.clock, back[-1].due)
+    clock = max([before.clock, *(flight.due for flight in back)])
     ordered = tuple(sorted(back, key=lambda flight: flight.client))
     return Landing(ordered, tuple(waiting), clock, clock - before.clock)
+
+
+def available(now: Experiment, round: int) -> np.ndarray:
+    """Who can be asked in a round.  -> (clients,) bool"""
+    luck = stream(now.seed, "availability", round).random(now.data.clients)
+    return np.asarray(luck < now.network.availability)
 
 
 def _departures(

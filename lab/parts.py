@@ -85,6 +85,7 @@ class Algorithm(Part):
     uniform: ClassVar[bool] = False  # every client counts alike, however many examples it holds
     needs_losses: ClassVar[bool] = False  # of the model that is sent, on each client's examples
     exposes: ClassVar[str] = ""  # what the server must see besides the sum of the updates
+    keeps: ClassVar[int] = 0  # vectors of the model's size, remembered for every client
     common: ClassVar[bool] = True  # one model for all comes of it; otherwise clients' own count
     talks: ClassVar[bool] = True  # False: a baseline without messages
     asynchronous: ClassVar[bool] = False  # nobody waits for the slowest

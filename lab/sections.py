@@ -19,7 +19,7 @@ class Data(Settings):
     split: Split = Field(
         default_factory=lambda: Split.pick("iid"), description="how the clients' data differ"
     )
-    clients: int = Field(20, ge=2, le=1000, description="clients in the federation")
+    clients: int = Field(20, ge=2, le=10_000, description="clients in the federation")
     examples: int = Field(
         0, ge=0, le=100_000, description="training examples to share out; 0: all there are"
     )
@@ -36,7 +36,7 @@ class Training(Settings):
         default_factory=lambda: Algorithm.pick("fedavg"), description="the server's algorithm"
     )
     rounds: int = Field(30, ge=1, le=2000, description="rounds of the whole run")
-    clients_per_round: int = Field(0, ge=0, le=1000, description="clients asked a round; 0: all")
+    clients_per_round: int = Field(0, ge=0, le=10_000, description="clients asked a round; 0: all")
     epochs: int = Field(1, ge=1, le=100, description="passes over a client's own data a round")
     steps: int = Field(0, ge=0, le=10_000, description="local steps a round at most; 0: no cap")
     batch_size: int = Field(32, ge=1, le=1024, description="examples in a local step")
@@ -75,7 +75,7 @@ class SecureAggregation(Settings):
 class Adversary(Settings):
     """Malicious clients."""
 
-    count: int = Field(0, ge=0, le=1000, description="malicious clients")
+    count: int = Field(0, ge=0, le=10_000, description="malicious clients")
     poison: Poison = Field(
         default_factory=lambda: Poison.pick("sign-flip"), description="what they do"
     )
@@ -84,6 +84,9 @@ class Adversary(Settings):
 class Transport(Settings):
     """What happens to messages."""
 
+    availability: float = Field(
+        1.0, ge=0.05, le=1, description="chance that a client can be asked in a round"
+    )
     dropout: float = Field(
         0.0, ge=0, le=0.95, description="chance that a client's update never arrives"
     )

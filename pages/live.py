@@ -10,6 +10,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from lab import ROOT, figures
 from lab.accountant import promise, spent
+from lab.baselines import NAMES as BASELINES
+from lab.baselines import baselines
 from lab.controls import control, differing, part_of, reset, settings_of
 from lab.experiment import Experiment
 from lab.figures.progress import AGAINST
@@ -36,6 +38,7 @@ MORE = {
     "secure_aggregation.threshold": "Threshold",
     "secure_aggregation.bound": "Bound of a coordinate",
     "secure_aggregation.on_abort": "On abort",
+    "network.availability": "Availability",
     "network.dropout": "Lost updates",
     "network.devices": "Devices",
     "network.deadline": "Deadline, simulated seconds",
@@ -199,7 +202,7 @@ def _watch(id: str, status: str, ready: bool) -> None:
         records = [each.record for each in rounds]
         against = _against(left, records)
         left.plotly_chart(
-            figures.curves(records, job.experiment.changes, total, against),
+            figures.curves(records, job.experiment.changes, total, against, _baselines(left, job)),
             key="curves",
             alt="Accuracy, loss and epsilon by round",
         )
@@ -224,6 +227,33 @@ def _against(place: DeltaGenerator, records: list[Record]) -> str:
     return chosen or "rounds"
 
 
+def _baselines(place: DeltaGenerator, job: Job) -> dict[str, list[Record]]:
+    """The rounds of the baselines of this run, and the button that starts them."""
+    key = f"baselines of {job.id}"
+    if key not in st.session_state:
+        wanted = baselines(job.experiment)
+        runs = {each.experiment: each.id for each in reversed(store().runs())}
+        st.session_state[key] = {name: runs[each] for name, each in wanted.items() if each in runs}
+    known = st.session_state[key]
+    if not job.experiment.at(1).training.algorithm.talks:
+        return {}
+    if len(known) < len(BASELINES):
+        place.button(
+            "Compare with baselines",
+            on_click=_start_baselines,
+            args=(job, key),
+            help="Trains on all data in one place, and every client alone, beside this run",
+        )
+    return {name: [each.record for each in rounds_of(id)] for name, id in known.items()}
+
+
+def _start_baselines(job: Job, key: str) -> None:
+    known = st.session_state[key]
+    for name, experiment in baselines(job.experiment).items():
+        if name not in known:
+            known[name] = store().create(experiment)
+
+
 def _numbers(job: Job, rounds: list[Round]) -> None:
     record = rounds[-1].record
     told = {
@@ -232,6 +262,9 @@ def _numbers(job: Job, rounds: list[Round]) -> None:
         "Epsilon spent": "none" if record.epsilon is None else f"{record.epsilon:.3g}",
         "Megabytes up, down": f"{_total(rounds, 'bytes_up')}, {_total(rounds, 'bytes_down')}",
     }
+    own = [rate for rate in record.personal if rate is not None]
+    if own and record.personal != record.fairness:
+        told["Own models"] = f"{sum(own) / len(own):.1%}"
     if record.duration is not None:
         told["Simulated seconds"] = f"{sum(each.record.duration or 0 for each in rounds):.1f}"
     if record.backdoor is not None:

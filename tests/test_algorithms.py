@@ -389,3 +389,10 @@ def test_scaffold_takes_whole_gradients_if_asked_to() -> None:
     assert torch.allclose(moment.state.memory["c"], moment.state.memory["c_i"].mean(dim=0))
     with pytest.raises(SettingError, match="send a whole gradient, without noise"):
         now.changed({"privacy.kind": "example"})
+
+
+@pytest.mark.parametrize("kind", ["scaffold", "feddyn", "ditto"])
+def test_what_would_not_fit_into_memory_is_refused(kind: str) -> None:
+    large = {"data.source": "fashion-mnist-full", "data.clients": 10_000, "model.kind": "mlp"}
+    with pytest.raises(SettingError, match=r"keep a model for each of 10000 clients, 2\.0 gigab"):
+        DIGITS.changed({"training.algorithm": kind, **large, "data.split": "iid"})

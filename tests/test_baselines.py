@@ -9,6 +9,7 @@ import torch
 
 from lab import Experiment, run
 from lab.assembly import assemble
+from lab.baselines import baselines
 from lab.engine import Moment, begin
 from lab.local import cohort, pooled
 from lab.settings import SettingError
@@ -91,3 +92,34 @@ def test_what_is_done_to_messages_makes_no_sense_without_any(
 ) -> None:
     with pytest.raises(SettingError, match=f"{kind} is a baseline without messages, and .*: give"):
         SKEWED.changed({"training.algorithm.kind": kind, **settings})
+
+
+def test_the_baselines_of_a_run_keep_its_data_and_drop_its_defences() -> None:
+    now = SKEWED.changed(
+        {
+            "privacy.kind": "client", "secure_aggregation.enabled": True, "adversary.count": 2,
+            "network.dropout": 0.2, "training.clients_per_round": 4,
+        }
+    ).changed_from(3, {"training.rate": 0.5})  # fmt: skip
+    found = baselines(now)
+    assert tuple(found) == BASELINES
+    for name, baseline in found.items():
+        assert baseline.training.algorithm.kind == name
+        assert (baseline.data, baseline.model, baseline.seed) == (now.data, now.model, now.seed)
+        assert baseline.training.rate == 0.2
+        assert baseline.training.clients_per_round == 4
+        assert baseline.changes == ()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rule": "krum"},
+        {"network.compression": "top-k", "network.error_feedback": True},
+        {"network.devices": "phones", "network.deadline": 9.0, "network.spare": 0.5},
+        {"training.algorithm": {"kind": "fedbuff", "buffer": 3}},
+        {"training.algorithm": {"kind": "fedper"}, "network.availability": 0.5},
+    ],
+)
+def test_every_run_has_baselines(settings: dict[str, Any]) -> None:
+    assert [each.training.rounds for each in baselines(SKEWED.changed(settings)).values()] == [4, 4]

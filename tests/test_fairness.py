@@ -86,3 +86,24 @@ def test_the_figure_goes_from_worst_to_best() -> None:
     (bars,) = figures.fairness(record).data
     assert list(bars.y) == [0.25, 0.5, 0.75]
     assert list(bars.text) == ["2", "3", "0"]
+
+
+def test_the_figure_sets_own_models_beside_the_common_one() -> None:
+    record = Record(
+        round=1, accuracy=0.5, loss=1.0, epsilon=None, bytes_up=0, bytes_down=0,
+        fairness=(0.75, 0.25, 0.5), personal=(0.875, 0.5, None),
+    )  # fmt: skip
+    figure = figures.fairness(record)
+    bars, own = figure.data
+    assert list(bars.y) == [0.25, 0.5, 0.75]
+    assert (list(own.x), list(own.y)) == ([1, 3], [0.5, 0.875])
+    assert "own models: worst tenth 50.0%, mean 68.8%" in figure.layout.title.text
+
+
+def test_where_there_is_no_common_model_own_ones_are_the_bars() -> None:
+    rates = (0.75, 0.25)
+    record = Record(
+        round=1, accuracy=0.5, loss=1.0, epsilon=None, bytes_up=0, bytes_down=0,
+        fairness=rates, personal=rates,
+    )  # fmt: skip
+    assert len(figures.fairness(record).data) == 1

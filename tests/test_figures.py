@@ -15,7 +15,7 @@ import pytest
 from lab import figures
 from lab.experiment import Change
 from lab.roc import Ceiling, Exposure, expose
-from tests.drawings import drawn, federation_of, record, trace
+from tests.drawings import drawn, federation_of, record, trace, traces
 
 
 def exposure(members: int = 500, others: int = 1_500, seed: int = 0) -> Exposure:
@@ -117,6 +117,30 @@ def test_a_loss_that_overflowed_leaves_a_gap(losses: list[float | None]) -> None
     ]
     found = trace(figures.curves(records), "loss")["y"]
     assert found == [loss if loss == 1.0 else None for loss in losses]
+
+
+def test_baselines_are_drawn_beside_the_run() -> None:
+    central = [record(1, accuracy=0.5), record(2, accuracy=0.75)]
+    alone = [record(1, accuracy=0.25, single=(0.125, None, 0.375))]
+    beside = {"centralised": central, "local-only": alone}
+    figure = figures.curves(RECORDS, rounds=6, baselines=beside)
+    line = trace(figure, "centralised")
+    assert (line["x"], line["y"]) == ([1, 2], [0.5, 0.75])
+    assert trace(figure, "local-only, mean of the clients")["y"] == [0.25]
+    assert trace(figure, "local-only, worst to best")["y"] == [0.375, 0.125]
+
+
+def test_against_costs_a_baseline_is_the_level_that_it_ends_at() -> None:
+    central = [record(1, accuracy=0.5), record(2, accuracy=0.75)]
+    figure = figures.curves(RECORDS, against="megabytes", baselines={"centralised": central})
+    run, line = trace(figure, "accuracy"), trace(figure, "centralised")
+    assert line["y"] == [0.75, 0.75]
+    assert line["x"] == [run["x"][0], run["x"][-1]]
+
+
+def test_a_baseline_that_has_not_begun_is_not_drawn() -> None:
+    figure = figures.curves(RECORDS, baselines={"centralised": []})
+    assert not traces(figure, "centralised")
 
 
 def test_a_run_that_has_not_begun_has_empty_curves() -> None:

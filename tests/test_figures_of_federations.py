@@ -167,3 +167,15 @@ def test_before_the_first_round_nobody_has_taken_part() -> None:
     figure = figures.federation(federation_of(4))
     assert not traces(figure, "took part")
     assert not traces(figure, "update lost")
+
+
+def test_of_very_many_clients_those_who_take_part_are_drawn() -> None:
+    shown = federation_of(5000, bad=(7, 4999))
+    told = record(clients=(7, 1234, 4999), lost=(1234,))
+    figure = figures.federation(shown, told)
+    assert len(centres(figure)) <= 1000
+    said = [words for each in drawn(figure)["data"] for words in each.get("hovertext", [])]
+    assert any(words.startswith("client 7: malicious, took part") for words in said)
+    assert any(words.startswith("client 1234: update lost") for words in said)
+    assert any(words.startswith("client 4999: malicious, took part") for words in said)
+    assert "of 5,000 clients drawn" in drawn(figure)["layout"]["annotations"][0]["text"]

@@ -141,6 +141,28 @@ def test_a_run_from_start_to_end(store: Store) -> None:
     assert job.experiment.command() in words(app)
 
 
+def test_baselines_are_one_click_away(store: Store) -> None:
+    app = opened(**{f"data__{k}": v for k, v in {"source": "digits", "clients": "4"}.items()})
+    button(app, "Start")
+    work_off(store)
+    app.run()
+    button(app, "Compare with baselines")
+    assert "Compare with baselines" not in labels(app)
+    work_off(store)
+    app.run()
+    assert not app.exception
+    kinds = [job.experiment.training.algorithm.kind for job in store.runs()]
+    assert sorted(kinds) == ["centralised", "fedavg", "local-only"]
+
+
+def test_a_baseline_needs_no_baseline(store: Store) -> None:
+    app = opened(data__source="digits", training__algorithm__kind="centralised")
+    button(app, "Start")
+    work_off(store)
+    app.run()
+    assert "Compare with baselines" not in labels(app)
+
+
 def test_pause_step_resume_and_stop(store: Store) -> None:
     app = button(opened(), "Step one round")
     work_off(store)

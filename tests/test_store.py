@@ -275,7 +275,7 @@ def test_an_error_of_ours_is_written_beside_the_run_and_travels(
     def broken(*_: object) -> None:
         raise RuntimeError("a wire came loose")
 
-    monkeypatch.setattr("lab.engine.marks", broken)
+    monkeypatch.setattr("lab.engine.measure", broken)
     ledger = Ledger(store)
     job = ledger.start(TINY)
     with pytest.raises(RuntimeError, match="a wire came loose"):

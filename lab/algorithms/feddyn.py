@@ -22,6 +22,7 @@ class FedDyn(Algorithm):
     kind: Literal["feddyn"] = "feddyn"
     source: ClassVar[str] = "Acar et al. 2021, arXiv:2111.04263, algorithm 1"
     uniform: ClassVar[bool] = True
+    keeps: ClassVar[int] = 1
     pull: float = Field(0.1, gt=0, le=10, description="alpha: strength of the regulariser")
 
     def begin(self, clients: int, params: int) -> Memory:

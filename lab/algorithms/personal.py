@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from lab.wire import Crew, Local, Memory, Report
 
 class Personal(Algorithm):
     """Federated averaging, beside which clients train models of their own."""
+
+    keeps: ClassVar[int] = 1
 
     def begin(self, clients: int, params: int) -> Memory:
         return {"own": torch.zeros(clients, params), "begun": torch.zeros(clients)}

@@ -23,6 +23,7 @@ class Scaffold(Algorithm):
     kind: Literal["scaffold"] = "scaffold"
     source: ClassVar[str] = "Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1"
     uniform: ClassVar[bool] = True
+    keeps: ClassVar[int] = 1
     exposes: ClassVar[str] = "each client's control variate"
     rate: float = Field(1.0, gt=0, le=10, description="server learning rate; 1 as published")
     option: Literal["I", "II"] = Field(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from lab.fairness import deviation, worst_tenth
-from lab.figures.style import BLUE, ORANGE, dress
+from lab.fairness import Rates, deviation, worst_tenth
+from lab.figures.style import BLUE, GREEN, ORANGE, dress
 from lab.records import Record
 
 
 def fairness(record: Record) -> go.Figure:
-    """Accuracy of one round for each client; the worst tenth stands out.  Empty without clients."""
+    """Accuracy of one round for each client; the worst tenth stands out.  Empty without clients.
+
+    Where clients have models of their own besides the common one, a diamond says how good they are.
+    """
     known = [(rate, client) for client, rate in enumerate(record.fairness) if rate is not None]
     known.sort()
     rates, clients = [rate for rate, _ in known], [client for _, client in known]
@@ -26,12 +29,46 @@ def fairness(record: Record) -> go.Figure:
         hovertemplate="client %{text}: %{y:.1%}<extra></extra>", showlegend=False,
     )  # fmt: skip
     figure = dress(go.Figure([bars]), 240)
+    own = record.personal if record.personal != record.fairness else ()
+    if own:
+        bars.update(name="common model", showlegend=True)
+        figure = dress(go.Figure([bars, _own(own, clients)]), 240)
     if worst is not None and spread is not None:
         words = (
             f"worst tenth {worst:.1%}, all {record.accuracy:.1%}, standard deviation {spread:.1%}"
         )
+        if own:
+            words = f"common model: {words}<br>own models: {_summary(own)}"
         figure.update_layout(title={"text": words, "font": {"size": 14}}, margin={"t": 40})
     figure.update_layout(hovermode="closest", bargap=0.1 if len(known) < 60 else 0)
     figure.update_xaxes(title_text="clients, worst to best")
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[0, 1])
     return figure
+
+
+def _own(rates: Rates, clients: list[int]) -> go.Scatter:
+    """Of those who have one."""
+    known = [(place, rates[client]) for place, client in enumerate(clients, start=1)]
+    marker = {
+        "symbol": "diamond",
+        "size": 8,
+        "color": GREEN,
+        "line": {"width": 1, "color": "white"},
+    }
+    return go.Scatter(
+        x=[place for place, rate in known if rate is not None],
+        y=[rate for _, rate in known if rate is not None],
+        mode="markers", name="own model", marker=marker,
+        hovertemplate="own model: %{y:.1%}<extra></extra>",
+    )  # fmt: skip
+
+
+def _summary(rates: Rates) -> str:
+    known = [rate for rate in rates if rate is not None]
+    if not known:
+        return "none yet"
+    worst, spread = worst_tenth(rates), deviation(rates)
+    return (
+        f"worst tenth {worst:.1%}, mean {sum(known) / len(known):.1%}, "
+        f"standard deviation {spread:.1%}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import cos, pi, sin, sqrt
+from math import ceil, cos, pi, sin, sqrt
 
 import plotly.graph_objects as go
 from scipy.spatial.distance import pdist
@@ -11,6 +11,8 @@ from scipy.spatial.distance import pdist
 from lab.figures.style import BLUE, CLASSES, GREEN, ORANGE, RED, dress
 from lab.portrait import Portrait
 from lab.records import Record
+
+MOST = 1000  # clients drawn; of more, those who take part and some of the others
 
 Point = tuple[float, float]
 Outline = tuple[list[float | None], list[float | None]]
@@ -20,10 +22,22 @@ def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
     """Server and clients: each client is a ring of its labels, its area the examples it holds.
 
     A line joins who took part; a dotted one ends in a cross where the update was lost.  A diamond
-    is around malicious clients.  Rings never get too small to see.
+    is around malicious clients.  Rings never get too small to see; of more than `MOST` clients only
+    so many are drawn.
     """
-    places, figure = _places(len(portrait.counts)), go.Figure()
-    taking, lost = (record.clients, record.lost) if record else ((), ())
+    everybody = len(portrait.counts)
+    names = _shown(everybody, record.clients if record else ())
+    place_of = {client: place for place, client in enumerate(names)}
+    portrait = portrait.model_copy(
+        update={
+            "counts": tuple(portrait.counts[client] for client in names),
+            "malicious": tuple(place_of[one] for one in portrait.malicious if one in place_of),
+        }
+    )
+    places, figure = _places(len(names)), go.Figure()
+    asked, gone = (record.clients, record.lost) if record else ((), ())
+    taking = [place_of[client] for client in asked if client in place_of]
+    lost = [place_of[client] for client in gone if client in place_of]
     largest = max(1, *(sum(row) for row in portrait.counts))
     size = _room(places)
     radii = [size * max(0.35, sqrt(sum(row) / largest)) for row in portrait.counts]
@@ -39,7 +53,12 @@ def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
                 fillcolor=CLASSES[label % len(CLASSES)],
             )
         )  # fmt: skip
-    _marks(figure, portrait, places, radii, set(taking), set(lost))
+    _marks(figure, portrait, names, places, radii, set(taking), set(lost))
+    if len(names) < everybody:
+        figure.add_annotation(
+            x=0, y=0, xref="paper", yref="paper", xanchor="left", showarrow=False,
+            text=f"{len(names):,} of {everybody:,} clients drawn", font={"size": 12},
+        )  # fmt: skip
     figure.update_xaxes(visible=False, range=[-1.35, 1.35])
     figure.update_yaxes(visible=False, range=[-1.35, 1.35], scaleanchor="x")
     dress(figure, 480)
@@ -48,6 +67,14 @@ def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         legend={"orientation": "h", "y": 0, "yanchor": "top", "x": 0, "font": {"size": 12}},
     )
+
+
+def _shown(clients: int, taking: Sequence[int]) -> list[int]:
+    """Who is drawn: those who take part first, and others at even distances."""
+    if clients <= MOST:
+        return list(range(clients))
+    stride = ceil(clients / max(1, MOST - len(taking)))
+    return sorted({*taking, *range(0, clients, stride)})[: max(MOST, len(taking))]
 
 
 def _places(clients: int) -> list[Point]:
@@ -100,6 +127,7 @@ def _wedges(
 def _marks(
     figure: go.Figure,
     portrait: Portrait,
+    names: list[int],
     places: list[Point],
     radii: list[float],
     taking: set[int],
@@ -108,21 +136,19 @@ def _marks(
     """The server, the clients' names, who is malicious, whose update was lost."""
     bad = set(portrait.malicious)
     told = []
-    for client, row in enumerate(portrait.counts):
+    for place, row in enumerate(portrait.counts):
         labels = ", ".join(
             f"{n} {name}" for n, name in zip(row, portrait.classes, strict=True) if n
         )
-        doing = (
-            "update lost" if client in lost else "took part" if client in taking else "not asked"
-        )
-        role = "malicious, " if client in bad else ""
-        told.append(f"client {client}: {role}{doing}<br>{sum(row)} examples: {labels}")
+        doing = "update lost" if place in lost else "took part" if place in taking else "not asked"
+        role = "malicious, " if place in bad else ""
+        told.append(f"client {names[place]}: {role}{doing}<br>{sum(row)} examples: {labels}")
     few = len(places) <= 60
     figure.add_trace(
         go.Scatter(
             x=[x for x, _ in places], y=[y for _, y in places], hovertext=told, hoverinfo="text",
             mode="markers+text" if few else "markers", marker={"size": 12, "opacity": 0},
-            text=[str(k) for k in range(len(places))], textfont={"size": 11}, showlegend=False,
+            text=[str(name) for name in names], textfont={"size": 11}, showlegend=False,
         )
     )  # fmt: skip
     signs = [

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
+from types import MappingProxyType
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -21,10 +22,12 @@ def curves(
     changes: Sequence[Change] = (),
     rounds: int = 1,
     against: str = "rounds",
+    baselines: Mapping[str, Sequence[Record]] = MappingProxyType({}),
 ) -> go.Figure:
     """Accuracy, loss and epsilon spent, one above the other; changes as dashed lines.
 
     against: one of AGAINST; megabytes are of both ways, seconds those of the simulated clock
+    baselines: records by name, whose accuracy is drawn beside it
     """
     spent = any(record.epsilon is not None for record in records)
     rows, x = (3 if spent else 2), _costs(records, against)
@@ -43,6 +46,9 @@ def curves(
             x=x, y=y, name=name, mode="lines+markers", line={"color": colour, "dash": dash}
         )
         figure.add_trace(trace, row, 1)
+    for name, theirs in baselines.items():
+        for trace in _baseline(name, theirs, x, against):
+            figure.add_trace(trace, 1, 1)
     for row, title in enumerate(titles, start=1):
         figure.update_yaxes(title_text=title, rangemode="tozero", row=row, col=1)
     figure.update_yaxes(range=[0, 1], tickformat=".0%", row=1, col=1)
@@ -60,6 +66,33 @@ def _costs(records: Sequence[Record], against: str) -> list[float]:
     if against == "megabytes":
         return list(accumulate((r.bytes_up + r.bytes_down) / 1e6 for r in records))
     return list(accumulate(record.duration or 0.0 for record in records))
+
+
+def _baseline(
+    name: str, records: Sequence[Record], x: Sequence[float], against: str
+) -> list[go.Scatter]:
+    """Nothing travels in a baseline, so that beside costs only its end can be drawn: a level."""
+    if not records:
+        return []
+    if against != "rounds":
+        records, x = [records[-1]] * 2, [x[0], x[-1]]
+    else:
+        x = [record.round for record in records]
+    line = {"color": GREY, "dash": "dash" if name == "centralised" else "dot"}
+    mean = "" if not records[-1].single else ", mean of the clients"
+    drawn = [
+        go.Scatter(x=x, y=[r.accuracy for r in records], name=name + mean, mode="lines", line=line)
+    ]
+    if records[-1].single:  # from the worst to the best single client
+        ends = [sorted(rate for rate in r.single if rate is not None) for r in records]
+        drawn.append(
+            go.Scatter(
+                x=[*x, *reversed(x)], y=[e[-1] for e in ends] + [e[0] for e in reversed(ends)],
+                name=f"{name}, worst to best", fill="toself", mode="none", hoverinfo="skip",
+                fillcolor="rgba(128, 128, 128, 0.2)",
+            )
+        )  # fmt: skip
+    return drawn
 
 
 def _mark(figure: go.Figure, changes: Sequence[Change]) -> None:
