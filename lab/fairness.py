@@ -15,6 +15,7 @@ from torch import Tensor
 from lab.assembly import assemble, own_test, shifts
 from lab.evaluate import marks
 from lab.experiment import Experiment
+from lab.records import Record
 
 Rates = tuple[float | None, ...]  # of each client; None for one without examples
 
@@ -73,3 +74,23 @@ def deviation(rates: Rates) -> float | None:
     """Standard deviation over the clients."""
     known = torch.tensor([rate for rate in rates if rate is not None])
     return float(known.std(correction=0)) if len(known) else None
+
+
+def told(record: Record) -> list[str]:
+    """A line on the common model, and one on the clients' own where there are both."""
+    both = bool(record.personal) and record.personal != record.fairness
+    lines = [_told("The common model: " if both else "", record.fairness)]
+    return [
+        line for line in [*lines, _told("Own models: ", record.personal if both else ())] if line
+    ]
+
+
+def _told(whose: str, rates: Rates) -> str:
+    known = [rate for rate in rates if rate is not None]
+    if not known:
+        return ""
+    words = (
+        f"{whose}clients' accuracy is {sum(known) / len(known):.1%} on average, with a standard "
+        f"deviation of {deviation(rates):.1%}, and {worst_tenth(rates):.1%} for the worst tenth."
+    )
+    return words[0].upper() + words[1:]

@@ -11,6 +11,7 @@ from plotly.io import to_html
 
 from lab import figures
 from lab.accountant import promise
+from lab.fairness import told
 from lab.pictures import data_uri
 from lab.portrait import portrait
 from lab.settings import SettingError
@@ -47,7 +48,13 @@ def render(store: Store, run_id: str) -> str:
     return (
         Environment(autoescape=True)
         .from_string(PAGE.read_text(encoding="utf-8"))
-        .render(job=job, curves=curves, attacks=attacks, guarantee=promise(experiment, job.round))
+        .render(
+            job=job,
+            curves=curves,
+            told=told(records[-1]),
+            attacks=attacks,
+            guarantee=promise(experiment, job.round),
+        )
     )
 
 

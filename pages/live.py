@@ -14,6 +14,7 @@ from lab.baselines import NAMES as BASELINES
 from lab.baselines import baselines
 from lab.controls import control, differing, part_of, reset, settings_of
 from lab.experiment import Experiment
+from lab.fairness import told
 from lab.figures.progress import AGAINST
 from lab.records import Record
 from lab.report import render
@@ -62,8 +63,9 @@ def page() -> None:
     if job is None:
         _before(st.session_state["draft"], ready)
     else:
-        every = EVERY if job.active else None
-        st.fragment(_watch, run_every=every)(job.id, job.status, ready)
+        busy = _busy(job)
+        every = EVERY if job.active or busy else None
+        st.fragment(_watch, run_every=every)(job.id, job.status, busy, ready)
 
 
 def _turn_to(job: Job | None) -> None:
@@ -180,10 +182,13 @@ def _before(draft: Experiment, ready: bool) -> None:
         st.plotly_chart(figures.split(portrait), key="split", alt="Labels and sizes by client")
 
 
-def _watch(id: str, status: str, ready: bool) -> None:
-    """A run as the store has it now.  The only part of the page that is redrawn while it trains."""
+def _watch(id: str, status: str, busy: bool, ready: bool) -> None:
+    """A run as the store has it now.  The only part of the page that is redrawn while it trains.
+
+    busy: whether its baselines are at work
+    """
     job = store().run(id)
-    if job.status != status:
+    if (job.status, _busy(job)) != (status, busy):
         st.rerun()  # the controls of the whole page depend on it
     rounds = rounds_of(id)
     _buttons(job, ready)
@@ -213,6 +218,8 @@ def _watch(id: str, status: str, ready: bool) -> None:
         right.plotly_chart(
             figures.fairness(records[-1]), key="fairness", alt="Accuracy for each client"
         )
+        for line in told(records[-1]):
+            right.caption(line)
     st.caption("The same run from the command line:")
     st.code(job.experiment.command(), language="bash", wrap_lines=True)
     if rounds and not job.active:
@@ -227,28 +234,39 @@ def _against(place: DeltaGenerator, records: list[Record]) -> str:
     return chosen or "rounds"
 
 
-def _baselines(place: DeltaGenerator, job: Job) -> dict[str, list[Record]]:
-    """The rounds of the baselines of this run, and the button that starts them."""
+def _beside(job: Job) -> dict[str, str]:
+    """The ids of the baselines of this run, as far as they were ever started, by name."""
     key = f"baselines of {job.id}"
     if key not in st.session_state:
-        wanted = baselines(job.experiment)
         runs = {each.experiment: each.id for each in reversed(store().runs())}
+        wanted = baselines(job.experiment)
         st.session_state[key] = {name: runs[each] for name, each in wanted.items() if each in runs}
-    known = st.session_state[key]
+    known: dict[str, str] = st.session_state[key]
+    return known
+
+
+def _busy(job: Job) -> bool:
+    """Whether a baseline of this run is at work."""
+    return any(store().run(id).active for id in _beside(job).values())
+
+
+def _baselines(place: DeltaGenerator, job: Job) -> dict[str, list[Record]]:
+    """The rounds of the baselines of this run, and the button that starts them."""
     if not job.experiment.at(1).training.algorithm.talks:
         return {}
+    known = _beside(job)
     if len(known) < len(BASELINES):
         place.button(
             "Compare with baselines",
             on_click=_start_baselines,
-            args=(job, key),
+            args=(job,),
             help="Trains on all data in one place, and every client alone, beside this run",
         )
     return {name: [each.record for each in rounds_of(id)] for name, id in known.items()}
 
 
-def _start_baselines(job: Job, key: str) -> None:
-    known = st.session_state[key]
+def _start_baselines(job: Job) -> None:
+    known = _beside(job)
     for name, experiment in baselines(job.experiment).items():
         if name not in known:
             known[name] = store().create(experiment)

@@ -8,7 +8,7 @@ import torch
 from lab import Experiment, figures, run
 from lab.assembly import assemble, own_test
 from lab.evaluate import evaluate, marks
-from lab.fairness import by_client, deviation, worst_tenth
+from lab.fairness import by_client, deviation, told, worst_tenth
 from lab.records import Record
 
 DIGITS = Experiment.read(
@@ -97,7 +97,12 @@ def test_the_figure_sets_own_models_beside_the_common_one() -> None:
     bars, own = figure.data
     assert list(bars.y) == [0.25, 0.5, 0.75]
     assert (list(own.x), list(own.y)) == ([1, 3], [0.5, 0.875])
-    assert "own models: worst tenth 50.0%, mean 68.8%" in figure.layout.title.text
+    common, mine = told(record)
+    assert common.startswith("The common model: clients' accuracy is 50.0% on average")
+    assert mine == (
+        "Own models: clients' accuracy is 68.8% on average, with a standard deviation of 18.8%, "
+        "and 50.0% for the worst tenth."
+    )
 
 
 def test_where_there_is_no_common_model_own_ones_are_the_bars() -> None:
@@ -107,3 +112,5 @@ def test_where_there_is_no_common_model_own_ones_are_the_bars() -> None:
         fairness=rates, personal=rates,
     )  # fmt: skip
     assert len(figures.fairness(record).data) == 1
+    assert told(record)[0].startswith("Clients' accuracy is 50.0% on average")
+    assert len(told(record)) == 1

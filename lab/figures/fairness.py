@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from lab.fairness import Rates, deviation, worst_tenth
+from lab.fairness import Rates
 from lab.figures.style import BLUE, GREEN, ORANGE, dress
 from lab.records import Record
 
@@ -17,7 +17,6 @@ def fairness(record: Record) -> go.Figure:
     known = [(rate, client) for client, rate in enumerate(record.fairness) if rate is not None]
     known.sort()
     rates, clients = [rate for rate, _ in known], [client for _, client in known]
-    worst, spread = worst_tenth(record.fairness), deviation(record.fairness)
     tenth = max(1, len(known) // 10)
     colours, shapes = [ORANGE] * tenth + [BLUE] * len(known), ["/"] * tenth + [""] * len(known)
     bars = go.Bar(
@@ -33,13 +32,6 @@ def fairness(record: Record) -> go.Figure:
     if own:
         bars.update(name="common model", showlegend=True)
         figure = dress(go.Figure([bars, _own(own, clients)]), 240)
-    if worst is not None and spread is not None:
-        words = (
-            f"worst tenth {worst:.1%}, all {record.accuracy:.1%}, standard deviation {spread:.1%}"
-        )
-        if own:
-            words = f"common model: {words}<br>own models: {_summary(own)}"
-        figure.update_layout(title={"text": words, "font": {"size": 14}}, margin={"t": 40})
     figure.update_layout(hovermode="closest", bargap=0.1 if len(known) < 60 else 0)
     figure.update_xaxes(title_text="clients, worst to best")
     figure.update_yaxes(title_text="accuracy", tickformat=".0%", range=[0, 1])
@@ -61,14 +53,3 @@ def _own(rates: Rates, clients: list[int]) -> go.Scatter:
         mode="markers", name="own model", marker=marker,
         hovertemplate="own model: %{y:.1%}<extra></extra>",
     )  # fmt: skip
-
-
-def _summary(rates: Rates) -> str:
-    known = [rate for rate in rates if rate is not None]
-    if not known:
-        return "none yet"
-    worst, spread = worst_tenth(rates), deviation(rates)
-    return (
-        f"worst tenth {worst:.1%}, mean {sum(known) / len(known):.1%}, "
-        f"standard deviation {spread:.1%}"
-    )

@@ -56,7 +56,7 @@ def curves(
         figure.update_xaxes(range=[0.5, max(rounds, 2) + 0.5])
         _mark(figure, changes)
     figure.update_xaxes(title_text=TITLES[against], row=rows, col=1)
-    return dress(figure, 190 * rows)
+    return dress(figure, 190 * rows + 30 * len(baselines))
 
 
 def _costs(records: Sequence[Record], against: str) -> list[float]:
