@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, prod
+from math import ceil, gcd, prod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,7 +13,18 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Shape, Sigmoid, Trained
+from lab.layers import (
+    Convolution,
+    Dense,
+    Flatten,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Relu,
+    Shape,
+    Sigmoid,
+    Trained,
+)
 from lab.rng import uniform
 from lab.settings import Part
 
@@ -67,6 +78,9 @@ class Cnn(Model):
     pictures_only: ClassVar[bool] = True
     channels: int = Field(16, ge=1, le=64, description="channels of the first convolution")
     hidden: int = Field(64, ge=1, le=2048, description="width of the dense layer")
+    norm: Literal["none", "group"] = Field(
+        "none", description="group normalisation after each convolution, in groups of about four"
+    )
 
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
         colours, height, width = shape
@@ -74,9 +88,11 @@ class Cnn(Model):
         # Pooling before ReLU gives the same numbers with a quarter of the work.
         return (
             Convolution("first", colours, few),
+            *self._normal("first_norm", few),
             MaxPool(),
             Relu(),
             Convolution("second", few, many),
+            *self._normal("second_norm", many),
             MaxPool(),
             Relu(),
             Flatten(),
@@ -84,6 +100,11 @@ class Cnn(Model):
             Relu(),
             Dense("out", self.hidden, classes),
         )
+
+    def _normal(self, name: str, channels: int) -> list[Layer]:
+        if self.norm == "none":
+            return []
+        return [GroupNorm(name, channels, gcd(channels, max(1, channels // 4)))]
 
 
 class LeNet(Model):
@@ -196,9 +217,10 @@ class Network:
     def initial(self, generator: np.random.Generator) -> Tensor:
         """A fresh flat vector.  -> (params,)"""
         flat = uniform(generator, self.size) * 2 - 1
+        parts = self.split(flat)
         for layer in self.trained:
-            shapes = layer.shapes()
-            for part in shapes:
-                spread = self.model.spread(prod(shapes["weight"][1:]))
-                flat[self.slots[f"{layer.name}.{part}"][0]] *= spread
+            names = {part: f"{layer.name}.{part}" for part in layer.shapes()}
+            drawn = {part: parts[name] for part, name in names.items()}
+            for part, values in layer.initial(drawn, self.model.spread).items():
+                parts[names[part]].copy_(values)
         return flat

@@ -7,12 +7,42 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
-from lab.models import MODELS, Network
+from lab.layers import (
+    Convolution,
+    Dense,
+    Flatten,
+    Generic,
+    GroupNorm,
+    Layer,
+    MaxPool,
+    Relu,
+    Shape,
+    Sigmoid,
+    Trained,
+)
+from lab.models import MODELS, Model, Network
 from lab.passes import descend, descend_clipped, flattened, stacked, visits
+from lab.rng import stream
+
+
+class Wrapped(Model):
+    """Torch's own modules: no layer that is written out has parameters."""
+
+    kind: str = "wrapped"
+
+    def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
+        colours, height, width = shape
+        return (
+            Generic.of("first", nn.Conv2d(colours, 3, 3, padding=1)),
+            Relu(),
+            Generic.of("middle", nn.LayerNorm([3, height, width])),
+            Flatten(),
+            Generic.of("out", nn.Linear(3 * height * width, classes)),
+        )
+
 
 NETWORKS = [
     Network(MODELS["logistic"](), (22,), 2),
@@ -21,6 +51,8 @@ NETWORKS = [
     Network(MODELS["cnn"](channels=2, hidden=8), (3, 9, 8), 5),
     Network(MODELS["lenet"](), (1, 11, 10), 4),
     Network(MODELS["lenet"](), (3, 8, 9), 3),
+    Network(MODELS["cnn"](channels=8, hidden=8, norm="group"), (1, 9, 8), 5),
+    Network(Wrapped(), (2, 6, 5), 4),
 ]
 NAMES = [f"{network.model.kind} {network.shape}" for network in NETWORKS]
 # A layer, and the shape of one example.
@@ -35,6 +67,11 @@ LAYERS: list[tuple[Layer, tuple[int, ...]]] = [
     (Convolution("one", 3, 2, kernel=3), (3, 5, 6)),
     (Convolution("one", 2, 3, stride=2), (2, 7, 8)),
     (Convolution("one", 1, 2, kernel=3, stride=3), (1, 8, 7)),
+    (GroupNorm("one", 6, 2), (6, 3, 4)),
+    (GroupNorm("one", 3, 3), (3, 5, 2)),
+    (GroupNorm("one", 4, 1), (4, 2, 2)),
+    (Generic.of("one", nn.Conv2d(2, 3, 3, stride=2)), (2, 7, 6)),
+    (Generic.of("one", nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))), (5,)),
 ]
 
 
@@ -108,6 +145,42 @@ def test_a_clipped_step_shortens_every_example_by_itself(network: Network) -> No
     stack = stacked(network, models)
     descend_clipped(stack, visits(network, stack, inputs.clone(), labels), clip, shares, 0.3)
     assert torch.allclose(flattened(stack), expected, atol=1e-12)
+
+
+WRITTEN_OUT = [
+    (Dense("one", 6, 4), nn.Linear(6, 4), (6,)),
+    (Convolution("one", 2, 3, kernel=3), nn.Conv2d(2, 3, 3, padding=1), (2, 5, 4)),
+    (GroupNorm("one", 6, 3), nn.GroupNorm(3, 6), (6, 3, 4)),
+]
+
+
+@pytest.mark.parametrize(("layer", "module", "shape"), WRITTEN_OUT, ids=lambda value: repr(value))
+def test_what_is_written_out_and_the_generic_path_agree(
+    layer: Trained, module: nn.Module, shape: tuple[int, ...]
+) -> None:
+    """Outputs, slopes, steps, and every example's length, to twelve digits."""
+    generic, own = Generic.of("one", module), parameters_of(layer)
+    inputs = noise(1, 4, *shape)
+    found = []
+    for each in (layer, generic):
+        outputs, kept = each.forward(own, inputs.clone())
+        slopes = noise(*outputs.shape)
+        stepped, weighted = ([part.clone() for part in own] for _ in range(2))
+        lengths, evidence = each.each(kept, slopes)
+        back = each.backward(own, kept, slopes)
+        each.descend(stepped, kept, slopes, 0.3)
+        each.descend_weighted(weighted, evidence, noise(1, 4), 0.3)
+        found.append([outputs, back, lengths, *stepped, *weighted])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=1e-12)
+
+
+def test_group_normalisation_begins_by_changing_nothing() -> None:
+    network = Network(MODELS["cnn"](norm="group"), (1, 12, 12), 10)
+    parts = network.split(network.initial(stream(0, "model")))
+    assert (parts["first_norm.weight"] == 1).all()
+    assert not parts["second_norm.bias"].any()
+    assert 0 < parts["first.weight"].abs().max() <= 25**-0.5
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=NAMES)

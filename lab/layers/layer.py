@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -44,6 +45,13 @@ class Trained(Layer):
 
     @abstractmethod
     def shapes(self) -> dict[str, Shape]: ...
+
+    def initial(
+        self, drawn: dict[str, Tensor], spread: Callable[[int], float]
+    ) -> dict[str, Tensor]:
+        """First values, from draws that are uniform in +- 1; spread tells their width by fan-in."""
+        fan_in = prod(self.shapes()["weight"][1:])
+        return {part: values * spread(fan_in) for part, values in drawn.items()}
 
     @abstractmethod
     def descend(self, own: Parameters, kept: Any, slopes: Tensor, rate: float) -> None:
