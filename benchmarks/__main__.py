@@ -86,6 +86,7 @@ def launched(workload: Workload) -> tuple[float, float]:
 def measured(workload: Workload, with_peers: bool, rate: float) -> dict[str, Any]:
     screen.print(f"{workload.name}: {workload.about}", style="dim")
     own = ask(sys.executable, "-m", "benchmarks.ours", workload.name)
+    rounded = ask(sys.executable, "-m", "benchmarks.ours", workload.name, "bfloat16")
     seconds, (start, memory) = best(own), launched(workload)
     peers = {"sequential": sequential(workload)}
     if with_peers:
@@ -98,6 +99,7 @@ def measured(workload: Workload, with_peers: bool, rate: float) -> dict[str, Any
         "seconds": seconds,
         "median": median(own["seconds"][WARM_UPS:]),
         "with_test": own["tested"],
+        "bfloat16": {"seconds": best(rounded), "accuracy": rounded["accuracy"]},
         "samples_per_second": workload.samples / seconds,
         "accuracy": own["accuracy"],
         "rounds": workload.rounds,

@@ -1,4 +1,4 @@
-"""Leaklab's own rounds: `python -m benchmarks.ours WORKLOAD`."""
+"""Leaklab's own rounds: `python -m benchmarks.ours WORKLOAD [PRECISION]`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lab.measures import measure
 from lab.workers import warm_up
 
 
-def main(name: str) -> None:
+def main(name: str, precision: str = "float32") -> None:
     warm_up()
-    experiment = WORKLOADS[name].experiment
+    experiment = WORKLOADS[name].experiment.changed({"training.precision": precision})
     federation, rounds = assemble(experiment), engine.run(experiment)
     state = engine.begin(experiment)
 
@@ -36,4 +36,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

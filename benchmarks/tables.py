@@ -18,6 +18,7 @@ def of_rounds(found: dict[str, Any]) -> Table:
         "seconds a round, best": "{seconds:.4f}",
         "  median": "{median:.4f}",
         "  best, with its test": "{with_test:.4f}",
+        "  best in bfloat16": "{bfloat16[seconds]:.4f}, accuracy {bfloat16[accuracy]:.3f}",
         "samples a second": "{samples_per_second:,.0f}",
         "test accuracy": "{accuracy:.3f} after {rounds}",
         "share of matrix-product rate": "{share_of_products:.0%} of {gflop:.2f} Gflop",
@@ -36,8 +37,9 @@ def _beside(row: dict[str, Any], name: str) -> str:
     peer = row["peers"].get(name, {})
     if "best" not in peer:
         return "did not run"
+    rounded = peer["best"] / row["bfloat16"]["seconds"]
     told = f"{peer['best']:.3f} s, {peer['threads']} threads, accuracy {peer['accuracy']:.3f}"
-    return f"[bold]{row['ratios'][name]:.1f}[/bold] ({told})"
+    return f"[bold]{row['ratios'][name]:.1f}[/bold], bfloat16 {rounded:.1f} ({told})"
 
 
 def of_private(rows: list[dict[str, Any]]) -> Table:

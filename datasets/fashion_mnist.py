@@ -86,4 +86,4 @@ def _idx(name: str) -> np.ndarray:
     )
     content = read(name, FULL[name], [DEBIAN / "fashion-mnist"], remedy)
     axes = np.frombuffer(content, ">u4", count=content[3], offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(axes)).reshape(axes).copy()
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * len(axes)).reshape(axes)

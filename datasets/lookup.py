@@ -19,6 +19,7 @@ from lab.settings import SettingError
 
 COMMITTED = Path(__file__).parent / "files"
 DEBIAN = Path("/usr/share/datasets")
+PIECE = 1 << 20  # bytes, read at once
 
 
 def package_folder(package: str, *below: str) -> Path:
@@ -28,7 +29,7 @@ def package_folder(package: str, *below: str) -> Path:
     return Path(root, *below)
 
 
-def read(name: str, digest: str, folders: Iterable[Path], remedy: str) -> bytes:
+def read(name: str, digest: str, folders: Iterable[Path], remedy: str) -> bytearray:
     """The content of a file or of its .gz, once the sha256 of what is inside was checked.
 
     The folder that LEAKLAB_DATA names comes first.  Raises SettingError that ends in `remedy`.
@@ -41,11 +42,12 @@ def read(name: str, digest: str, folders: Iterable[Path], remedy: str) -> bytes:
     raise SettingError(f"data.source: {name} is not on this machine: {remedy}")
 
 
-def _content(path: Path, digest: str, remedy: str) -> bytes:
+def _content(path: Path, digest: str, remedy: str) -> bytearray:
+    content, opened = bytearray(), gzip.open if path.suffix == ".gz" else open
     try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
+        with opened(path, "rb") as file:
+            while piece := file.read(PIECE):  # never two copies of the whole
+                content += piece
     except (OSError, EOFError, zlib.error) as error:
         raise SettingError(f"data.source: {path} cannot be read ({error}): {remedy}") from None
     if sha256(content).hexdigest() != digest:
@@ -56,7 +58,7 @@ def _content(path: Path, digest: str, remedy: str) -> bytes:
     return content
 
 
-def arrays(content: bytes) -> dict[str, np.ndarray]:
+def arrays(content: bytes | bytearray) -> dict[str, np.ndarray]:
     """The arrays of an npz file, without pickle."""
     with np.load(BytesIO(content), allow_pickle=False) as archive:
         return dict(archive)
@@ -73,7 +75,7 @@ def holdout(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
     return np.setdiff1d(np.arange(len(labels)), held), held
 
 
-def table(content: bytes) -> np.ndarray:
+def table(content: bytes | bytearray) -> np.ndarray:
     """The numbers of a CSV file without a heading."""
     return np.loadtxt(content.decode().splitlines(), delimiter=",", dtype=np.float64)
 

@@ -330,6 +330,11 @@ class Experiment(Settings):
                 f"{name} shows the server {algorithm.exposes}, without noise, so privacy.kind "
                 "client would guarantee nothing: use fedavg, fedprox or fedadam"
             )
+        if privacy == "example" and self.training.precision != "float32":
+            raise SettingError(
+                "training.precision is bfloat16 with privacy.kind example, whose guarantee counts "
+                "on gradients that are clipped exactly: use float32"
+            )
         if algorithm.unguarded and privacy == "example":
             raise SettingError(
                 f"{name} has each client send {algorithm.unguarded}, so privacy.kind example "

@@ -20,7 +20,7 @@ from lab.experiment import Experiment
 from lab.federation import Federation
 from lab.guard import Guard
 from lab.mixing import Mixing
-from lab.passes import Stack, Visit, descend, drag, flattened, head, stacked, visits
+from lab.passes import Stack, Visit, descend, drag, flattened, head, rounded, stacked, visits
 from lab.rng import stream
 from lab.wire import Mixture, Task, Updates
 from lab.workers import side_by_side
@@ -157,6 +157,8 @@ def _slopes(
         scouted = visits(network, training, inputs, labels, _shares(scouts))
         descend(training, scouted, task.ahead)
         mask = rest
+    precision = torch.bfloat16 if now.training.precision == "bfloat16" else inputs.dtype
+    training, inputs = rounded(training, precision), inputs.to(precision)
     found = visits(network, training, inputs, labels, None if guard else _shares(mask))
     return [visit for visit in found if not task.layers or visit.layer.name in task.layers]
 

@@ -57,13 +57,14 @@ def visits(
     for layer, own in zip(network.layers, stack, strict=True):
         outputs, needed = layer.forward(own, outputs)
         kept.append(needed)
-    slopes = torch.softmax(outputs, dim=2)
+    exact = outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+    slopes = torch.softmax(exact, dim=2)
     slopes.scatter_add_(
         2, labels.unsqueeze(2), slopes.new_full((1, 1, 1), -1).expand(*labels.shape, 1)
     )
     if factors is not None:
         slopes *= factors.unsqueeze(2)
-    return list(_back(network.layers, stack, kept, slopes))
+    return list(_back(network.layers, stack, kept, slopes.to(outputs.dtype)))
 
 
 def _back(
@@ -78,6 +79,11 @@ def _back(
         if place > first:  # nobody asks for the slopes of the data
             slopes = layer.backward(stack[place], kept[place], slopes)
     return found
+
+
+def rounded(stack: Stack, precision: torch.dtype) -> Stack:
+    """The same parameters in another precision; the very same where it is theirs already."""
+    return [[part.to(precision) for part in own] for own in stack]
 
 
 def descend(stack: Stack, found: Sequence[Visit], rate: float) -> None:

@@ -32,6 +32,7 @@ MORE = {
     "training.batch_size": "Batch size",
     "training.steps": "Local steps at most",
     "training.rate": "Learning rate",
+    "training.precision": "Precision",
     "training.algorithm": "Algorithm",
     "privacy.delta": "Delta",
     "privacy.clip": "Clip",

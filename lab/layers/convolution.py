@@ -81,7 +81,7 @@ class Convolution(Trained):
         found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
             slopes[0],
             kept,
-            own[0][0],
+            own[0][0].to(slopes.dtype),
             [self.outputs],
             stride,
             pad,

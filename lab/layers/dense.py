@@ -36,7 +36,10 @@ class Dense(Trained):
 
     def descend(self, own: Parameters, kept: Tensor, slopes: Tensor, rate: float) -> None:
         weight, bias = own
-        weight.baddbmm_(slopes.mT, kept, alpha=-rate)
+        if weight.dtype == slopes.dtype:
+            weight.baddbmm_(slopes.mT, kept, alpha=-rate)
+        else:
+            weight.sub_(torch.bmm(slopes.mT, kept), alpha=rate)
         bias.sub_(slopes.sum(dim=1), alpha=rate)
 
     def each(self, kept: Tensor, slopes: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:

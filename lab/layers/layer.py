@@ -55,7 +55,10 @@ class Trained(Layer):
 
     @abstractmethod
     def descend(self, own: Parameters, kept: Any, slopes: Tensor, rate: float) -> None:
-        """Take `rate` times the gradient by the parameters away from `own`, in place."""
+        """Take `rate` times the gradient by the parameters away from `own`, in place.
+
+        `own` may be more precise than what the passes were made with.
+        """
 
     @abstractmethod
     def each(self, kept: Any, slopes: Tensor) -> tuple[Tensor, Any]:

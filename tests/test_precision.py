@@ -1,0 +1,65 @@
+"""Precision: local gradients in bfloat16, while models, sums and scores stay in float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lab import Experiment, run
+from lab.engine import begin
+from lab.local import cohort
+from lab.models import MODELS
+from lab.settings import SettingError
+from lab.wire import Task
+
+NOW = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 4},
+        "training": {"rounds": 6, "batch_size": 16, "rate": 0.1},
+    }
+)
+ROUNDED = NOW.changed({"training.precision": "bfloat16"})
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_rounded_step_points_where_the_exact_one_does(kind: str) -> None:
+    model = begin(NOW.changed({"model.kind": kind})).model
+    once = {"model.kind": kind, "training.steps": 1}
+    exact, rounded = (
+        cohort(now.changed(once), 1, range(4), Task(model)).rows for now in (NOW, ROUNDED)
+    )
+    assert rounded.dtype == torch.float32
+    assert torch.cosine_similarity(exact, rounded, dim=1).min() > 0.99
+    assert not torch.equal(exact, rounded), "otherwise nothing was rounded"
+
+
+def test_small_steps_are_not_lost_to_large_weights() -> None:
+    """They would be, if the model itself were kept in bfloat16: it has three digits."""
+    slow = {"training.rate": 1e-4, "training.steps": 4}
+    model = begin(NOW).model
+    exact, rounded = (
+        cohort(now.changed(slow), 1, range(4), Task(model)).rows for now in (NOW, ROUNDED)
+    )
+    assert torch.cosine_similarity(exact, rounded, dim=1).min() > 0.99
+
+
+@pytest.mark.parametrize("norm", ["none", "group"])
+def test_it_learns_as_well(norm: str) -> None:
+    pictures = {"model.kind": "cnn", "model.channels": 4, "model.norm": norm, "training.rounds": 15}
+    found = []
+    for now in (NOW, ROUNDED):
+        *_, moment = run(now.changed(pictures))
+        found.append(moment.record.accuracy)
+    assert found[0] > 0.5
+    assert abs(found[0] - found[1]) < 0.03
+
+
+def test_the_same_run_gives_the_same_records() -> None:
+    assert [one.record for one in run(ROUNDED)] == [one.record for one in run(ROUNDED)]
+
+
+def test_gradients_that_are_clipped_must_be_exact() -> None:
+    with pytest.raises(
+        SettingError, match=r"training.precision is bfloat16 with privacy.kind exam"
+    ):
+        ROUNDED.changed({"privacy.kind": "example"})
