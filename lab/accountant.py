@@ -1,33 +1,18 @@
-"""Accountant: epsilon spent, a pure function of (experiment, rounds).
+"""The accountant of a run: epsilon spent, a pure function of (experiment, rounds).
 
-Tight composition of Poisson-subsampled Gaussian mechanisms through their privacy loss
-distributions, by Google's dp-accounting (Doroshenko et al. 2022, arXiv:2207.04380), rounded
-pessimistically.  Assumes what the lab really does: independent draws, a fixed denominator.
+Assumes what the lab really does: independent draws, a fixed denominator.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache, reduce
-from math import exp, log
 from typing import Any
 
+from lab.accountants import Accountant, Spending, calibrated, composed
 from lab.cohorts import asked, client_rate
 from lab.experiment import Experiment
 from lab.records import Guarantee
-
-GRID = 5e-4  # of privacy losses: within 0.2 % of tight values, and fast enough to be live
-TOLERANCE = 2e-4  # relative, of a calibrated noise multiplier
-
-
-@dataclass(frozen=True)
-class Spending:
-    """`times` releases of a Gaussian mechanism on a Poisson sample."""
-
-    rate: float
-    noise: float
-    times: int
 
 
 @dataclass(frozen=True)
@@ -83,18 +68,31 @@ def noise_multiplier(experiment: Experiment, round: int) -> float:
     return [part for part in segments(experiment) if part.first <= round][-1].noise()
 
 
-def spent(experiment: Experiment, rounds: int) -> Guarantee | None:
-    """What the first `rounds` rounds guarantee; None where there is no guarantee to give.
+def spendings_of(experiment: Experiment, rounds: int) -> tuple[Spending, ...]:
+    """What the first `rounds` rounds release, segment by segment; empty without a guarantee.
 
     There is none once a round ran without noise, or when the unit of protection has changed.
     """
     parts = [part for part in segments(experiment) if part.first <= rounds]
     units = {part.now.privacy.kind for part in parts}
     if not parts or len(units) > 1 or units == {"none"}:
-        return None
+        return ()
     ends = [part.first - 1 for part in parts[1:]] + [rounds]
-    spendings = tuple(part.spending(last) for part, last in zip(parts, ends, strict=True))
-    now = parts[-1].now
+    return tuple(part.spending(last) for part, last in zip(parts, ends, strict=True))
+
+
+def epsilon_of(experiment: Experiment, rounds: int, accountant: Accountant) -> float | None:
+    """What another accountant says of the same releases."""
+    spendings = spendings_of(experiment, rounds)
+    delta = experiment.at(max(1, rounds)).privacy.delta
+    return composed(spendings, delta, accountant) if spendings else None
+
+
+def spent(experiment: Experiment, rounds: int) -> Guarantee | None:
+    """What the first `rounds` rounds guarantee; None where there is no guarantee to give."""
+    if not (spendings := spendings_of(experiment, rounds)):
+        return None
+    now = [part for part in segments(experiment) if part.first <= rounds][-1].now
     return Guarantee(
         epsilon=composed(spendings, now.privacy.delta),
         delta=now.privacy.delta,
@@ -132,42 +130,25 @@ def _sampling(now: Experiment, spending: Spending) -> str:
     return f"Poisson {who}, q = {spending.rate:.4g}"
 
 
-@lru_cache(maxsize=4096)
-def composed(spendings: tuple[Spending, ...], delta: float) -> float:
-    """Epsilon of all the releases together, at `delta`."""
-    losses = [_losses(s.rate, s.noise).self_compose(s.times) for s in spendings if s.times]
-    if not losses:
-        return 0.0
-    total = reduce(lambda loss, other: loss.compose(other), losses)
-    return float(total.get_epsilon_for_delta(delta))
-
-
-@lru_cache(maxsize=64)
-def _losses(rate: float, noise: float) -> Any:
-    # Imported here, because it takes most of a second and most runs never need it.
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-    return pld.from_gaussian_mechanism(
-        noise, value_discretization_interval=GRID, sampling_prob=rate
-    )
-
-
-@lru_cache(maxsize=1024)
-def calibrated(rate: float, times: int, epsilon: float, delta: float) -> float:
-    """The smallest noise multiplier, to `TOLERANCE`, that keeps `times` releases at epsilon."""
-    if times == 0:
-        return 1.0  # nothing is released, so any noise will do
-
-    from scipy.optimize import brentq
-
-    def excess(logarithm: float) -> float:
-        reached = composed((Spending(rate, exp(logarithm), times),), delta)
-        return log(min(reached, 1e9) + 1e-9) - log(epsilon)
-
-    low = high = 0.0
-    while excess(high) > 0:
-        high += 1.0
-    while excess(low) < 0:
-        low -= 0.5
-    root = brentq(excess, low, high, xtol=TOLERANCE / 2)
-    return exp(root + TOLERANCE / 2)
+def cautions(experiment: Experiment, rounds: int) -> list[str]:
+    """What a reader of the epsilon should be told besides, in sentences."""
+    if (guarantee := spent(experiment, rounds)) is None:
+        return []
+    data, told = experiment.data, []
+    records = data.clients if guarantee.unit == "client" else data.shared()
+    if guarantee.delta > 1 / (10 * records):
+        told.append(
+            f"Delta {guarantee.delta:g} is large for {records:,} {guarantee.unit}s: publishing one "
+            f"outright, once in ten runs, would pass. Use {1 / (10 * records):.0e} or less."
+        )
+    if guarantee.epsilon > 10:
+        told.append(
+            f"Epsilon {guarantee.epsilon:.3g} promises next to nothing: the odds may change by a "
+            f"factor of e^{guarantee.epsilon:.0f}."
+        )
+    if guarantee.unit == "example" and records > data.clients:
+        told.append(
+            "One example is protected and not one client: whatever a client's examples have in "
+            "common is not hidden."
+        )
+    return told

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lab import ROOT
+from lab.accountants import ACCOUNTANTS, Question
 from lab.catalog import entries, tables
 from lab.experiment import Experiment
 from lab.export import write_attack, write_run
@@ -94,6 +95,32 @@ def attack(
         print(json.dumps({"id": ended.id, "run": run_id} | result.dump()))
     else:
         paper.print("\n".join(result.lines()))
+
+
+@app.command()
+def account(
+    rate: Annotated[float, typer.Option(help="chance that a record is in a sample, above 0, to 1")],
+    steps: Annotated[int, typer.Option(help="releases, such as local steps or rounds")],
+    delta: Annotated[float, typer.Option(help="chance that the guarantee fails, between 0 and 1")],
+    noise: Annotated[float | None, typer.Option(help="multiplier; asks for epsilon")] = None,
+    epsilon: Annotated[float | None, typer.Option(help="target; asks for the noise")] = None,
+    accountant: Annotated[str, typer.Option(help=f"one of {', '.join(ACCOUNTANTS)}")] = "pld",
+    as_json: Json = False,
+) -> None:
+    """What a Gaussian mechanism on Poisson samples guarantees, or the noise that it needs."""
+    asked = Question.read(
+        {"rate": rate, "steps": steps, "delta": delta, "accountant": accountant}
+        | _without_none({"noise": noise, "epsilon": epsilon})
+    )
+    name, value = asked.answer()
+    if as_json:
+        print(json.dumps({name: value}))
+        return
+    given = f"noise {noise:g}" if noise is not None else f"epsilon {epsilon:g}"
+    paper.print(
+        f"{name} {value:.6g} for {given}: {steps} releases on Poisson samples of rate {rate:g}, at "
+        f"delta {delta:g}, one record added or removed, by {accountant}"
+    )
 
 
 @app.command()

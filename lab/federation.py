@@ -92,6 +92,10 @@ class Federation:
         cells = self.labels[self.index] + classes * torch.arange(self.clients).unsqueeze(1)
         return torch.bincount(cells[there], minlength=classes * self.clients).view(-1, classes)
 
+    def moved(self, device: torch.device) -> Federation:
+        """With its examples on another device."""
+        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
+
     @property
     def everyone(self) -> range:
         return range(self.clients)

@@ -26,12 +26,14 @@ class Guard:
         """A private step, in place.  mask (clients, examples): 0 for padding"""
         network, clip, rate = self.now.architecture, self.now.privacy.clip, self.now.training.rate
         # An empty batch still gets its noise.
-        expected = (self.now.recipe.poisson or 1.0) * self.sizes[: len(mask)]  # (clients,)
+        expected = (self.now.recipe.poisson or 1.0) * self.sizes[: len(mask)].to(mask.device)
         if found:
             descend_clipped(target, found, clip, mask / expected.unsqueeze(1), rate)
         deviations = rate * clip * self.noise / expected  # (clients,)
         for place, deviation in enumerate(deviations.tolist()):
-            draw = network.owned(network.split(normal(self.generators[place], network.size)))
+            # Drawn by the processor wherever the model is, so that a seed gives the same noise.
+            drawn = normal(self.generators[place], network.size).to(mask.device)
+            draw = network.owned(network.split(drawn))
             for parts, noises in zip(target, draw, strict=True):
                 for part, noise in zip(parts, noises, strict=True):
                     part[place].sub_(noise, alpha=deviation)

@@ -19,6 +19,7 @@ from lab.batches import batches
 from lab.experiment import Experiment
 from lab.federation import Federation
 from lab.guard import Guard
+from lab.hardware import device_of, moved
 from lab.mixing import Mixing
 from lab.passes import Stack, Visit, descend, drag, flattened, head, rounded, stacked, visits
 from lab.rng import stream
@@ -48,14 +49,15 @@ def cohort(experiment: Experiment, round: int, clients: Sequence[int], task: Tas
     )
 
     def train(block: list[int]) -> None:
-        chosen, mine = [plans[place] for place in block], _part(task, block)
+        chosen, mine = [plans[place] for place in block], task.of(block)
         guard = None
         if guarded:
             generators = [
                 stream(now.seed, "example noise", round, clients[place]) for place in block
             ]
             guard = Guard(now, noise, sizes[block], generators)
-        rows[block], mixed = _trained(now, federation, chosen, mine, guard)
+        found, mixed = _trained(now, federation, chosen, mine, guard)
+        rows[block] = found
         if mixture and mixed:
             mixture.own[block], mixture.share[block] = mixed.own, mixed.share
 
@@ -84,17 +86,6 @@ def _blocks(order: list[int], now: Experiment) -> list[list[int]]:
     return [order[start : start + width] for start in range(0, len(order), width)]
 
 
-def _part(task: Task, block: list[int]) -> Task:
-    """The task of some of the clients."""
-    start = task.start if task.start.ndim == 1 else task.start[block]
-    push = task.drift.push
-    drift = task.drift if push is None else replace(task.drift, push=push[block])
-    mixture = task.mixture and replace(
-        task.mixture, own=task.mixture.own[block], share=task.mixture.share[block]
-    )
-    return replace(task, start=start, drift=drift, mixture=mixture)
-
-
 def _plan(now: Experiment, held: Tensor, round: int, client: int, task: Task) -> Plan:
     if task.whole:
         return [held.numpy()] if len(held) else []
@@ -104,8 +95,13 @@ def _plan(now: Experiment, held: Tensor, round: int, client: int, task: Task) ->
 def _trained(
     now: Experiment, federation: Federation, plans: list[Plan], task: Task, guard: Guard | None
 ) -> tuple[Tensor, Mixture | None]:
-    """Local SGD of a block, the longest plan first.  -> (clients, params) the change"""
+    """Local SGD of a block, the longest plan first.  -> (clients, params) the change
+
+    Computes on the experiment's device, and answers where it was asked.
+    """
     network, rate = now.architecture, now.training.rate
+    home, device = task.start.device, device_of(now.training.device)
+    federation, task = moved(federation, device), task.moved(device)
     begun = task.start.expand(len(plans), -1)
     stack = stacked(network, begun)
     # A single step is the change itself: taken from the weights, it would lose its last digits.
@@ -118,8 +114,8 @@ def _trained(
     pull = 0.0 if once and task.anchor is None else task.drift.pull
     mixing = task.mixture and Mixing(network, task.mixture)
     for index, mask in _steps(plans):
-        inputs, labels = federation.examples(index)
-        inputs, mask = inputs.to(begun.dtype), mask.to(begun.dtype)
+        inputs, labels = federation.examples(index.to(device))
+        inputs, mask = inputs.to(begun.dtype), mask.to(device, begun.dtype)
         training, changing = head(stack, len(index)), head(target, len(index))
         if mixing:
             mixing.descend(training, inputs, labels, _shares(mask), rate)
@@ -131,8 +127,8 @@ def _trained(
             guard.descend(changing, found, mask)
         else:
             descend(changing, found, rate)
-    mixture = mixing.mixture() if mixing else None
-    return (flattened(target) if once else flattened(target) - begun), mixture
+    mixture = mixing.mixture().moved(home) if mixing else None
+    return (flattened(target) if once else flattened(target) - begun).to(home), mixture
 
 
 def _slopes(

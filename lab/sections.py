@@ -41,6 +41,9 @@ class Training(Settings):
     steps: int = Field(0, ge=0, le=10_000, description="local steps a round at most; 0: no cap")
     batch_size: int = Field(32, ge=1, le=1024, description="examples in a local step")
     rate: float = Field(0.1, gt=0, le=10, description="learning rate of local SGD")
+    device: Literal["cpu", "auto"] = Field(
+        "cpu", description="what trains; auto: a GPU where there is one, to slightly other numbers"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="of local gradients; bfloat16 is faster on processors that have it"
     )

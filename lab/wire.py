@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 import numpy as np
@@ -98,6 +98,10 @@ class Mixture:
     share: Tensor  # (clients,)
     adapts: bool = False  # whether the share is trained as well
 
+    def moved(self, device: torch.device) -> Mixture:
+        """On another device."""
+        return replace(self, own=self.own.to(device), share=self.share.to(device))
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -112,6 +116,28 @@ class Task:
     ahead: float = 0.0  # each gradient is taken this far along a gradient of other examples
     mixture: Mixture | None = None  # whose own model is trained beside, in the same steps
     stays: bool = False  # never leaves the client, so that it needs no protection
+
+    def of(self, block: list[int]) -> Task:
+        """The task of some of the clients."""
+        push, mixture = self.drift.push, self.mixture
+        return replace(
+            self,
+            start=self.start if self.start.ndim == 1 else self.start[block],
+            drift=self.drift if push is None else replace(self.drift, push=push[block]),
+            mixture=mixture
+            and replace(mixture, own=mixture.own[block], share=mixture.share[block]),
+        )
+
+    def moved(self, device: torch.device) -> Task:
+        """On another device."""
+        push, anchor = self.drift.push, self.anchor
+        return replace(
+            self,
+            start=self.start.to(device),
+            drift=self.drift if push is None else replace(self.drift, push=push.to(device)),
+            anchor=anchor if anchor is None else anchor.to(device),
+            mixture=self.mixture and self.mixture.moved(device),
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ MORE = {
     "training.batch_size": "Batch size",
     "training.steps": "Local steps at most",
     "training.rate": "Learning rate",
+    "training.device": "Trains on",
     "training.precision": "Precision",
     "training.algorithm": "Algorithm",
     "privacy.delta": "Delta",

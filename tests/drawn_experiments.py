@@ -20,6 +20,8 @@ LINKED = (
     "network.deadline",
     "network.spare",
 )
+# And those that a guarantee of privacy refuses.
+UNGUARANTEED = ("training.precision", "network.availability")
 
 
 def value_of(field: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -94,6 +96,17 @@ def clocks(draw: st.DrawFn, private: bool) -> dict[str, Any]:
 
 
 @st.composite
+def unguaranteed(draw: st.DrawFn, privacy: str) -> dict[str, Any]:
+    """What some guarantee of privacy refuses, where it does not."""
+    precisions = ["float32"] if privacy == "example" else ["float32", "bfloat16"]
+    here = st.floats(0.05, 1)
+    return {
+        "training.precision": draw(st.sampled_from(precisions)),
+        "network.availability": 1.0 if privacy == "client" else draw(here),
+    }
+
+
+@st.composite
 def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     """All other settings, none of which contradicts another or the world."""
     source, clients = SOURCES[world["data.source"]], world["data.clients"]
@@ -111,12 +124,13 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     # Of classes to call up, and of pixels in half a side.
     backdoor = min(len(source.classes) - 1, source.shape[-1] // 2)
     return {
-        **draw(some_of("training", without=("training.clients_per_round",))),
+        **draw(some_of("training", without=("training.clients_per_round", *UNGUARANTEED))),
         **draw(part_at("training.algorithm", "fedavg")),
         "training.clients_per_round": asked,
         **privacy,
         **masks,
-        **draw(some_of("network", without=LINKED)),
+        **draw(some_of("network", without=(*LINKED, *UNGUARANTEED))),
+        **draw(unguaranteed(privacy.get("privacy.kind", "none"))),
         **draw(clocks(private=privacy.get("privacy.kind") == "client")),
         **draw(part_at("network.compression", codec)),
         "network.error_feedback": codec in ("top-k", "sign") and draw(st.booleans()),

@@ -21,7 +21,12 @@ def test_the_example_says_what_it_says() -> None:
     experiment = Experiment.from_toml(EXAMPLE)
     assert experiment.data.source == SOURCES["fashion-mnist"]()
     assert experiment.data.split.dump() == {"kind": "dirichlet", "alpha": 0.3}
-    assert experiment.model.dump() == {"kind": "cnn", "channels": 16, "hidden": 64}
+    assert experiment.model.dump() == {
+        "kind": "cnn",
+        "channels": 16,
+        "hidden": 64,
+        "norm": "none",
+    }
     assert experiment.training.clients_per_round == experiment.cohort_size == 10
     assert experiment.privacy.dump() == {
         "kind": "client",

@@ -63,3 +63,21 @@ def test_gradients_that_are_clipped_must_be_exact() -> None:
         SettingError, match=r"training.precision is bfloat16 with privacy.kind exam"
     ):
         ROUNDED.changed({"privacy.kind": "example"})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, so auto is not the CPU")
+def test_without_a_gpu_auto_is_the_processor() -> None:
+    here, anywhere = (
+        [one.record for one in run(now)] for now in (NOW, NOW.changed({"training.device": "auto"}))
+    )
+    assert here == anywhere
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("algorithm", ["fedavg", "scaffold", "apfl"])
+def test_a_gpu_trains_as_the_processor_does(kind: str, algorithm: str) -> None:
+    now = NOW.changed({"model.kind": kind, "training.algorithm": algorithm, "training.rounds": 1})
+    here, there = next(run(now)), next(run(now.changed({"training.device": "auto"})))
+    assert there.state.model.device.type == "cpu"
+    assert torch.allclose(here.state.model, there.state.model, atol=1e-4)
