@@ -9,7 +9,7 @@ app: .venv/ready
 	$(BIN)/leaklab app
 
 test: .venv/ready-dev browser
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/ready-dev
 	$(BIN)/ruff format --check .
