@@ -105,7 +105,7 @@ def parameters_of(layer: Layer) -> list[Tensor]:
     return [noise(1, *shape) for shape in layer.shapes().values()]
 
 
-@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: repr(value))
+@pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: type(value).__name__)
 def test_a_layer_passes_forward_and_back_as_autograd_does(
     layer: Layer, shape: tuple[int, ...]
 ) -> None:
@@ -154,7 +154,7 @@ WRITTEN_OUT = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "module", "shape"), WRITTEN_OUT, ids=lambda value: repr(value))
+@pytest.mark.parametrize(("layer", "module", "shape"), WRITTEN_OUT, ids=lambda value: type(value).__name__)
 def test_what_is_written_out_and_the_generic_path_agree(
     layer: Trained, module: nn.Module, shape: tuple[int, ...]
 ) -> None:
