@@ -1,18 +1,25 @@
 """The accountant of a run: epsilon spent, a pure function of (experiment, rounds).
 
-Assumes what the lab really does: independent draws, a fixed denominator.
+Assumes what the lab really does: draws as the settings say, a fixed denominator.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from math import ceil
+from typing import Any, Literal
 
 from lab.accountants import Accountant, Spending, calibrated, composed
 from lab.cohorts import asked, client_rate
 from lab.experiment import Experiment
 from lab.records import Guarantee
+from lab.sampling import cohort_at_least, epoch_at_least
+
+# Who looks: the server, which knows who takes part in a round, or whoever is given the models only.
+Adversary = Literal["server", "public"]
+SLACK = 1e-6  # relative, of arithmetic
+NAMES = {"pld": "PLD (dp-accounting)", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
 
 
 @dataclass(frozen=True)
@@ -22,29 +29,63 @@ class Segment:
     first: int
     now: Experiment
 
-    def spending(self, last: int) -> Spending:
+    def spending(self, last: int, adversary: Adversary) -> Spending:
         """What the rounds to `last` release about one record, at worst."""
-        rate, times = self._releases(last)
-        return Spending(rate, self.noise(), times)
+        return self._releases(last, adversary, self.noise())
+
+    def at_least(self, last: int, delta: float) -> float | None:
+        """What epsilon is not below, where draws are not independent; None where they are."""
+        if self.now.privacy.sampling == "poisson":
+            return None
+        rate, rounds = client_rate(self.now), last + 1 - self.first
+        if self.now.privacy.kind == "client":
+            return cohort_at_least(rate, self.noise(), rounds, delta) if rate < 1 else None
+        recipe = self.now.recipe
+        if recipe.cap:  # epochs may be cut short, so that an example may never be used
+            return 0.0
+        batches = ceil(recipe.mean_size / recipe.batch_size)
+        epochs = self._busiest(last) * recipe.epochs
+        return epoch_at_least(batches, self.noise(), epochs, delta) if batches > 1 else None
 
     def noise(self) -> float:
         """The noise multiplier: as set, or as the target needs if the segment runs to the end."""
         privacy, end = self.now.privacy, max(self.first, self.now.training.rounds)
         if privacy.noise:
             return privacy.noise
-        rate, times = self._releases(end)
-        return calibrated(rate, times, privacy.epsilon, privacy.delta)
+        plan = self._releases(end, faced(self.now), 1.0)
+        return calibrated(plan, privacy.epsilon, privacy.delta)
 
-    def _releases(self, last: int) -> tuple[float, int]:
+    def _releases(self, last: int, adversary: Adversary, noise: float) -> Spending:
+        now, rounds = self.now, last + 1 - self.first
+        drawn, rate = now.privacy.sampling == "poisson", client_rate(now)
+        if now.privacy.kind == "client":
+            if adversary == "server":
+                return Spending(1.0, noise, self._busiest(last))
+            return Spending(rate if drawn else 1.0, noise, rounds, chance=1.0 if drawn else rate)
+        steps = now.recipe.local_steps(1) if drawn else now.recipe.epochs
+        turn = Spending(now.recipe.poisson or 1.0, noise, self._busiest(last), steps)
+        if adversary == "server" or not _uniform(now):
+            return turn
+        return Spending(turn.rate, noise, rounds, steps, rate)
+
+    def _busiest(self, last: int) -> int:
+        """Turns of the client that is asked most often."""
         rounds = range(self.first, last + 1)
-        if self.now.privacy.kind == "client":
-            return client_rate(self.now), len(rounds)
-        # The server knows who took part, so nothing is amplified by it: the busiest client counts.
-        busiest = len(rounds)  # where nobody is waited for: at most one update a round
-        if not self.now.training.algorithm.asynchronous:
-            turns = Counter(client for round in rounds for client in asked(self.now, round))
-            busiest = max(turns.values(), default=0)
-        return self.now.recipe.poisson or 1.0, busiest * self.now.recipe.local_steps(1)
+        if self.now.training.algorithm.asynchronous:
+            return len(rounds)  # nobody is waited for: at most one update a round
+        turns = Counter(client for round in rounds for client in asked(self.now, round))
+        return max(turns.values(), default=0)
+
+
+def faced(now: Experiment) -> Adversary:
+    """Against whom the guarantee that the lab states by itself holds."""
+    return "server" if now.privacy.kind == "example" else "public"
+
+
+def _uniform(now: Experiment) -> bool:
+    """Whether each round asks every client with one chance, whatever happened before."""
+    network = now.network
+    return not (now.training.algorithm.asynchronous or network.spare or network.availability < 1)
 
 
 def segments(experiment: Experiment) -> list[Segment]:
@@ -58,9 +99,9 @@ def segments(experiment: Experiment) -> list[Segment]:
 
 
 def _governing(now: Experiment) -> tuple[Any, ...]:
-    training = now.training
+    training, privacy = now.training, now.privacy.model_copy(update={"stop": False})
     sampling = (training.clients_per_round, training.batch_size, training.epochs, training.steps)
-    return (now.privacy, *sampling)
+    return (privacy, *sampling)
 
 
 def noise_multiplier(experiment: Experiment, round: int) -> float:
@@ -68,40 +109,61 @@ def noise_multiplier(experiment: Experiment, round: int) -> float:
     return [part for part in segments(experiment) if part.first <= round][-1].noise()
 
 
-def spendings_of(experiment: Experiment, rounds: int) -> tuple[Spending, ...]:
-    """What the first `rounds` rounds release, segment by segment; empty without a guarantee.
+def spans(experiment: Experiment, rounds: int) -> list[tuple[Segment, int]]:
+    """The segments of the first `rounds` rounds and where each ends; none without a guarantee.
 
     There is none once a round ran without noise, or when the unit of protection has changed.
     """
     parts = [part for part in segments(experiment) if part.first <= rounds]
     units = {part.now.privacy.kind for part in parts}
-    if not parts or len(units) > 1 or units == {"none"}:
-        return ()
+    if len(units) != 1 or units == {"none"}:
+        return []
     ends = [part.first - 1 for part in parts[1:]] + [rounds]
-    return tuple(part.spending(last) for part, last in zip(parts, ends, strict=True))
+    return list(zip(parts, ends, strict=True))
 
 
-def epsilon_of(experiment: Experiment, rounds: int, accountant: Accountant) -> float | None:
-    """What another accountant says of the same releases."""
-    spendings = spendings_of(experiment, rounds)
-    delta = experiment.at(max(1, rounds)).privacy.delta
-    return composed(spendings, delta, accountant) if spendings else None
+def spent(
+    experiment: Experiment,
+    rounds: int,
+    adversary: Adversary | None = None,
+    accountant: Accountant = "pld",
+) -> Guarantee | None:
+    """What the first `rounds` rounds guarantee; None where there is no guarantee to give.
 
-
-def spent(experiment: Experiment, rounds: int) -> Guarantee | None:
-    """What the first `rounds` rounds guarantee; None where there is no guarantee to give."""
-    if not (spendings := spendings_of(experiment, rounds)):
+    Against the adversary that the guarantee is calibrated to, if no other is named.
+    """
+    if not (parts := spans(experiment, rounds)):
         return None
-    now = [part for part in segments(experiment) if part.first <= rounds][-1].now
+    now = parts[-1][0].now
+    privacy, adversary = now.privacy, adversary or faced(now)
+    spendings = tuple(part.spending(last, adversary) for part, last in parts)
+    bounds = [part.at_least(last, privacy.delta) for part, last in parts]
+    known = [bound for bound in bounds if bound is not None]
     return Guarantee(
-        epsilon=composed(spendings, now.privacy.delta),
-        delta=now.privacy.delta,
-        unit=now.privacy.kind,
-        relation=f"one {now.privacy.kind} added or removed",
-        against=_adversary(now),
+        epsilon=composed(spendings, privacy.delta, accountant),
+        at_least=max(known) if known and accountant == "pld" else None,
+        delta=privacy.delta,
+        unit=privacy.kind,
+        relation=_relation(parts, privacy.kind),
+        against=_adversary(now, adversary),
         sampling=_sampling(now, spendings[-1]),
-        accountant="PLD (dp-accounting)",
+        accountant=NAMES[accountant],
         noise=tuple(spending.noise for spending in spendings),
+    )
+
+
+def budget_left(experiment: Experiment, round: int) -> str:
+    """Why the budget ends the run before that round; empty if it does not."""
+    privacy = experiment.at(round).privacy
+    if not privacy.stop or privacy.kind == "none":
+        return ""
+    if (after := spent(experiment, round)) is None:
+        return f"round {round} has no guarantee to keep within privacy.epsilon {privacy.epsilon:g}"
+    if after.epsilon <= privacy.epsilon * (1 + SLACK):
+        return ""
+    return (
+        f"round {round} would bring epsilon to {after.epsilon:.4g}, past the budget of "
+        f"privacy.epsilon {privacy.epsilon:g}"
     )
 
 
@@ -117,17 +179,26 @@ def promise(experiment: Experiment, rounds: int) -> str:
     return "No single guarantee: the unit of protection changed in the course of the run."
 
 
-def _adversary(now: Experiment) -> str:
-    if now.privacy.kind == "example":
-        return "the server and everybody who sees its models"
-    return "everybody who sees the released models"
+def _relation(parts: list[tuple[Segment, int]], unit: str) -> str:
+    if all(part.now.privacy.sampling == "poisson" for part, _ in parts):
+        return f"one {unit} added or removed"
+    return f"one {unit} replaced by nothing"  # in a sample of fixed size nobody else moves
+
+
+def _adversary(now: Experiment, adversary: Adversary) -> str:
+    if adversary == "public":
+        return "everybody who sees the released models"
+    return "the server and everybody who sees its models"
 
 
 def _sampling(now: Experiment, spending: Spending) -> str:
     who = "batches" if now.privacy.kind == "example" else "cohorts"
+    often = f", taking part with chance {spending.chance:.3g}" if spending.chance < 1 else ""
+    if now.privacy.sampling == "fixed":
+        return f"{who} of fixed size, so nothing is amplified{often}"
     if spending.rate >= 1:
-        return f"no sampling: full {who}"
-    return f"Poisson {who}, q = {spending.rate:.4g}"
+        return f"no sampling: full {who}{often}"
+    return f"Poisson {who}, q = {spending.rate:.4g}{often}"
 
 
 def cautions(experiment: Experiment, rounds: int) -> list[str]:

@@ -9,7 +9,7 @@ arXiv:2106.02848, the upper end of its bracket) comes from another library.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from math import exp, expm1, isfinite, log
 from typing import Any, Literal, Self, get_args
@@ -23,16 +23,27 @@ ACCOUNTANTS: tuple[Accountant, ...] = get_args(Accountant)
 GRID = 2e-3  # of privacy losses, at most
 FINE = 0.07  # of a loss's standard deviation, at most: within 0.05 % of tight values, and live
 COARSER = 0.3  # a noise multiplier below which losses are large, and so is the grid
+COARSEST = 1e-3  # of the standard deviation of all losses together
 TOLERANCE = 2e-4  # relative, of a calibrated noise multiplier
 
 
 @dataclass(frozen=True)
 class Spending:
-    """`times` releases of a Gaussian mechanism on a Poisson sample."""
+    """`times` rounds, in each of which with `chance` come `steps` releases.
+
+    A release is a Gaussian mechanism on a Poisson sample.  Whether a round had any is not secret:
+    who takes part adds noise of its own, so that staying away is no release without the record.
+    """
 
     rate: float
     noise: float
     times: int
+    steps: int = 1
+    chance: float = 1.0
+
+    def always(self) -> Spending:
+        """At least as much spending, and simpler: releases in every round."""
+        return Spending(self.rate, self.noise, self.times * self.steps)
 
 
 class Question(Settings):
@@ -54,8 +65,8 @@ class Question(Settings):
     def answer(self) -> tuple[str, float]:
         """The name of what was asked for, and its value.  Raises SettingError."""
         if self.epsilon is not None:
-            noise = calibrated(self.rate, self.steps, self.epsilon, self.delta, self.accountant)
-            return "noise", noise
+            plan = Spending(self.rate, 1.0, self.steps)
+            return "noise", calibrated(plan, self.epsilon, self.delta, self.accountant)
         assert self.noise is not None
         spending = Spending(self.rate, self.noise, self.steps)
         found = composed((spending,), self.delta, self.accountant)
@@ -72,7 +83,7 @@ def composed(
     spendings: tuple[Spending, ...], delta: float, accountant: Accountant = "pld"
 ) -> float:
     """Epsilon of all the releases together, at `delta`; infinite where the accountant gives up."""
-    active = tuple(spending for spending in spendings if spending.times)
+    active = tuple(spending for spending in spendings if spending.times and spending.steps)
     if not active:
         return 0.0
     return {"pld": _by_losses, "rdp": _by_moments, "prv": _by_variables}[accountant](active, delta)
@@ -80,16 +91,19 @@ def composed(
 
 @lru_cache(maxsize=1024)
 def calibrated(
-    rate: float, times: int, epsilon: float, delta: float, accountant: Accountant = "pld"
+    plan: Spending, epsilon: float, delta: float, accountant: Accountant = "pld"
 ) -> float:
-    """The smallest noise multiplier, to `TOLERANCE`, that keeps `times` releases at epsilon."""
-    if times == 0:
+    """The smallest noise multiplier, to `TOLERANCE`, that keeps the plan at epsilon.
+
+    The plan's own noise does not count.
+    """
+    if plan.times == 0 or plan.steps == 0:
         return 1.0  # nothing is released, so any noise will do
 
     from scipy.optimize import brentq
 
     def excess(logarithm: float) -> float:
-        reached = composed((Spending(rate, exp(logarithm), times),), delta, accountant)
+        reached = composed((replace(plan, noise=exp(logarithm)),), delta, accountant)
         return log(min(reached, 1e9) + 1e-9) - log(epsilon)
 
     low = high = 0.0
@@ -110,26 +124,42 @@ def calibrated(
 
 
 def _by_losses(spendings: tuple[Spending, ...], delta: float) -> float:
-    if all(spending.rate >= 1 for spending in spendings):  # one Gaussian mechanism, known exactly
+    if all(each.rate >= 1 and each.chance >= 1 for each in spendings):
         from dp_accounting import gaussian_mechanism
 
-        precision = sum(spending.times / spending.noise**2 for spending in spendings)
+        # One Gaussian mechanism, known exactly.
+        precision = sum(each.times * each.steps / each.noise**2 for each in spendings)
         return float(gaussian_mechanism.get_epsilon_gaussian(precision**-0.5, delta))
-    losses = [_losses(each.rate, each.noise).self_compose(each.times) for each in spendings]
-    total = reduce(lambda loss, other: loss.compose(other), losses)
+    grid = _grid(spendings)
+    found = [_losses(replace(each, times=1), grid).self_compose(each.times) for each in spendings]
+    total = reduce(lambda loss, other: loss.compose(other), found)
     return float(total.get_epsilon_for_delta(delta))
 
 
+def _grid(spendings: tuple[Spending, ...]) -> float:
+    """The step between two losses: fine for each mechanism, as far as the whole can tell."""
+    finest, variance = 1.0, 0.0
+    for each in spendings:
+        # About the standard deviation of one release's loss.
+        usual = each.rate * expm1(min(each.noise**-2, 50.0)) ** 0.5
+        variance += each.times * each.steps * each.chance * usual**2
+        interval = min(GRID * max(1.0, (COARSER / each.noise) ** 2), max(FINE * usual, 1e-7))
+        finest = min(finest, interval)
+    return max(finest, COARSEST * variance**0.5) if len(spendings) > 1 else finest
+
+
 @lru_cache(maxsize=64)
-def _losses(rate: float, noise: float) -> Any:
+def _losses(once: Spending, grid: float) -> Any:
+    """The privacy losses of one round."""
     from dp_accounting.pld import privacy_loss_distribution as pld
 
-    # About the standard deviation of one release's loss.
-    usual = rate * expm1(min(noise**-2, 50.0)) ** 0.5
-    interval = min(GRID * max(1.0, (COARSER / noise) ** 2), max(FINE * usual, 1e-7))
-    return pld.from_gaussian_mechanism(
-        noise, value_discretization_interval=interval, sampling_prob=rate
+    release = pld.from_gaussian_mechanism(
+        once.noise, value_discretization_interval=grid, sampling_prob=min(1.0, once.rate)
     )
+    round = release.self_compose(once.steps)
+    if once.chance >= 1:
+        return round
+    return round.compute_mixture(pld.identity(grid), once.chance)
 
 
 def _by_moments(spendings: tuple[Spending, ...], delta: float) -> float:
@@ -139,7 +169,7 @@ def _by_moments(spendings: tuple[Spending, ...], delta: float) -> float:
 
     logging.set_verbosity(logging.ERROR)  # it tells of every order that it leaves out
     accountant = RdpAccountant()
-    for each in spendings:
+    for each in map(Spending.always, spendings):
         mechanism = dp_event.GaussianDpEvent(each.noise)
         accountant.compose(dp_event.PoissonSampledDpEvent(each.rate, mechanism), each.times)
     return float(accountant.get_epsilon(delta))
@@ -149,7 +179,9 @@ def _by_variables(spendings: tuple[Spending, ...], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
     accountant = PRVAccountant()
-    accountant.history = [(each.noise, each.rate, each.times) for each in spendings]
+    accountant.history = [
+        (each.noise, each.rate, each.times) for each in map(Spending.always, spendings)
+    ]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of logarithms of zero that it throws away

@@ -11,7 +11,9 @@ from lab.rng import stream
 
 def is_poisson(experiment: Experiment) -> bool:
     """Client-level privacy is amplified only by a cohort whose clients are drawn independently."""
-    return experiment.privacy.kind == "client" and client_rate(experiment) < 1
+    privacy = experiment.privacy
+    independent = privacy.kind == "client" and privacy.sampling == "poisson"
+    return independent and client_rate(experiment) < 1
 
 
 def client_rate(experiment: Experiment) -> float:

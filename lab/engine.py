@@ -13,7 +13,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from lab.accountant import spent
+from lab.accountant import budget_left, spent
 from lab.cohorts import asked
 from lab.crew import crew_of, party_of, report_of
 from lab.exchange import RESIDUALS, exchange, stages
@@ -56,13 +56,15 @@ def run(experiment: Experiment, state: State | None = None) -> Iterator[Moment]:
 
     An experiment that differs from the state's holds from the next round on, and what was spent
     before stays spent.  Raises SettingError for a change that a run cannot make, Stopped when a
-    round is aborted and the experiment says so.
+    round is aborted and the experiment says so, or when its privacy budget is used up.
     """
     # An operation on one thread sums in one order, so records do not depend on the machine's cores.
     torch.set_num_threads(1)
     state = begin(experiment) if state is None else state
     whole = state.experiment.continued_by(experiment, after=state.round)
     while state.round < whole.at(state.round + 1).training.rounds:
+        if complaint := budget_left(whole, state.round + 1):
+            raise Stopped(complaint)
         moment = step(replace(state, experiment=whole))
         yield moment
         state = moment.state

@@ -82,13 +82,13 @@ class Experiment(Settings):
         that all take equally many steps and the guarantee is the same for every example.
         """
         training, mean_size = self.training, self.data.shared() / self.data.clients
-        private = self.privacy.kind == "example"
+        drawn = self.privacy.kind == "example" and self.privacy.sampling == "poisson"
         return Recipe(
             epochs=training.epochs,
             cap=training.steps,
             batch_size=training.batch_size,
             rate=training.rate,
-            poisson=min(1.0, training.batch_size / mean_size) if private else None,
+            poisson=min(1.0, training.batch_size / mean_size) if drawn else None,
             weighted=self.privacy.kind != "client" and not self.training.algorithm.uniform,
             mean_size=mean_size,
         )

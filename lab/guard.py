@@ -26,7 +26,7 @@ class Guard:
         """A private step, in place.  mask (clients, examples): 0 for padding"""
         network, clip, rate = self.now.architecture, self.now.privacy.clip, self.now.training.rate
         # An empty batch still gets its noise.
-        expected = (self.now.recipe.poisson or 1.0) * self.sizes[: len(mask)].to(mask.device)
+        expected = self._expected()[: len(mask)].to(mask.device)  # (clients,)
         if found:
             descend_clipped(target, found, clip, mask / expected.unsqueeze(1), rate)
         deviations = rate * clip * self.noise / expected  # (clients,)
@@ -37,3 +37,10 @@ class Guard:
             for parts, noises in zip(target, draw, strict=True):
                 for part, noise in zip(parts, noises, strict=True):
                     part[place].sub_(noise, alpha=deviation)
+
+    def _expected(self) -> Tensor:
+        """How many examples a batch has, or is expected to have.  -> (clients,)"""
+        recipe = self.now.recipe
+        if recipe.poisson is None:
+            return self.sizes.clamp(1, recipe.batch_size)
+        return recipe.poisson * self.sizes

@@ -9,6 +9,7 @@ class Guarantee(Settings):
     """A differential-privacy guarantee with all that makes its epsilon mean something."""
 
     epsilon: float
+    at_least: float | None = None  # what it is not below, where the accountant is not tight
     delta: float
     unit: str  # what one record is: an example or a client
     relation: str  # when two data sets are neighbours
@@ -17,9 +18,19 @@ class Guarantee(Settings):
     accountant: str
     noise: tuple[float, ...]  # noise multipliers of the mechanisms composed
 
+    def differs(self, other: Guarantee) -> list[str]:
+        """In what another guarantee means something else, so that the two cannot be compared."""
+        names = ("unit", "relation", "against", "delta")
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    def value(self) -> str:
+        if self.at_least is None:
+            return f"{self.epsilon:.3g}"
+        return f"{self.at_least:.3g} to {self.epsilon:.3g}"
+
     def sentence(self) -> str:
         return (
-            f"epsilon {self.epsilon:.3g} at delta {self.delta:g} for one {self.unit} "
+            f"epsilon {self.value()} at delta {self.delta:g} for one {self.unit} "
             f"({self.relation}), against {self.against}; {self.sampling}; {self.accountant}"
         )
 

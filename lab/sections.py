@@ -61,6 +61,14 @@ class Privacy(Settings):
     noise: float = Field(
         0.0, ge=0, le=1000, description="noise multiplier; 0: calibrated to epsilon"
     )
+    sampling: Literal["poisson", "fixed"] = Field(
+        "poisson",
+        description="draws cohorts (client) or batches (example) independently, or of one size, "
+        "which amplifies nothing for certain",
+    )
+    stop: bool = Field(
+        False, description="end the run before the round that would pass the target epsilon"
+    )
 
 
 class SecureAggregation(Settings):

@@ -7,8 +7,9 @@ import math
 import pytest
 from dp_accounting import gaussian_mechanism  # type: ignore[import-untyped]
 from opacus.accountants import PRVAccountant
+from scipy.special import ndtr
 
-from lab.accountant import noise_multiplier, promise, segments, spent
+from lab.accountant import cautions, noise_multiplier, promise, segments, spent
 from lab.accountants import ACCOUNTANTS, Accountant, Spending, calibrated, composed
 from lab.cohorts import asked
 from lab.experiment import Experiment
@@ -105,14 +106,14 @@ def test_opacus_agrees() -> None:
 def test_noise_for_a_target_is_the_least_that_meets_it(
     rate: float, steps: int, delta: float, epsilon: float, noise: float
 ) -> None:
-    found = calibrated(rate, steps, epsilon, delta)
+    found = calibrated(Spending(rate, 1.0, steps), epsilon, delta)
     assert found == pytest.approx(noise, rel=1e-3)
     assert composed((Spending(rate, found, steps),), delta) <= epsilon
 
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.5, 100.0])
 def test_every_target_within_bounds_can_be_met(epsilon: float) -> None:
-    found = calibrated(0.5, 30, epsilon, 1e-3)
+    found = calibrated(Spending(0.5, 1.0, 30), epsilon, 1e-3)
     assert composed((Spending(0.5, found, 30),), 1e-3) <= epsilon
 
 
@@ -152,7 +153,7 @@ def test_the_server_gets_no_amplification_from_choosing_clients() -> None:
     expected = composed((Spending(32 / 500, 2.0, turns * steps),), 1e-3)
     found = spent(now, 10)
     assert found is not None
-    assert found.epsilon == expected
+    assert found.epsilon == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_client_that_never_took_part_has_spent_nothing() -> None:
@@ -207,3 +208,44 @@ def test_a_changed_unit_of_protection_has_no_single_guarantee() -> None:
     now = experiment(privacy__kind="client").changed_from(5, {"privacy.kind": "example"})
     assert spent(now, 10) is None
     assert promise(now, 10).startswith("No single guarantee")
+
+
+def test_what_a_reader_should_be_told_besides() -> None:
+    loose = experiment(privacy__kind="client", privacy__epsilon=20.0, privacy__delta=0.01)
+    assert [told.split()[0] for told in cautions(loose, 30)] == ["Delta", "Epsilon"]
+    sound = {"privacy__epsilon": 2.0, "privacy__delta": 1e-6}
+    assert cautions(experiment(privacy__kind="client", **sound), 30) == []
+    assert "not one client" in cautions(experiment(privacy__kind="example", **sound), 30)[0]
+    assert cautions(experiment(), 30) == []
+
+
+def test_releases_that_come_by_chance_lie_between_a_wrong_rate_and_none() -> None:
+    """Ten local steps in a round that a client joins with chance 0.1: the steps come together."""
+    turns = Spending(rate=0.1, noise=1.0, times=20, steps=10, chance=0.1)
+    found = composed((turns,), 1e-5)
+    wrong = composed((Spending(0.01, 1.0, 200),), 1e-5)  # as if each step drew by itself
+    assert wrong < found < composed((turns.always(),), 1e-5)
+    assert composed((Spending(0.1, 1.0, 20, 10),), 1e-5) == pytest.approx(
+        composed((turns.always(),), 1e-5), rel=1e-3
+    )
+
+
+def test_releases_by_chance_are_a_mixture() -> None:
+    """Without sampling inside, delta is the mean over how often the chance came true."""
+    epsilon = composed((Spending(1.0, 2.0, 30, chance=0.2),), 1e-3)
+    deltas = [0.0] + [_delta(2.0 / math.sqrt(turns), epsilon) for turns in range(1, 31)]
+    chances = [math.comb(30, turns) * 0.2**turns * 0.8 ** (30 - turns) for turns in range(31)]
+    assert sum(map(math.prod, zip(chances, deltas, strict=True))) == pytest.approx(1e-3, rel=0.01)
+
+
+def _delta(noise: float, epsilon: float) -> float:
+    """Of one Gaussian mechanism.  Balle and Wang 2018, arXiv:1805.06530, theorem 8."""
+    far, near = -epsilon * noise - 0.5 / noise, -epsilon * noise + 0.5 / noise
+    return float(ndtr(near) - math.exp(epsilon) * ndtr(far))
+
+
+def test_segments_of_very_different_size_compose() -> None:
+    """Each alone is counted on a grid of its own, and both together on one."""
+    small, large = Spending(0.001, 4.0, 1000), Spending(0.05, 0.5, 40)
+    both = composed((small, large), 1e-5)
+    assert 0 < both - composed((large,), 1e-5) < composed((small,), 1e-5) + 0.05

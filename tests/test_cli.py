@@ -235,6 +235,29 @@ def test_the_schema_is_exported(monkeypatch: pytest.MonkeyPatch, capsys: Capture
     assert "training" in json.loads(capsys.readouterr().out)["properties"]
 
 
+ACCOUNT = ("account", "--rate", "0.05", "--steps", "400", "--delta", "1e-4")
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--noise", "1"], "epsilon", 5.73503),
+        (["--noise", "1", "--accountant", "rdp"], "epsilon", 6.46525),
+        (["--noise", "1", "--accountant", "prv"], "epsilon", 5.74547),
+        (["--epsilon", "8"], "noise", 0.8521),
+    ],
+)
+def test_the_accountant_answers_either_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, words: list[str], name: str, value: float
+) -> None:
+    assert leaklab(monkeypatch, *ACCOUNT, *words, "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {name: pytest.approx(value, rel=1e-3)}
+    assert leaklab(monkeypatch, *ACCOUNT, *words) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{name} {value:.3g}"[:-1])
+    assert "Poisson" in told
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 
@@ -260,6 +283,11 @@ def test_the_schema_is_exported(monkeypatch: pytest.MonkeyPatch, capsys: Capture
         (["list", "rulez"], "no table 'rulez'.*rules"),
         (["dance"], "No such command"),
         (["app", "--port", "0"], "port"),
+        ([*ACCOUNT], "give either noise.*or epsilon"),
+        ([*ACCOUNT, "--noise", "1", "--epsilon", "1"], "give either noise.*or epsilon"),
+        ([*ACCOUNT, "--noise", "0"], "noise is 0.*0.05"),
+        ([*ACCOUNT, "--noise", "1", "--accountant", "gdp"], "accountant is 'gdp'.*pld"),
+        (["account", "--rate", "2", "--steps", "1", "--delta", "0.1", "--noise", "1"], "rate is 2"),
     ],
 )
 def test_bad_input_ends_with_exit_code_2_and_a_remedy(

@@ -38,6 +38,13 @@ VARIANTS: dict[str, dict[str, object]] = {
     "client, sampled": {
         "privacy.kind": "client", "privacy.noise": 1.0, "training.clients_per_round": 3,
     },
+    "client, fixed": {
+        "privacy.kind": "client", "privacy.noise": 1.0, "training.clients_per_round": 3,
+        "privacy.sampling": "fixed",
+    },
+    "example, shuffled": {
+        "privacy.kind": "example", "privacy.noise": 1.0, "privacy.sampling": "fixed",
+    },
     "masked": {"secure_aggregation.enabled": True, "network.dropout": 0.1},
     "masked client": {
         "secure_aggregation.enabled": True, "privacy.kind": "client", "privacy.noise": 1.0,
@@ -129,6 +136,25 @@ def test_an_aborted_round_leaves_the_model_or_ends_the_run_as_configured() -> No
         assert set(moment.record.lost) == set(moment.record.clients)
     with pytest.raises(Stopped, match=r"round \d: secure aggregation aborted: \d of 6 clients"):
         list(run(lossy.changed({"secure_aggregation.on_abort": "stop"})))
+
+
+@pytest.mark.parametrize("kind", ["client", "example"])
+def test_a_budget_ends_the_run_before_it_is_passed(kind: str) -> None:
+    limit = {"client": 9.0, "example": 2.0}[kind]
+    private = {"privacy.kind": kind, "privacy.noise": 1.5, "privacy.epsilon": limit}
+    budget = experiment(training__rounds=40).changed({**private, "privacy.stop": True})
+    moments: list[Moment] = []
+    with pytest.raises(Stopped, match=r"would bring epsilon to \d+.*past the budget"):
+        moments.extend(run(budget))
+    spending = [moment.record.epsilon for moment in run(budget.changed({"privacy.stop": False}))]
+    within = [epsilon for epsilon in spending if epsilon is not None and epsilon <= limit]
+    assert 0 < len(within) < len(spending)
+    assert [moment.record.epsilon for moment in moments] == within
+
+
+def test_a_budget_that_the_noise_is_made_for_lasts_to_the_end() -> None:
+    budget = experiment().changed({"privacy.kind": "client", "privacy.stop": True})
+    assert len(list(run(budget))) == budget.training.rounds
 
 
 # --- promises -----------------------------------------------------------------------------------

@@ -154,7 +154,9 @@ WRITTEN_OUT = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "module", "shape"), WRITTEN_OUT, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    ("layer", "module", "shape"), WRITTEN_OUT, ids=lambda value: type(value).__name__
+)
 def test_what_is_written_out_and_the_generic_path_agree(
     layer: Trained, module: nn.Module, shape: tuple[int, ...]
 ) -> None:

@@ -1,0 +1,68 @@
+"""What samples that are not independent cost: bounds from below, by pairs of worlds that occur.
+
+A cohort of fixed size, or a shuffled epoch, is not a Poisson sample, and an accountant that takes
+it for one promises too much.  Lebeda et al. 2024, arXiv:2405.20769; Chua et al. 2024,
+arXiv:2403.17673.
+
+In both worlds everybody else sends -1 (times the clip).  The one record sends 1, or nothing: where
+it is drawn it takes the place of another, and so moves the sum by 2, or by 1.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from scipy.special import ndtr
+
+BINS = 8000  # of what is observed; to put outcomes together never tells the worlds further apart
+TAIL = 12.0  # standard deviations beyond which nothing is looked at
+LOSSES = 50_000  # different ones of a round, rounded down
+
+
+@lru_cache(maxsize=256)
+def cohort_at_least(rate: float, noise: float, times: int, delta: float) -> float:
+    """What epsilon is at least, where each round asks exactly the share `rate` of all."""
+    edges = _edges(noise)
+    chances = [
+        (1 - rate) * ndtr(edges / noise) + rate * ndtr((edges - by) / noise) for by in (1, 2)
+    ]
+    return _at_least(chances[0], chances[1], times, delta)
+
+
+@lru_cache(maxsize=256)
+def epoch_at_least(batches: int, noise: float, epochs: int, delta: float) -> float:
+    """What epsilon is at least, where each epoch is shuffled and cut into batches.
+
+    For an adversary who sees every step, and looks at the greatest of an epoch.
+    """
+    edges = _edges(noise)
+    others = ndtr(edges / noise) ** (batches - 1)
+    chances = [others * ndtr((edges - by) / noise) for by in (1, 2)]
+    return _at_least(chances[0], chances[1], epochs, delta)
+
+
+def _edges(noise: float) -> np.ndarray:
+    return np.linspace(-TAIL * noise, 2 + TAIL * noise, BINS + 1)
+
+
+def _at_least(absent: np.ndarray, present: np.ndarray, times: int, delta: float) -> float:
+    """From the distribution functions of one observation in the two worlds, at the edges."""
+    if times == 0:
+        return 0.0
+    worlds = np.diff(absent), np.diff(present)
+    return max(_epsilon(*pair, times, delta) for pair in (worlds, worlds[::-1]))
+
+
+def _epsilon(upper: np.ndarray, lower: np.ndarray, times: int, delta: float) -> float:
+    from dp_accounting.pld.pld_pmf import DensePLDPmf
+
+    seen = (upper > 0) & (lower > 0)
+    losses = np.log(upper[seen] / lower[seen])
+    grid = float(np.ptp(losses)) / LOSSES
+    places = np.floor(losses / grid).astype(int)
+    lowest = int(places.min())
+    chances = np.bincount(places - lowest, upper[seen])
+    once = DensePLDPmf(grid, lowest, chances, 0.0, pessimistic_estimate=False)
+    with np.errstate(over="ignore"):  # in a bound on tails, where it means: none
+        return max(0.0, float(once.self_compose(times).get_epsilon_for_delta(delta)))

@@ -1,0 +1,112 @@
+"""Samples that are not independent: what is drawn, and what may be said of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom, chisquare
+
+from lab.accountant import spent
+from lab.accountants import Spending, composed
+from lab.batches import batches
+from lab.cohorts import asked
+from lab.experiment import Experiment
+from lab.sampling import cohort_at_least, epoch_at_least
+from tests.experiments import with_
+
+CLIENT = {
+    "privacy.kind": "client",
+    "privacy.noise": 1.0,
+    "data.clients": 100,
+    "training.clients_per_round": 10,
+    "training.rounds": 50,
+}
+EXAMPLE = {"privacy.kind": "example", "privacy.noise": 1.0, "training.rounds": 5}
+FIXED = {"privacy.sampling": "fixed"}
+
+# rate, noise, rounds, delta, and a bound known beforehand, from the same pairs by other means.
+COHORTS = [(0.1, 1.0, 50, 1e-3, 8.48), (0.05, 0.8, 100, 1e-4, 15.7), (0.05, 1.0, 400, 1e-4, 18.7)]
+# batches, noise, delta, and the bound of Chua et al. 2024.
+EPOCHS = [(100, 0.7, 1e-6, 7.37), (1000, 1.0, 1e-6, 3.72)]
+
+
+@pytest.mark.parametrize(("rate", "noise", "rounds", "delta", "known"), COHORTS)
+def test_cohorts_of_fixed_size_cost_more_than_poisson_cohorts(
+    rate: float, noise: float, rounds: int, delta: float, known: float
+) -> None:
+    found = cohort_at_least(rate, noise, rounds, delta)
+    assert found == pytest.approx(known, rel=5e-3)
+    poisson = composed((Spending(rate, noise, rounds),), delta)
+    assert 2 * poisson < found < composed((Spending(1.0, noise, rounds, chance=rate),), delta)
+
+
+@pytest.mark.parametrize(("count", "noise", "delta", "known"), EPOCHS)
+def test_a_shuffled_epoch_costs_more_than_poisson_batches(
+    count: int, noise: float, delta: float, known: float
+) -> None:
+    found = epoch_at_least(count, noise, 1, delta)
+    assert found == pytest.approx(known, rel=5e-3)
+    poisson = composed((Spending(1 / count, noise, count),), delta)
+    assert 2 * poisson < found <= composed((Spending(1.0, noise, 1),), delta)
+
+
+@pytest.mark.parametrize("settings", [CLIENT, EXAMPLE])
+def test_fixed_sizes_get_an_interval_and_poisson_a_number(settings: dict[str, object]) -> None:
+    drawn, fixed = spent(with_(settings), 5), spent(with_(settings | FIXED), 5)
+    assert drawn is not None
+    assert fixed is not None
+    assert drawn.at_least is None
+    assert fixed.at_least is not None
+    assert drawn.epsilon < fixed.at_least <= fixed.epsilon
+    assert f"epsilon {fixed.at_least:.3g} to {fixed.epsilon:.3g}" in fixed.sentence()
+    assert "replaced by nothing" in fixed.relation
+    assert "relation" in fixed.differs(drawn)
+    assert drawn.differs(drawn) == []
+
+
+@pytest.mark.parametrize("settings", [CLIENT, EXAMPLE])
+def test_a_target_is_met_by_the_upper_end_of_the_interval(settings: dict[str, object]) -> None:
+    now = with_(settings | FIXED | {"privacy.noise": 0.0, "privacy.epsilon": 5.0})
+    found = spent(now, now.training.rounds)
+    assert found is not None
+    assert found.epsilon == pytest.approx(5.0, rel=1e-3)
+    assert found.epsilon <= 5.0
+
+
+def test_cohorts_are_drawn_as_the_accountant_assumes() -> None:
+    """Sizes are binomial, and every client comes as often as any other."""
+    now, rounds = with_(CLIENT), 2000
+    drawn = [asked(now, round) for round in range(1, rounds + 1)]
+    sizes = np.bincount([min(max(len(cohort), 4), 17) for cohort in drawn], minlength=18)[4:]
+    chances = np.diff([0.0, *binom.cdf(range(4, 17), 100, 0.1), 1.0])
+    assert chisquare(sizes, rounds * chances).pvalue > 1e-3
+    turns = np.bincount([client for cohort in drawn for client in cohort], minlength=100)
+    assert chisquare(turns).pvalue > 1e-3
+    fixed = with_(CLIENT | FIXED)
+    assert {len(asked(fixed, round)) for round in range(1, 50)} == {10}
+
+
+def test_batches_are_drawn_as_the_accountant_assumes() -> None:
+    now = with_(EXAMPLE | {"data.examples": 2000, "training.batch_size": 20})
+    size = 100
+    drawn = [batch for round in range(1, 400) for batch in batches(now, round, 3, size)]
+    sizes = np.bincount([min(max(len(batch), 12), 28) for batch in drawn], minlength=29)[12:]
+    chances = np.diff([0.0, *binom.cdf(range(12, 28), size, 0.2), 1.0])
+    assert chisquare(sizes, len(drawn) * chances).pvalue > 1e-3
+    fixed = now.changed(FIXED)
+    epoch = batches(fixed, 1, 3, size)
+    assert [len(batch) for batch in epoch] == [20] * 5
+    assert sorted(np.concatenate(epoch)) == list(range(size))
+
+
+def test_who_takes_part_is_secret_from_all_but_the_server() -> None:
+    now: Experiment = with_(EXAMPLE | {"training.clients_per_round": 2, "training.rounds": 20})
+    server, public = spent(now, 20, "server"), spent(now, 20, "public")
+    assert server is not None
+    assert public is not None
+    assert spent(now, 20) == server
+    assert public.epsilon < server.epsilon
+    assert server.differs(public) == ["against"]
+    assert "chance 0.1" in public.sampling
+    spare = now.changed({"network.devices": "phones", "network.spare": 0.5})
+    assert "chance" not in getattr(spent(spare, 20, "public"), "sampling", "chance")
