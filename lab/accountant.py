@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
-from lab.accountants import Accountant, Spending, calibrated, composed
+import numpy as np
+
+from lab.accountants import Accountant, Spending, calibrated, composed, deltas
 from lab.cohorts import asked, client_rate
 from lab.experiment import Experiment
 from lab.records import Guarantee
@@ -18,6 +20,7 @@ from lab.sampling import cohort_at_least, epoch_at_least
 
 # Who looks: the server, which knows who takes part in a round, or whoever is given the models only.
 Adversary = Literal["server", "public"]
+PROFILE = (3.0, 121)  # how far beyond the stated epsilon, and in how many steps
 SLACK = 1e-6  # relative, of arithmetic
 NAMES = {"pld": "PLD (dp-accounting)", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
 
@@ -150,6 +153,19 @@ def spent(
         accountant=NAMES[accountant],
         noise=tuple(spending.noise for spending in spendings),
     )
+
+
+def detailed(
+    experiment: Experiment, rounds: int, adversary: Adversary | None = None
+) -> Guarantee | None:
+    """The same with its profile: a delta for each epsilon, from none to many times as large."""
+    if (guarantee := spent(experiment, rounds, adversary)) is None:
+        return None
+    chosen = adversary or faced(experiment.at(max(1, rounds)))
+    spendings = tuple(part.spending(last, chosen) for part, last in spans(experiment, rounds))
+    epsilons = np.linspace(0.0, PROFILE[0] * max(guarantee.epsilon, 0.01), PROFILE[1])
+    pairs = zip(epsilons.tolist(), deltas(spendings, epsilons).tolist(), strict=True)
+    return guarantee.model_copy(update={"profile": tuple(pairs)})
 
 
 def budget_left(experiment: Experiment, round: int) -> str:

@@ -14,6 +14,7 @@ from functools import lru_cache, reduce
 from math import exp, expm1, isfinite, log
 from typing import Any, Literal, Self, get_args
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from lab.settings import SettingError, Settings
@@ -130,10 +131,23 @@ def _by_losses(spendings: tuple[Spending, ...], delta: float) -> float:
         # One Gaussian mechanism, known exactly.
         precision = sum(each.times * each.steps / each.noise**2 for each in spendings)
         return float(gaussian_mechanism.get_epsilon_gaussian(precision**-0.5, delta))
+    return float(_total(spendings).get_epsilon_for_delta(delta))
+
+
+def deltas(spendings: tuple[Spending, ...], epsilons: np.ndarray) -> np.ndarray:
+    """The delta of all releases together at each epsilon: what one guarantee alone leaves out."""
+    active = tuple(spending for spending in spendings if spending.times and spending.steps)
+    if not active:
+        return np.zeros_like(epsilons)
+    return np.asarray(_total(active).get_delta_for_epsilon(list(epsilons)))
+
+
+@lru_cache(maxsize=8)
+def _total(spendings: tuple[Spending, ...]) -> Any:
+    """The privacy losses of all releases together."""
     grid = _grid(spendings)
     found = [_losses(replace(each, times=1), grid).self_compose(each.times) for each in spendings]
-    total = reduce(lambda loss, other: loss.compose(other), found)
-    return float(total.get_epsilon_for_delta(delta))
+    return reduce(lambda loss, other: loss.compose(other), found)
 
 
 def _grid(spendings: tuple[Spending, ...]) -> float:

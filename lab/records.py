@@ -17,6 +17,7 @@ class Guarantee(Settings):
     sampling: str  # how examples or clients were drawn
     accountant: str
     noise: tuple[float, ...]  # noise multipliers of the mechanisms composed
+    profile: tuple[tuple[float, float], ...] = ()  # further pairs of epsilon and delta that hold
 
     def differs(self, other: Guarantee) -> list[str]:
         """In what another guarantee means something else, so that the two cannot be compared."""

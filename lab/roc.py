@@ -11,6 +11,7 @@ from lab.settings import SettingError, Settings
 
 DRAWS = 400  # of the bootstrap
 LEVEL = 0.95
+FINE = 4000  # points under a ceiling
 GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])  # false-positive rates of the curve
 STATED = (0.01, 0.001)  # false-positive rates at which a number is given
 NEEDED = 10  # false positives that a stated rate rests on at least
@@ -159,21 +160,33 @@ def rate(
 
 
 class Ceiling(Settings):
-    """The best that any attack can do. Kairouz et al. 2015, arXiv:1311.0776, theorem 2.1."""
+    """The best that any attack can do. Kairouz et al. 2015, arXiv:1311.0776, theorem 2.1.
+
+    Every pair of epsilon and delta that holds is a bound; together they are the trade-off function
+    (Dong et al. 2022, arXiv:1905.02383, proposition 2.12).
+    """
 
     epsilon: float
     delta: float
+    profile: tuple[tuple[float, float], ...] = ()  # further pairs that hold
 
     def true_positives(self, rates: np.ndarray) -> np.ndarray:
         """The largest true-positive rate at each false-positive rate."""
-        grown = np.exp(min(self.epsilon, 700.0)) * rates + self.delta
-        shrunk = 1 - exp(-self.epsilon) * (1 - self.delta - rates)
-        best: np.ndarray = np.clip(np.minimum(grown, shrunk), rates, 1.0)
+        pairs = np.array([(self.epsilon, self.delta), *self.profile])
+        epsilons, deltas = np.minimum(pairs[:, :1], 700.0), pairs[:, 1:]  # (pairs, 1)
+        grown = np.exp(epsilons) * rates + deltas
+        shrunk = 1 - np.exp(-epsilons) * (1 - deltas - rates)
+        best: np.ndarray = np.clip(np.minimum(grown, shrunk).min(axis=0), rates, 1.0)
         return best
 
     def auc(self) -> float:
-        """The area under that curve: 1 - (1 - delta)^2 / (1 + e^epsilon)."""
-        return 1 - (1 - self.delta) ** 2 / (1 + exp(min(self.epsilon, 700.0)))
+        """The area under that curve, from above."""
+        # With one pair alone: 1 - (1 - delta)^2 / (1 + e^epsilon).
+        area = 1 - (1 - self.delta) ** 2 / (1 + exp(min(self.epsilon, 700.0)))
+        if not self.profile:
+            return area
+        rates = np.union1d(np.geomspace(1e-9, 1.0, FINE), np.linspace(0.0, 1.0, FINE))
+        return min(area, float(np.diff(rates) @ self.true_positives(rates[1:])))
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:

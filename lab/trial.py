@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import exp
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lab.accountant import spent
+from lab.accountant import detailed, spent
 from lab.assembly import assemble, malicious, poisoned
 from lab.batches import touched
 from lab.blind import blind_scores
@@ -134,7 +135,7 @@ def infer(spy: Inference, state: State, client: int | None = None) -> Iterator[G
     candidates = Candidates(as_floats(inputs), labels)
     member = np.arange(len(labels)) < len(held)
     view = OutsiderView(state.round, now.architecture, state.model)
-    guarantee = spent(state.experiment, state.round) if state.round else None
+    guarantee = detailed(state.experiment, state.round) if state.round else None
     exposure = expose(
         spy(view, candidates).double().numpy(),
         member,
@@ -176,10 +177,10 @@ def ceiling_of(guarantee: Guarantee | None) -> Ceiling | None:
     """
     if guarantee is None:
         return None
-    if guarantee.unit == "example":
-        return Ceiling(epsilon=guarantee.epsilon, delta=guarantee.delta)
-    delta = min(1.0, guarantee.delta * (1 + float(np.exp(min(guarantee.epsilon, 50.0)))))
-    return Ceiling(epsilon=2 * guarantee.epsilon, delta=delta)
+    pairs = [(guarantee.epsilon, guarantee.delta), *guarantee.profile]
+    if guarantee.unit == "client":
+        pairs = [(2 * one, min(1.0, delta * (1 + exp(min(one, 50.0))))) for one, delta in pairs]
+    return Ceiling(epsilon=pairs[0][0], delta=pairs[0][1], profile=tuple(pairs[1:]))
 
 
 def test_labels(now: Experiment) -> Tensor:

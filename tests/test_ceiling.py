@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
+from lab import Experiment
+from lab.accountant import detailed
 from lab.roc import GRID, Ceiling, auc, true_positives
 from tests.scores import drawn, exposed
 
@@ -106,3 +109,18 @@ def test_the_exposure_carries_the_area_under_the_ceiling() -> None:
     ceiling = Ceiling(epsilon=2, delta=1e-3)
     assert exposed(members, others, ceiling=ceiling).ceiling_auc == ceiling.auc()
     assert exposed(members, others).ceiling_auc is None
+
+
+def test_a_profile_gives_the_gaussian_trade_off() -> None:
+    """Between N(0, 1) and N(1, 1) the best test at level a finds Phi(Phi^-1(a) + 1)."""
+    now = Experiment().changed({"privacy.kind": "client", "privacy.noise": 1.0})
+    guarantee = detailed(now, 1)
+    assert guarantee is not None
+    plain = Ceiling(epsilon=guarantee.epsilon, delta=guarantee.delta)
+    whole = Ceiling(epsilon=guarantee.epsilon, delta=guarantee.delta, profile=guarantee.profile)
+    rates = np.array([1e-3, 0.01, 0.1, 0.5, 0.9])
+    exact = norm.cdf(norm.ppf(rates) + 1.0)
+    assert np.all(whole.true_positives(rates) >= exact - 1e-12)
+    assert whole.true_positives(rates) == pytest.approx(exact, rel=0.01)
+    assert np.any(plain.true_positives(rates) > 1.2 * exact)
+    assert norm.cdf(0.5**0.5) <= whole.auc() < norm.cdf(0.5**0.5) + 0.003 < plain.auc()
