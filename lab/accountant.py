@@ -85,6 +85,11 @@ def faced(now: Experiment) -> Adversary:
     return "server" if now.privacy.kind == "example" else "public"
 
 
+def adversaries(now: Experiment) -> tuple[Adversary, ...]:
+    """Against whom there is a guarantee at all."""
+    return ("server", "public") if now.privacy.kind == "example" else ("public",)
+
+
 def _uniform(now: Experiment) -> bool:
     """Whether each round asks every client with one chance, whatever happened before."""
     network = now.network
@@ -209,9 +214,9 @@ def _adversary(now: Experiment, adversary: Adversary) -> str:
 
 def _sampling(now: Experiment, spending: Spending) -> str:
     who = "batches" if now.privacy.kind == "example" else "cohorts"
-    often = f", taking part with chance {spending.chance:.3g}" if spending.chance < 1 else ""
+    often = f", joined with chance {spending.chance:.3g}" if spending.chance < 1 else ""
     if now.privacy.sampling == "fixed":
-        return f"{who} of fixed size, so nothing is amplified{often}"
+        return f"{who} of fixed size{often}"
     if spending.rate >= 1:
         return f"no sampling: full {who}{often}"
     return f"Poisson {who}, q = {spending.rate:.4g}{often}"

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab import ROOT, figures
-from lab.accountant import promise, spent
+from lab.accountant import cautions, promise, spent
 from lab.baselines import NAMES as BASELINES
 from lab.baselines import baselines
 from lab.controls import control, differing, part_of, reset, settings_of
@@ -38,6 +38,8 @@ MORE = {
     "privacy.delta": "Delta",
     "privacy.clip": "Clip",
     "privacy.noise": "Noise multiplier",
+    "privacy.sampling": "Drawn",
+    "privacy.stop": "End the run at its budget",
     "secure_aggregation.threshold": "Threshold",
     "secure_aggregation.bound": "Bound of a coordinate",
     "secure_aggregation.on_abort": "On abort",
@@ -177,7 +179,7 @@ def _before(draft: Experiment, ready: bool) -> None:
     if forecast := spent(draft, draft.training.rounds):
         st.caption(
             f"After {draft.training.rounds} rounds: {forecast.sentence()}. "
-            f"Noise multiplier {forecast.noise[-1]:.3g}."
+            f"Noise multiplier {forecast.noise[-1]:.3g}. {_cautions(draft, draft.training.rounds)}"
         )
     st.plotly_chart(figures.federation(portrait), key="federation", alt="The federation")
     with st.expander("Who holds what"):
@@ -292,7 +294,11 @@ def _numbers(job: Job, rounds: list[Round]) -> None:
     with st.container(horizontal=True, gap="medium"):
         for name, value in told.items():
             st.metric(name, value, width="content")
-    st.caption(promise(job.experiment, job.round))
+    st.caption(f"{promise(job.experiment, job.round)} {_cautions(job.experiment, job.round)}")
+
+
+def _cautions(experiment: Experiment, rounds: int) -> str:
+    return " ".join(f":orange[{caution}]" for caution in cautions(experiment, rounds))
 
 
 def _total(rounds: list[Round], name: str) -> str:

@@ -1,5 +1,6 @@
 """Figures: pure functions from records to plotly figures, for pages and reports alike."""
 
+from lab.figures.budget import spending, trade_off
 from lab.figures.fairness import fairness
 from lab.figures.federation import federation
 from lab.figures.leaks import approach, histogram, roc
@@ -13,6 +14,8 @@ __all__ = [
     "federation",
     "histogram",
     "roc",
+    "spending",
     "split",
+    "trade_off",
     "traffic",
 ]
