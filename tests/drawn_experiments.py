@@ -22,6 +22,8 @@ LINKED = (
 )
 # And those that a guarantee of privacy refuses.
 UNGUARANTEED = ("training.precision", "network.availability")
+# And those that not every unit of protection has.
+MECHANISMS = ("privacy.quantile", "privacy.place", "privacy.backend")
 
 
 def value_of(field: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -107,11 +109,26 @@ def unguaranteed(draw: st.DrawFn, privacy: str) -> dict[str, Any]:
 
 
 @st.composite
+def protections(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
+    """Privacy, with what its unit of protection can have."""
+    privacy = draw(some_of("privacy", without=MECHANISMS))
+    kind, noise = privacy.get("privacy.kind", "none"), privacy.get("privacy.noise", 0.0)
+    counted = kind == "none" or (kind == "client" and noise < cohort / 10)
+    places = ["distributed"] if kind == "example" else ["distributed", "central", "local"]
+    return {
+        **privacy,
+        "privacy.quantile": draw(st.just(0.0) | st.floats(0, 1)) if counted else 0.0,
+        "privacy.place": draw(st.sampled_from(places)),
+        "privacy.backend": draw(st.sampled_from(["engine", "opacus"][: 1 + (kind != "client")])),
+    }
+
+
+@st.composite
 def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     """All other settings, none of which contradicts another or the world."""
     source, clients = SOURCES[world["data.source"]], world["data.clients"]
     asked = draw(st.just(0) | st.integers(3, clients))
-    privacy, masks = draw(some_of("privacy")), draw(some_of("secure_aggregation"))
+    privacy, masks = draw(protections(asked or clients)), draw(some_of("secure_aggregation"))
     blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
     rules = [kind for kind, rule in RULES.items() if not (blind and rule.needs_rows)]
     codec = "none" if blind else draw(st.sampled_from(list(Codec.table)))
@@ -147,12 +164,20 @@ TWEAKS = st.fixed_dictionaries(
         "training.rounds": st.integers(1, 2000),
         "network.dropout": st.floats(0, 0.95),
         "privacy.noise": st.floats(0, 1000),
+        "privacy.quantile": st.just(0.0),
         "rule.kind": st.just("mean"),
         "rule": st.sampled_from(["mean", {"kind": "mean"}]),
         "adversary.poison.kind": st.just("label-flip"),
         "secure_aggregation.on_abort": st.sampled_from(["skip", "stop"]),
     },
-).filter(lambda tweaks: tweaks and not {"rule", "rule.kind"} <= tweaks.keys())
+).filter(
+    # An adaptive clip does not go with any noise.
+    lambda tweaks: (
+        tweaks
+        and not {"rule", "rule.kind"} <= tweaks.keys()
+        and ("privacy.noise" not in tweaks or "privacy.quantile" in tweaks)
+    )
+)
 
 
 @st.composite
