@@ -34,9 +34,9 @@ def update_noise(noise: float, expected: float) -> float:
             f"updates is enough; give more than {10 * noise:.4g} clients, privacy.noise below "
             f"{most:.4g} or a larger epsilon, or privacy.quantile 0"
         )
-    return float((noise**-2 - most**-2) ** -0.5)
+    return float(noise / (1 - (noise / most) ** 2) ** 0.5)
 
 
 def next_clip(clip: float, share: float, quantile: float) -> float:
     """C exp(-eta_C (b - gamma)), for a noisy share b of updates that came through whole."""
-    return min(MOST, max(LEAST, clip * exp(-RATE * (share - quantile))))
+    return min(MOST, max(LEAST, clip * exp(min(100.0, -RATE * (share - quantile)))))

@@ -6,7 +6,6 @@ lab's own layers.  Clipping, batches and noise stay the engine's, so that nothin
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -81,8 +80,9 @@ def _gradients(
     values = [part for parts in own for part in parts]
     module.load_state_dict(dict(zip(network.slots, values, strict=True)))
     watched = GradSampleModule(module, loss_reduction="sum")
-    with torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # hooks fire although the data need no gradient
-        F.cross_entropy(watched(inputs), labels, reduction="sum").backward()
+    with torch.enable_grad():
+        # Opacus hooks into layers by their inputs, so these must ask for a gradient.
+        logits = watched(inputs.detach().requires_grad_())
+        F.cross_entropy(logits, labels, reduction="sum").backward()
     for name, part in module.named_parameters():
         yield name, part.grad_sample  # type: ignore[attr-defined]  # Opacus left it there

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datasets import SOURCES
 from defenses import RULES
-from lab.experiment import Experiment
+from lab.experiment import KEPT, Experiment
 from lab.models import Model
 from lab.parts import Codec, Poison, Split
 from tests.experiments import DECLARED, with_
@@ -137,6 +137,8 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         for kind, poison in Poison.table.items()
         if len(source.shape) == 3 or not poison.pictures_only
     ]
+    # What every client carries over must fit into memory.
+    carries = codec in ("top-k", "sign") and 4 * clients * with_(world).architecture.size <= KEPT
     faulty = ((asked or clients) - 3) // 2
     # Of classes to call up, and of pixels in half a side.
     backdoor = min(len(source.classes) - 1, source.shape[-1] // 2)
@@ -150,7 +152,7 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         **draw(unguaranteed(privacy.get("privacy.kind", "none"))),
         **draw(clocks(private=privacy.get("privacy.kind") == "client")),
         **draw(part_at("network.compression", codec)),
-        "network.error_feedback": codec in ("top-k", "sign") and draw(st.booleans()),
+        "network.error_feedback": carries and draw(st.booleans()),
         "adversary.count": draw(st.integers(0, clients)),
         **draw(part_at("adversary.poison", draw(st.sampled_from(poisons)), backdoor)),
         **draw(part_at("rule", draw(st.sampled_from(rules)), faulty)),

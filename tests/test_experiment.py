@@ -34,6 +34,11 @@ def test_the_example_says_what_it_says() -> None:
         "delta": 1e-3,
         "clip": 1.0,
         "noise": 0.0,
+        "quantile": 0.0,
+        "per_layer": False,
+        "place": "distributed",
+        "secure_noise": False,
+        "backend": "engine",
     }
     assert experiment.adversary.poison.dump() == {"kind": "sign-flip", "scale": 3.0}
     assert experiment.network.dropout == 0.05
