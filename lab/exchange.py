@@ -42,7 +42,7 @@ def exchange(
     """
     now, round = experiment.at(party.round), party.round
     rows, bits = guarded(experiment, rows, party, memory)
-    if party.malicious.any():
+    if party.malicious.any():  # a poison is of updates: whoever sends it does not lie about its bit
         rows = now.adversary.poison.rows(rows, party)
     rows = torch.cat([rows, bits], dim=1) if now.privacy.adapts else rows
     rows, party, carried = packed(now, rows, party, memory.get(RESIDUALS), sent)
