@@ -21,6 +21,8 @@ from lab.sampling import cohort_at_least, epoch_at_least
 # Who looks: the server, which knows who takes part in a round, or whoever is given the models only.
 Adversary = Literal["server", "public"]
 PROFILE = (3.0, 121)  # how far beyond the stated epsilon, and in how many steps
+# Settings that say how, and change nothing of what is guaranteed.
+IMMATERIAL = {"stop": False, "backend": "engine", "per_layer": False, "secure_noise": False}
 SLACK = 1e-6  # relative, of arithmetic
 NAMES = {"pld": "PLD (dp-accounting)", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
 
@@ -37,8 +39,8 @@ class Segment:
         return self._releases(last, adversary, self.noise())
 
     def at_least(self, last: int, delta: float) -> float | None:
-        """What epsilon is not below, where draws are not independent; None where they are."""
-        if self.now.privacy.sampling == "poisson":
+        """What epsilon is not below, where draws are not independent; None where that is known."""
+        if _independent(self.now) or self.now.privacy.place == "local":
             return None
         rate, rounds = client_rate(self.now), last + 1 - self.first
         if self.now.privacy.kind == "client":
@@ -62,7 +64,7 @@ class Segment:
         now, rounds = self.now, last + 1 - self.first
         drawn, rate = now.privacy.sampling == "poisson", client_rate(now)
         if now.privacy.kind == "client":
-            if adversary == "server":
+            if adversary == "server" or now.privacy.place == "local":
                 return Spending(1.0, noise, self._busiest(last))
             return Spending(rate if drawn else 1.0, noise, rounds, chance=1.0 if drawn else rate)
         steps = now.recipe.local_steps(1) if drawn else now.recipe.epochs
@@ -82,12 +84,16 @@ class Segment:
 
 def faced(now: Experiment) -> Adversary:
     """Against whom the guarantee that the lab states by itself holds."""
-    return "server" if now.privacy.kind == "example" else "public"
+    own = now.privacy.kind == "example" or now.privacy.place == "local"
+    return "server" if own else "public"
 
 
-def adversaries(now: Experiment) -> tuple[Adversary, ...]:
-    """Against whom there is a guarantee at all."""
-    return ("server", "public") if now.privacy.kind == "example" else ("public",)
+def _adversaries(now: Experiment) -> tuple[Adversary, ...]:
+    """Against whom a round's noise protects, the one that it is made for first."""
+    if faced(now) == "server":
+        return ("server", "public")
+    summed = now.privacy.place == "distributed" and now.secure_aggregation.enabled
+    return ("public", "server") if summed else ("public",)
 
 
 def _uniform(now: Experiment) -> bool:
@@ -107,9 +113,9 @@ def segments(experiment: Experiment) -> list[Segment]:
 
 
 def _governing(now: Experiment) -> tuple[Any, ...]:
-    training, privacy = now.training, now.privacy.model_copy(update={"stop": False})
+    training, privacy = now.training, now.privacy.model_copy(update=IMMATERIAL)
     sampling = (training.clients_per_round, training.batch_size, training.epochs, training.steps)
-    return (privacy, *sampling)
+    return (privacy, now.secure_aggregation.enabled and privacy.kind == "client", *sampling)
 
 
 def noise_multiplier(experiment: Experiment, round: int) -> float:
@@ -130,6 +136,13 @@ def spans(experiment: Experiment, rounds: int) -> list[tuple[Segment, int]]:
     return list(zip(parts, ends, strict=True))
 
 
+def opponents(experiment: Experiment, rounds: int) -> tuple[Adversary, ...]:
+    """Against whom there is a guarantee in all of these rounds."""
+    parts = spans(experiment, rounds)
+    wanted = _adversaries(parts[-1][0].now) if parts else ()
+    return tuple(one for one in wanted if all(one in _adversaries(part.now) for part, _ in parts))
+
+
 def spent(
     experiment: Experiment,
     rounds: int,
@@ -138,18 +151,21 @@ def spent(
 ) -> Guarantee | None:
     """What the first `rounds` rounds guarantee; None where there is no guarantee to give.
 
-    Against the adversary that the guarantee is calibrated to, if no other is named.
+    Against the strongest adversary that noise is calibrated to, if none is named.
     """
-    if not (parts := spans(experiment, rounds)):
+    parts, known = spans(experiment, rounds), opponents(experiment, rounds)
+    if not parts or (adversary and adversary not in known):
         return None
-    now = parts[-1][0].now
-    privacy, adversary = now.privacy, adversary or faced(now)
+    now, adversary = parts[-1][0].now, adversary or known[0]
+    privacy = now.privacy
     spendings = tuple(part.spending(last, adversary) for part, last in parts)
     bounds = [part.at_least(last, privacy.delta) for part, last in parts]
-    known = [bound for bound in bounds if bound is not None]
+    tight = accountant == "pld" and adversary == known[0]
     return Guarantee(
         epsilon=composed(spendings, privacy.delta, accountant),
-        at_least=max(known) if known and accountant == "pld" else None,
+        at_least=max((bound for bound in bounds if bound is not None), default=None)
+        if tight
+        else None,
         delta=privacy.delta,
         unit=privacy.kind,
         relation=_relation(parts, privacy.kind),
@@ -166,7 +182,7 @@ def detailed(
     """The same with its profile: a delta for each epsilon, from none to many times as large."""
     if (guarantee := spent(experiment, rounds, adversary)) is None:
         return None
-    chosen = adversary or faced(experiment.at(max(1, rounds)))
+    chosen = adversary or opponents(experiment, rounds)[0]
     spendings = tuple(part.spending(last, chosen) for part, last in spans(experiment, rounds))
     epsilons = np.linspace(0.0, PROFILE[0] * max(guarantee.epsilon, 0.01), PROFILE[1])
     pairs = zip(epsilons.tolist(), deltas(spendings, epsilons).tolist(), strict=True)
@@ -201,9 +217,14 @@ def promise(experiment: Experiment, rounds: int) -> str:
 
 
 def _relation(parts: list[tuple[Segment, int]], unit: str) -> str:
-    if all(part.now.privacy.sampling == "poisson" for part, _ in parts):
+    if all(_independent(part.now) for part, _ in parts):
         return f"one {unit} added or removed"
-    return f"one {unit} replaced by nothing"  # in a sample of fixed size nobody else moves
+    return f"one {unit} replaced by nothing"  # who takes part is fixed, or no secret
+
+
+def _independent(now: Experiment) -> bool:
+    """Whether draws are independent, and secret."""
+    return now.privacy.sampling == "poisson" and now.privacy.place != "local"
 
 
 def _adversary(now: Experiment, adversary: Adversary) -> str:
@@ -215,6 +236,9 @@ def _adversary(now: Experiment, adversary: Adversary) -> str:
 def _sampling(now: Experiment, spending: Spending) -> str:
     who = "batches" if now.privacy.kind == "example" else "cohorts"
     often = f", joined with chance {spending.chance:.3g}" if spending.chance < 1 else ""
+    sampled = now.privacy.kind == "client" and client_rate(now) < 1
+    if sampled and spending.rate >= 1 and spending.chance >= 1:
+        return f"cohorts are no secret, {spending.times} turns at most"
     if now.privacy.sampling == "fixed":
         return f"{who} of fixed size{often}"
     if spending.rate >= 1:

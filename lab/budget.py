@@ -7,7 +7,7 @@ from math import isfinite
 
 import numpy as np
 
-from lab.accountant import Segment, adversaries, faced, spans, spent
+from lab.accountant import Segment, faced, opponents, spans, spent
 from lab.accountants import ACCOUNTANTS, Accountant
 from lab.experiment import Experiment
 
@@ -47,11 +47,10 @@ def _epsilon(experiment: Experiment, rounds: int, accountant: Accountant) -> flo
     return guarantee.epsilon if guarantee and isfinite(guarantee.epsilon) else None
 
 
-def opponents(experiment: Experiment, rounds: int) -> list[dict[str, str]]:
+def compared(experiment: Experiment, rounds: int) -> list[dict[str, str]]:
     """Who could look, and what each accountant says that they can learn."""
-    now = experiment.at(max(1, rounds))
     found = []
-    for adversary in adversaries(now):
+    for adversary in opponents(experiment, rounds):
         told: dict[str, str] = {}
         for name in ACCOUNTANTS:
             guarantee = spent(experiment, rounds, adversary, name)

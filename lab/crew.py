@@ -82,4 +82,5 @@ def party_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Co
         expected=float(now.cohort_size),
         seen=torch.tensor([now.recipe.seen(size) for size in sizes.tolist()]),
         lasted=lasted,
+        layers=now.architecture.sizes(now.training.algorithm.shared(now.architecture)),
     )

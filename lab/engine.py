@@ -16,7 +16,7 @@ from torch import Tensor
 from lab.accountant import budget_left, spent
 from lab.cohorts import asked
 from lab.crew import crew_of, party_of, report_of
-from lab.exchange import RESIDUALS, exchange, stages
+from lab.exchange import CARRIED, exchange, stages
 from lab.experiment import Experiment
 from lab.measures import MARKS, measure
 from lab.records import Record
@@ -88,7 +88,7 @@ def step(state: State) -> Moment:
     delivery = found.delivery
     if delivery.aborted and now.secure_aggregation.on_abort == "stop":
         raise Stopped(f"round {round}: {delivery.note}")
-    folded, complaint = _folded(experiment, delivery, found.party, local)
+    folded, complaint = _folded(state, delivery, found.party, local)
     model, memory = sent, local.memory
     # Without anybody's update there is no step, unless privacy asks for one of noise alone.
     if not complaint and (
@@ -106,6 +106,7 @@ def step(state: State) -> Moment:
         bytes_up=delivery.bytes_up,
         bytes_down=delivery.bytes_down,
         duration=found.party.lasted,
+        clip=found.clip,
         clients=clients,
         lost=_those(clients, found.party.lost),
         late=_those(clients, found.party.late),
@@ -132,38 +133,37 @@ def _memory(state: State, now: Experiment) -> tuple[Memory, Tensor | None]:
     Another algorithm than in the round before begins afresh.
     """
     fresh = now.training.algorithm.begin(now.data.clients, len(state.model))
-    kept = {name: value for name, value in state.memory.items() if name not in (RESIDUALS, MARKS)}
+    kept = {name: value for name, value in state.memory.items() if name not in (*CARRIED, MARKS)}
     if fresh.keys() != kept.keys():
         return fresh, None
     return kept, state.memory.get(MARKS)
 
 
-def _folded(
-    experiment: Experiment, delivery: Delivery, party: Cohort, local: Local
-) -> tuple[Tensor, str]:
+def _folded(state: State, delivery: Delivery, party: Cohort, local: Local) -> tuple[Tensor, str]:
     """The step (shared,), or of each of several models; and why it is nothing if it is."""
     if local.groups is None:
-        return _fold(experiment, delivery, party)
-    count = experiment.at(party.round).training.algorithm.models
+        return _fold(state, delivery, party)
+    count = state.experiment.at(party.round).training.algorithm.models
     of = dict(zip(party.clients, local.groups.tolist(), strict=True))
     steps, complaints = [], []
     for group in range(count):
         mine = [place for place, (client,) in enumerate(delivery.senders) if of[client] == group]
         part = replace(delivery, rows=delivery.rows[mine], weights=delivery.weights[mine])
-        step, complaint = _fold(experiment, part, party)
+        step, complaint = _fold(state, part, party)
         steps.append(step)
         complaints.append(complaint if mine else "")
     return torch.stack(steps), "; ".join(complaint for complaint in complaints if complaint)
 
 
-def _fold(experiment: Experiment, delivery: Delivery, party: Cohort) -> tuple[Tensor, str]:
+def _fold(state: State, delivery: Delivery, party: Cohort) -> tuple[Tensor, str]:
     """Of one model."""
-    rule, rows, weights = experiment.at(party.round).rule, delivery.rows, delivery.weights
+    experiment, rows, weights = state.experiment, delivery.rows, delivery.weights
+    rule = experiment.at(party.round).rule
     if len(rows) < rule.fewest() and rule.needs_rows:
         complaint = f"{len(rows)} updates arrived and {rule.kind} needs {rule.fewest()}: no step"
         return torch.zeros(rows.shape[1]), complaint
     if not len(rows):  # where privacy asks for noise, the sum of nobody's updates carries it too
         rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
-    for stage in stages(experiment, party.round, "server"):
+    for stage in stages(experiment, party.round, "server", state.memory):
         rows = stage(rows, party)
     return rule(rows, weights), ""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from lab.accountant import noise_multiplier
 from lab.assembly import assemble
+from lab.clipping import CLIP, clipping
 from lab.devices import on_time
 from lab.experiment import Experiment
 from lab.parts import Channel, Stage
+from lab.quantile import next_clip
 from lab.wire import Cohort, Delivery, Memory
 
 RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
+NOTHING: Memory = MappingProxyType({})
+CARRIED = (RESIDUALS, CLIP)  # what the exchange remembers, and no algorithm
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +30,7 @@ class Exchange:
     party: Cohort  # with everybody lost whose update did not arrive
     carried: Memory  # for the next round
     notes: tuple[str, ...]
+    clip: float | None = None  # in force, where it adapts
 
 
 def exchange(
@@ -35,16 +41,52 @@ def exchange(
     rows (clients, shared), sent (shared,): what travels
     """
     now, round = experiment.at(party.round), party.round
-    for stage in stages(experiment, round, "client"):
-        rows = stage(rows, party)
-    if party.malicious.any():
+    rows, bits = guarded(experiment, rows, party, memory)
+    if party.malicious.any():  # a poison is of updates: whoever sends it does not lie about its bit
         rows = now.adversary.poison.rows(rows, party)
+    rows = torch.cat([rows, bits], dim=1) if now.privacy.adapts else rows
     rows, party, carried = packed(now, rows, party, memory.get(RESIDUALS), sent)
     rows, party, notes = only_numbers(rows, party)
-    delivery = channel(experiment, round)(rows, party, sent)
+    delivery = channel(experiment, round, memory)(rows, party, sent)
     party = replace(party, lost=~delivery.arrived)
     notes += [delivery.note] if delivery.note else []
-    return Exchange(_besides(now, delivery, party, sent), party, carried, tuple(notes))
+    clip = None
+    if now.privacy.adapts:
+        clip = clipping(experiment, round, memory).bound
+        delivery, ahead = adapted(experiment, delivery, party, memory, len(sent))
+        carried = {**carried, CLIP: torch.tensor([ahead], dtype=torch.float64)}
+    return Exchange(_besides(now, delivery, party, sent), party, carried, tuple(notes), clip)
+
+
+def guarded(
+    experiment: Experiment, rows: Tensor, party: Cohort, memory: Memory
+) -> tuple[Tensor, Tensor]:
+    """What privacy makes of the rows, and the bits of adaptive clipping.
+
+    rows (clients, params) -> (clients, params), (clients, 1 or 0)
+    """
+    params = rows.shape[1]
+    for stage in stages(experiment, party.round, "client", memory):
+        before, rows = rows, stage(rows, party)
+        if stage.kind == "clip" and experiment.at(party.round).privacy.adapts:
+            rows = clipping(experiment, party.round, memory).with_bits(before, rows)
+    return rows[:, :params], rows[:, params:]
+
+
+def adapted(
+    experiment: Experiment, delivery: Delivery, party: Cohort, memory: Memory, params: int
+) -> tuple[Delivery, float]:
+    """The delivery without the bits, and the clip of the next round, which follows from them.
+
+    Bits are released as updates are: the sum with all of its noise, over the expected cohort.
+    """
+    bits = delivery.rows[:, params:] if len(delivery.rows) else torch.zeros(1, 1)
+    for stage in stages(experiment, party.round, "server", memory, "missing noise of bits"):
+        bits = stage(bits, party)
+    found = clipping(experiment, party.round, memory)
+    quantile = experiment.at(party.round).privacy.quantile
+    ahead = next_clip(found.bound, found.share(bits), quantile)
+    return replace(delivery, rows=delivery.rows[:, :params]), ahead
 
 
 def _besides(now: Experiment, delivery: Delivery, party: Cohort, sent: Tensor) -> Delivery:
@@ -57,17 +99,29 @@ def _besides(now: Experiment, delivery: Delivery, party: Cohort, sent: Tensor) -
     return replace(delivery, bytes_up=delivery.bytes_up + up, bytes_down=delivery.bytes_down + down)
 
 
-def stages(experiment: Experiment, round: int, side: str) -> list[Stage]:
-    """What the round's privacy does to the rows on one side of the wire, in order."""
+def stages(
+    experiment: Experiment,
+    round: int,
+    side: str,
+    memory: Memory = NOTHING,
+    missing: str = "missing noise",
+) -> list[Stage]:
+    """What the round's privacy does to the rows on one side of the wire, in order.
+
+    missing: the stream of the server's noise
+    """
     privacy = experiment.at(round).privacy
     if privacy.kind != "client":
         return []
-    deviation = noise_multiplier(experiment, round) * privacy.clip
-    chain = (
-        {"kind": "clip", "bound": privacy.clip},
-        {"kind": "noise", "deviation": deviation},
-        {"kind": "release", "deviation": deviation},
-    )
+    found = clipping(experiment, round, memory)
+    drawn = {"deviation": found.deviation, "place": privacy.place, "secure": privacy.secure_noise}
+    chain: list[dict[str, Any]] = [
+        {"kind": "clip", "bound": found.bound, "per_layer": privacy.per_layer},
+        {"kind": "noise", **drawn},
+        {"kind": "release", "name": missing, **drawn},
+    ]
+    if privacy.place == "central":
+        del chain[1]
     return [stage for stage in map(Stage.pick, chain) if stage.side == side]
 
 
@@ -111,7 +165,7 @@ def only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]
     return rows, replace(party, lost=party.lost | broken), [f"not finite, left out: client {who}"]
 
 
-def channel(experiment: Experiment, round: int) -> Channel:
+def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Channel:
     now = experiment.at(round)
     masks, privacy = now.secure_aggregation, now.privacy
     if not now.training.algorithm.talks:
@@ -122,7 +176,6 @@ def channel(experiment: Experiment, round: int) -> Channel:
     bound = masks.bound
     if privacy.kind == "client":
         # The ring must not clip what the noise needs: eight deviations are never passed.
-        deviation = noise_multiplier(experiment, round) * privacy.clip
-        bound = max(bound, privacy.clip + 8 * deviation)
+        bound = max(bound, clipping(experiment, round, memory).largest)
     settings = {"threshold": masks.threshold, "bound": bound, "heaviest": heaviest}
     return Channel.pick({"kind": "masked", **settings})

@@ -18,8 +18,10 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from lab.models import Model, Network
 from lab.notation import flatten, parse, parse_value, write_value
 from lab.parts import Rule
+from lab.quantile import update_noise
 from lab.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
 from lab.settings import Part, SettingError, Settings
+from lab.twin import twin
 from lab.wire import Recipe
 
 KEPT = 1_000_000_000  # bytes that a run may remember from round to round
@@ -46,7 +48,10 @@ class Change(Settings):
 
 
 class Experiment(Settings):
-    """Everything that determines a run: the same experiment gives the same records."""
+    """Everything that determines a run: the same experiment gives the same records.
+
+    Except under privacy.secure_noise, where no two runs share their noise.
+    """
 
     seed: int = Field(0, ge=0, le=2**53 - 1, description="every random draw follows from it")
     data: Data = Field(default_factory=Data)
@@ -181,10 +186,15 @@ class Experiment(Settings):
         return difference_of(self, Experiment())
 
     def command(self) -> str:
-        """The command line that reproduces this run."""
+        """The command line that reproduces this run, or says why it can't."""
         pairs = [f"{path}={text}" for path, text in self.overrides_as_text().items()]
         flags = [f"-s {shlex.quote(pair)}" for pair in pairs]
-        return " ".join(["leaklab run experiments/default.toml", *flags])
+        command = " ".join(["leaklab run experiments/default.toml", *flags])
+        rounds = (1, *(change.round for change in self.changes))
+        # Most experiments never mention it, and looking into every round takes long.
+        if "secure_noise" in command and not all(self.at(r).privacy.repeatable for r in rounds):
+            command += "  # other numbers each time: privacy.secure_noise"
+        return command
 
     def title(self) -> str:
         """The run in a line, for lists."""
@@ -259,6 +269,7 @@ class Experiment(Settings):
                 f"rule.kind {self.rule.kind} with privacy.kind client has no known guarantee: "
                 "its noise is calibrated to the mean; use rule.kind mean, or privacy.kind example"
             )
+        self._agree_on_privacy()
         self._agree_on_algorithm()
         self._agree_on_feedback()
         self._agree_on_devices()
@@ -281,6 +292,13 @@ class Experiment(Settings):
                 "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
             )
         self.rule.check(self.cohort_size)
+
+    def _agree_on_privacy(self) -> None:
+        privacy = self.privacy
+        if privacy.adapts and privacy.noise:  # calibrated noise is known to the accountant only
+            update_noise(privacy.noise, self.cohort_size)
+        if privacy.kind == "example" and privacy.backend == "opacus":
+            twin(self.architecture.layers)
 
     def _agree_on_devices(self) -> None:
         network = self.network

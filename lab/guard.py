@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lab.experiment import Experiment
 from lab.passes import Stack, Visit, descend_clipped
-from lab.rng import normal
+from lab.rng import noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,19 +24,21 @@ class Guard:
 
     def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
         """A private step, in place.  mask (clients, examples): 0 for padding"""
-        network, clip, rate = self.now.architecture, self.now.privacy.clip, self.now.training.rate
+        network, privacy, rate = self.now.architecture, self.now.privacy, self.now.training.rate
         # An empty batch still gets its noise.
         expected = self._expected()[: len(mask)].to(mask.device)  # (clients,)
         if found:
-            descend_clipped(target, found, clip, mask / expected.unsqueeze(1), rate)
-        deviations = rate * clip * self.noise / expected  # (clients,)
+            shares = mask / expected.unsqueeze(1)
+            descend_clipped(target, found, privacy.clip, shares, rate, privacy.per_layer)
+        deviations = rate * privacy.clip * self.noise / expected  # (clients,)
         for place, deviation in enumerate(deviations.tolist()):
             # Drawn by the processor wherever the model is, so that a seed gives the same noise.
-            drawn = normal(self.generators[place], network.size).to(mask.device)
+            own, secure = self.generators[place], privacy.secure_noise
+            drawn = noise(own, network.size, secure=secure).to(mask.device)
             draw = network.owned(network.split(drawn))
-            for parts, noises in zip(target, draw, strict=True):
-                for part, noise in zip(parts, noises, strict=True):
-                    part[place].sub_(noise, alpha=deviation)
+            for parts, draws in zip(target, draw, strict=True):
+                for part, one in zip(parts, draws, strict=True):
+                    part[place].sub_(one, alpha=deviation)
 
     def _expected(self) -> Tensor:
         """How many examples a batch has, or is expected to have.  -> (clients,)"""

@@ -26,7 +26,7 @@ from lab.ledger import EvictedError, Ledger
 from lab.parts import Inference, Reconstruction
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
-from lab.store import Job, Order, Round, Status, Store
+from lab.store import Job, Order, Round, Status, Store, check_replay
 from lab.trial import Glimpse, infer, reconstruct
 from lab.workers import warm_up
 
@@ -120,8 +120,10 @@ def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
 def replay(store: Store, run_id: str, round: int) -> Moment:
     """A finished round once more, with all its messages: it follows from the checkpoint before.
 
-    Raises SettingError when this Leaklab gives other numbers than the one that ran it.
+    Raises SettingError when this Leaklab gives other numbers than the one that ran it, or when
+    nothing could give the same ones.
     """
+    check_replay(store.run(run_id), round)
     moment = step(store.state(run_id, round - 1))
     stored = store.rounds(run_id, after=round - 1)[0].record
     if not isclose(moment.record.accuracy, stored.accuracy, abs_tol=0.02):

@@ -129,13 +129,15 @@ class Ledger:
             body = moment.state.experiment.dump()
             self._update_in(connection, job, round=moment.record.round, body=body, deaths=0)
             connection.execute(insert(records).values(row))
-        if kept:
-            self._thin_out(job.id, moment.record.round - 1)
+        past = moment.record.round - 1
+        if kept and moment.state.experiment.at(past).privacy.repeatable:
+            self._thin_out(job.id, past)
 
     def _thin_out(self, run: str, round: int) -> None:
         """Forget an older memory, which may be as large as all clients' models together.
 
-        Every tenth stays, so that no state is more than ten rounds of training away.
+        Every tenth stays, so that no state is more than ten rounds of training away; and those of
+        rounds that nothing repeats.
         """
         if round % KEPT == 0:
             return

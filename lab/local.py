@@ -22,6 +22,7 @@ from lab.guard import Guard
 from lab.hardware import device_of, moved
 from lab.mixing import Mixing
 from lab.passes import Stack, Visit, descend, drag, flattened, head, rounded, stacked, visits
+from lab.reference import sampled_visits
 from lab.rng import stream
 from lab.wire import Mixture, Task, Updates
 from lab.workers import side_by_side
@@ -155,7 +156,10 @@ def _slopes(
         mask = rest
     precision = torch.bfloat16 if now.training.precision == "bfloat16" else inputs.dtype
     training, inputs = rounded(training, precision), inputs.to(precision)
-    found = visits(network, training, inputs, labels, None if guard else _shares(mask))
+    if guard and now.privacy.backend == "opacus":
+        found = sampled_visits(network, training, inputs, labels)
+    else:
+        found = visits(network, training, inputs, labels, None if guard else _shares(mask))
     return [visit for visit in found if not task.layers or visit.layer.name in task.layers]
 
 

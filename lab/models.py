@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from math import ceil, gcd, prod
 from typing import ClassVar, Literal
 
@@ -175,6 +176,12 @@ class Network:
         first = self.trained[-last]
         place, _ = self.slots[f"{first.name}.{next(iter(first.shapes()))}"]
         return int(place.start)
+
+    def sizes(self, params: int) -> tuple[int, ...]:
+        """How many parameters each layer has, of those whose parameters are the first `params`."""
+        sizes = [sum(map(prod, layer.shapes().values())) for layer in self.trained]
+        starts = accumulate(sizes, initial=0)
+        return tuple(size for start, size in zip(starts, sizes, strict=False) if start < params)
 
     @cached_property
     def work(self) -> float:

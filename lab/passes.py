@@ -109,15 +109,28 @@ def drag(
 
 
 def descend_clipped(
-    stack: Stack, found: Sequence[Visit], clip: float, shares: Tensor, rate: float
+    stack: Stack,
+    found: Sequence[Visit],
+    clip: float,
+    shares: Tensor,
+    rate: float,
+    per_layer: bool = False,
 ) -> None:
     """A step against the sum of the examples' gradients, each shortened to `clip`, in place.
 
     shares (clients, examples): how much each one counts.  No gradient of a dense layer is formed
     (Li et al. 2021, arXiv:2110.05679, section 4).
+
+    per_layer: each of M layers is shortened to clip / sqrt(M), and the whole is as short (McMahan
+    et al. 2018, arXiv:1710.06963, per-layer clipping)
     """
     each = [visit.layer.each(visit.kept, visit.slopes) for visit in found]
-    lengths = torch.stack([squares for squares, _ in each]).sum(dim=0).sqrt()
-    weights = (clip / lengths.clamp_min(1e-12)).clamp_max(1) * shares
-    for visit, (_, evidence) in zip(found, each, strict=True):
-        visit.layer.descend_weighted(stack[visit.place], evidence, weights, rate)
+    squares = torch.stack([square for square, _ in each])  # (layers, clients, examples)
+    if not per_layer:
+        squares = squares.sum(dim=0, keepdim=True)
+    bound = clip / len(found) ** 0.5 if per_layer else clip
+    weights = (bound / squares.sqrt().clamp_min(1e-12)).clamp_max(1) * shares
+    for visit, (_, evidence), mine in zip(
+        found, each, weights.expand(len(found), -1, -1), strict=True
+    ):
+        visit.layer.descend_weighted(stack[visit.place], evidence, mine, rate)

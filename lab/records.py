@@ -52,6 +52,7 @@ class Record(Settings):
     clients: tuple[int, ...] = ()  # who was asked
     lost: tuple[int, ...] = ()  # of whom the server got nothing
     late: tuple[int, ...] = ()  # those of them who came too late
+    clip: float | None = None  # in force, where it adapts; None: the clip of the settings, if any
     duration: float | None = None  # simulated seconds; None: no clock
     norms: tuple[float | None, ...] = ()  # true length of each update, before any defence
     note: str = ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from hashlib import blake2b
+from math import prod
 
 import numpy as np
 import torch
@@ -21,6 +23,25 @@ def normal(generator: np.random.Generator, *shape: int) -> Tensor:
     # PyTorch draws them three times as fast as NumPy does.
     source = torch.Generator().manual_seed(int(generator.integers(2**63)))
     return torch.empty(shape).normal_(generator=source)
+
+
+def noise(generator: np.random.Generator, *shape: int, secure: bool = False) -> Tensor:
+    """Standard normal draws that a guarantee of privacy rests on, float32.
+
+    secure: not from the generator but from the operating system's, which nobody can predict or
+    repeat.  Either way a sample is a rounded number, whose last digits may tell what it was added
+    to (Mironov 2012, shown for Laplace noise): the guarantee is that of real numbers.
+    """
+    return _unpredictable(*shape) if secure else normal(generator, *shape)
+
+
+def _unpredictable(*shape: int) -> Tensor:
+    """By inversion, in double precision.  No draw lies beyond 8.3."""
+    from scipy.special import ndtri
+
+    words = np.frombuffer(os.urandom(8 * prod(shape)), np.uint64) >> np.uint64(12)
+    uniforms = (words + 0.5) * 2.0**-52  # exact, symmetric, and neither 0 nor 1
+    return torch.from_numpy(ndtri(uniforms).astype(np.float32)).view(shape)
 
 
 def uniform(generator: np.random.Generator, *shape: int) -> Tensor:

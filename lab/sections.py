@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lab.parts import Algorithm, Codec, Poison, Source, Split
-from lab.settings import Settings
+from lab.settings import SettingError, Settings
 
 
 class Data(Settings):
@@ -69,6 +69,51 @@ class Privacy(Settings):
     stop: bool = Field(
         False, description="end the run before the round that would pass the target epsilon"
     )
+    quantile: float = Field(
+        0.0, ge=0, le=1, description="share of updates that an adaptive clip leaves whole; 0: fixed"
+    )
+    per_layer: bool = Field(
+        False, description="clip each of M layers to clip / sqrt(M), and not all of them as one"
+    )
+    place: Literal["distributed", "central", "local"] = Field(
+        "distributed",
+        description="who adds the noise: clients a share each, the server, or each client all",
+    )
+    secure_noise: bool = Field(
+        False, description="noise that no seed repeats, from the operating system's generator"
+    )
+    backend: Literal["engine", "opacus"] = Field(
+        "engine", description="what computes each example's gradient; opacus: slow, for comparison"
+    )
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the clip moves from round to round."""
+        return self.kind == "client" and self.quantile > 0
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same settings give the same noise."""
+        return self.kind == "none" or not self.secure_noise
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.kind == "example" and self.quantile:
+            raise SettingError(
+                f"privacy.quantile is {self.quantile:g} with privacy.kind example, and the clip "
+                "adapts to clients' updates only: give 0, or privacy.kind client"
+            )
+        if self.kind == "example" and self.place != "distributed":
+            raise SettingError(
+                f"privacy.place is {self.place} with privacy.kind example, where every client "
+                "adds the noise of its own steps: give distributed, or privacy.kind client"
+            )
+        if self.kind == "client" and self.backend != "engine":
+            raise SettingError(
+                f"privacy.backend is {self.backend} with privacy.kind client, and Opacus protects "
+                "examples: give engine, or privacy.kind example"
+            )
+        return self
 
 
 class SecureAggregation(Settings):

@@ -94,6 +94,16 @@ class Job:
         return self.status in ACTIVE
 
 
+def check_replay(job: Job, round: int) -> None:
+    """Raises SettingError where a round's messages cannot be made once more."""
+    if not job.experiment.at(round).privacy.repeatable:
+        raise SettingError(
+            f"round {round} of run {job.id} cannot be replayed: privacy.secure_noise drew noise "
+            "that nothing repeats, and only its models are stored; choose a round without it, or "
+            "an attack on the models"
+        )
+
+
 @dataclass(frozen=True)
 class Round:
     """One finished round of a stored run."""
@@ -189,7 +199,11 @@ class Store:
         with reading(self.engine) as connection:
             row = connection.execute(query).one()
         memory, then = {}, job.experiment.at(round)
-        if then.training.algorithm.begin(1, 1) or then.network.error_feedback:
+        if (
+            then.training.algorithm.begin(1, 1)
+            or then.network.error_feedback
+            or then.privacy.adapts
+        ):
             # A twin of this run may have removed the very same memory while this one stored it.
             if row.memory is None or row.memory not in self.arrays:
                 return None
@@ -244,6 +258,8 @@ class Store:
                 f"client is {order.client}: give 0 to {job.experiment.data.clients - 1}"
             )
         order.spy.check(job.experiment.architecture)
+        if isinstance(order.spy, Reconstruction):
+            check_replay(job, order.round)
         if isinstance(order.spy, Reconstruction) and order.client is None:
             arrived = self.rounds(run, after=order.round - 1)[0].record.arrived
             if not arrived:

@@ -22,6 +22,7 @@ from lab.likeness import Judge, Likeness
 from lab.parts import Inference, Reconstruction, Spy
 from lab.records import Guarantee
 from lab.roc import Ceiling, Exposure, expose
+from lab.sections import Privacy
 from lab.settings import SettingError, Settings
 from lab.views import Candidates, Guess, OutsiderView, server_view
 
@@ -216,6 +217,17 @@ def _glimpse(
     return Glimpse(guess.step, guess.steps, guess.objective, pictures, likeness, result)
 
 
+def _protected(privacy: Privacy) -> str:
+    if privacy.kind != "client":
+        return "none" if privacy.kind == "none" else "example-level"
+    noise = {
+        "distributed": "each update carries its share of the noise",
+        "central": "the server adds all noise, after it has seen the updates",
+        "local": "each update carries all of the noise",
+    }
+    return f"client-level, {noise[privacy.place]}"
+
+
 def _settings(spy: Spy) -> dict[str, float | int | str]:
     return {name: value for name, value in spy.dump().items() if name != "kind"}
 
@@ -234,5 +246,5 @@ def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
         "accuracy after the round": f"{moment.record.accuracy:.3f}",
         "examples behind the update": str(private),
         "local steps": str(now.recipe.local_steps(private)),
-        "privacy": "none" if now.privacy.kind == "none" else f"{now.privacy.kind}-level",
+        "privacy": _protected(now.privacy),
     }

@@ -60,6 +60,7 @@ class Cohort:
     packed: tuple[int, ...] | None = None  # bytes of each client's packet, where it was compressed
     late: Tensor | None = None  # (clients,) bool: lost for coming too late
     lasted: float | None = None  # simulated seconds of the round
+    layers: tuple[int, ...] = ()  # parameters of each layer, one after the other, in a row
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""

@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
 from lab.accountant import cautions, detailed, faced, promise, spans, spent
-from lab.budget import Course, course, needed, opponents, stretches
+from lab.budget import Course, compared, course, needed, stretches
 from lab.experiment import Experiment
 from lab.records import Guarantee
 from lab.roc import Ceiling
@@ -94,7 +94,7 @@ def _whole(experiment: Experiment, done: int, other: tuple[Experiment, int] | No
     )
     _trade_off(right, forecast, other)
     st.subheader("Against whom", anchor=False)
-    st.table(opponents(experiment, end), hide_index=True)
+    st.table(compared(experiment, end), hide_index=True)
     _stretches(experiment, end)
     _what_if(experiment, end)
     _command(experiment, end)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datasets import SOURCES
 from defenses import RULES
-from lab.experiment import Experiment
+from lab.experiment import KEPT, Experiment
 from lab.models import Model
 from lab.parts import Codec, Poison, Split
 from tests.experiments import DECLARED, with_
@@ -22,6 +22,8 @@ LINKED = (
 )
 # And those that a guarantee of privacy refuses.
 UNGUARANTEED = ("training.precision", "network.availability")
+# And those that not every unit of protection has.
+MECHANISMS = ("privacy.quantile", "privacy.place", "privacy.backend")
 
 
 def value_of(field: dict[str, Any]) -> st.SearchStrategy[Any]:
@@ -107,11 +109,26 @@ def unguaranteed(draw: st.DrawFn, privacy: str) -> dict[str, Any]:
 
 
 @st.composite
+def protections(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
+    """Privacy, with what its unit of protection can have."""
+    privacy = draw(some_of("privacy", without=MECHANISMS))
+    kind, noise = privacy.get("privacy.kind", "none"), privacy.get("privacy.noise", 0.0)
+    counted = kind == "none" or (kind == "client" and noise < cohort / 10)
+    places = ["distributed"] if kind == "example" else ["distributed", "central", "local"]
+    return {
+        **privacy,
+        "privacy.quantile": draw(st.just(0.0) | st.floats(0, 1)) if counted else 0.0,
+        "privacy.place": draw(st.sampled_from(places)),
+        "privacy.backend": draw(st.sampled_from(["engine", "opacus"][: 1 + (kind != "client")])),
+    }
+
+
+@st.composite
 def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     """All other settings, none of which contradicts another or the world."""
     source, clients = SOURCES[world["data.source"]], world["data.clients"]
     asked = draw(st.just(0) | st.integers(3, clients))
-    privacy, masks = draw(some_of("privacy")), draw(some_of("secure_aggregation"))
+    privacy, masks = draw(protections(asked or clients)), draw(some_of("secure_aggregation"))
     blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
     rules = [kind for kind, rule in RULES.items() if not (blind and rule.needs_rows)]
     codec = "none" if blind else draw(st.sampled_from(list(Codec.table)))
@@ -120,6 +137,8 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         for kind, poison in Poison.table.items()
         if len(source.shape) == 3 or not poison.pictures_only
     ]
+    # What every client carries over must fit into memory.
+    carries = codec in ("top-k", "sign") and 4 * clients * with_(world).architecture.size <= KEPT
     faulty = ((asked or clients) - 3) // 2
     # Of classes to call up, and of pixels in half a side.
     backdoor = min(len(source.classes) - 1, source.shape[-1] // 2)
@@ -133,7 +152,7 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         **draw(unguaranteed(privacy.get("privacy.kind", "none"))),
         **draw(clocks(private=privacy.get("privacy.kind") == "client")),
         **draw(part_at("network.compression", codec)),
-        "network.error_feedback": codec in ("top-k", "sign") and draw(st.booleans()),
+        "network.error_feedback": carries and draw(st.booleans()),
         "adversary.count": draw(st.integers(0, clients)),
         **draw(part_at("adversary.poison", draw(st.sampled_from(poisons)), backdoor)),
         **draw(part_at("rule", draw(st.sampled_from(rules)), faulty)),
@@ -147,12 +166,20 @@ TWEAKS = st.fixed_dictionaries(
         "training.rounds": st.integers(1, 2000),
         "network.dropout": st.floats(0, 0.95),
         "privacy.noise": st.floats(0, 1000),
+        "privacy.quantile": st.just(0.0),
         "rule.kind": st.just("mean"),
         "rule": st.sampled_from(["mean", {"kind": "mean"}]),
         "adversary.poison.kind": st.just("label-flip"),
         "secure_aggregation.on_abort": st.sampled_from(["skip", "stop"]),
     },
-).filter(lambda tweaks: tweaks and not {"rule", "rule.kind"} <= tweaks.keys())
+).filter(
+    # An adaptive clip does not go with any noise.
+    lambda tweaks: (
+        tweaks
+        and not {"rule", "rule.kind"} <= tweaks.keys()
+        and ("privacy.noise" not in tweaks or "privacy.quantile" in tweaks)
+    )
+)
 
 
 @st.composite

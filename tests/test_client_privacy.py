@@ -70,12 +70,13 @@ def test_every_client_is_lost_by_a_coin_of_its_own() -> None:
 
 def test_the_engine_clips_and_adds_noise_before_the_wire_and_releases_behind_it() -> None:
     before, behind = stages(CLIENTS, 1, "client"), stages(CLIENTS, 1, "server")
+    drawn = {"place": "distributed", "secure": False}
     assert [stage.dump() for stage in before] == [
-        {"kind": "clip", "bound": 0.4},
-        {"kind": "noise", "deviation": pytest.approx(0.28)},
+        {"kind": "clip", "bound": 0.4, "per_layer": False},
+        {"kind": "noise", "deviation": pytest.approx(0.28)} | drawn,
     ]
     assert [stage.dump() for stage in behind] == [
-        {"kind": "release", "deviation": pytest.approx(0.28)}
+        {"kind": "release", "name": "missing noise", "deviation": pytest.approx(0.28)} | drawn
     ]
 
 

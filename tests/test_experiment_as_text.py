@@ -74,7 +74,7 @@ def test_what_is_written_into_an_address_is_read_again(experiment: Experiment) -
 
 @given(experiments())
 def test_the_command_gives_the_same_experiment(experiment: Experiment) -> None:
-    program, verb, file, *flags = shlex.split(experiment.command())
+    program, verb, file, *flags = shlex.split(experiment.command(), comments=True)
     assert (program, verb, set(flags[::2])) in (
         ("leaklab", "run", {"-s"}),
         ("leaklab", "run", set()),

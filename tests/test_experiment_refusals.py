@@ -122,6 +122,26 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
             "data.examples",
         ),
         (
+            {"privacy.kind": "example", "privacy.quantile": 0.5},
+            "privacy.quantile is 0.5 with privacy.kind example",
+            "give 0, or privacy.kind client",
+        ),
+        (
+            {"privacy.kind": "example", "privacy.place": "central"},
+            "privacy.place is central with privacy.kind example",
+            "give distributed, or privacy.kind client",
+        ),
+        (
+            {"privacy.kind": "client", "privacy.backend": "opacus"},
+            "privacy.backend is opacus with privacy.kind client",
+            "give engine, or privacy.kind example",
+        ),
+        (
+            {"privacy.kind": "client", "privacy.quantile": 0.5, "privacy.noise": 2.0},
+            "privacy.quantile with a noise multiplier of 2 and 20 clients a round",
+            "privacy.noise below 2",
+        ),
+        (
             {"data.split.kind": "natural"},
             "data.split.kind natural needs data with real owners, and fashion-mnist has none",
             "use data.source heart, or data.split.kind dirichlet",

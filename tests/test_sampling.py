@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chisquare
 
-from lab.accountant import spent
+from lab.accountant import opponents, spent
 from lab.accountants import Spending, composed
 from lab.batches import batches
 from lab.cohorts import asked
@@ -110,3 +110,44 @@ def test_who_takes_part_is_secret_from_all_but_the_server() -> None:
     assert "chance 0.1" in public.sampling
     spare = now.changed({"network.devices": "phones", "network.spare": 0.5})
     assert "chance" not in getattr(spent(spare, 20, "public"), "sampling", "chance")
+
+
+def test_noise_of_its_own_protects_a_client_from_the_server_turn_by_turn() -> None:
+    now = with_(CLIENT | {"privacy.place": "local"})
+    turns = max(sum(client in asked(now, r) for r in range(1, 51)) for client in range(100))
+    found, outside = spent(now, 50), spent(now, 50, "public")
+    assert found is not None
+    assert outside is not None
+    assert found.epsilon == composed((Spending(1.0, 1.0, turns),), 1e-3)
+    assert "the server" in found.against
+    assert outside.epsilon == found.epsilon
+    assert "replaced by nothing" in found.relation
+    fixed = spent(now.changed(FIXED), 50)
+    assert fixed is not None
+    assert fixed.at_least is None
+
+
+def test_who_sees_what_decides_against_whom_there_is_a_guarantee() -> None:
+    shares, masks = with_(CLIENT), {"secure_aggregation.enabled": True}
+    central = {"privacy.place": "central"}
+    assert opponents(shares, 50) == ("public",)
+    assert spent(shares, 50, "server") is None
+    assert opponents(shares.changed(central), 50) == ("public",)
+    assert opponents(shares.changed(central | masks), 50) == ("public",)
+    masked = shares.changed(masks)
+    assert opponents(masked, 50) == ("public", "server")
+    server, public = spent(masked, 50, "server"), spent(masked, 50)
+    assert server is not None
+    assert public is not None
+    assert public.epsilon < server.epsilon  # which knows the cohort
+    assert "no secret" in server.sampling
+    late = shares.changed_from(20, masks)
+    assert opponents(late, 19) == opponents(late, 50) == ("public",)
+    mixed = masked.changed_from(20, {"privacy.place": "local"})
+    assert set(opponents(mixed, 50)) == {"public", "server"}
+
+
+def test_how_a_guarantee_is_kept_does_not_change_it() -> None:
+    now = with_(CLIENT)
+    for how in ({"privacy.per_layer": True}, {"privacy.secure_noise": True}):
+        assert spent(now.changed_from(20, how), 50) == spent(now, 50)
