@@ -14,6 +14,7 @@ from lab.experiment import Experiment
 from lab.parts import Channel, Stage
 from lab.wire import Cohort, Delivery, Memory
 
+LAB_ONLY = ("enabled", "on_abort")  # settings of secure aggregation that its channel does not need
 RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
 
 
@@ -108,7 +109,8 @@ def only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]
         return rows, party, []
     who = ", ".join(str(c) for c, bad in zip(party.clients, broken, strict=True) if bad)
     rows = torch.where(broken.unsqueeze(1), torch.zeros(()), rows)
-    return rows, replace(party, lost=party.lost | broken), [f"not finite, left out: client {who}"]
+    party = replace(party, lost=party.lost | broken, broken=broken)
+    return rows, party, [f"not finite, left out: client {who}"]
 
 
 def channel(experiment: Experiment, round: int) -> Channel:
@@ -124,5 +126,5 @@ def channel(experiment: Experiment, round: int) -> Channel:
         # The ring must not clip what the noise needs: eight deviations are never passed.
         deviation = noise_multiplier(experiment, round) * privacy.clip
         bound = max(bound, privacy.clip + 8 * deviation)
-    settings = {"threshold": masks.threshold, "bound": bound, "heaviest": heaviest}
-    return Channel.pick({"kind": "masked", **settings})
+    given = masks.dump() | {"kind": "masked", "bound": bound, "heaviest": heaviest}
+    return Channel.pick({name: given[name] for name in given if name not in LAB_ONLY})
