@@ -30,7 +30,7 @@ class Masked(Channel):
     threshold: float = Field(0.67, gt=0.5, le=1, description="share of clients needed to unmask")
     bound: float = Field(8.0, gt=0, description="largest coordinate of an update")
     heaviest: float = Field(1.0, gt=0, description="largest weight of a client; public")
-    neighbours: int = Field(0, ge=0, multiple_of=2, description="of each client; 0: everybody")
+    neighbours: int = Field(0, ge=0, description="of each client, an even number; 0: everybody")
     silent: Stage = Field("input", description="the stage from which lost clients are not heard")
     binding: bool = Field(True, description="whether masks are bound to the model that was sent")
     signatures: bool = Field(False, description="whether keys and survivors' lists are signed")

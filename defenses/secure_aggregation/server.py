@@ -72,6 +72,7 @@ class Server:
         """Signed lists of survivors -> to each signer those of its neighbours."""
         self.up += SIGNATURE_BYTES * len(signatures)
         self._need(len(signatures), "signed the list of survivors")
+        self._need_neighbours(signatures, "signed the list of survivors")
         found = {
             me: {peer: signatures[peer] for peer in self.graph[me] if peer in signatures}
             for me in signatures
