@@ -69,7 +69,7 @@ class Masked(Channel):
             bytes_up=exchange.bytes_up,
             bytes_down=down,
             masked=exchange.masked,
-            note=self._clipped(rows[arrived]),
+            note=self._clipped(rows, arrived),
         )
 
     def terms(self, clients: int) -> Terms:
@@ -110,8 +110,11 @@ class Masked(Channel):
             found[place] = "input" if speechless else self.silent
         return found
 
-    def _clipped(self, rows: Tensor) -> str:
-        over = int((rows.abs() > self.bound).sum())
+    def _clipped(self, rows: Tensor, arrived: Tensor) -> str:
+        low, high = rows.aminmax() if rows.numel() else (0.0, 0.0)
+        if -self.bound <= low and high <= self.bound:  # as nearly always: nothing to count
+            return ""
+        over = int((rows[arrived].abs() > self.bound).sum())
         return f"{over} coordinates were clipped to {self.bound:g} before masking" if over else ""
 
 

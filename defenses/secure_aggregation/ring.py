@@ -11,6 +11,7 @@ from lab.workers import side_by_side
 
 HALF = 2**31  # sums below it in size keep their sign
 FEWEST_LEVELS = 2**10  # coarser than this, an update is not worth sending
+BLOCK = 2**14  # coordinates that are encoded at a time
 DEVIATIONS = 8  # that noise never passes: the chance is below 2^-49
 
 
@@ -56,13 +57,16 @@ class Ring:
         words = np.empty((len(rows), rows.shape[1] + 1), np.uint32)
         words[:, -1] = np.rint(weights).astype(np.uint32)
 
-        def row(client: int) -> None:  # one at a time: float64 takes twice the room
-            scaled = rows[client].astype(np.float64)
-            scaled /= self.bound
-            np.clip(scaled, -1, 1, out=scaled)
-            scaled *= weights[client] / self.heaviest
-            scaled *= self.levels
-            words[client, :-1] = np.rint(scaled, out=scaled).astype(np.int32).view(np.uint32)
+        def row(client: int) -> None:
+            scaled = np.empty(min(BLOCK, rows.shape[1]))  # float64, and never out of the cache
+            for first in range(0, rows.shape[1], BLOCK):
+                part = rows[client, first : first + BLOCK]
+                now = np.divide(part, self.bound, out=scaled[: len(part)], dtype=np.float64)
+                np.clip(now, -1, 1, out=now)
+                now *= weights[client] / self.heaviest
+                now *= self.levels
+                whole = np.rint(now, out=now).astype(np.int32)
+                words[client, first : first + len(part)] = whole.view(np.uint32)
 
         side_by_side(row, range(len(rows)))
         return words
