@@ -82,7 +82,7 @@ def test_clients_of_every_fate_in_one_round() -> None:
 
 
 def test_a_neighbourhood_with_too_few_breaks_the_round_off() -> None:
-    """Seven of ten answer, as is needed, but a client and two neighbours of four have gone."""
+    """Nine of ten answer, but the two beside the lost one need all three of their neighbourhood."""
     terms = Terms(5, neighbours=2, quorum=3)
     exchange = exchanged(words_of(4, 10), terms, [0])
     assert exchange.aborted == "2 of 3 in a neighbourhood answered and 3 are needed"
