@@ -100,6 +100,16 @@ def test_survivors_in_two_pieces_are_not_unmasked() -> None:
     assert "share no masks with each other" in exchange.aborted
 
 
+def test_a_lost_client_whose_key_nobody_can_join_breaks_the_round_off() -> None:
+    """On the ring, the second neighbours on either side do not help; only hers lacks shares."""
+    words, terms = words_of(8, 10), Terms(5, neighbours=4, quorum=3)
+    ring = np.random.default_rng(1).permutation(np.arange(10)).tolist()
+    silent: dict[int, Stage] = {ring[0]: "input", ring[2]: "unmasking", ring[-2]: "unmasking"}
+    draw = np.random.default_rng(1)
+    exchange = aggregate(words, terms, [CONTEXT] * 10, silent, draw)
+    assert exchange.aborted == "2 of 5 in a neighbourhood helped to unmask and 3 are needed"
+
+
 def test_bytes_of_a_regular_graph_are_counted_message_by_message() -> None:
     """Ten clients with four neighbours: all lists have five entries in place of ten."""
     exchange = exchanged(words_of(6, 10, 100), Terms(7, 4, 3))

@@ -141,6 +141,19 @@ def test_signatures_count_once_and_only_with_their_owners() -> None:
         clients[1].reveal(range(5), [], forged)
 
 
+def test_signatures_of_clients_who_are_no_neighbours_do_not_count() -> None:
+    identities = enrolled(range(8))
+    clients = [Client(me, CONTEXT, identity=identities[me]) for me in range(4)]
+    book = {client.me: client.advertise() for client in clients}
+    letters = {client.me: client.share(book, 3) for client in clients}
+    clients[0].receive({sender: letters[sender][0] for sender in book})
+    alive = range(8)
+    strangers = [Client(me, CONTEXT, identity=identities[me]) for me in range(4, 8)]
+    signatures = {each.me: each.affirm(alive) for each in (clients[0], *strangers)}
+    with pytest.raises(Refused, match="listed differently"):
+        clients[0].reveal(range(4), [], signatures)
+
+
 def test_a_client_signs_one_list() -> None:
     clients, _ = introduced([CONTEXT] * 4, 3, signed=True)
     clients[0].affirm([0, 1, 2])
