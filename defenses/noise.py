@@ -54,8 +54,8 @@ class Release(Stage):
     side: ClassVar[Literal["client", "server"]] = "server"
     source: ClassVar[str] = "McMahan et al. 2018, arXiv:1710.06963, section 3"
     deviation: float = Field(1.0, ge=0, description="standard deviation of the sum's noise")
-    place: Literal["distributed", "central", "local"] = Field(
-        "distributed", description="who adds the noise"
+    place: Literal["distributed", "central", "local", "masked"] = Field(
+        "distributed", description="who adds the noise; masked: clients, within the masks"
     )
     secure: bool = Field(False, description="drawn from the operating system's generator")
     name: Literal["missing noise", "missing noise of bits"] = Field(
@@ -75,4 +75,6 @@ class Release(Stage):
         asked = len(cohort.clients)
         if self.place == "local":
             return 0.0
+        if self.place == "masked":  # a sum that could be unmasked has it all
+            return 0.0 if cohort.present else 1.0
         return 1 - cohort.present / asked if asked and self.place == "distributed" else 1.0

@@ -8,6 +8,7 @@ messages and every place of the noise treat both alike.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import hypot
 
 import torch
 from torch import Tensor
@@ -27,6 +28,11 @@ class Clipping:
     bound: float
     deviation: float  # of the sum's noise, in each coordinate
     unit: float = 0.0  # what a bit counts in a row; 0: there are no bits
+
+    @property
+    def longest(self) -> float:
+        """No row is longer, its bit included."""
+        return hypot(self.bound, self.unit / 2)
 
     @property
     def largest(self) -> float:

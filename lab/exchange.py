@@ -17,6 +17,7 @@ from lab.parts import Channel, Stage
 from lab.quantile import next_clip
 from lab.wire import Cohort, Delivery, Memory
 
+LAB_ONLY = ("enabled", "on_abort")  # settings of secure aggregation that its channel does not need
 RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
 NOTHING: Memory = MappingProxyType({})
 CARRIED = (RESIDUALS, CLIP)  # what the exchange remembers, and no algorithm
@@ -114,13 +115,14 @@ def stages(
     if privacy.kind != "client":
         return []
     found = clipping(experiment, round, memory)
-    drawn = {"deviation": found.deviation, "place": privacy.place, "secure": privacy.secure_noise}
+    place = "masked" if _within_masks(experiment.at(round)) else privacy.place
+    drawn = {"deviation": found.deviation, "place": place, "secure": privacy.secure_noise}
     chain: list[dict[str, Any]] = [
         {"kind": "clip", "bound": found.bound, "per_layer": privacy.per_layer},
         {"kind": "noise", **drawn},
         {"kind": "release", "name": missing, **drawn},
     ]
-    if privacy.place == "central":
+    if place in ("central", "masked"):
         del chain[1]
     return [stage for stage in map(Stage.pick, chain) if stage.side == side]
 
@@ -162,7 +164,14 @@ def only_numbers(rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort, list[str]
         return rows, party, []
     who = ", ".join(str(c) for c, bad in zip(party.clients, broken, strict=True) if bad)
     rows = torch.where(broken.unsqueeze(1), torch.zeros(()), rows)
-    return rows, replace(party, lost=party.lost | broken), [f"not finite, left out: client {who}"]
+    party = replace(party, lost=party.lost | broken, broken=broken)
+    return rows, party, [f"not finite, left out: client {who}"]
+
+
+def _within_masks(now: Experiment) -> bool:
+    """Whether clients add their shares of the noise in the ring, under the masks."""
+    private = now.privacy.kind == "client" and now.privacy.place == "distributed"
+    return private and now.secure_aggregation.enabled and now.training.algorithm.talks
 
 
 def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Channel:
@@ -173,9 +182,12 @@ def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Cha
     if not masks.enabled:
         return Channel.pick("plain")
     heaviest = float(assemble(now).sizes.max()) if now.recipe.weighted else 1.0
-    bound = masks.bound
+    given = masks.dump() | {"kind": "masked", "heaviest": heaviest}
     if privacy.kind == "client":
-        # The ring must not clip what the noise needs: eight deviations are never passed.
-        bound = max(bound, clipping(experiment, round, memory).largest)
-    settings = {"threshold": masks.threshold, "bound": bound, "heaviest": heaviest}
-    return Channel.pick({"kind": "masked", **settings})
+        found = clipping(experiment, round, memory)
+        if _within_masks(now):
+            given |= {"bound": found.longest, "longest": found.longest}
+            given |= {"deviation": found.deviation, "secure": privacy.secure_noise}
+        else:  # the ring must not clip what the noise needs
+            given["bound"] = max(masks.bound, found.largest)
+    return Channel.pick({name: given[name] for name in given if name not in LAB_ONLY})

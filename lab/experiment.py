@@ -291,6 +291,7 @@ class Experiment(Settings):
                 f"training.clients_per_round is {self.cohort_size}, too few for "
                 "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
             )
+        self._agree_on_neighbours()
         self.rule.check(self.cohort_size)
 
     def _agree_on_privacy(self) -> None:
@@ -299,6 +300,21 @@ class Experiment(Settings):
             update_noise(privacy.noise, self.cohort_size)
         if privacy.kind == "example" and privacy.backend == "opacus":
             twin(self.architecture.layers)
+
+    def _agree_on_neighbours(self) -> None:
+        neighbours, cohort = self.secure_aggregation.neighbours, self.cohort_size
+        if not self.secure_aggregation.enabled or not neighbours:
+            return
+        if neighbours % 2:
+            raise SettingError(
+                f"secure_aggregation.neighbours is {neighbours}: an odd number has a graph for "
+                f"even cohorts only; give {neighbours - 1} or {neighbours + 1}"
+            )
+        if neighbours >= cohort:
+            raise SettingError(
+                f"secure_aggregation.neighbours is {neighbours}, and a client has {cohort - 1} "
+                f"others in a round: give 0 (all), or an even number up to {(cohort - 1) // 2 * 2}"
+            )
 
     def _agree_on_devices(self) -> None:
         network = self.network

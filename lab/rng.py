@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from hashlib import blake2b
 from math import prod
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,25 @@ def stream(seed: int, *name: str | int) -> np.random.Generator:
     path = "/".join(str(step) for step in (seed, *name))
     digest = blake2b(path.encode(), digest_size=16).digest()
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(int.from_bytes(digest))))
+
+
+class Integers(Protocol):
+    """Whatever draws whole numbers, all equally likely: a stream, or the operating system."""
+
+    def integers(self, low: int, high: int, size: int) -> np.ndarray: ...
+
+
+class Unpredictable:
+    """Whole numbers from the operating system's generator.  Nobody can predict or repeat them."""
+
+    def integers(self, low: int, high: int, size: int) -> np.ndarray:
+        """From low to high - 1, without bias.  -> (size,) int64"""
+        width, found = high - low, np.zeros(0, np.uint64)
+        fair = np.uint64((2**64 - 1) // width * width)  # what is beyond would favour small ones
+        while len(found) < size:
+            words = np.frombuffer(os.urandom(8 * (size - len(found))), np.uint64)
+            found = np.concatenate([found, words[words < fair]])
+        return (found % np.uint64(width)).astype(np.int64) + low
 
 
 def normal(generator: np.random.Generator, *shape: int) -> Tensor:

@@ -121,10 +121,33 @@ class SecureAggregation(Settings):
 
     enabled: bool = Field(False, description="mask every update; the cryptography really runs")
     threshold: float = Field(
-        0.67, gt=0.5, le=1, description="share of a round's clients needed to unmask the sum"
+        0.67,
+        gt=0.5,
+        le=1,
+        description="share of a round's clients, and of each neighbourhood, needed to unmask",
+    )
+    neighbours: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="clients that each one shares masks with, an even number; 0: all",
     )
     bound: float = Field(
         8.0, gt=0, le=1e6, description="largest coordinate of an update; larger ones are clipped"
+    )
+    silent: Literal["keys", "shares", "input", "unmasking"] = Field(
+        "input",
+        description="stage from which lost clients are not heard; after input their updates count",
+    )
+    binding: bool = Field(
+        True,
+        description="bind masks to the hash of the model that each client was sent; off: a lesson",
+    )
+    signatures: bool = Field(
+        False, description="sign keys and lists of survivors, against a server that lies"
+    )
+    generator: Literal["aes", "weak"] = Field(
+        "aes", description="of masks; weak is broken: its seed has 32 bits, as once was shipped"
     )
     on_abort: Literal["skip", "stop"] = Field(
         "skip", description="what a round below the threshold does to the run"

@@ -61,6 +61,8 @@ class Cohort:
     late: Tensor | None = None  # (clients,) bool: lost for coming too late
     lasted: float | None = None  # simulated seconds of the round
     layers: tuple[int, ...] = ()  # parameters of each layer, one after the other, in a row
+    broken: Tensor | None = None  # (clients,) bool: lost for sending what is no row of numbers
+    sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""

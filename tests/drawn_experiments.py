@@ -124,11 +124,19 @@ def protections(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
 
 
 @st.composite
+def masked(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
+    """Secure aggregation, with as many neighbours as a cohort allows."""
+    some = draw(some_of("secure_aggregation", without=("secure_aggregation.neighbours",)))
+    half = st.integers(0, min(500, (cohort - 1) // 2))
+    return some | {"secure_aggregation.neighbours": 2 * draw(half)}
+
+
+@st.composite
 def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     """All other settings, none of which contradicts another or the world."""
     source, clients = SOURCES[world["data.source"]], world["data.clients"]
     asked = draw(st.just(0) | st.integers(3, clients))
-    privacy, masks = draw(protections(asked or clients)), draw(some_of("secure_aggregation"))
+    privacy, masks = draw(protections(asked or clients)), draw(masked(asked or clients))
     blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
     rules = [kind for kind, rule in RULES.items() if not (blind and rule.needs_rows)]
     codec = "none" if blind else draw(st.sampled_from(list(Codec.table)))

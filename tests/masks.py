@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from defenses.secure_aggregation import Client
+from defenses.secure_aggregation import Client, Context, Exchange, Terms, aggregate
+from defenses.secure_aggregation.signatures import enrolled
+from defenses.secure_aggregation.terms import Stage
 
 SEEDS = st.integers(0, 10**6)
 CHANCE = 1e-7  # keys are truly random here, so a test of randomness fails once in ten million
 WORDS = 40_000
-CONTEXT = b"round 1, model A"
+CONTEXT = Context(b"round 1", b"model A")
+OTHER = Context(b"round 1", b"model B")
+
+Inboxes = dict[int, dict[int, bytes]]
 
 
 def words_of(seed: int, clients: int, words: int = 5) -> np.ndarray:
@@ -31,11 +36,29 @@ def looks_random(words: np.ndarray) -> bool:
     return min(chisquare(count).pvalue for count in counts) > CHANCE
 
 
+def exchanged(
+    words: np.ndarray,
+    terms: Terms | int,
+    silent: Mapping[int, Stage] | Sequence[int] = (),
+    contexts: Sequence[Context] | None = None,
+) -> Exchange:
+    """A round under terms, or a threshold; those only listed as silent send no masked input."""
+    terms = Terms(terms) if isinstance(terms, int) else terms
+    fates = silent if isinstance(silent, Mapping) else dict.fromkeys(silent, "input")
+    return aggregate(words, terms, contexts or [CONTEXT] * len(words), fates)
+
+
 def introduced(
-    contexts: Sequence[bytes], threshold: int
-) -> tuple[list[Client], dict[int, dict[int, bytes]]]:
-    """Clients who know each other's public keys, and for each one the letters it received."""
-    clients = [Client(me, context) for me, context in enumerate(contexts)]
+    contexts: Sequence[Context], threshold: int, signed: bool = False
+) -> tuple[list[Client], Inboxes]:
+    """Clients who know each other's public keys, and the letters that each one received."""
+    identities = enrolled(range(len(contexts))) if signed else {}
+    clients = [
+        Client(me, context, identity=identities.get(me)) for me, context in enumerate(contexts)
+    ]
     book = {client.me: client.advertise() for client in clients}
     letters = {client.me: client.share(book, threshold) for client in clients}
-    return clients, {me: {sender: letters[sender][me] for sender in book} for me in book}
+    inboxes = {me: {sender: letters[sender][me] for sender in book} for me in book}
+    for client in clients:
+        client.receive(inboxes[client.me])
+    return clients, inboxes

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from defenses.secure_aggregation.terms import enough
 from lab import Experiment, run
 from lab.cohorts import asked, lost
 from lab.engine import Moment, begin, step
@@ -112,16 +113,36 @@ def test_a_run_under_client_privacy_is_what_a_slow_loop_makes_of_it(dropout: flo
         assert torch.allclose(released, slow_step(experiment, moment), atol=1e-6)
 
 
-def test_masks_do_not_change_what_client_privacy_releases() -> None:
-    """But for the rounds in which too few came, where the noise stands alone."""
-    experiment = CLIENTS.changed({"network.dropout": 0.4, "secure_aggregation.enabled": True})
-    notes = []
-    for moment in run(experiment):
-        released = moment.transcript.released - moment.transcript.sent
-        assert torch.allclose(released, slow_step(experiment, moment), atol=1e-5)
-        notes.append(moment.record.note)
+def test_under_masks_the_fewest_who_can_be_unmasked_carry_all_of_the_noise() -> None:
+    """Each client adds discrete noise in the ring: exactly known, and never too little."""
+    masked = CLIENTS.changed({"network.dropout": 0.2, "secure_aggregation.enabled": True})
+    private, notes = masked.privacy, []
+    for moment in run(masked):
+        record, sent = moment.record, moment.transcript.sent
+        clients, notes = record.clients, [*notes, record.note]
+        if record.note or not record.arrived:
+            continue
+        rows = cohort(masked, record.round, clients, Task(sent)).rows
+        lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+        clipped = rows * (private.clip / lengths).clamp_max(1)
+        here = [client in record.arrived for client in clients]
+        released = (moment.transcript.released - sent) * masked.cohort_size
+        needed = enough(masked.secure_aggregation.threshold, len(clients), 3)
+        surplus = (len(record.arrived) / needed) ** 0.5
+        assert surplus >= 1
+        whole = private.noise * private.clip
+        assert is_normal(released - clipped[here].sum(dim=0), surplus * whole)
     assert any("aborted" in note for note in notes)
     assert "" in notes
+
+
+def test_no_seed_repeats_secure_noise_under_masks() -> None:
+    masked = CLIENTS.changed({"secure_aggregation.enabled": True, "privacy.secure_noise": True})
+    one, other = (release_of(masked, 1) for _ in range(2))
+    assert not torch.equal(one, other)
+    here = len(asked(masked, 1))
+    surplus = (here / enough(0.67, here, 3)) ** 0.5
+    assert is_normal((one - other) / 2**0.5, surplus * 0.28)
 
 
 def release_of(experiment: Experiment, round: int) -> Tensor:
@@ -173,4 +194,4 @@ def test_the_ring_never_clips_what_the_noise_needs() -> None:
     moment = next(run(loud))
     released = (moment.transcript.released - moment.transcript.sent) * loud.cohort_size
     assert moment.record.note == ""
-    assert float(released.std()) == pytest.approx(300, rel=0.05)
+    assert float(released.std()) == pytest.approx(300 * (12 / 9) ** 0.5, rel=0.08)

@@ -40,8 +40,8 @@ from tests.experiments import BACKDOOR, refusal, with_
         ),
         (
             "[secure_aggregation]\nzzz = 1",
-            "secure_aggregation.zzz is not a setting: choose from enabled, threshold, bound, "
-            "on_abort",
+            "secure_aggregation.zzz is not a setting: choose from enabled, threshold, neighbours, "
+            "bound, silent, binding, signatures, generator, on_abort",
         ),
     ],
 )
@@ -190,6 +190,20 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
             {"rule.kind": "krum", "privacy.kind": "client"},
             "rule.kind krum with privacy.kind client has no known guarantee",
             "use rule.kind mean, or privacy.kind example",
+        ),
+        (
+            {"secure_aggregation.enabled": True, "secure_aggregation.neighbours": 5},
+            "secure_aggregation.neighbours is 5: an odd number has a graph for even cohorts only",
+            "give 4 or 6",
+        ),
+        (
+            {
+                "secure_aggregation.enabled": True,
+                "secure_aggregation.neighbours": 8,
+                "training.clients_per_round": 8,
+            },
+            "secure_aggregation.neighbours is 8, and a client has 7 others in a round",
+            "give 0 (all), or an even number up to 6",
         ),
         (
             {"secure_aggregation.enabled": True, "training.clients_per_round": 2},

@@ -11,12 +11,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from defenses.secure_aggregation import Ring
-from defenses.secure_aggregation.keys import KeyPair, fresh_seed, mask, seal, unseal
-from defenses.secure_aggregation.protocol import mask_purpose
+from defenses.secure_aggregation import Context, Ring
+from defenses.secure_aggregation.keys import KeyPair, fresh_seed, seal, unseal
+from defenses.secure_aggregation.masks import mask
 from defenses.secure_aggregation.shamir import PRIME, join, split
 from lab.settings import SettingError
-from tests.masks import CHANCE, CONTEXT, SEEDS, WORDS, looks_random, ring_sum
+from tests.masks import CHANCE, CONTEXT, OTHER, SEEDS, WORDS, looks_random, ring_sum
 
 
 def joined(points: Sequence[int], shares: np.ndarray) -> list[bytes] | None:
@@ -161,7 +161,7 @@ def test_a_mask_is_aes_256_in_counter_mode() -> None:
 
 def test_both_ends_of_a_pair_agree_and_nobody_else_does() -> None:
     one, other, third = KeyPair.fresh(), KeyPair.fresh(), KeyPair.fresh()
-    purpose = mask_purpose(CONTEXT)
+    purpose = CONTEXT.masks
     key = one.agree(other.public, purpose)
     assert key == other.agree(one.public, purpose)
     assert key == KeyPair.of(one.secret).agree(other.public, purpose)
@@ -169,11 +169,17 @@ def test_both_ends_of_a_pair_agree_and_nobody_else_does() -> None:
 
 
 @pytest.mark.parametrize(
-    "purpose", [mask_purpose(b"round 2, model A"), mask_purpose(b""), b"letter|" + CONTEXT]
+    "purpose",
+    [
+        Context(b"round 2", b"model A").masks,
+        OTHER.masks,
+        Context(b"round 1").masks,
+        CONTEXT.letters,
+    ],
 )
 def test_another_context_or_purpose_gives_an_unrelated_mask(purpose: bytes) -> None:
     one, other = KeyPair.fresh(), KeyPair.fresh()
-    here = mask(one.agree(other.public, mask_purpose(CONTEXT)), WORDS)
+    here = mask(one.agree(other.public, CONTEXT.masks), WORDS)
     there = mask(one.agree(other.public, purpose), WORDS)
     assert looks_random(here - there)
     assert looks_random(here ^ there)

@@ -57,6 +57,37 @@ def test_masks_change_what_the_server_sees_and_not_what_is_learnt() -> None:
         assert torch.allclose(one.state.model, other.state.model, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"neighbours": 4},
+        {"signatures": True},
+        {"neighbours": 2, "signatures": True},
+        {"binding": False},
+        {"generator": "weak"},
+        {"silent": "keys"},
+        {"silent": "shares", "neighbours": 4},
+    ],
+    ids=str,
+)
+def test_however_masks_are_made_the_same_is_learnt(settings: dict[str, object]) -> None:
+    given = {f"secure_aggregation__{name}": value for name, value in settings.items()}
+    for one, other in zip(moments(SMALL), moments(SMALL, **given), strict=True):
+        if not other.transcript.delivery.aborted:
+            assert one.record.lost == other.record.lost
+            assert torch.equal(one.transcript.delivery.rows, other.transcript.delivery.rows)
+        else:
+            assert settings.get("neighbours"), other.record.note  # too few in a neighbourhood
+            break
+
+
+def test_updates_of_clients_who_do_not_unmask_count() -> None:
+    hidden = moments(SMALL, secure_aggregation__silent="unmasking")
+    for one, other in zip(hidden, moments(SMALL, network__dropout=0.0), strict=True):
+        assert one.record.lost == ()
+        assert torch.equal(one.state.model, other.state.model)
+
+
 def test_the_servers_view_under_masks_holds_no_single_row() -> None:
     hidden, bare = moments(SMALL), moments(SMALL, secure_aggregation__enabled=False)
     for covered, open_ in zip(hidden, bare, strict=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from math import ceil
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -11,11 +10,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from defenses.discrete_gaussian import discrete_gaussian
 from defenses.secure_aggregation.protocol import Exchange, aggregate
 from defenses.secure_aggregation.ring import Ring
+from defenses.secure_aggregation.terms import Context, Generator, Stage, Terms, enough
 from lab.parts import Channel
+from lab.rng import Unpredictable, stream
+from lab.settings import SettingError
 from lab.wire import Cohort, Delivery, empty_rows
+from lab.workers import side_by_side
 
+# Steps in a share of the noise, at least: from there on the discrete Gaussian lies within 1e-8 of
+# the Gaussian in total variation, for a million parameters.
+FINE = 2**16
 FEWEST = 3  # of two, each would learn the other's update from the sum
 
 
@@ -23,60 +30,139 @@ class Masked(Channel):
     """Secure aggregation: every update travels under masks that cancel only in the sum."""
 
     kind: Literal["masked"] = "masked"
-    source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281, figure 4"
+    source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281; Bell et al. 2020, 2020/704"
     threshold: float = Field(0.67, gt=0.5, le=1, description="share of clients needed to unmask")
     bound: float = Field(8.0, gt=0, description="largest coordinate of an update")
     heaviest: float = Field(1.0, gt=0, description="largest weight of a client; public")
+    neighbours: int = Field(0, ge=0, description="of each client, an even number; 0: everybody")
+    silent: Stage = Field("input", description="the stage from which lost clients are not heard")
+    binding: bool = Field(True, description="whether masks are bound to the model that was sent")
+    signatures: bool = Field(False, description="whether keys and survivors' lists are signed")
+    generator: Generator = Field("aes", description="of masks; weak is broken")
+    deviation: float = Field(
+        0.0, ge=0, description="standard deviation of the noise on the weighted sum of updates"
+    )
+    longest: float = Field(
+        1.0, gt=0, description="how far one client can move that sum, before it is rounded"
+    )
+    secure: bool = Field(False, description="noise drawn from the operating system's generator")
 
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
-        """The one visible row is the plain weighted mean up to `Ring.error`."""
-        clients = len(cohort.clients)
-        needed = max(FEWEST, ceil(self.threshold * clients - 1e-9))
-        ring = Ring(clients, self.bound, self.heaviest)
-        exchange = Exchange(np.zeros((0, 0), np.uint32), None, 0, 0)
-        if clients >= needed:
-            words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
-            lost = [place for place in range(clients) if cohort.lost[place]]
-            exchange = aggregate(words, lost, needed, context_of(cohort, sent))
+        """The one visible row is the plain weighted mean up to `Ring.error`, and the noise."""
+        terms = self.terms(len(cohort.clients))
+        ring = self.ring(len(cohort.clients))
+        exchange = self._exchanged(rows, cohort, sent, terms, ring)
+        arrived = torch.zeros_like(cohort.lost)
+        arrived[list(exchange.alive)] = True
+        down = sent.nbytes * len(cohort.clients) + exchange.bytes_down
         if exchange.total is None:
-            why = f"{cohort.present} of {clients} clients answered and {needed} are needed"
-            return self._empty(cohort, sent, exchange, f"secure aggregation aborted: {why}")
+            # Masked rows may have come, but they tell nothing without the unmasking.
+            return Delivery(
+                rows=empty_rows(len(sent)),
+                weights=torch.zeros(0),
+                senders=(),
+                arrived=torch.zeros_like(cohort.lost),
+                bytes_up=exchange.bytes_up,
+                bytes_down=down,
+                masked=exchange.masked,
+                aborted=True,
+                note=f"secure aggregation aborted: {exchange.aborted}",
+            )
         mean, weight = ring.decode(exchange.total)
-        arrived = ~cohort.lost
-        senders = tuple(c for c, here in zip(cohort.clients, arrived, strict=True) if here)
         return Delivery(
             rows=torch.from_numpy(mean.astype(np.float32)).unsqueeze(0),
             weights=torch.tensor([weight]),
-            senders=(senders,),
+            senders=(tuple(cohort.clients[place] for place in exchange.alive),),
             arrived=arrived,
             bytes_up=exchange.bytes_up,
-            bytes_down=exchange.bytes_down + sent.nbytes * clients,
+            bytes_down=down,
             masked=exchange.masked,
-            note=self._clipped(rows[arrived]),
+            note=self._clipped(rows, arrived),
         )
 
-    def _clipped(self, rows: Tensor) -> str:
-        over = int((rows.abs() > self.bound).sum())
+    def terms(self, clients: int) -> Terms:
+        """What a round of so many clients is run under."""
+        needed = enough(self.threshold, clients, FEWEST)
+        quorum = enough(self.threshold, self.neighbours + 1)
+        beside = self.neighbours if self.neighbours < clients - 1 else 0
+        return Terms(needed, beside, quorum if beside else 0, self.signatures, self.generator)
+
+    def ring(self, clients: int) -> Ring:
+        """With room for the noise of all clients, who together carry more than is needed."""
+        noise = self.deviation * (clients / self.terms(clients).threshold) ** 0.5
+        return Ring(clients, self.bound, self.heaviest, noise)
+
+    def share(self, ring: Ring, terms: Terms, params: int) -> float:
+        """Standard deviation of one client's noise, in steps of the ring.
+
+        The fewest who can be unmasked already carry the whole noise.  Rounding moves a client's
+        row by sqrt(params) / 2 steps at most, for which the noise is enlarged twice over.  Raises
+        SettingError where steps are so coarse that the noise is no Gaussian to any accountant.
+        """
+        rounding = params**0.5 * ring.step / self.longest
+        share: float = self.deviation * (1 + rounding) / ring.step / terms.threshold**0.5
+        if share < FINE:
+            raise SettingError(
+                f"training.clients_per_round is {ring.clients}: a step of their sum in 32 bits "
+                f"is {ring.step:.2g}, too coarse for noise of {self.deviation:.2g}; ask fewer "
+                "clients, or give more privacy.noise"
+            )
+        return share
+
+    def _exchanged(
+        self, rows: Tensor, cohort: Cohort, sent: Tensor, terms: Terms, ring: Ring
+    ) -> Exchange:
+        clients = len(cohort.clients)
+        if clients < terms.threshold:
+            why = f"{cohort.present} of {clients} clients answered and {terms.threshold} are needed"
+            return Exchange(np.zeros((0, 0), np.uint32), (), None, 0, 0, why)
+        words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
+        if self.deviation:
+            share = self.share(ring, terms, rows.shape[1])
+            side_by_side(
+                lambda place: self._disturb(words[place], cohort, place, share), range(clients)
+            )
+        draw = stream(cohort.seed, "neighbours", cohort.round)
+        contexts = contexts_of(cohort, sent, self.binding)
+        return aggregate(words, terms, contexts, self._fates(cohort), draw)
+
+    def _disturb(self, words: np.ndarray, cohort: Cohort, place: int, deviation: float) -> None:
+        """Add a client's share of the noise, in steps of the ring, but none to the weight."""
+        client = cohort.clients[place]
+        source = Unpredictable() if self.secure else cohort.stream(client, "discrete noise")
+        words[:-1] += discrete_gaussian(deviation, len(words) - 1, source).astype(np.uint32)
+
+    def _fates(self, cohort: Cohort) -> dict[int, Stage]:
+        """From when on each lost client is not heard; who comes too late has no masked input."""
+        found: dict[int, Stage] = {}
+        for place in cohort.lost.nonzero().flatten().tolist():
+            speechless = any(
+                flags is not None and bool(flags[place]) for flags in (cohort.late, cohort.broken)
+            )
+            found[place] = "input" if speechless else self.silent
+        return found
+
+    def _clipped(self, rows: Tensor, arrived: Tensor) -> str:
+        low, high = rows.aminmax() if rows.numel() else (0.0, 0.0)
+        if -self.bound <= low and high <= self.bound:  # as nearly always: nothing to count
+            return ""
+        over = int((rows[arrived].abs() > self.bound).sum())
         return f"{over} coordinates were clipped to {self.bound:g} before masking" if over else ""
 
-    def _empty(self, cohort: Cohort, sent: Tensor, exchange: Exchange, note: str) -> Delivery:
-        """Masked rows may have come, but they tell nothing without the unmasking."""
-        return Delivery(
-            rows=empty_rows(len(sent)),
-            weights=torch.zeros(0),
-            senders=(),
-            arrived=torch.zeros_like(cohort.lost),
-            bytes_up=exchange.bytes_up,
-            bytes_down=exchange.bytes_down + sent.nbytes * len(cohort.clients),
-            masked=exchange.masked,
-            aborted=True,
-            note=note,
-        )
 
+def contexts_of(cohort: Cohort, sent: Tensor, binding: bool = True) -> list[Context]:
+    """What each client's keys are bound to: the round, and the model that it was sent.
 
-def context_of(cohort: Cohort, sent: Tensor) -> bytes:
-    """What keys are bound to: the round, and the model as each client hashes what it received.
-
-    Clients who were sent different models derive different masks, which never cancel.
+    Each client hashes what it received, so a server who sends different models gets masks that
+    never cancel.  Pasquini et al. 2022, arXiv:2111.07380.
     """
-    return f"{cohort.seed}|{cohort.round}|".encode() + sha256(sent.numpy().tobytes()).digest()
+    session = f"{cohort.seed}|{cohort.round}".encode()
+    if not binding:
+        return [Context(session)] * len(cohort.clients)
+    if cohort.sent is None:
+        return [Context(session, _hash(sent))] * len(cohort.clients)
+    return [Context(session, _hash(model)) for model in cohort.sent]
+
+
+def _hash(model: Tensor) -> bytes:
+    return sha256(model.contiguous().numpy().tobytes()).digest()

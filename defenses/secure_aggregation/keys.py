@@ -1,20 +1,18 @@
-"""Keys, masks and sealed letters, all from well-known primitives.
+"""Keys and sealed letters, all from well-known primitives.
 
 X25519 (RFC 7748) between two clients, HKDF-SHA256 (RFC 5869) bound to round, purpose and the model
-that was sent, AES-256 in counter mode as mask generator, AES-256-GCM for letters.
+that was sent, AES-256-GCM for letters.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -36,7 +34,7 @@ class KeyPair:
     def of(cls, secret: bytes) -> KeyPair:
         return cls(X25519PrivateKey.from_private_bytes(secret))
 
-    @property
+    @cached_property
     def public(self) -> bytes:
         return self.private.public_key().public_bytes_raw()
 
@@ -50,17 +48,24 @@ class KeyPair:
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(shared)
 
 
+Agree = Callable[[KeyPair, bytes, bytes], bytes]  # as `KeyPair.agree`
+
+
+class Once:
+    """Works out the key of each pair once: the two ends find the same, and the lab is both."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[frozenset[bytes], bytes], bytes] = {}
+
+    def __call__(self, mine: KeyPair, other: bytes, purpose: bytes) -> bytes:
+        pair = frozenset((mine.public, other)), purpose
+        if pair not in self._known:
+            self._known[pair] = mine.agree(other, purpose)
+        return self._known[pair]
+
+
 def fresh_seed() -> bytes:
     return os.urandom(KEY_BYTES)
-
-
-def mask(key: bytes, words: int) -> np.ndarray:
-    """The pseudo-random words of that key.  -> (words,) uint32
-
-    The counter starts at zero: every key is derived for one mask of one round, and used once.
-    """
-    stream = Cipher(AES(key), CTR(bytes(16))).encryptor().update(bytes(4 * words))
-    return np.frombuffer(stream, np.dtype("<u4"))
 
 
 def seal(key: bytes, letter: bytes, address: bytes) -> bytes:

@@ -1,104 +1,25 @@
-"""Secure aggregation with double masking. Bonawitz et al. 2017, eprint 2017/281, figure 4.
+"""Secure aggregation with double masking: all clients and the server of a round, in one process.
 
-Honest-but-curious server; signatures and the consistency round against a lying one are not here.
-The two ends are apart: `Client` holds secrets, `aggregate` moves only messages.
+Bonawitz et al. 2017, eprint 2017/281, figure 4; Bell et al. 2020, eprint 2020/704 where clients
+have neighbours.  The two ends are apart: `Client` holds secrets, `Server` moves only messages.  The
+lab stands at both ends of every pair, so it works out each key and expands each mask only once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from defenses.secure_aggregation import shamir
-from defenses.secure_aggregation.keys import KEY_BYTES, KeyPair, fresh_seed, mask, seal, unseal
+from defenses.secure_aggregation.client import Client
+from defenses.secure_aggregation.keys import Once
+from defenses.secure_aggregation.masks import add_masks
+from defenses.secure_aggregation.server import Aborted, Answers, Server
+from defenses.secure_aggregation.signatures import enrolled
+from defenses.secure_aggregation.terms import Context, Stage, Terms
 
-SHARE = np.dtype("<u4")  # a value of the field needs 17 bits
-LIMBS = KEY_BYTES // shamir.LIMB.itemsize
-
-
-class Refused(Exception):
-    """A client was asked for something that would not be safe to answer."""
-
-
-@dataclass(frozen=True)
-class Advertised:
-    """A client's two public keys."""
-
-    letters: bytes
-    masks: bytes
-
-
-class Client:
-    """One client's side of one round."""
-
-    def __init__(self, me: int, context: bytes) -> None:
-        self.me, self.context = me, context
-        self._letters, self._masks = KeyPair.fresh(), KeyPair.fresh()
-        self._seed = fresh_seed()
-        self._peers: dict[int, Advertised] = {}
-        self._threshold, self._revealed = 0, False
-
-    def advertise(self) -> Advertised:
-        return Advertised(self._letters.public, self._masks.public)
-
-    def share(self, peers: dict[int, Advertised], threshold: int) -> dict[int, bytes]:
-        """A sealed letter to each client, itself included: shares of its seed and mask key.
-
-        The threshold holds for the whole round.  Raises Refused when one share would be enough.
-        """
-        if threshold < 2 or self.me not in peers:
-            raise Refused(f"client {self.me} does not share its secrets with threshold {threshold}")
-        self._peers, self._threshold = peers, threshold
-        shares = shamir.split([self._seed, self._masks.secret], len(peers), threshold)
-        letters = shares.astype(SHARE)  # (clients, 2, limbs)
-        return {
-            peer: seal(self._letter_key(peer), letters[at].tobytes(), self._address(self.me, peer))
-            for at, peer in enumerate(sorted(peers))
-        }
-
-    def masked(self, words: np.ndarray) -> np.ndarray:
-        """words (words,) uint32 -> the same under its own mask and one mask a peer"""
-        total: np.ndarray = words + mask(self._seed, len(words))
-        for peer in self._peers:
-            if peer != self.me:
-                pair = mask(self._mask_key(peer), len(words))
-                total = total + pair if self.me < peer else total - pair
-        return total
-
-    def reveal(
-        self, inbox: dict[int, bytes], alive: Collection[int], dead: Collection[int]
-    ) -> dict[int, np.ndarray]:
-        """One share of each peer: of the seed of the living, of the mask key of the dead.
-
-        Raises Refused when a peer is listed as both, or not known, when this client is not among
-        the living, when fewer than the threshold are, or when it has answered before.
-        """
-        living, gone = set(alive), set(dead)
-        safe = not living & gone and living | gone <= set(self._peers) and self.me in living
-        if self._revealed or not safe or len(living) < self._threshold:
-            raise Refused(f"client {self.me} refuses to unmask: it would not be safe to answer")
-        self._revealed = True
-        answer = {}
-        for peer in sorted(living | gone):
-            letter = unseal(self._letter_key(peer), inbox[peer], self._address(peer, self.me))
-            seed_and_key = np.frombuffer(letter, SHARE).reshape(2, LIMBS)
-            answer[peer] = seed_and_key[0 if peer in living else 1]
-        return answer
-
-    def _letter_key(self, peer: int) -> bytes:
-        return self._letters.agree(self._peers[peer].letters, b"letter|" + self.context)
-
-    def _mask_key(self, peer: int) -> bytes:
-        return self._masks.agree(self._peers[peer].masks, mask_purpose(self.context))
-
-    def _address(self, sender: int, receiver: int) -> bytes:
-        return f"{sender}>{receiver}|".encode() + self.context
-
-
-def mask_purpose(context: bytes) -> bytes:
-    return b"mask|" + context
+STAGES: tuple[Stage, ...] = ("keys", "shares", "input", "unmasking")
 
 
 @dataclass(frozen=True)
@@ -106,66 +27,90 @@ class Exchange:
     """What the server saw and learnt, and what it cost."""
 
     masked: np.ndarray  # (alive, words) uint32
+    alive: tuple[int, ...]  # whose masked rows came, in order
     total: np.ndarray | None  # (words,) uint32, the sum of the words of those alive; None: aborted
     bytes_up: int
     bytes_down: int
+    aborted: str = ""  # why there is no total
 
 
-def aggregate(words: np.ndarray, lost: Collection[int], threshold: int, context: bytes) -> Exchange:
-    """Run one round; clients in `lost` fall silent after they have shared their keys.
+def aggregate(
+    words: np.ndarray,
+    terms: Terms,
+    contexts: Sequence[Context],
+    silent: Mapping[int, Stage] | None = None,
+    draw: np.random.Generator | None = None,
+) -> Exchange:
+    """Run one round.
 
-    words (clients, words) uint32.  Below the threshold nobody unmasks, and there is no total.
+    words (clients, words) uint32; contexts: of each client, who need not have been sent the same;
+    silent: who is not heard of from which stage on; draw: the server's, for the random graph.
+    Below the thresholds nobody unmasks, and there is no total.
     """
-    everyone = range(len(words))
-    clients = [Client(me, context) for me in everyone]
-    book = {client.me: client.advertise() for client in clients}
-    letters = {client.me: client.share(book, threshold) for client in clients}
-    alive, dead = [me for me in everyone if me not in lost], sorted(lost)
-    masked = np.zeros((len(alive), words.shape[1]), np.uint32)  # (alive, words)
-    for row, me in zip(masked, alive, strict=True):
-        row[:] = clients[me].masked(words[me])
-    up = 2 * KEY_BYTES * len(words) + _size(letters.values()) + masked.nbytes
-    down = 2 * KEY_BYTES * len(words) ** 2 + _size(letters.values())
-    if len(alive) < threshold:
-        return Exchange(masked, None, up, down)
-    inboxes = {me: {sender: letters[sender][me] for sender in everyone} for me in alive}
-    answers = {me: clients[me].reveal(inboxes[me], alive, dead) for me in alive}
-
-    total = masked.sum(axis=0, dtype=np.uint32)
-    for seed in _recovered(answers, alive, threshold):
-        total -= mask(seed, len(total))
-    for gone, secret in zip(dead, _recovered(answers, dead, threshold), strict=True):
-        total -= _orphaned(gone, KeyPair.of(secret), book, alive, context, len(total))
-    answered = sum(share.nbytes for answer in answers.values() for share in answer.values())
-    return Exchange(masked, total, up + answered, down)
+    lab = _Lab(words, terms, contexts, silent or {})
+    try:
+        total, why = lab.round(np.random.default_rng() if draw is None else draw), ""
+    except Aborted as reason:
+        total, why = None, str(reason)
+    return Exchange(lab.masked, lab.alive, total, lab.server.up, lab.server.down, why)
 
 
-def _size(boxes: Iterable[dict[int, bytes]]) -> int:
-    return sum(len(letter) for box in boxes for letter in box.values())
+class _Lab:
+    """Clients and server of one round, and what the server has seen so far."""
+
+    def __init__(
+        self,
+        words: np.ndarray,
+        terms: Terms,
+        contexts: Sequence[Context],
+        silent: Mapping[int, Stage],
+    ) -> None:
+        self.words, self.terms, self.contexts, self.silent = words, terms, contexts, silent
+        once, everyone = Once(), range(len(words))
+        identities = enrolled(everyone) if terms.signatures else {}
+        self.clients = [
+            Client(me, contexts[me], generator=terms.generator, identity=identities.get(me),
+                   agree=once)
+            for me in everyone
+        ]  # fmt: skip
+        self.server = Server(len(words), terms, once)
+        self.masked = np.zeros((0, words.shape[1]), np.uint32)
+        self.alive: tuple[int, ...] = ()
+
+    def heard(self, stage: Stage) -> list[int]:
+        """Who is still heard of at that stage."""
+        first = STAGES.index(stage)
+        never = len(STAGES)
+        fates = ((me, self.silent.get(me)) for me in range(len(self.clients)))
+        return [me for me, fate in fates if (STAGES.index(fate) if fate else never) > first]
+
+    def round(self, draw: np.random.Generator) -> np.ndarray:
+        """-> the sum (words,).  Raises Aborted."""
+        server, clients, needed = self.server, self.clients, self.terms.shares_needed
+        book = {me: clients[me].advertise() for me in self.heard("keys")}
+        peers = server.introduce(book, draw)
+        letters = {me: clients[me].share(peers[me], needed) for me in self.heard("shares")}
+        for me, inbox in server.forward(letters).items():
+            clients[me].receive(inbox)
+        self.alive = tuple(self.heard("input"))
+        self.masked = masked_rows([clients[me] for me in self.alive], self.words)
+        server.collect(self.masked, self.alive)
+        answers = self._answers(self.heard("unmasking"))
+        return server.unmask(self.masked, self.alive, answers, self.contexts)
+
+    def _answers(self, there: Collection[int]) -> Answers:
+        """Of those who unmask, after they have compared their lists of survivors."""
+        clients, affirmed = self.clients, {}
+        if self.terms.signatures:
+            signatures = {me: clients[me].affirm(self.alive) for me in there}
+            affirmed = self.server.circulate(signatures)
+        asks = {me: self.server.asks(me, self.alive) for me in there}
+        return {me: clients[me].reveal(*asks[me], affirmed.get(me)) for me in there}
 
 
-def _recovered(
-    answers: dict[int, dict[int, np.ndarray]], peers: list[int], threshold: int
-) -> list[bytes]:
-    """The secrets of `peers`, out of the first `threshold` answers."""
-    if not peers:
-        return []
-    chosen = sorted(answers)[:threshold]
-    shares = np.stack([[answers[me][peer] for peer in peers] for me in chosen])
-    return shamir.join([me + 1 for me in chosen], shares.astype(np.int64))
-
-
-def _orphaned(
-    gone: int,
-    pair: KeyPair,
-    book: dict[int, Advertised],
-    alive: list[int],
-    context: bytes,
-    words: int,
-) -> np.ndarray:
-    """The masks that the living added for a client who then fell silent.  -> (words,)"""
-    left = np.zeros(words, np.uint32)
-    for me in alive:
-        shared = mask(pair.agree(book[me].masks, mask_purpose(context)), words)
-        left = left + shared if me < gone else left - shared
-    return left
+def masked_rows(clients: Sequence[Client], words: np.ndarray) -> np.ndarray:
+    """As `Client.masked` of each, with every mask expanded once.  -> (clients, words)"""
+    masked = words[[client.me for client in clients]]
+    if clients:
+        add_masks(masked, [client.strands() for client in clients], clients[0].generator)
+    return masked

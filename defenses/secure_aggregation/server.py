@@ -1,0 +1,150 @@
+"""The server's side of a round: it moves messages, counts them, and takes the masks off the sum."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from defenses.secure_aggregation import shamir
+from defenses.secure_aggregation.client import Advertised
+from defenses.secure_aggregation.graph import Graph, connected, graph_of
+from defenses.secure_aggregation.keys import Agree, KeyPair
+from defenses.secure_aggregation.masks import Strand, add_masks
+from defenses.secure_aggregation.signatures import SIGNATURE_BYTES
+from defenses.secure_aggregation.terms import Context, Terms
+
+Letters = Mapping[int, Mapping[int, bytes]]
+Answers = Mapping[int, Mapping[int, np.ndarray]]
+
+
+class Aborted(Exception):
+    """The round is broken off, and nothing is unmasked; the message says why."""
+
+
+class Server:
+    """Honest here; what a lying one could ask for is for the clients to refuse.
+
+    Its methods are the stages in their order; each raises Aborted when too few have answered.
+    """
+
+    def __init__(self, asked: int, terms: Terms, agree: Agree = KeyPair.agree) -> None:
+        self.asked, self.terms, self._agree = asked, terms, agree
+        self.up = self.down = 0  # bytes
+        self.graph: Graph = {}
+        self._book: Mapping[int, Advertised] = {}
+        self._sharers: frozenset[int] = frozenset()
+
+    def introduce(
+        self, book: Mapping[int, Advertised], draw: np.random.Generator
+    ) -> dict[int, dict[int, Advertised]]:
+        """Public keys of those who advertised -> for each one those of its neighbours."""
+        self.up += sum(_weight(each) for each in book.values())
+        self._need(len(book), "advertised their keys")
+        self._book, self.graph = book, graph_of(sorted(book), self.terms.neighbours, draw)
+        self._need_neighbours(book, "advertised their keys")
+        found = {me: {peer: book[peer] for peer in beside} for me, beside in self.graph.items()}
+        self.down += sum(_weight(each) for peers in found.values() for each in peers.values())
+        return found
+
+    def forward(self, letters: Letters) -> dict[int, dict[int, bytes]]:
+        """Letters of those who shared -> the inbox of each of them."""
+        self._sharers = frozenset(letters)
+        self.up += _size(letters.values())
+        self._need(len(letters), "shared their secrets")
+        self._need_neighbours(self._sharers, "shared their secrets")
+        inboxes = {
+            me: {peer: letters[peer][me] for peer in self.graph[me] if peer in self._sharers}
+            for me in sorted(self._sharers)
+        }
+        self.down += _size(inboxes.values())
+        return inboxes
+
+    def collect(self, masked: np.ndarray, alive: Collection[int]) -> None:
+        """Masked rows have come, (alive, words).  Aborts where unmasking would not be safe."""
+        self.up += masked.nbytes
+        self._need(len(alive), "answered")
+        self._need_neighbours(alive, "answered")
+        if not connected(self.graph, alive):
+            raise Aborted("those who answered share no masks with each other: parts would show")
+
+    def circulate(self, signatures: Mapping[int, bytes]) -> dict[int, dict[int, bytes]]:
+        """Signed lists of survivors -> to each signer those of its neighbours."""
+        self.up += SIGNATURE_BYTES * len(signatures)
+        self._need(len(signatures), "signed the list of survivors")
+        self._need_neighbours(signatures, "signed the list of survivors")
+        found = {
+            me: {peer: signatures[peer] for peer in self.graph[me] if peer in signatures}
+            for me in signatures
+        }
+        self.down += _size(found.values())
+        return found
+
+    def asks(self, me: int, alive: Collection[int]) -> tuple[list[int], list[int]]:
+        """The neighbours of a client who live, and those who shared and then fell silent."""
+        beside = [peer for peer in self.graph[me] if peer in self._sharers]
+        here = set(alive)
+        return [it for it in beside if it in here], [it for it in beside if it not in here]
+
+    def unmask(
+        self,
+        masked: np.ndarray,
+        alive: Sequence[int],
+        answers: Answers,
+        contexts: Sequence[Context],
+    ) -> np.ndarray:
+        """The sum of the words of the living.  -> (words,)
+
+        Public contexts, because it knows what it has sent to whom.
+        """
+        self.up += sum(share.nbytes for answer in answers.values() for share in answer.values())
+        self._need(len(answers), "helped to unmask")
+        self._need_neighbours(answers, "helped to unmask", alive)
+        dead = sorted(self._sharers.difference(alive))
+        strands: list[Strand] = [(self._secret(me, answers), -1) for me in alive]
+        for gone in dead:
+            beside = [peer for peer in self.graph[gone] if peer in set(alive)]
+            if beside:
+                self._need_neighbours(answers, "helped to unmask", [gone])
+                pair = KeyPair.of(self._secret(gone, answers))
+                strands += [self._orphan(pair, gone, peer, contexts[peer]) for peer in beside]
+        total: np.ndarray = masked.sum(axis=0, dtype=np.uint32)
+        add_masks(total[None], [strands], self.terms.generator)
+        return total
+
+    def _secret(self, owner: int, answers: Answers) -> bytes:
+        """What the owner shared among its neighbours, out of the first answers that suffice."""
+        beside = self.graph[owner]
+        found = [(at + 1, peer) for at, peer in enumerate(beside) if peer in answers]
+        chosen = found[: self.terms.shares_needed]
+        shares = np.stack([answers[peer][owner] for _, peer in chosen])  # (needed, limbs)
+        return shamir.join([point for point, _ in chosen], shares[:, None])[0]
+
+    def _orphan(self, pair: KeyPair, gone: int, peer: int, context: Context) -> Strand:
+        """Takes off what a living client put on for a neighbour who then fell silent."""
+        key = self._agree(pair, self._book[peer].masks, context.masks)
+        return key, (-1 if peer < gone else 1)
+
+    def _need(self, count: int, did: str) -> None:
+        if count < self.terms.threshold:
+            needed = self.terms.threshold
+            raise Aborted(f"{count} of {self.asked} clients {did} and {needed} are needed")
+
+    def _need_neighbours(
+        self, there: Collection[int], did: str, of: Collection[int] | None = None
+    ) -> None:
+        """Each of the clients needs enough of its neighbours, itself included."""
+        present, needed = set(there), self.terms.shares_needed
+        for me in there if of is None else of:
+            count = len(present.intersection(self.graph[me]))
+            if count < needed:
+                around = f"{count} of {len(self.graph[me])} in a neighbourhood"
+                raise Aborted(f"{around} {did} and {needed} are needed")
+
+
+def _weight(keys: Advertised) -> int:
+    return len(keys.letters) + len(keys.masks) + len(keys.signature)
+
+
+def _size(boxes: Iterable[Mapping[int, bytes]]) -> int:
+    return sum(len(letter) for box in boxes for letter in box.values())
