@@ -26,30 +26,48 @@ PRESETS = {path.stem: path for path in sorted((ROOT / "experiments").glob("*.tom
 EVERY = 0.5  # seconds between two looks at a run that trains
 
 MORE = {
-    "training.rounds": "Rounds",
-    "training.clients_per_round": "Clients a round",
-    "training.epochs": "Local epochs",
-    "training.batch_size": "Batch size",
-    "training.steps": "Local steps at most",
-    "training.rate": "Learning rate",
-    "training.device": "Trains on",
-    "training.precision": "Precision",
-    "training.algorithm": "Algorithm",
-    "privacy.delta": "Delta",
-    "privacy.clip": "Clip",
-    "privacy.noise": "Noise multiplier",
-    "privacy.sampling": "Drawn",
-    "privacy.stop": "End the run at its budget",
-    "secure_aggregation.threshold": "Threshold",
-    "secure_aggregation.bound": "Bound of a coordinate",
-    "secure_aggregation.on_abort": "On abort",
-    "network.availability": "Availability",
-    "network.dropout": "Lost updates",
-    "network.devices": "Devices",
-    "network.deadline": "Deadline, simulated seconds",
-    "network.spare": "Spare clients",
-    "network.compression": "Compression",
-    "network.error_feedback": "Error feedback",
+    "Training": {
+        "training.rounds": "Rounds",
+        "training.clients_per_round": "Clients a round",
+        "training.epochs": "Local epochs",
+        "training.batch_size": "Batch size",
+        "training.steps": "Local steps at most",
+        "training.rate": "Learning rate",
+        "training.algorithm": "Algorithm",
+        "training.device": "Trains on",
+        "training.precision": "Precision",
+    },
+    "Privacy": {
+        "privacy.delta": "Delta",
+        "privacy.clip": "Clip",
+        "privacy.quantile": "Adaptive clip: share left whole",
+        "privacy.per_layer": "Clip layer by layer",
+        "privacy.noise": "Noise multiplier",
+        "privacy.place": "Who adds the noise",
+        "privacy.sampling": "Sampling",
+        "privacy.stop": "End the run at its budget",
+        "privacy.secure_noise": "Noise that no seed repeats",
+        "privacy.backend": "Gradients of each example by",
+    },
+    "Masks": {
+        "secure_aggregation.threshold": "Threshold",
+        "secure_aggregation.neighbours": "Neighbours",
+        "secure_aggregation.bound": "Bound of a coordinate",
+        "secure_aggregation.silent": "Lost clients fall silent at",
+        "secure_aggregation.on_abort": "On abort",
+        "secure_aggregation.binding": "Masks bound to the model",
+        "secure_aggregation.signatures": "Signed keys",
+        "secure_aggregation.generator": "Mask generator",
+    },
+    "Network": {
+        "network.availability": "Availability",
+        "network.dropout": "Lost updates",
+        "network.devices": "Devices",
+        "network.deadline": "Deadline, simulated seconds",
+        "network.spare": "Spare clients",
+        "network.compression": "Compression",
+        "network.error_feedback": "Error feedback",
+    },
 }
 MADE_OF_MORE = {  # a run keeps these from beginning to end
     "data.examples": "Training examples",
@@ -135,9 +153,11 @@ def _sidebar(experiment: Experiment, live: bool) -> dict[str, Any]:
         draw({"adversary.count": "Malicious clients"})
         if values["adversary.count"]:
             draw_part("adversary.poison", "What they do")
-        with st.expander("More settings"):
-            for path, label in MORE.items():
-                draw_part(path, label)
+        for title, labels in MORE.items():
+            with st.expander(title):
+                for path, label in labels.items():
+                    draw_part(path, label)
+        with st.expander("Data and model"):
             draw(MADE_OF_MORE, locked=live)
             model = part_of(experiment, "model", values["model.kind"])
             values.update(settings_of(model, "model", locked=live))
