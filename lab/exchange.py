@@ -81,7 +81,9 @@ def adapted(
 
     Bits are released as updates are: the sum with all of its noise, over the expected cohort.
     """
-    bits = delivery.rows[:, params:] if len(delivery.rows) else torch.zeros(1, 1)
+    shares = delivery.weights / delivery.weights.sum()
+    bits = shares @ delivery.rows[:, params:] if len(delivery.rows) else torch.zeros(1)
+    bits = bits.unsqueeze(0)  # (1, 1)
     for stage in stages(experiment, party.round, "server", memory, "missing noise of bits"):
         bits = stage(bits, party)
     found = clipping(experiment, party.round, memory)

@@ -24,6 +24,7 @@ from lab.settings import Part, SettingError, Settings
 from lab.twin import twin
 from lab.wire import Recipe
 
+FEWEST_IN_SUM = 3  # of two, each learns the other's update from the sum
 KEPT = 1_000_000_000  # bytes that a run may remember from round to round
 FIXED = ("seed", "data", "model")  # what no change in mid-run may touch
 
@@ -259,11 +260,6 @@ class Experiment(Settings):
             )
 
     def _agree_on_aggregation(self) -> None:
-        if self.rule.needs_rows and self.secure_aggregation.enabled:
-            raise SettingError(
-                f"rule.kind {self.rule.kind} must see single updates, which "
-                "secure_aggregation.enabled hides: use rule.kind mean, or switch the masks off"
-            )
         if self.rule.needs_rows and self.privacy.kind == "client":
             raise SettingError(
                 f"rule.kind {self.rule.kind} with privacy.kind client has no known guarantee: "
@@ -286,13 +282,10 @@ class Experiment(Settings):
                 "guarantee: the noise protects the sum, and each share of it would be packed "
                 "by itself; use network.compression none, or privacy.kind example"
             )
-        if self.secure_aggregation.enabled and self.cohort_size < 3:
-            raise SettingError(
-                f"training.clients_per_round is {self.cohort_size}, too few for "
-                "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
-            )
-        self._agree_on_neighbours()
-        self.rule.check(self.cohort_size)
+        if self.secure_aggregation.enabled:
+            self._agree_on_masks()
+        else:
+            self.rule.check(self.cohort_size)
 
     def _agree_on_privacy(self) -> None:
         privacy = self.privacy
@@ -301,19 +294,37 @@ class Experiment(Settings):
         if privacy.kind == "example" and privacy.backend == "opacus":
             twin(self.architecture.layers)
 
-    def _agree_on_neighbours(self) -> None:
-        neighbours, cohort = self.secure_aggregation.neighbours, self.cohort_size
-        if not self.secure_aggregation.enabled or not neighbours:
-            return
-        if neighbours % 2:
+    def _agree_on_masks(self) -> None:
+        masks, cohort, rule = self.secure_aggregation, self.cohort_size, self.rule
+        smallest = cohort // masks.buckets
+        if rule.needs_rows and masks.buckets < max(2, rule.fewest()):
             raise SettingError(
-                f"secure_aggregation.neighbours is {neighbours}: an odd number has a graph for "
-                f"even cohorts only; give {neighbours - 1} or {neighbours + 1}"
+                f"rule.kind {rule.kind} must see single updates, which secure_aggregation.enabled "
+                f"hides: use rule.kind mean, secure_aggregation.buckets of {max(2, rule.fewest())} "
+                "or more, whose sums it can choose between, or switch the masks off"
             )
-        if neighbours >= cohort:
+        if rule.needs_rows:
+            rule.check(masks.buckets)
+        if cohort < FEWEST_IN_SUM:
             raise SettingError(
-                f"secure_aggregation.neighbours is {neighbours}, and a client has {cohort - 1} "
-                f"others in a round: give 0 (all), or an even number up to {(cohort - 1) // 2 * 2}"
+                f"training.clients_per_round is {cohort}, too few for "
+                "secure_aggregation.enabled: a sum of fewer than 3 hides little; give 3 or more"
+            )
+        if smallest < FEWEST_IN_SUM:
+            raise SettingError(
+                f"secure_aggregation.buckets is {masks.buckets} for {cohort} clients a round: a "
+                f"sum of fewer than 3 hides little; give up to {cohort // FEWEST_IN_SUM}"
+            )
+        if masks.neighbours % 2:
+            raise SettingError(
+                f"secure_aggregation.neighbours is {masks.neighbours}: an odd number has a graph "
+                f"for even cohorts only; give {masks.neighbours - 1} or {masks.neighbours + 1}"
+            )
+        if masks.neighbours >= smallest:
+            raise SettingError(
+                f"secure_aggregation.neighbours is {masks.neighbours}, and a client has "
+                f"{smallest - 1} others in a sum: give 0 (all), or an even number up to "
+                f"{(smallest - 1) // 2 * 2}"
             )
 
     def _agree_on_devices(self) -> None:

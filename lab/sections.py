@@ -132,6 +132,9 @@ class SecureAggregation(Settings):
         le=1000,
         description="clients that each one shares masks with, an even number; 0: all",
     )
+    buckets: int = Field(
+        1, ge=1, le=500, description="sums that the server sees, of random groups, for robust rules"
+    )
     bound: float = Field(
         8.0, gt=0, le=1e6, description="largest coordinate of an update; larger ones are clipped"
     )

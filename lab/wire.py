@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
@@ -73,6 +73,26 @@ class Cohort:
         if self.packed is None:
             return self.present * rows.shape[1] * rows.element_size()
         return sum(size for size, lost in zip(self.packed, self.lost, strict=True) if not lost)
+
+    def part(self, places: Sequence[int]) -> Cohort:
+        """Some of the clients, as a cohort of their own."""
+        some = list(places)
+
+        def cut(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[some]
+
+        return replace(
+            self,
+            clients=tuple(self.clients[place] for place in some),
+            weights=self.weights[some],
+            malicious=self.malicious[some],
+            lost=self.lost[some],
+            seen=cut(self.seen),
+            packed=self.packed and tuple(self.packed[place] for place in some),
+            late=cut(self.late),
+            broken=cut(self.broken),
+            sent=cut(self.sent),
+        )
 
     @property
     def present(self) -> int:

@@ -52,6 +52,7 @@ MORE = {
     "Masks": {
         "secure_aggregation.threshold": "Threshold",
         "secure_aggregation.neighbours": "Neighbours",
+        "secure_aggregation.buckets": "Buckets",
         "secure_aggregation.bound": "Bound of a coordinate",
         "secure_aggregation.silent": "Lost clients fall silent at",
         "secure_aggregation.on_abort": "On abort",

@@ -125,10 +125,11 @@ def protections(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
 
 @st.composite
 def masked(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
-    """Secure aggregation, with as many neighbours as a cohort allows."""
-    some = draw(some_of("secure_aggregation", without=("secure_aggregation.neighbours",)))
-    half = st.integers(0, min(500, (cohort - 1) // 2))
-    return some | {"secure_aggregation.neighbours": 2 * draw(half)}
+    """Secure aggregation, with as many buckets and neighbours as a cohort allows."""
+    counts = ("secure_aggregation.neighbours", "secure_aggregation.buckets")
+    some, buckets = draw(some_of("secure_aggregation", counts)), draw(st.integers(1, cohort // 3))
+    half = st.integers(0, min(500, (cohort // buckets - 1) // 2))
+    return some | dict(zip(counts, (2 * draw(half), buckets), strict=True))
 
 
 @st.composite

@@ -41,7 +41,7 @@ from tests.experiments import BACKDOOR, refusal, with_
         (
             "[secure_aggregation]\nzzz = 1",
             "secure_aggregation.zzz is not a setting: choose from enabled, threshold, neighbours, "
-            "bound, silent, binding, signatures, generator, on_abort",
+            "buckets, bound, silent, binding, signatures, generator, on_abort",
         ),
     ],
 )
@@ -184,7 +184,7 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
         (
             {"rule.kind": "median", "secure_aggregation.enabled": True},
             "rule.kind median must see single updates, which secure_aggregation.enabled hides",
-            "use rule.kind mean, or switch the masks off",
+            "use rule.kind mean, secure_aggregation.buckets of 2 or more, whose sums",
         ),
         (
             {"rule.kind": "krum", "privacy.kind": "client"},
@@ -202,8 +202,23 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
                 "secure_aggregation.neighbours": 8,
                 "training.clients_per_round": 8,
             },
-            "secure_aggregation.neighbours is 8, and a client has 7 others in a round",
+            "secure_aggregation.neighbours is 8, and a client has 7 others in a sum",
             "give 0 (all), or an even number up to 6",
+        ),
+        (
+            {"secure_aggregation.enabled": True, "secure_aggregation.buckets": 7},
+            "secure_aggregation.buckets is 7 for 20 clients a round: a sum of fewer than 3 hides",
+            "give up to 6",
+        ),
+        (
+            {
+                "secure_aggregation.enabled": True,
+                "secure_aggregation.buckets": 4,
+                "rule.kind": "krum",
+                "rule.faulty": 1,
+            },
+            "rule.kind krum must see single updates, which secure_aggregation.enabled hides",
+            "secure_aggregation.buckets of 5 or more, whose sums it can choose between",
         ),
         (
             {"secure_aggregation.enabled": True, "training.clients_per_round": 2},

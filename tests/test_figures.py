@@ -34,6 +34,7 @@ CHANGES = (
     Change(round=2, set={"privacy.kind": "client"}),
     Change(round=4, set={"rule.kind": "median", "network.dropout": 0.5}),
 )
+COUNTED = {"PLD": [1.0, 1.5, 2.0], "RDP": [1.5, 2.0, 3.0], "PRV": [1.1, 1.6, None]}
 FIGURES: dict[str, tuple[Callable[..., go.Figure], tuple[Any, ...]]] = {
     "curves": (figures.curves, (RECORDS, CHANGES, 6)),
     "traffic": (figures.traffic, (RECORDS,)),
@@ -42,6 +43,11 @@ FIGURES: dict[str, tuple[Callable[..., go.Figure], tuple[Any, ...]]] = {
     "split": (figures.split, (federation_of(5, classes=3),)),
     "roc": (figures.roc, (EXPOSURE, Ceiling(epsilon=2, delta=1e-3))),
     "histogram": (figures.histogram, (EXPOSURE,)),
+    "spending": (
+        figures.spending,
+        ([1, 2, 4], COUNTED, 2, 3.0, [0.5, 0.8, None], [2]),
+    ),
+    "trade_off": (figures.trade_off, ({"epsilon 2": Ceiling(epsilon=2, delta=1e-3)},)),
     "approach": (figures.approach, ([10, 20], [12.0, 40.0], 11.5)),
 }
 
@@ -239,3 +245,24 @@ def test_the_approach_is_drawn_above_its_floor() -> None:
     layout = drawn(figure)["layout"]
     assert [(one["y0"], one["line"]["dash"]) for one in layout["shapes"]] == [(11.25, "dash")]
     assert layout["annotations"][0]["text"] == "best guess without it"
+
+
+# --- the budget -----------------------------------------------------------------------------------
+
+
+def test_spending_shows_what_is_still_a_forecast() -> None:
+    figure = figures.spending([1, 2, 4], COUNTED, 2, 3.0, changes=[2])
+    lines = {line["name"]: line["y"] for line in drawn(figure)["data"]}
+    assert lines == COUNTED
+    shapes = drawn(figure)["layout"]["shapes"]
+    assert [(one["x0"], one["x1"]) for one in shapes if one["type"] == "rect"] == [(2, 4)]
+    assert [one["y0"] for one in shapes if one.get("y0") == one.get("y1")] == [3.0]
+    assert 1.5 in [one["x0"] for one in shapes]
+    finished = figures.spending([1, 2, 4], COUNTED, 4, 3.0)
+    assert not [one for one in drawn(finished)["layout"]["shapes"] if one["type"] == "rect"]
+
+
+def test_the_trade_off_is_drawn_where_no_attack_can_pass() -> None:
+    ceiling = Ceiling(epsilon=1, delta=0.01)
+    line = trace(figures.trade_off({"epsilon 1": ceiling}), "epsilon 1")
+    assert line["y"] == pytest.approx(ceiling.true_positives(np.array(line["x"])).tolist())

@@ -136,9 +136,7 @@ def test_an_attack_runs_in_a_worker_and_can_be_stopped(store: Store) -> None:
     with supervised(store):
         id = store.create(target)
         wait_for(lambda: store.job(id).status == "finished")
-        order = Order.read(
-            {"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1}
-        )
+        order = Order.read({"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1})
         attack = store.attack(id, order)
         wait_for(lambda: len(store.sights(attack)) >= 2)
         pictures = store.arrays.get(store.sights(attack)[-1].arrays)

@@ -198,7 +198,7 @@ def test_a_toggle_in_mid_run_changes_the_next_round(store: Store) -> None:
 
 def test_a_contradiction_is_explained_and_nothing_is_started(store: Store) -> None:
     app = choose(choose(opened(), "Aggregation rule", "krum"), "Secure aggregation", True)
-    assert "use rule.kind mean, or switch the masks off" in app.sidebar.error[0].value
+    assert "secure_aggregation.buckets of 5 or more" in app.sidebar.error[0].value
     assert next(one for one in app.button if one.label == "Start").disabled
     choose(app, "Secure aggregation", False)
     assert not app.sidebar.error

@@ -1,7 +1,12 @@
-"""The masked channel: the server learns one row, the weighted mean of all that arrived."""
+"""The masked channel: the server learns one row, the weighted mean of all that arrived.
+
+Or a few, of random buckets of clients, so that a robust rule has something to choose between
+(Karimireddy et al. 2022, arXiv:2006.09365).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import ClassVar, Literal
 
@@ -35,6 +40,7 @@ class Masked(Channel):
     bound: float = Field(8.0, gt=0, description="largest coordinate of an update")
     heaviest: float = Field(1.0, gt=0, description="largest weight of a client; public")
     neighbours: int = Field(0, ge=0, description="of each client, an even number; 0: everybody")
+    buckets: int = Field(1, ge=1, description="random groups, each with a sum of its own")
     silent: Stage = Field("input", description="the stage from which lost clients are not heard")
     binding: bool = Field(True, description="whether masks are bound to the model that was sent")
     signatures: bool = Field(False, description="whether keys and survivors' lists are signed")
@@ -48,7 +54,14 @@ class Masked(Channel):
     secure: bool = Field(False, description="noise drawn from the operating system's generator")
 
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
-        """The one visible row is the plain weighted mean up to `Ring.error`, and the noise."""
+        """Each visible row is a bucket's weighted mean, up to `Ring.error` and the noise."""
+        if self.buckets == 1:
+            return self._one(rows, cohort, sent)
+        order = stream(cohort.seed, "buckets", cohort.round).permutation(len(cohort.clients))
+        groups = [sorted(group.tolist()) for group in np.array_split(order, self.buckets)]
+        return joined(groups, [self._one(rows[some], cohort.part(some), sent) for some in groups])
+
+    def _one(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
         terms = self.terms(len(cohort.clients))
         ring = self.ring(len(cohort.clients))
         exchange = self._exchanged(rows, cohort, sent, terms, ring)
@@ -148,6 +161,28 @@ class Masked(Channel):
             return ""
         over = int((rows[arrived].abs() > self.bound).sum())
         return f"{over} coordinates were clipped to {self.bound:g} before masking" if over else ""
+
+
+def joined(groups: Sequence[Sequence[int]], found: Sequence[Delivery]) -> Delivery:
+    """What the server holds after every bucket's exchange.
+
+    groups: the places in the cohort of each bucket's clients
+    """
+    arrived = torch.zeros(sum(map(len, groups)), dtype=torch.bool)
+    for group, each in zip(groups, found, strict=True):
+        arrived[list(group)] = each.arrived
+    masked = [each.masked for each in found if each.masked is not None and each.masked.size]
+    return Delivery(
+        rows=torch.cat([each.rows for each in found]),
+        weights=torch.cat([each.weights for each in found]),
+        senders=tuple(senders for each in found for senders in each.senders),
+        arrived=arrived,
+        bytes_up=sum(each.bytes_up for each in found),
+        bytes_down=sum(each.bytes_down for each in found),
+        masked=np.concatenate(masked) if masked else np.zeros((0, 0), np.uint32),
+        aborted=all(each.aborted for each in found),
+        note="; ".join(each.note for each in found if each.note),
+    )
 
 
 def contexts_of(cohort: Cohort, sent: Tensor, binding: bool = True) -> list[Context]:
