@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lab import ROOT
+from lab.accountant import cautions, promise, spent
 from lab.accountants import ACCOUNTANTS, Question
 from lab.catalog import entries, tables
 from lab.experiment import Experiment
@@ -150,6 +151,7 @@ def show(id: Id, as_json: Json = False) -> None:
     paper.print(job.experiment.to_toml())
     for each in rounds[-1:]:
         paper.print(_sentence(each))
+    paper.print("\n".join(_privacy(job)))
     for one in attacks:
         paper.print(f"\nattack {one.id}: {one.order.spy.kind}, {one.status}. {one.message}")
         paper.print("\n".join(Result.read(one.result).lines()) if one.result else "")
@@ -227,6 +229,17 @@ def main() -> None:
         sys.exit(1)
 
 
+def _privacy(job: Job) -> list[str]:
+    """What its rounds guarantee, and what a reader should know besides."""
+    return [promise(job.experiment, job.round), *cautions(job.experiment, job.round)]
+
+
+def _guarantee(job: Job) -> dict[str, Any]:
+    """All that makes an epsilon mean something; nothing where there is none."""
+    found = spent(job.experiment, job.round) if job.round else None
+    return {"guarantee": found.dump()} if found else {}
+
+
 def _carry_on(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None:
     total = job.experiment.at(job.round + 1).training.rounds
     try:
@@ -244,10 +257,12 @@ def _carry_on(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None
         write_run(ledger.store, ended, out)
     rounds = ledger.store.rounds(job.id)
     if as_json:
-        print(json.dumps({"run": job.id, "status": ended.status, "rounds": ended.round}))
+        last = {"run": job.id, "status": ended.status, "rounds": ended.round}
+        print(json.dumps(last | _guarantee(ended)))
     else:
         for each in rounds[-1:]:
             paper.print(_sentence(each))
+        paper.print("\n".join(_privacy(ended)))
         paper.print(f"run {job.id}")
     _ended(ledger.store, job.id)
 

@@ -75,7 +75,8 @@ def test_without_json_the_last_line_names_the_run(
     assert leaklab(monkeypatch, "run", file) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == f"run {Store().runs()[0].id}"
-    assert lines[-2].startswith("round 3: accuracy")
+    assert lines[-2].startswith("No differential privacy")
+    assert lines[-3].startswith("round 3: accuracy")
 
 
 def test_page_and_command_line_give_identical_records(
@@ -233,6 +234,22 @@ def test_krums_entry_holds_its_bounds(monkeypatch: pytest.MonkeyPatch, capsys: C
 def test_the_schema_is_exported(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     assert leaklab(monkeypatch, "schema") == 0
     assert "training" in json.loads(capsys.readouterr().out)["properties"]
+
+
+def test_an_epsilon_comes_with_all_that_it_means(
+    monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured
+) -> None:
+    private = ["-s", "privacy.kind=client", "-s", "privacy.noise=1.0"]
+    assert leaklab(monkeypatch, "run", file, *private) == 0
+    told = capsys.readouterr().out
+    for part in ("Guaranteed: epsilon", "delta 0.001", "added or removed", "PLD"):
+        assert part in told
+    assert leaklab(monkeypatch, "run", file, *private, "--json") == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines[-1]["guarantee"]["epsilon"] == lines[-2]["epsilon"]
+    assert lines[-1]["guarantee"]["unit"] == "client"
+    assert leaklab(monkeypatch, "run", file, "--json") == 0
+    assert "guarantee" not in json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 ACCOUNT = ("account", "--rate", "0.05", "--steps", "400", "--delta", "1e-4")
