@@ -66,7 +66,8 @@ class Result(Settings):
                     f"under this epsilon no attack can expect more than {seen.ceiling_auc:.3f}"
                 )
         told += [f"{name}: {value}" for name, value in self.declared.items()]
-        told.append(self.guarantee.sentence() if self.guarantee else "no privacy guarantee")
+        nothing = "no privacy guarantee against this attacker"
+        told.append(self.guarantee.sentence() if self.guarantee else nothing)
         return told
 
 
@@ -113,7 +114,7 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
         round=moment.record.round,
         client=client,
         declared=_declared(spy, moment, len(judge.inputs)),
-        guarantee=spent(moment.state.experiment, moment.record.round),
+        guarantee=spent(moment.state.experiment, moment.record.round, "server"),
         likeness=last[1],
     )
     yield _glimpse(*last, judge, result)
@@ -136,7 +137,7 @@ def infer(spy: Inference, state: State, client: int | None = None) -> Iterator[G
     candidates = Candidates(as_floats(inputs), labels)
     member = np.arange(len(labels)) < len(held)
     view = OutsiderView(state.round, now.architecture, state.model)
-    guarantee = detailed(state.experiment, state.round) if state.round else None
+    guarantee = detailed(state.experiment, state.round, "public") if state.round else None
     exposure = expose(
         spy(view, candidates).double().numpy(),
         member,

@@ -63,11 +63,17 @@ def _pick_client(job: Job, round: int, past: list[Job]) -> int | None:
     chosen = st.selectbox("Client", there, start, key=f"client of {job.id}, {round}")
     now = job.experiment.at(round)
     if now.secure_aggregation.enabled:
-        st.caption(f"Under secure aggregation the server got the sum of {len(there)} updates.")
+        many = now.secure_aggregation.buckets > 1
+        got = "sums of some updates each" if many else f"the sum of {len(there)} updates"
+        st.caption(f"Under secure aggregation the server got {got}.")
     else:
         st.caption("The server got this client's own update.")
     if now.privacy.kind != "none":
-        st.caption(f"Noise was added before it was sent: {now.privacy.kind}-level privacy.")
+        bare = now.privacy.place == "central"
+        when = (
+            "after it had come, which does not hinder the server" if bare else "before it was sent"
+        )
+        st.caption(f"Noise was added {when}: {now.privacy.kind}-level privacy.")
     return chosen
 
 
