@@ -26,6 +26,7 @@ def main() -> None:
         attackers = trained(ledger, "malicious-median", {"training.rounds": 20})
         photos = trained(ledger, "faces", {"data.source": "photos", "training.rounds": 5})
         overfitted = trained(ledger, "overfitted", {})
+        private = trained(ledger, "dp-8", {"training.rounds": 10})
         attack(ledger, photos, Order.read({"spy": "idlg", "round": 2, "client": 3}))
         attack(ledger, overfitted, Order.read({"spy": "loss-threshold", "round": 30}))
         browser = launched(playwright)
@@ -33,6 +34,7 @@ def main() -> None:
             picture(browser, f"{address}/?run={attackers}", "live")
             picture(browser, f"{address}/inversion?run={photos}", "inversion")
             picture(browser, f"{address}/membership?run={overfitted}", "membership")
+            picture(browser, f"{address}/budget?run={private}", "budget", "Stretch by stretch")
         browser.close()
 
 
@@ -48,10 +50,11 @@ def attack(ledger: Ledger, run: str, order: Order) -> None:
     deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
 
 
-def picture(browser: Browser, address: str, name: str) -> None:
+def picture(browser: Browser, address: str, name: str, ready: str = "finished") -> None:
+    """ready: words that the whole page has"""
     page: Page = browser.new_page(viewport=WINDOW)  # type: ignore[arg-type]
     page.goto(address)
-    page.get_by_text("finished").first.wait_for()
+    page.get_by_text(ready).first.wait_for()
     page.wait_for_timeout(2500)  # until the figures are drawn
     page.screenshot(path=HERE / f"{name}.png")
     page.close()

@@ -373,3 +373,43 @@ def test_a_budget_without_a_guarantee_says_why(store: Store) -> None:
     assert "No guarantee: some rounds ran without noise" in words(
         opened("budget", run=trained(store, mixed))
     )
+
+
+@pytest.mark.parametrize(
+    ("label", "path", "value"),
+    [
+        ("Adaptive clip: share left whole", "privacy.quantile", 0.5),
+        ("Clip layer by layer", "privacy.per_layer", True),
+        ("Who adds the noise", "privacy.place", "central"),
+        ("Sampling", "privacy.sampling", "fixed"),
+        ("End the run at its budget", "privacy.stop", True),
+        ("Noise that no seed repeats", "privacy.secure_noise", True),
+        ("Neighbours", "secure_aggregation.neighbours", 4),
+        ("Buckets", "secure_aggregation.buckets", 3),
+        ("Lost clients fall silent at", "secure_aggregation.silent", "keys"),
+        ("Masks bound to the model", "secure_aggregation.binding", False),
+        ("Signed keys", "secure_aggregation.signatures", True),
+        ("Mask generator", "secure_aggregation.generator", "weak"),
+    ],
+)
+def test_every_mechanism_is_switched_on_while_a_run_trains(
+    store: Store, label: str, path: str, value: object
+) -> None:
+    private = {
+        "privacy.kind": "client",
+        "privacy.noise": 0.4,
+        "privacy.epsilon": 100.0,
+        "secure_aggregation.enabled": True,
+    }
+    wide = {"data.clients": 12, "training.rounds": 3}
+    run = store.create(TINY.changed(private | wide), 1)
+    work_off(store)
+    app = choose(opened(run=run), label, value)
+    assert not app.sidebar.error
+    button(app, "Resume")
+    work_off(store)
+    job = store.run(run)
+    assert job.status == "finished", job.message
+    section, name = path.split(".")
+    assert getattr(getattr(job.experiment.at(2), section), name) == value
+    assert store.rounds(run)[-1].record.epsilon is not None
