@@ -19,6 +19,8 @@ from lab.parts import Stage
 from lab.rng import noise, stream
 from lab.wire import Cohort
 
+ROUNDED = 1.001  # what rounding adds to the variance under masks is less
+
 
 class Noise(Stage):
     """The clients' half: each adds a share of the noise that the sum needs, or all of it.
@@ -47,7 +49,8 @@ class Release(Stage):
 
     With it the released step is (sum + N(0, deviation^2)) / expected whoever came or was lost,
     as the accountant assumes of a Poisson cohort.  With place local nothing is missing: every row
-    that came carries that noise itself.
+    that came carries that noise itself.  Under masks a sum carries more than it needs, and how much
+    would tell how many took part: the server fills it up to what no cohort exceeds.
     """
 
     kind: Literal["release"] = "release"
@@ -57,6 +60,7 @@ class Release(Stage):
     place: Literal["distributed", "central", "local", "masked"] = Field(
         "distributed", description="who adds the noise; masked: clients, within the masks"
     )
+    surplus: float = Field(1.0, ge=1, description="of the variance under masks, over all cohorts")
     secure: bool = Field(False, description="drawn from the operating system's generator")
     name: Literal["missing noise", "missing noise of bits"] = Field(
         "missing noise", description="the random stream of what is missing"
@@ -75,6 +79,6 @@ class Release(Stage):
         asked = len(cohort.clients)
         if self.place == "local":
             return 0.0
-        if self.place == "masked":  # a sum that could be unmasked has it all
-            return 0.0 if cohort.present else 1.0
+        if self.place == "masked":
+            return max(0.0, ROUNDED * self.surplus - cohort.carried)
         return 1 - cohort.present / asked if asked and self.place == "distributed" else 1.0

@@ -49,7 +49,7 @@ def exchange(
     rows, party, carried = packed(now, rows, party, memory.get(RESIDUALS), sent)
     rows, party, notes = only_numbers(rows, party)
     delivery = channel(experiment, round, memory)(rows, party, sent)
-    party = replace(party, lost=~delivery.arrived)
+    party = replace(party, lost=~delivery.arrived, carried=delivery.carried)
     notes += [delivery.note] if delivery.note else []
     clip = None
     if now.privacy.adapts:
@@ -126,6 +126,9 @@ def stages(
     ]
     if place in ("central", "masked"):
         del chain[1]
+    if place == "masked":
+        masks = experiment.at(round).secure_aggregation
+        chain[-1]["surplus"] = masks.buckets / masks.threshold
     return [stage for stage in map(Stage.pick, chain) if stage.side == side]
 
 

@@ -62,6 +62,7 @@ class Cohort:
     lasted: float | None = None  # simulated seconds of the round
     layers: tuple[int, ...] = ()  # parameters of each layer, one after the other, in a row
     broken: Tensor | None = None  # (clients,) bool: lost for sending what is no row of numbers
+    carried: float = 0.0  # noise that came in the sum under masks, as a multiple of its variance
     sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
@@ -231,6 +232,7 @@ class Delivery:
     bytes_up: int
     bytes_down: int
     masked: np.ndarray | None = None  # (arrived, words) uint32: all it saw of each client
+    carried: float = 0.0  # variance of the noise on the sum, as a multiple of what it needs
     aborted: bool = False  # whether the protocol was broken off
     note: str = ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,9 @@ from torch import Tensor
 from defenses.secure_aggregation.terms import enough
 from lab import Experiment, run
 from lab.cohorts import asked, lost
+from lab.crew import party_of
 from lab.engine import Moment, begin, step
-from lab.exchange import stages
+from lab.exchange import channel, stages
 from lab.local import cohort
 from lab.rng import normal, stream
 from lab.wire import Task
@@ -113,36 +116,43 @@ def test_a_run_under_client_privacy_is_what_a_slow_loop_makes_of_it(dropout: flo
         assert torch.allclose(released, slow_step(experiment, moment), atol=1e-6)
 
 
-def test_under_masks_the_fewest_who_can_be_unmasked_carry_all_of_the_noise() -> None:
-    """Each client adds discrete noise in the ring: exactly known, and never too little."""
+def test_under_masks_the_noise_is_whole_and_does_not_tell_how_many_took_part() -> None:
+    """Clients add discrete noise in the ring, and the server what keeps its variance the same."""
     masked = CLIENTS.changed({"network.dropout": 0.2, "secure_aggregation.enabled": True})
-    private, notes = masked.privacy, []
+    private, notes, arrived = masked.privacy, [], set()
     for moment in run(masked):
         record, sent = moment.record, moment.transcript.sent
         clients, notes = record.clients, [*notes, record.note]
-        if record.note or not record.arrived:
-            continue
         rows = cohort(masked, record.round, clients, Task(sent)).rows
         lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         clipped = rows * (private.clip / lengths).clamp_max(1)
         here = [client in record.arrived for client in clients]
         released = (moment.transcript.released - sent) * masked.cohort_size
-        needed = enough(masked.secure_aggregation.threshold, len(clients), 3)
-        surplus = (len(record.arrived) / needed) ** 0.5
-        assert surplus >= 1
-        whole = private.noise * private.clip
-        assert is_normal(released - clipped[here].sum(dim=0), surplus * whole)
+        whole = private.noise * private.clip / masked.secure_aggregation.threshold**0.5
+        assert is_normal(released - clipped[here].sum(dim=0), whole)
+        arrived.add(len(record.arrived))
     assert any("aborted" in note for note in notes)
-    assert "" in notes
+    assert len(arrived) > 2
+
+
+@pytest.mark.parametrize("lost", [0, 2])
+def test_under_masks_the_server_learns_no_sum_with_less_than_all_of_the_noise(lost: int) -> None:
+    masked = CLIENTS.changed({"secure_aggregation.enabled": True})
+    sent, rows = torch.zeros(4000), torch.zeros(12, 4000)
+    party = replace(party_of(masked, 1, tuple(range(12))), lost=torch.arange(12) < lost)
+    delivery = channel(masked, 1)(rows, party, sent)
+    total = delivery.rows[0] * delivery.weights[0]
+    carried = (12 - lost) / enough(masked.secure_aggregation.threshold, 12, 3)
+    assert delivery.carried == pytest.approx(carried, rel=1e-3)
+    assert delivery.carried >= 1
+    assert is_normal(total, carried**0.5 * 0.7 * 0.4)
 
 
 def test_no_seed_repeats_secure_noise_under_masks() -> None:
     masked = CLIENTS.changed({"secure_aggregation.enabled": True, "privacy.secure_noise": True})
     one, other = (release_of(masked, 1) for _ in range(2))
     assert not torch.equal(one, other)
-    here = len(asked(masked, 1))
-    surplus = (here / enough(0.67, here, 3)) ** 0.5
-    assert is_normal((one - other) / 2**0.5, surplus * 0.28)
+    assert is_normal((one - other) / 2**0.5, 0.28 / 0.67**0.5)
 
 
 def release_of(experiment: Experiment, round: int) -> Tensor:
@@ -166,7 +176,7 @@ def test_an_aborted_round_still_releases_the_noise() -> None:
     moment = next(run(masked))
     assert "aborted" in moment.record.note
     assert moment.record.lost == moment.record.clients
-    assert is_normal(release_of(masked, 1), 0.7 * 0.4)
+    assert is_normal(release_of(masked, 1), 0.7 * 0.4 / 0.67**0.5)
 
 
 def test_a_round_that_loses_everybody_still_releases_the_noise() -> None:
@@ -194,4 +204,4 @@ def test_the_ring_never_clips_what_the_noise_needs() -> None:
     moment = next(run(loud))
     released = (moment.transcript.released - moment.transcript.sent) * loud.cohort_size
     assert moment.record.note == ""
-    assert float(released.std()) == pytest.approx(300 * (12 / 9) ** 0.5, rel=0.08)
+    assert float(released.std()) == pytest.approx(300 / 0.67**0.5, rel=0.05)

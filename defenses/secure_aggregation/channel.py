@@ -90,6 +90,7 @@ class Masked(Channel):
             bytes_up=exchange.bytes_up,
             bytes_down=down,
             masked=exchange.masked,
+            carried=self._carried(len(exchange.alive), ring, terms, rows.shape[1]),
             note=self._clipped(rows, arrived),
         )
 
@@ -121,6 +122,11 @@ class Masked(Channel):
                 "clients, or give more privacy.noise"
             )
         return share
+
+    def _carried(self, alive: int, ring: Ring, terms: Terms, params: int) -> float:
+        if not self.deviation:
+            return 0.0
+        return alive * (self.share(ring, terms, params) * ring.step / self.deviation) ** 2
 
     def _exchanged(
         self, rows: Tensor, cohort: Cohort, sent: Tensor, terms: Terms, ring: Ring
@@ -180,6 +186,7 @@ def joined(groups: Sequence[Sequence[int]], found: Sequence[Delivery]) -> Delive
         bytes_up=sum(each.bytes_up for each in found),
         bytes_down=sum(each.bytes_down for each in found),
         masked=np.concatenate(masked) if masked else np.zeros((0, 0), np.uint32),
+        carried=sum(each.carried for each in found),
         aborted=all(each.aborted for each in found),
         note="; ".join(each.note for each in found if each.note),
     )
