@@ -80,7 +80,9 @@ def test_the_engine_clips_and_adds_noise_before_the_wire_and_releases_behind_it(
         {"kind": "noise", "deviation": pytest.approx(0.28)} | drawn,
     ]
     assert [stage.dump() for stage in behind] == [
-        {"kind": "release", "name": "missing noise", "deviation": pytest.approx(0.28)} | drawn
+        {"kind": "release", "name": "missing noise", "deviation": pytest.approx(0.28)}
+        | {"surplus": 1.0}
+        | drawn
     ]
 
 
