@@ -63,6 +63,9 @@ class Cohort:
     layers: tuple[int, ...] = ()  # parameters of each layer, one after the other, in a row
     broken: Tensor | None = None  # (clients,) bool: lost for sending what is no row of numbers
     sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
+    accomplices: tuple[
+        int, ...
+    ] = ()  # clients in league with the server, who tell it what they know
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""
@@ -197,6 +200,21 @@ class Report:
 
 
 @dataclass(frozen=True, eq=False)
+class Opened:
+    """What a server knows of a round's masks afterwards, besides masked rows and the sum."""
+
+    step: float  # what a word of one is worth in the weighted sum of updates
+    most: int  # no word of a client is larger in size, read as a signed number
+    generator: str  # of masks
+    seeds: Mapping[int, bytes]  # of their own masks, of those who arrived: unmasking takes them
+    partners: Mapping[int, tuple[int, ...]]  # who shares masks with whom
+    keys: Mapping[tuple[int, int], bytes]  # of shared masks, the lower client first: of the lost
+    # and of accomplices
+    told: Mapping[int, np.ndarray]  # (words,) uint32 of accomplices, before their masks
+    hints: Mapping[tuple[int, int], int] = field(default_factory=dict)  # last bits of weak seeds
+
+
+@dataclass(frozen=True, eq=False)
 class Delivery:
     """What the server holds at the end of the exchange.
 
@@ -211,6 +229,7 @@ class Delivery:
     bytes_up: int
     bytes_down: int
     masked: np.ndarray | None = None  # (arrived, words) uint32: all it saw of each client
+    opened: Opened | None = None  # where masks were taken off
     aborted: bool = False  # whether the protocol was broken off
     note: str = ""
 
