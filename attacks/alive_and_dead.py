@@ -46,8 +46,8 @@ class AliveAndDead(Unmasking):
 def _told(found: Interview) -> str:
     """What was given, beside what it would take."""
     given = (
-        f"{found.seeds} shares of its own mask and {found.keys} of its key, and each takes "
-        f"{found.needed}"
+        f"it got {found.seeds} of the {found.needed} shares that open its own mask, and "
+        f"{found.keys} of the {found.needed} that open its key"
     )
     count = len(found.refusals)
     if not count:

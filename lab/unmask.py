@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lab.accountant import spent
@@ -17,8 +16,7 @@ from lab.settings import SettingError
 from lab.siege import siege_of, true_updates
 from lab.trial import Glimpse, Result, judge_of, protection, settings_of_spy
 from lab.views import Claim, ServerView
-
-SIDE = 24  # words of an update are shown in a square of so many
+from lab.window import Window
 
 
 def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterator[Glimpse]:
@@ -33,10 +31,11 @@ def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterat
     truth = true_updates(before, [target])[0]
     noisy = now.privacy.kind == "client" and now.privacy.place != "central"
     scales = Scales(truth, siege.view.rows[0], siege.view.shared, noisy)
+    window = Window.on(siege.view.network, scales.mean)
     claims: list[Claim] = []
     for claim in spy(siege, target):
         claims.append(claim)
-        shown = pictures(truth, claim.update, scales.mean)
+        shown = pictures(window, truth, claim.update, scales.mean)
         yield Glimpse(claim.step, claim.steps, None, shown, None)
     if not claims:
         raise SettingError(f"{spy.kind} had nothing to say of client {target}")
@@ -52,25 +51,22 @@ def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterat
         unmasked=scales.score(claims),
         likeness=revealed.likeness if revealed else None,
     )
-    shown = pictures(truth, last.update, scales.mean) | (revealed.pictures if revealed else {})
+    shown = pictures(window, truth, last.update, scales.mean) | (
+        revealed.pictures if revealed else {}
+    )
     yield Glimpse(last.step, last.steps, None, shown, result.likeness, result)
 
 
-def pictures(truth: Tensor, claim: Tensor | None, mean: Tensor) -> dict[str, Tensor]:
-    """The first parameters as squares of grey, all on the scale of the true update.
+def pictures(
+    window: Window, truth: Tensor, claim: Tensor | None, mean: Tensor
+) -> dict[str, Tensor]:
+    """The same window on each vector, on the scale of the true update.
 
-    (params,) each -> (1, 1, SIDE, SIDE) each
+    (params,) each -> (1, 1, height, width) each
     """
     given = {"sent": truth, "mean": mean} | ({} if claim is None else {"claimed": claim})
-    scale = float(truth[: SIDE * SIDE].abs().max()) or 1.0
-    return {name: grey(vector, scale) for name, vector in given.items()}
-
-
-def grey(vector: Tensor, scale: float) -> Tensor:
-    """Values from -scale to scale as black to white.  (params,) -> (1, 1, SIDE, SIDE)"""
-    first = vector[: SIDE * SIDE].float()
-    shades = (first / (2 * scale) + 0.5).clamp(0, 1)
-    return F.pad(shades, (0, SIDE * SIDE - len(shades)), value=0.5).view(1, 1, SIDE, SIDE)
+    scale = window.scale(truth)
+    return {name: window.grey(each, scale).unsqueeze(0) for name, each in given.items()}
 
 
 def _check_target(view: ServerView, target: int) -> None:

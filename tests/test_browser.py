@@ -164,7 +164,7 @@ def test_everything_is_within_reach_of_the_keyboard(page: Page, address: str) ->
     expect(page.get_by_text("stopped")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["", "inversion", "membership"])
+@pytest.mark.parametrize("path", ["", "inversion", "membership", "aggregation"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_no_page_is_wider_than_the_window(
     page: Page, address: str, path: str, size: dict[str, int]
