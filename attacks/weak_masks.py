@@ -57,16 +57,21 @@ class WeakMasks(Unmasking):
             hint=opened(view).hints.get(pair, 0),
             told=self.told,
         )
+        knew = f"{self.told} of the seed's 32 bits were told, so that 2^{32 - self.told} were left"
         began, steps = time.perf_counter(), -(-search.size // STRIDE)
         for step in range(steps):
             found = search.between(step * STRIDE, min((step + 1) * STRIDE, search.size))
             fast = speed(found.tried, time.perf_counter() - began)
             if found.seed is None:
-                notes = (f"none of {found.tried:,} seeds fits", fast)
+                notes = (f"none of {found.tried:,} seeds fits", fast, knew)
                 yield Claim(name, step + 1, steps, notes=notes)
                 continue
             told, weight = read(search.without(found.seed), view)
-            notes = (f"seed {found.seed} fits, found among {found.tried:,} that were tried", fast)
+            notes = (
+                f"seed {found.seed} fits, found among {found.tried:,} that were tried",
+                fast,
+                knew,
+            )
             yield Claim(name, steps, steps, told / weight, weight=weight, notes=notes)
             return
 
@@ -140,6 +145,8 @@ class Search:
         for place in range(min(PLACES, len(self.row) - 1)):
             fits = self._possible(self._bare(output(pool, place), self.row[place]))
             seeds, pool = seeds[fits], [words[fits] for words in pool]
+            if not len(seeds):
+                break
         return seeds
 
     def _bare(self, mask: np.ndarray, row: np.ndarray) -> np.ndarray:

@@ -42,11 +42,14 @@ def check_siege(experiment: Experiment, round: int) -> None:
         )
 
 
-def siege_of(before: State, moment: Moment) -> Siege:
-    """before: the state that the round of the moment began with"""
+def siege_of(before: State, moment: Moment, target: int) -> Siege:
+    """before: the state that the round of the moment began with
+
+    The target is honest: a plot that counts it among the accomplices is an error.
+    """
     round = before.round + 1
     check_siege(before.experiment, round)
-    host = _Host(before, before.experiment.at(round), round, moment.record.clients)
+    host = _Host(before, before.experiment.at(round), round, moment.record.clients, target)
     plays = count(1)
     return Siege(
         view=server_view(moment.transcript),
@@ -81,10 +84,15 @@ class _Host:
     now: Experiment
     round: int
     clients: tuple[int, ...]  # who was asked
+    target: int
 
     @torch.no_grad()
     def play(self, plot: Plot, number: int) -> ServerView:
         """One round as plotted.  Clients' noise is new in every one."""
+        if self.target in plot.accomplices or not 0 <= plot.hint < 32:
+            raise ValueError(
+                f"client {self.target} tells the server nothing, and nobody whole seeds"
+            )
         experiment, sent = self.before.experiment, self.before.model
         memory, _ = remembered(self.before, self.now)
         party, crew = party_of(experiment, self.round, plot.clients), self._crew(plot, number)

@@ -25,7 +25,7 @@ def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterat
     before: the state that the round began with.  Raises SettingError where there is nothing to
     attack.
     """
-    siege, now = siege_of(before, moment), before.experiment.at(moment.record.round)
+    siege, now = siege_of(before, moment, target), before.experiment.at(moment.record.round)
     _check_target(siege.view, target)
     spy.check(siege.view.network)
     truth = true_updates(before, [target])[0]

@@ -88,9 +88,9 @@ def _seen(shown: Exhibit) -> None:
         f"which is hidden from the server. The same {shown.mean[0].numel()} numbers of each as "
         "greys; p is the chance that random bytes are spread as unevenly (chi-square)."
     )
-    with st.container(horizontal=True, gap="medium"):
+    with st.container(horizontal=True, gap="small"):
         for each in shown.seen:
-            st.image(png(side_by_side(each.masked, each.sent)), each.caption, width=176)
+            st.image(png(side_by_side(each.masked, each.sent)), each.caption, width=160)
     st.caption(f"And the mean of those {shown.arrived}, which is all that the server learns:")
     st.image(png(shown.mean), width=112)
 

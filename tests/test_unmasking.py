@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import cache
 from typing import Any
 
@@ -18,9 +19,12 @@ from lab import Experiment
 from lab.assembly import poisoned
 from lab.closeness import Unmasked, closeness
 from lab.engine import Moment, State, begin, step
+from lab.jobs import pull
+from lab.ledger import Ledger
 from lab.parts import Unmasking
 from lab.settings import SettingError
 from lab.siege import siege_of, true_updates
+from lab.store import Order, Store
 from lab.trial import Glimpse, Result
 from lab.unmask import unmask
 from lab.views import Plot, ServerView
@@ -148,6 +152,22 @@ def test_a_recovered_update_shows_the_picture_behind_it() -> None:
     assert {"private", "guess", "sent", "claimed", "mean"} == set(last.pictures)
 
 
+@pytest.mark.parametrize("kind", ["fedprox", "feddyn", "fedavgm", "fedadam", "ditto", "fedper"])
+def test_whatever_the_clients_train_accomplices_and_two_sums_betray_it(kind: str) -> None:
+    for name in ("sybils", "sum-difference"):
+        assert error(found(name, training__algorithm=kind)) < 1e-3
+
+
+@pytest.mark.parametrize("kind", ["fedprox", "fedadam"])
+def test_the_dead_model_suppresses_the_others_whatever_the_server_does(kind: str) -> None:
+    assert error(found("inconsistent-models", training__algorithm=kind, **BARE)) < 1e-2
+
+
+def test_noise_of_the_server_protects_nobody_from_the_server() -> None:
+    unmasked = found("sybils", privacy__place="central", **NOISE)
+    assert unmasked.verdict.startswith("recovered")
+
+
 # --- what must not ------------------------------------------------------------------------------
 
 
@@ -186,7 +206,7 @@ def test_no_lie_about_who_lives_opens_both_halves(signatures: bool, neighbours: 
 @pytest.mark.parametrize("signatures", [False, True])
 def test_two_groups_of_clients_never_give_enough_shares_of_both_halves(signatures: bool) -> None:
     settings = {"secure_aggregation__signatures": signatures}
-    siege = siege_of(*played(**settings))
+    siege = siege_of(*played(**settings), TARGET)
     others = [one for one in siege.clients if one != TARGET]
     for cut in range(len(others) + 1):
         told = siege.interview(TARGET, (TARGET, *others[cut:]), tuple(others[:cut]), 0)
@@ -240,6 +260,15 @@ def test_three_clients_are_too_few_to_leave_one_out() -> None:
         found("sum-difference", target=0, **settings)
 
 
+def test_a_round_under_noise_that_nothing_repeats_is_not_attacked(store: Store) -> None:
+    secret = {"privacy.kind": "client", "privacy.noise": 1.0, "privacy.secure_noise": True}
+    ledger = Ledger(store)
+    job = ledger.start(SMALL.changed(secret))
+    deque(pull(ledger, job), maxlen=0)
+    with pytest.raises(SettingError, match=f"round 2 of run {job.id} cannot be replayed"):
+        store.attack(job.id, Order.read({"spy": "sybils", "round": 2, "client": TARGET}))
+
+
 # --- promises of the family ---------------------------------------------------------------------
 
 
@@ -278,7 +307,7 @@ def _vectors(view: ServerView) -> list[Tensor]:
 @pytest.mark.parametrize("settings", [{}, BARE, WEAK, NOISE], ids=str)
 def test_no_staged_round_holds_a_clients_update_or_key(settings: dict[str, Any]) -> None:
     before, moment = played(**settings)
-    siege, everybody = siege_of(before, moment), moment.record.clients
+    siege, everybody = siege_of(before, moment, TARGET), moment.record.clients
     truth = dict(zip(everybody, true_updates(before, everybody), strict=True))
     mine = everybody[:2]
     view = siege.play(Plot(clients=everybody, accomplices=mine, hint=8))
@@ -295,7 +324,7 @@ def test_no_staged_round_holds_a_clients_update_or_key(settings: dict[str, Any])
 
 def test_examples_do_not_reach_an_attack_but_through_training() -> None:
     """Every array in its view has the size of the model or of the cohort."""
-    siege = siege_of(*played())
+    siege = siege_of(*played(), TARGET)
     size, seen = siege.view.network.size, [siege.view, siege.play(Plot(clients=siege.clients))]
     for view in seen:
         tensors = [value for value in vars(view).values() if isinstance(value, Tensor)]
@@ -309,7 +338,7 @@ def test_what_the_target_sent_is_what_a_plain_server_gets() -> None:
 
 
 def test_a_staged_round_of_everybody_is_the_round_as_it_was() -> None:
-    siege = siege_of(*played())
+    siege = siege_of(*played(), TARGET)
     again = siege.play(Plot(clients=siege.clients))
     assert torch.equal(again.rows, siege.view.rows)
     assert torch.equal(again.weights, siege.view.weights)
@@ -319,6 +348,13 @@ def test_malicious_data_do_not_confuse_the_siege() -> None:
     unmasked = found("sybils", adversary__count=2, adversary__poison="sign-flip")
     assert error(unmasked) < 1e-3
     assert poisoned(SMALL).clients == 7
+
+
+@pytest.mark.parametrize("plot", [{"accomplices": (TARGET,)}, {"hint": 32}], ids=str)
+def test_the_target_tells_nothing_and_nobody_tells_whole_seeds(plot: dict[str, Any]) -> None:
+    siege = siege_of(*played(), TARGET)
+    with pytest.raises(ValueError, match="tells the server nothing"):
+        siege.play(Plot(clients=siege.clients, **plot))
 
 
 # --- the weak generator, against NumPy ----------------------------------------------------------
@@ -333,7 +369,7 @@ def test_seeds_side_by_side_give_the_words_that_numpy_gives() -> None:
 
 
 def test_no_more_than_the_masks_that_are_known_come_off() -> None:
-    siege = siege_of(*played(**WEAK))
+    siege = siege_of(*played(**WEAK), TARGET)
     others = [one for one in siege.clients if one != TARGET]
     plot = Plot(clients=siege.clients, accomplices=tuple(others[1:]), hint=31)
     view = siege.play(plot)
