@@ -13,7 +13,7 @@ from lab.evaluate import evaluate
 from lab.experiment import Experiment
 from lab.flights import landing
 from lab.local import cohort, pooled
-from lab.wire import Cohort, Crew, Local, Report
+from lab.wire import Cohort, Crew, Local, Memory, Report
 
 
 def crew_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Crew:
@@ -36,6 +36,20 @@ def crew_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Cre
         versions=versions,
         waiting=waiting,
     )
+
+
+def outcome(
+    now: Experiment, crew: Crew, party: Cohort, sent: Tensor, memory: Memory
+) -> tuple[Local, Report, Tensor]:
+    """What came of the training, what the algorithm may know of it, and what is to be sent.
+
+    sent (params,) -> ..., (clients, shared)
+    """
+    algorithm = now.training.algorithm
+    local = algorithm.train(crew, sent, memory)
+    report = report_of(now, party, local, sent)
+    factors = algorithm.factors(report, memory)
+    return local, report, local.rows if factors is None else local.rows * factors.unsqueeze(1)
 
 
 def _losses(now: Experiment, clients: Sequence[int], models: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lab.accountant import budget_left, spent
 from lab.cohorts import asked
-from lab.crew import crew_of, party_of, report_of
+from lab.crew import crew_of, outcome, party_of
 from lab.exchange import CARRIED, exchange, stages
 from lab.experiment import Experiment
 from lab.measures import MARKS, measure
@@ -76,12 +76,10 @@ def step(state: State) -> Moment:
     experiment, round, sent = state.experiment, state.round + 1, state.model
     now, clients = experiment.at(round), asked(experiment, round)
     algorithm = now.training.algorithm
-    memory, known = _memory(state, now)
-    local = algorithm.train(crew_of(experiment, round, clients), sent, memory)
+    memory, known = remembered(state, now)
     party = party_of(experiment, round, clients)
-    report = report_of(now, party, local, sent)
-    factors = algorithm.factors(report, memory)
-    rows = local.rows if factors is None else local.rows * factors.unsqueeze(1)
+    crew = crew_of(experiment, round, clients)
+    local, report, rows = outcome(now, crew, party, sent, memory)
     wire = sent[: rows.shape[1]]
 
     found = exchange(experiment, rows, party, wire, state.memory)
@@ -127,7 +125,7 @@ def _lengths(rows: Tensor) -> list[float]:
     return [float(length) for length in torch.linalg.vector_norm(rows, dim=1)]
 
 
-def _memory(state: State, now: Experiment) -> tuple[Memory, Tensor | None]:
+def remembered(state: State, now: Experiment) -> tuple[Memory, Tensor | None]:
     """What the algorithm remembers, and how good clients' own models were when last measured.
 
     Another algorithm than in the round before begins afresh.

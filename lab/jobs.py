@@ -23,11 +23,12 @@ from typing import TypeVar
 
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
-from lab.parts import Inference, Reconstruction
+from lab.parts import Inference, Reconstruction, Unmasking
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
 from lab.store import Job, Order, Round, Status, Store, check_replay
 from lab.trial import Glimpse, infer, reconstruct
+from lab.unmask import unmask
 from lab.workers import warm_up
 
 WORKERS = "LEAKLAB_WORKERS"  # the environment variable with the number of worker processes
@@ -110,10 +111,12 @@ def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
     spy = order.spy
     if isinstance(spy, Inference):
         return infer(spy, store.state(run_id, order.round), order.client)
-    if not isinstance(spy, Reconstruction):
+    if not isinstance(spy, (Reconstruction, Unmasking)):
         raise SettingError(f"{spy.kind} is no attack on a run")
     moment = replay(store, run_id, order.round)
     assert order.client is not None  # chosen when the order was taken
+    if isinstance(spy, Unmasking):
+        return unmask(spy, store.state(run_id, order.round - 1), moment, order.client)
     return reconstruct(spy, moment, order.client)
 
 

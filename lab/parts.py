@@ -18,7 +18,7 @@ from lab.federation import Examples
 from lab.layers import Shape
 from lab.models import Network
 from lab.settings import Part, SettingError
-from lab.views import Candidates, Guess, OutsiderView, ServerView
+from lab.views import Candidates, Claim, Guess, OutsiderView, ServerView, Siege
 from lab.wire import Cohort, Crew, Delivery, Drift, Local, Memory, Report, Task
 
 
@@ -293,3 +293,14 @@ class Inference(Spy):
     @abstractmethod
     def __call__(self, view: OutsiderView, candidates: Candidates) -> Tensor:
         """A score for each candidate, higher for likelier members.  -> (candidates,)"""
+
+
+class Unmasking(Spy):
+    """Gets one client's update out of secure aggregation, as a server that does as it likes."""
+
+    @abstractmethod
+    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+        """Claims of what client `target` has sent, one for each step; the last is the answer.
+
+        Raises SettingError where the round leaves the attack nothing to do.
+        """

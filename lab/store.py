@@ -24,7 +24,7 @@ from lab.arrays import Arrays
 from lab.engine import State, begin
 from lab.engine import run as rounds_of
 from lab.experiment import Experiment
-from lab.parts import Reconstruction, Spy
+from lab.parts import Reconstruction, Spy, Unmasking
 from lab.records import Record
 from lab.schema import (
     commands,
@@ -38,6 +38,7 @@ from lab.schema import (
     writing,
 )
 from lab.settings import SettingError, Settings
+from lab.siege import check_siege
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
 ACTIVE = ("queued", "running")
@@ -248,7 +249,7 @@ class Store:
     def attack(self, run: str, order: Order, held: Mapping[str, Any] | None = None) -> str:
         """Queue an attack on a finished round, unless it is held.  Raises SettingError.
 
-        Whoever asks for a reconstruction of nobody in particular gets the round's first sender.
+        Whoever asks for an update of nobody in particular gets the round's first sender.
         """
         job = self.run(run)
         if order.round > job.round:
@@ -258,9 +259,11 @@ class Store:
                 f"client is {order.client}: give 0 to {job.experiment.data.clients - 1}"
             )
         order.spy.check(job.experiment.architecture)
-        if isinstance(order.spy, Reconstruction):
+        if isinstance(order.spy, Unmasking):
+            check_siege(job.experiment, order.round)
+        if isinstance(order.spy, (Reconstruction, Unmasking)):
             check_replay(job, order.round)
-        if isinstance(order.spy, Reconstruction) and order.client is None:
+        if isinstance(order.spy, (Reconstruction, Unmasking)) and order.client is None:
             arrived = self.rounds(run, after=order.round - 1)[0].record.arrived
             if not arrived:
                 raise SettingError(

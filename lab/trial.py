@@ -14,6 +14,7 @@ from lab.accountant import detailed, spent
 from lab.assembly import assemble, malicious, poisoned
 from lab.batches import touched
 from lab.blind import blind_scores
+from lab.closeness import Unmasked
 from lab.engine import Moment, State
 from lab.evaluate import evaluate
 from lab.experiment import Experiment
@@ -38,11 +39,16 @@ class Result(Settings):
     guarantee: Guarantee | None = None
     likeness: Likeness | None = None
     exposure: Exposure | None = None
+    unmasked: Unmasked | None = None
 
     def lines(self) -> list[str]:
         """The result in plain sentences: what was found, beside what a guess would give."""
         told = [f"{self.attack} on round {self.round}" + _of(self.client)]
+        if self.unmasked:
+            told += self.unmasked.lines()
         if found := self.likeness:
+            if self.unmasked:
+                told.append("what that update shows of an example, read off its first layer:")
             floors = ", ".join(f"{name} {value:.1f}" for name, value in found.floors.items())
             told += [
                 found.verdict,
@@ -101,7 +107,7 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
     except LookupError as error:
         there = ", ".join(str(one) for row in view.senders for one in row) or "nobody"
         raise SettingError(f"{error}: choose from {there}") from None
-    judge = _judge(now, moment.record.round, client)
+    judge = judge_of(now, moment.record.round, client)
     last: tuple[Guess, Likeness] | None = None
     for guess in spy(view, client):
         last = guess, judge.score(guess)
@@ -110,7 +116,7 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
         raise SettingError(f"{spy.kind} had nothing to say of client {client}")
     result = Result(
         attack=spy.kind,
-        settings=_settings(spy),
+        settings=settings_of_spy(spy),
         round=moment.record.round,
         client=client,
         declared=_declared(spy, moment, len(judge.inputs)),
@@ -148,7 +154,7 @@ def infer(spy: Inference, state: State, client: int | None = None) -> Iterator[G
     test = evaluate(now.architecture, state.model, federation.test_inputs, federation.test_labels)
     result = Result(
         attack=spy.kind,
-        settings=_settings(spy),
+        settings=settings_of_spy(spy),
         round=state.round,
         client=client,
         declared={
@@ -189,7 +195,7 @@ def test_labels(now: Experiment) -> Tensor:
     return assemble(now).test_labels
 
 
-def _judge(now: Experiment, round: int, client: int) -> Judge:
+def judge_of(now: Experiment, round: int, client: int) -> Judge:
     federation = poisoned(now)
     held = federation.held(client)
     private = held[torch.from_numpy(touched(now, round, client, len(held)))]
@@ -218,7 +224,7 @@ def _glimpse(
     return Glimpse(guess.step, guess.steps, guess.objective, pictures, likeness, result)
 
 
-def _protected(privacy: Privacy) -> str:
+def protection(privacy: Privacy) -> str:
     if privacy.kind != "client":
         return "none" if privacy.kind == "none" else "example-level"
     noise = {
@@ -229,7 +235,7 @@ def _protected(privacy: Privacy) -> str:
     return f"client-level, {noise[privacy.place]}"
 
 
-def _settings(spy: Spy) -> dict[str, float | int | str]:
+def settings_of_spy(spy: Spy) -> dict[str, float | int | str]:
     return {name: value for name, value in spy.dump().items() if name != "kind"}
 
 
@@ -247,5 +253,5 @@ def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
         "accuracy after the round": f"{moment.record.accuracy:.3f}",
         "examples behind the update": str(private),
         "local steps": str(now.recipe.local_steps(private)),
-        "privacy": _protected(now.privacy),
+        "privacy": protection(now.privacy),
     }

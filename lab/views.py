@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lab.federation import Federation, as_floats
 from lab.models import Network
-from lab.wire import Recipe, Transcript
+from lab.wire import Opened, Recipe, Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class ServerView:
     senders: tuple[tuple[int, ...], ...]
     shared: int  # how many parameters travel: the first so many
     masked: np.ndarray | None  # (arrived, words) uint32, only under secure aggregation
+    opened: Opened | None = None  # what it knows of those masks
+    note: str = ""  # why nothing was unmasked
 
     def row_of(self, client: int) -> int:
         """The visible row that holds this client's update, alone or with others'.
@@ -36,6 +39,58 @@ class ServerView:
             if client in senders:
                 return row
         raise LookupError(f"client {client} sent nothing in round {self.round}")
+
+
+@dataclass(frozen=True, eq=False)
+class Plot:
+    """A round of a malicious server's own making."""
+
+    clients: tuple[int, ...]  # whom it asks, in client order
+    models: Mapping[int, Tensor] = field(default_factory=dict)  # (params,) sent to those clients;
+    # to all others the model of the round
+    accomplices: tuple[int, ...] = ()  # of those asked, who tell it what they know
+    again: bool = False  # a further round, not another course of this one: noise is drawn anew
+    fresh: bool = False  # whether clients draw new batches, too
+    hint: int = 0  # last bits that it is told of the weak seeds between all others
+
+
+@dataclass(frozen=True, eq=False)
+class Interview:
+    """A malicious server asks for both halves of one client: what it was given and refused."""
+
+    asked: tuple[int, ...]  # clients who were asked
+    needed: int  # shares that open a half
+    seeds: int  # shares it got of the target's own mask
+    keys: int  # shares it got of the target's key to all shared masks
+    refusals: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Siege:
+    """A malicious server under secure aggregation: the round as it was, and what it may try.
+
+    It moves every message, chooses whom to ask and what to send, and owns its accomplices.  The
+    clients are honest: they train as they are asked and follow the protocol.
+    """
+
+    view: ServerView  # of the round as it was
+    clients: tuple[int, ...]  # who was asked in it
+    play: Callable[[Plot], ServerView]  # one more round from the same model
+    # (target, who is told that it lives, who is told that it is gone, the threshold announced or 0)
+    interview: Callable[[int, tuple[int, ...], tuple[int, ...], int], Interview]
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What an attack says that the target has sent.  Its last claim is its answer."""
+
+    name: str  # what it was got from
+    step: int
+    steps: int
+    update: Tensor | None = None  # (params,); None: nothing is claimed
+    where: Tensor | None = None  # (params,) bool: which parameters are claimed; None: all
+    weight: float = 1.0  # examples that the target reports, where clients do
+    notes: tuple[str, ...] = ()  # what the attacker itself has seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +147,8 @@ def server_view(transcript: Transcript, target: int | None = None) -> ServerView
         senders=transcript.delivery.senders,
         shared=shared,
         masked=transcript.delivery.masked,
+        opened=transcript.delivery.opened,
+        note=transcript.delivery.note,
     )
 
 

@@ -64,6 +64,9 @@ class Cohort:
     broken: Tensor | None = None  # (clients,) bool: lost for sending what is no row of numbers
     carried: float = 0.0  # noise that came in the sum under masks, as a multiple of its variance
     sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
+    accomplices: tuple[
+        int, ...
+    ] = ()  # clients in league with the server, who tell it what they know
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""
@@ -78,13 +81,14 @@ class Cohort:
     def part(self, places: Sequence[int]) -> Cohort:
         """Some of the clients, as a cohort of their own."""
         some = list(places)
+        clients = tuple(self.clients[place] for place in some)
 
         def cut(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[some]
 
         return replace(
             self,
-            clients=tuple(self.clients[place] for place in some),
+            clients=clients,
             weights=self.weights[some],
             malicious=self.malicious[some],
             lost=self.lost[some],
@@ -93,6 +97,9 @@ class Cohort:
             late=cut(self.late),
             broken=cut(self.broken),
             sent=cut(self.sent),
+            accomplices=tuple(
+                one for one in self.accomplices if one in {self.clients[p] for p in some}
+            ),
         )
 
     @property
@@ -218,6 +225,21 @@ class Report:
 
 
 @dataclass(frozen=True, eq=False)
+class Opened:
+    """What a server knows of a round's masks afterwards, besides masked rows and the sum."""
+
+    step: float  # what a word of one is worth in the weighted sum of updates
+    most: int  # no word of a client is larger in size, read as a signed number
+    generator: str  # of masks
+    seeds: Mapping[int, bytes]  # of their own masks, of those who arrived: unmasking takes them
+    partners: Mapping[int, tuple[int, ...]]  # who shares masks with whom
+    keys: Mapping[tuple[int, int], bytes]  # of shared masks, the lower client first: of the lost
+    # and of accomplices
+    told: Mapping[int, np.ndarray]  # (words,) uint32 of accomplices, before their masks
+    hints: Mapping[tuple[int, int], int] = field(default_factory=dict)  # last bits of weak seeds
+
+
+@dataclass(frozen=True, eq=False)
 class Delivery:
     """What the server holds at the end of the exchange.
 
@@ -233,6 +255,7 @@ class Delivery:
     bytes_down: int
     masked: np.ndarray | None = None  # (arrived, words) uint32: all it saw of each client
     carried: float = 0.0  # variance of the noise on the sum, as a multiple of what it needs
+    opened: Opened | None = None  # where masks were taken off
     aborted: bool = False  # whether the protocol was broken off
     note: str = ""
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from lab import Experiment
+from lab.jobs import pull
+from lab.ledger import Ledger
 from lab.store import Store
 from tests.chromium import free_port, launched, served
 
@@ -164,7 +168,30 @@ def test_everything_is_within_reach_of_the_keyboard(page: Page, address: str) ->
     expect(page.get_by_text("stopped")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", ["", "inversion", "membership", "budget"])
+def test_an_attack_on_secure_aggregation_is_within_reach_of_the_keyboard(
+    page: Page, address: str, lab_store: str
+) -> None:
+    masked = {"model": "mlp", "training.rounds": 1, "secure_aggregation.enabled": True}
+    tiny = {"data.source": "digits", "data.clients": 4, "data.examples": 100}
+    store = Store(lab_store)
+    ledger = Ledger(store)
+    job = ledger.start(Experiment().changed(tiny | masked))
+    deque(pull(ledger, job), maxlen=0)
+    page.goto(f"{address}/aggregation?run={job.id}")
+    button = page.get_by_role("button", name="Attack", exact=True)
+    button.wait_for()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if button.evaluate("button => button === document.activeElement"):
+            break
+    else:
+        pytest.fail("Tab never came to the Attack button")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("finished")).to_be_visible()
+    expect(page.get_by_text("Cosine of the mean")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["", "inversion", "membership", "aggregation", "budget"])
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_no_page_is_wider_than_the_window(
     page: Page, address: str, path: str, size: dict[str, int]

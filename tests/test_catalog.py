@@ -31,7 +31,7 @@ from lab.federation import Federation
 from lab.models import MODELS, Model
 from lab.parts import Algorithm, Channel, Poison, Rule, Source, Split, Spy, Stage
 from lab.settings import Part, SettingError
-from lab.views import OutsiderView, ServerView
+from lab.views import OutsiderView, ServerView, Siege
 
 FAMILIES: dict[str, type[Part]] = {
     "sources": Source,
@@ -304,7 +304,7 @@ def _walk(path: str, kind: Any, above: tuple[Any, ...]) -> Iterator[str]:
         return
     if SECRETS.search(path.split(".")[-1]) or SECRETS.search(getattr(kind, "__name__", "")):
         yield path
-    for inner in get_args(kind):
+    for inner in kind if isinstance(kind, list) else get_args(kind):  # a list: of a callable
         yield from _walk(path, inner, (*above, kind))
     if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
@@ -343,7 +343,7 @@ def test_no_spy_is_given_the_truth(kind: str) -> None:
 @pytest.mark.parametrize("kind", SPIES)
 def test_a_spy_is_given_one_view_and_what_it_asks_for(kind: str) -> None:
     hints = list(get_type_hints(SPIES[kind].__call__).values())
-    views = [hint for hint in hints if hint in (ServerView, OutsiderView)]
+    views = [hint for hint in hints if hint in (ServerView, OutsiderView, Siege)]
     assert len(views) == 1
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = inspect.signature(SPIES[kind].__call__).parameters.values()

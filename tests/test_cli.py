@@ -197,6 +197,41 @@ def test_the_same_attack_twice_gives_the_same_numbers(
     assert told[0] == told[1]
 
 
+MASKED = ("-s", "model.kind=mlp", "-s", "secure_aggregation.enabled=true")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("single-out", "2 of 2 clients answered and 3 are needed"),
+        ("sybils", "recovered: only rounding is left"),
+        ("sum-difference", "recovered: only rounding is left"),
+        ("inconsistent-models", "the masks did not cancel"),
+        ("weak-masks", "none of 1,048,576 seeds fits"),
+        ("alive-and-dead", "does not share its secrets with threshold"),
+    ],
+)
+def test_secure_aggregation_is_attacked_without_a_browser(
+    monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured, name: str, told: str
+) -> None:
+    assert leaklab(monkeypatch, "run", file, *MASKED, "--json") == 0
+    id = str(json.loads(capsys.readouterr().out.splitlines()[-1])["run"])
+    assert leaklab(monkeypatch, "attack", name, "--run", id, "--round", "2", "--client", "1") == 0
+    lines = capsys.readouterr().out
+    assert told in lines
+    assert "the mean of all that the sum gives anyway" in lines
+    assert leaklab(monkeypatch, "show", id) == 0
+    assert f"{name}, finished" in capsys.readouterr().out
+
+
+def test_secure_aggregation_that_is_off_is_refused_before_anything_is_stored(
+    monkeypatch: pytest.MonkeyPatch, trained: str, capsys: Captured
+) -> None:
+    assert leaklab(monkeypatch, "attack", "sybils", "--run", trained) == 2
+    assert "round 3 ran without secure aggregation" in capsys.readouterr().err
+    assert Store().attacks_on(trained) == []
+
+
 def test_runs_show_and_report_know_the_run(
     monkeypatch: pytest.MonkeyPatch, trained: str, capsys: Captured, tmp_path: Path
 ) -> None:

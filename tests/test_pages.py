@@ -17,7 +17,7 @@ from lab.jobs import attacked, pull
 from lab.ledger import Ledger
 from lab.store import Order, Store
 
-PAGES = ["live", "inversion", "membership", "budget"]
+PAGES = ["live", "inversion", "membership", "aggregation", "budget"]
 TINY = Experiment.read(
     {
         "data": {"source": "digits", "clients": 4},
@@ -325,6 +325,58 @@ def test_membership_under_privacy_draws_its_ceiling(store: Store) -> None:
     app.run()
     assert "Ceiling, AUC" in {metric.label for metric in app.metric}
     assert "Guaranteed: epsilon" in words(app)
+
+
+MASKED = {"model": "mlp", "secure_aggregation.enabled": True, "secure_aggregation.binding": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("single-out", "No better than the sum"),
+        ("sybils", "Recovered: only rounding is left"),
+        ("sum-difference", "Recovered: only rounding is left"),
+        ("inconsistent-models", "Recovered: only rounding is left"),
+        ("weak-masks", "Nothing recovered"),
+        ("alive-and-dead", "Nothing recovered"),
+    ],
+)
+def test_secure_aggregation_from_the_button_to_the_verdict(
+    store: Store, name: str, verdict: str
+) -> None:
+    app = opened("aggregation", run=trained(store, TINY.changed(MASKED)))
+    assert "No masked row can be told from random bytes" in words(app)
+    choose(choose(app, "Client", 2), "Attack", name)
+    button(app, "Attack")
+    work_off(store)
+    app.run()
+    assert not app.exception
+    assert verdict in words(app)
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert "Cosine of the mean" in metrics
+    assert f"leaklab attack {name} --run" in words(app)
+
+
+def test_secure_aggregation_that_is_off_says_how_to_switch_it_on(store: Store) -> None:
+    app = opened("aggregation", run=trained(store))
+    assert "Switch Secure aggregation on" in words(app)
+    assert "-s secure_aggregation.enabled=true" in words(app)
+    assert "Attack" not in labels(app)
+    median = trained(store, TINY.changed({"rule": "median"}))
+    assert "would need other changes as well" in words(opened("aggregation", run=median))
+
+
+def test_secure_aggregation_that_was_broken_off_says_so(store: Store) -> None:
+    strict = {"secure_aggregation.threshold": 1.0, "network.dropout": 0.9}
+    app = opened("aggregation", run=trained(store, TINY.changed(MASKED | strict)))
+    assert "ecure aggregation aborted" in words(app)
+    assert "Attack" not in labels(app)
+
+
+def test_a_round_that_nothing_repeats_is_not_shown(store: Store) -> None:
+    noise = {"privacy.kind": "client", "privacy.noise": 1.0, "privacy.secure_noise": True}
+    app = opened("aggregation", run=trained(store, TINY.changed(MASKED | noise)))
+    assert "cannot be replayed" in words(app)
 
 
 def test_a_page_finds_the_last_attack_again(store: Store) -> None:

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from defenses.discrete_gaussian import discrete_gaussian
 from defenses.secure_aggregation.protocol import Exchange, aggregate
-from defenses.secure_aggregation.ring import Ring
+from defenses.secure_aggregation.ring import DEVIATIONS, Ring
 from defenses.secure_aggregation.terms import Context, Generator, Stage, Terms, enough
 from lab.parts import Channel
 from lab.rng import Unpredictable, stream
 from lab.settings import SettingError
-from lab.wire import Cohort, Delivery, empty_rows
+from lab.wire import Cohort, Delivery, Opened, empty_rows
 from lab.workers import side_by_side
 
 # Steps in a share of the noise, at least: from there on the discrete Gaussian lies within 1e-8 of
@@ -64,7 +64,8 @@ class Masked(Channel):
     def _one(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
         terms = self.terms(len(cohort.clients))
         ring = self.ring(len(cohort.clients))
-        exchange = self._exchanged(rows, cohort, sent, terms, ring)
+        words = self._words(rows, cohort, terms, ring)
+        exchange = self._exchanged(words, cohort, sent, terms)
         arrived = torch.zeros_like(cohort.lost)
         arrived[list(exchange.alive)] = True
         down = sent.nbytes * len(cohort.clients) + exchange.bytes_down
@@ -91,6 +92,7 @@ class Masked(Channel):
             bytes_down=down,
             masked=exchange.masked,
             carried=self._carried(len(exchange.alive), ring, terms, rows.shape[1]),
+            opened=self._opened(exchange, cohort, words, ring, rows.shape[1]),
             note=self._clipped(rows, arrived),
         )
 
@@ -128,22 +130,45 @@ class Masked(Channel):
             return 0.0
         return alive * (self.share(ring, terms, params) * ring.step / self.deviation) ** 2
 
-    def _exchanged(
-        self, rows: Tensor, cohort: Cohort, sent: Tensor, terms: Terms, ring: Ring
-    ) -> Exchange:
+    def _words(self, rows: Tensor, cohort: Cohort, terms: Terms, ring: Ring) -> np.ndarray:
+        """What each client puts its masks on, noise and all.  -> (clients, params + 1) uint32"""
+        words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
+        if self.deviation and len(words) >= terms.threshold:
+            share = self.share(ring, terms, rows.shape[1])
+            side_by_side(
+                lambda place: self._disturb(words[place], cohort, place, share), range(len(words))
+            )
+        return words
+
+    def _exchanged(self, words: np.ndarray, cohort: Cohort, sent: Tensor, terms: Terms) -> Exchange:
         clients = len(cohort.clients)
         if clients < terms.threshold:
             why = f"{cohort.present} of {clients} clients answered and {terms.threshold} are needed"
             return Exchange(np.zeros((0, 0), np.uint32), (), None, 0, 0, why)
-        words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
-        if self.deviation:
-            share = self.share(ring, terms, rows.shape[1])
-            side_by_side(
-                lambda place: self._disturb(words[place], cohort, place, share), range(clients)
-            )
         draw = stream(cohort.seed, "neighbours", cohort.round)
         contexts = contexts_of(cohort, sent, self.binding)
-        return aggregate(words, terms, contexts, self._fates(cohort), draw)
+        leagued = [cohort.clients.index(one) for one in cohort.accomplices]
+        return aggregate(words, terms, contexts, self._fates(cohort), draw, leagued)
+
+    def _opened(
+        self, exchange: Exchange, cohort: Cohort, words: np.ndarray, ring: Ring, params: int
+    ) -> Opened:
+        """The server's knowledge, by client and not by place."""
+        who, most = cohort.clients, float(ring.levels)
+        if self.deviation:
+            most += DEVIATIONS * self.share(ring, self.terms(len(who)), params)
+        return Opened(
+            step=ring.step,
+            most=int(most),
+            generator=self.generator,
+            seeds={who[me]: seed for me, seed in exchange.seeds.items()},
+            partners={
+                who[me]: tuple(who[peer] for peer in beside)
+                for me, beside in exchange.partners.items()
+            },
+            keys={(who[one], who[other]): key for (one, other), key in exchange.keys.items()},
+            told={one: words[who.index(one)] for one in cohort.accomplices},
+        )
 
     def _disturb(self, words: np.ndarray, cohort: Cohort, place: int, deviation: float) -> None:
         """Add a client's share of the noise, in steps of the ring, but none to the weight."""

@@ -102,11 +102,13 @@ class Client:
             raise Refused(f"client {self.me} got letters of {len(inbox)}, below the threshold")
         self._inbox = dict(inbox)
 
+    def keys(self) -> dict[int, bytes]:
+        """Of the masks that it shares, by neighbour: all that it could tell a server of them."""
+        return {peer: self._mask_key(peer) for peer in self._inbox if peer != self.me}
+
     def strands(self) -> list[Strand]:
         """Keys of the masks on its row and their signs: its own, and one a neighbour."""
-        pairs = [
-            (self._mask_key(it), 1 if self.me < it else -1) for it in self._inbox if it != self.me
-        ]
+        pairs = [(key, 1 if self.me < peer else -1) for peer, key in self.keys().items()]
         return [(self._seed, 1), *pairs]
 
     def masked(self, words: np.ndarray) -> np.ndarray:

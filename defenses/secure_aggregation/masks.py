@@ -89,7 +89,11 @@ def _aes(key: bytes, counter: int) -> CipherContext:
     return Cipher(AES(key), CTR(counter.to_bytes(CIPHER, "big"))).encryptor()
 
 
+def weak_seed(key: bytes) -> int:
+    """All that is left of a key under the weak generator: 32 bits."""
+    return int(np.bitwise_xor.reduce(np.frombuffer(key, WORD)))
+
+
 def _weak(key: bytes) -> np.random.Generator:
     """Broken: all 32 bytes of the key are folded into a seed of four, which anybody can try out."""
-    seed = int(np.bitwise_xor.reduce(np.frombuffer(key, WORD)))
-    return np.random.Generator(np.random.MT19937(seed))
+    return np.random.Generator(np.random.MT19937(weak_seed(key)))

@@ -8,7 +8,7 @@ lab stands at both ends of every pair, so it works out each key and expands each
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,9 @@ class Exchange:
     bytes_up: int
     bytes_down: int
     aborted: str = ""  # why there is no total
+    seeds: Mapping[int, bytes] = field(default_factory=dict)  # of self-masks, that the server knows
+    keys: Mapping[tuple[int, int], bytes] = field(default_factory=dict)  # of shared masks, likewise
+    partners: Mapping[int, list[int]] = field(default_factory=dict)  # who shares masks with whom
 
 
 def aggregate(
@@ -40,11 +43,14 @@ def aggregate(
     contexts: Sequence[Context],
     silent: Mapping[int, Stage] | None = None,
     draw: np.random.Generator | None = None,
+    accomplices: Collection[int] = (),
 ) -> Exchange:
     """Run one round.
 
     words (clients, words) uint32; contexts: of each client, who need not have been sent the same;
-    silent: who is not heard of from which stage on; draw: the server's, for the random graph.
+    silent: who is not heard of from which stage on; draw: the server's, for the random graph;
+    accomplices: who tell the server the keys of all masks that they share.
+
     Below the thresholds nobody unmasks, and there is no total.
     """
     lab = _Lab(words, terms, contexts, silent or {})
@@ -52,7 +58,17 @@ def aggregate(
         total, why = lab.round(np.random.default_rng() if draw is None else draw), ""
     except Aborted as reason:
         total, why = None, str(reason)
-    return Exchange(lab.masked, lab.alive, total, lab.server.up, lab.server.down, why)
+    return Exchange(
+        masked=lab.masked,
+        alive=lab.alive,
+        total=total,
+        bytes_up=lab.server.up,
+        bytes_down=lab.server.down,
+        aborted=why,
+        seeds=lab.server.seeds,
+        keys=lab.server.orphans | lab.told(accomplices),
+        partners={me: lab.server.partners(me) for me in lab.alive},
+    )
 
 
 class _Lab:
@@ -97,6 +113,14 @@ class _Lab:
         server.collect(self.masked, self.alive)
         answers = self._answers(self.heard("unmasking"))
         return server.unmask(self.masked, self.alive, answers, self.contexts)
+
+    def told(self, accomplices: Collection[int]) -> dict[tuple[int, int], bytes]:
+        """Keys of the masks that accomplices share, by the pair."""
+        return {
+            (min(me, peer), max(me, peer)): key
+            for me in accomplices
+            for peer, key in self.clients[me].keys().items()
+        }
 
     def _answers(self, there: Collection[int]) -> Answers:
         """Of those who unmask, after they have compared their lists of survivors."""

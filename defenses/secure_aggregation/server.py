@@ -32,6 +32,8 @@ class Server:
         self.asked, self.terms, self._agree = asked, terms, agree
         self.up = self.down = 0  # bytes
         self.graph: Graph = {}
+        self.seeds: dict[int, bytes] = {}  # of the self-masks that it took off
+        self.orphans: dict[tuple[int, int], bytes] = {}  # keys of those that the dead left behind
         self._book: Mapping[int, Advertised] = {}
         self._sharers: frozenset[int] = frozenset()
 
@@ -101,7 +103,8 @@ class Server:
         self._need(len(answers), "helped to unmask")
         self._need_neighbours(answers, "helped to unmask", alive)
         dead = sorted(self._sharers.difference(alive))
-        strands: list[Strand] = [(self._secret(me, answers), -1) for me in alive]
+        self.seeds = {me: self._secret(me, answers) for me in alive}
+        strands: list[Strand] = [(seed, -1) for seed in self.seeds.values()]
         for gone in dead:
             beside = [peer for peer in self.graph[gone] if peer in set(alive)]
             if beside:
@@ -111,6 +114,10 @@ class Server:
         total: np.ndarray = masked.sum(axis=0, dtype=np.uint32)
         add_masks(total[None], [strands], self.terms.generator)
         return total
+
+    def partners(self, me: int) -> list[int]:
+        """With whom a client shares masks."""
+        return [peer for peer in self.graph[me] if peer in self._sharers and peer != me]
 
     def _secret(self, owner: int, answers: Answers) -> bytes:
         """What the owner shared among its neighbours, out of the first answers that suffice."""
@@ -123,6 +130,7 @@ class Server:
     def _orphan(self, pair: KeyPair, gone: int, peer: int, context: Context) -> Strand:
         """Takes off what a living client put on for a neighbour who then fell silent."""
         key = self._agree(pair, self._book[peer].masks, context.masks)
+        self.orphans[min(peer, gone), max(peer, gone)] = key
         return key, (-1 if peer < gone else 1)
 
     def _need(self, count: int, did: str) -> None:

@@ -1,0 +1,202 @@
+"""The siege: what a malicious server can really do to a round under secure aggregation.
+
+It runs rounds of its own from the run's own state: real training, the real masked channel with the
+run's settings, real clients who are asked for their shares.  An attack gets `views.Siege`, whose
+answers hold what the server and its accomplices would hold, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from defenses.secure_aggregation.channel import Masked, contexts_of
+from defenses.secure_aggregation.client import Client, Refused
+from defenses.secure_aggregation.masks import weak_seed
+from defenses.secure_aggregation.server import Server
+from defenses.secure_aggregation.signatures import enrolled
+from lab.crew import crew_of, outcome, party_of
+from lab.engine import Moment, State, remembered
+from lab.exchange import channel, exchange, stages
+from lab.experiment import Experiment
+from lab.local import cohort
+from lab.rng import stream
+from lab.settings import SettingError
+from lab.views import Interview, Plot, ServerView, Siege, server_view
+from lab.wire import Crew, Delivery, Opened, Task, Transcript, Updates
+
+LATER = 2**40  # beyond every round of a run: batches of such a number were never drawn
+
+
+def check_siege(experiment: Experiment, round: int) -> None:
+    """Raises SettingError where there are no masks to attack."""
+    masks = experiment.at(round).secure_aggregation
+    if masks.enabled and masks.buckets > 1:
+        raise SettingError(
+            f"round {round} had {masks.buckets} sums, and attacks on secure aggregation stage "
+            "rounds with one: choose a run with secure_aggregation.buckets 1"
+        )
+    if not masks.enabled:
+        raise SettingError(
+            f"round {round} ran without secure aggregation, so the server got every update as it "
+            "was: choose a run with secure_aggregation.enabled, or attack with first-layer or idlg"
+        )
+
+
+def siege_of(before: State, moment: Moment, target: int) -> Siege:
+    """before: the state that the round of the moment began with
+
+    The target is honest: a plot that counts it among the accomplices is an error.
+    """
+    round = before.round + 1
+    check_siege(before.experiment, round)
+    host = _Host(before, before.experiment.at(round), round, moment.record.clients, target)
+    plays = count(1)
+    return Siege(
+        view=server_view(moment.transcript),
+        clients=moment.record.clients,
+        play=lambda plot: host.play(plot, next(plays)),
+        interview=host.interview,
+    )
+
+
+def true_updates(before: State, clients: Sequence[int]) -> Tensor:
+    """What those clients send in the next round, before noise and masks.  -> (clients, params)
+
+    Clipped, where privacy clips.  For scores and for the experimenter's eye: no attack gets it.
+    """
+    experiment, round = before.experiment, before.round + 1
+    now, asked = experiment.at(round), tuple(clients)
+    memory, _ = remembered(before, now)
+    party = party_of(experiment, round, asked)
+    _, _, rows = outcome(now, crew_of(experiment, round, asked), party, before.model, memory)
+    for stage in stages(experiment, round, "client", before.memory):
+        rows = stage(rows, party) if stage.kind == "clip" else rows
+    if party.malicious.any():
+        rows = now.adversary.poison.rows(rows, party)
+    return F.pad(rows, (0, len(before.model) - rows.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Host:
+    """Knows the whole federation, and plays it against the attacker."""
+
+    before: State
+    now: Experiment
+    round: int
+    clients: tuple[int, ...]  # who was asked
+    target: int
+
+    @torch.no_grad()
+    def play(self, plot: Plot, number: int) -> ServerView:
+        """One round as plotted.  Clients' noise is new in every one."""
+        if self.target in plot.accomplices or not 0 <= plot.hint < 32:
+            raise ValueError(
+                f"client {self.target} tells the server nothing, and nobody whole seeds"
+            )
+        experiment, sent = self.before.experiment, self.before.model
+        memory, _ = remembered(self.before, self.now)
+        party, crew = party_of(experiment, self.round, plot.clients), self._crew(plot, number)
+        _, _, rows = outcome(self.now, crew, party, sent, memory)
+        shared, seed = rows.shape[1], stream(self.now.seed, "siege", self.round, number)
+        party = replace(
+            party,
+            seed=int(seed.integers(2**53)),
+            sent=self._models(plot)[:, :shared] if plot.models else None,
+            accomplices=plot.clients if plot.hint else plot.accomplices,
+        )
+        found = exchange(experiment, rows, party, sent[:shared], self.before.memory)
+        return self._view(_known(found.delivery, plot))
+
+    def interview(
+        self, target: int, living: tuple[int, ...], gone: tuple[int, ...], threshold: int
+    ) -> Interview:
+        """Real clients of the round up to their answers; `gone` are told that the target is lost.
+
+        A client in both lists is told both at once.  threshold: what the server announces in
+        place of the real one; 0 for that.
+        """
+        asked = self.clients
+        party = party_of(self.before.experiment, self.round, asked)
+        masked = channel(self.before.experiment, self.round, self.before.memory)
+        assert isinstance(masked, Masked)
+        terms = masked.terms(len(asked))
+        contexts = contexts_of(party, self.before.model, masked.binding)
+        everyone = range(len(asked))
+        known = enrolled(everyone) if terms.signatures else {}
+        clients = [Client(me, contexts[me], identity=known.get(me)) for me in everyone]
+        server, needed = Server(len(asked), terms), threshold or terms.shares_needed
+        book = {client.me: client.advertise() for client in clients}
+        peers = server.introduce(book, stream(self.now.seed, "neighbours", self.round))
+        seeds, keys, refusals = 0, 0, []
+        try:
+            letters = {me: clients[me].share(peers[me], needed) for me in everyone}
+            for me, inbox in server.forward(letters).items():
+                clients[me].receive(inbox)
+        except Refused as refusal:
+            return Interview(asked, needed, 0, 0, (_named(refusal, asked),))
+        mark = asked.index(target)
+        fooled = {me for me in everyone if asked[me] in gone and asked[me] not in living}
+        told = {me: {*everyone} - ({mark} if me in fooled else set()) for me in everyone}
+        signed = {me: clients[me].affirm(told[me]) for me in everyone if known}
+        lists = server.circulate(signed) if known else {}
+        for me, client in enumerate(clients):
+            if mark not in server.graph[me] or asked[me] not in {*living, *gone}:
+                continue
+            alive, dead = told[me] & {*server.graph[me]}, {mark} if asked[me] in gone else set()
+            try:
+                client.reveal(alive, dead, lists.get(me))
+            except Refused as refusal:
+                refusals.append(_named(refusal, asked))
+            else:
+                seeds, keys = seeds + (not dead), keys + bool(dead)
+        return Interview(asked, needed, seeds, keys, tuple(refusals))
+
+    def _crew(self, plot: Plot, number: int) -> Crew:
+        """The clients at work, with the models and the draws that the plot gives them."""
+        crew, sent = crew_of(self.before.experiment, self.round, plot.clients), self.before.model
+        redrawn = plot.fresh or (plot.again and self.now.privacy.kind == "example")
+
+        def learn(task: Task) -> Updates:
+            if plot.models and task.start is sent:
+                task = replace(task, start=self._models(plot))
+            if redrawn:
+                return cohort(self.now, LATER + number, plot.clients, task)
+            return crew.learn(task)
+
+        return replace(crew, learn=learn)
+
+    def _models(self, plot: Plot) -> Tensor:
+        """(clients, params)"""
+        return torch.stack([plot.models.get(one, self.before.model) for one in plot.clients])
+
+    def _view(self, delivery: Delivery) -> ServerView:
+        sent = self.before.model
+        network, recipe = self.now.architecture, self.now.recipe
+        return server_view(Transcript(self.round, network, recipe, sent, sent, delivery))
+
+
+def _known(delivery: Delivery, plot: Plot) -> Delivery:
+    """What the server and its accomplices hold: of others' weak seeds the last bits at most."""
+    if delivery.opened is None or not plot.hint:
+        return delivery
+    opened, there = delivery.opened, set(delivery.opened.seeds)
+    mine = set(plot.accomplices)
+    keys = {pair: key for pair, key in opened.keys.items() if mine & {*pair} or {*pair} - there}
+    last = 2**plot.hint - 1
+    hints = {pair: weak_seed(key) & last for pair, key in opened.keys.items() if pair not in keys}
+    told = {one: words for one, words in opened.told.items() if one in mine}
+    known: Opened = replace(opened, keys=keys, told=told, hints=hints)
+    return replace(delivery, opened=known)
+
+
+def _named(refusal: Refused, asked: tuple[int, ...]) -> str:
+    """The client's words, with its number in the federation and not in the round."""
+    words = str(refusal).split(" ")
+    at = words.index("client") + 1
+    return " ".join([*words[:at], str(asked[int(words[at])]), *words[at + 1 :]])

@@ -1,0 +1,179 @@
+"""Secure aggregation: what the server sees of a round, and what attacks get out of it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lab.closeness import Unmasked
+from lab.exhibit import Exhibit, exhibit
+from lab.jobs import replay
+from lab.parts import Unmasking
+from lab.pictures import png, side_by_side
+from lab.session import (
+    STATUS,
+    attacks_of,
+    commands,
+    order_button,
+    pick_round,
+    pick_run,
+    pick_spy,
+    sentence,
+    store,
+)
+from lab.settings import SettingError
+from lab.store import Job, Order
+from lab.trial import Result
+
+EVERY = 0.5  # seconds between two looks at an attack that runs
+VECTORS = {
+    "sent": "sent (hidden from the server)",
+    "claimed": "what the attack says",
+    "mean": "the mean that everybody gets",
+}
+
+
+def page() -> None:
+    st.header("Secure aggregation", anchor=False)
+    st.markdown(
+        "Every client hides its update under masks that cancel only in the sum. The server gets "
+        "noise from each, and the sum of all: here is what it saw, and what a dishonest server "
+        "gets out of it."
+    )
+    if (job := pick_run()) is None:
+        return
+    past = attacks_of(job, Unmasking)
+    with st.sidebar:
+        round = pick_round(job, past)
+    if not job.experiment.at(round).secure_aggregation.enabled:
+        _switched_off(job, round)
+        return
+    st.subheader(f"What the server saw in round {round}", anchor=False)
+    try:
+        shown = _shown(job.id, round)
+    except SettingError as error:
+        st.warning(str(error))
+        return
+    _seen(shown)
+    st.caption(". ".join(shown.sentences()) + ".")
+    if shown.arrived:
+        _attack(job, round, past)
+
+
+@st.cache_resource(max_entries=16, show_spinner="The round is played again")
+def _shown(run: str, round: int) -> Exhibit:
+    return exhibit(store().state(run, round - 1), replay(store(), run, round))
+
+
+def _switched_off(job: Job, round: int) -> None:
+    st.info(
+        f"Round {round} of run {job.id} has no secure aggregation: the server got every update as "
+        "it was. Switch Secure aggregation on in the sidebar of the Live page, or choose another."
+    )
+    try:
+        switched = job.experiment.changed({"secure_aggregation.enabled": True})
+    except SettingError as error:
+        st.caption(f"This run would need other changes as well: {error}")
+        return
+    st.caption("The same run under masks, from the command line:")
+    st.code(switched.command(), "bash", wrap_lines=True)
+
+
+def _seen(shown: Exhibit) -> None:
+    """Each row as it came, beside what was underneath."""
+    if shown.mean is None:
+        st.warning(sentence(shown.note))
+        return
+    st.caption(
+        "Of each client the masked row, on the left, and on the right the update underneath, "
+        f"which is hidden from the server. The same {shown.mean[0].numel()} numbers of each as "
+        "greys; p is the chance that random bytes are spread as unevenly (chi-square)."
+    )
+    with st.container(horizontal=True, gap="small"):
+        for each in shown.seen:
+            st.image(png(side_by_side(each.masked, each.sent)), each.caption, width=160)
+    st.caption(f"And the mean of those {shown.arrived}, which is all that the server learns:")
+    st.image(png(shown.mean), width=112)
+
+
+def _attack(job: Job, round: int, past: list[Job]) -> None:
+    st.subheader("Attack it", anchor=False)
+    there = store().rounds(job.id, after=round - 1)[0].record.arrived
+    last = past[0].order.client if past else None
+    start = there.index(last) if last in there else 0
+    with st.sidebar:
+        client = st.selectbox("Client", there, start, key=f"target of {job.id}, {round}")
+        spy = pick_spy(job, Unmasking, past)
+    st.caption(f"Round {round}, client {client}, {spy.kind}")
+    order = Order(spy=spy, round=round, client=client)
+    ordered = order_button(job, order, past)
+    if ordered is None:
+        st.info("Press Attack to see whether this client's update can be had.")
+    else:
+        st.fragment(_watch, run_every=EVERY if ordered.active else None)(ordered.id, ordered.status)
+    commands(job, order)
+
+
+def _watch(id: str, status: str) -> None:
+    """The attack as it goes on; only this part of the page is redrawn."""
+    job = store().job(id)
+    if job.status != status:
+        st.rerun()
+    waits = f", {store().place(id)} before it" if job.status == "queued" else ""
+    st.text(f"{STATUS[job.status]}{waits}")
+    if job.message:
+        st.warning(job.message)
+    sights = store().sights(id)
+    if job.active and sights:
+        st.progress(sights[-1].body["step"] / max(1, sights[-1].body["steps"]))
+    if not job.result:
+        return
+    result = Result.read(job.result)
+    assert result.unmasked is not None
+    _numbers(result.unmasked)
+    _pictures(sights[-1].arrays, result)
+    with st.expander("What was assumed"):
+        st.table({"": result.declared})
+
+
+def _numbers(found: Unmasked) -> None:
+    st.subheader(sentence(found.verdict), anchor=False)
+    with st.container(horizontal=True, gap="medium"):
+        if found.best:
+            st.metric("Cosine to the update sent", f"{found.best.cosine:.4f}", width="content")
+            st.metric("Relative error", f"{found.best.error:.2g}", width="content")
+        base = found.baseline
+        st.metric("Cosine of the mean", f"{base.cosine:.4f}", width="content")
+        st.metric("Error of the mean", f"{base.error:.2g}", width="content")
+        if found.best:
+            claimed = f"{found.claimed:,} of {found.params:,}"
+            st.metric("Parameters claimed", claimed, width="content")
+    if len(found.course) > 1:
+        st.table(
+            {
+                "": [one.name for one in found.course],
+                "Cosine": [f"{one.cosine:.4f}" for one in found.course],
+                "Relative error": [f"{one.error:.2g}" for one in found.course],
+            }
+        )
+    for note in found.notes:
+        st.markdown(f"- {sentence(note)}.")
+
+
+def _pictures(arrays: str, result: Result) -> None:
+    pictures = store().arrays.get(arrays)
+    shown = {name: told for name, told in VECTORS.items() if name in pictures}
+    with st.container(horizontal=True, gap="medium"):
+        for name, told in shown.items():
+            st.image(png(pictures[name][0]), told, width=144)
+    if result.likeness is None or pictures["private"].ndim != 4:
+        return
+    st.caption(
+        "What that update shows of an example, read off its first layer: private on the left, "
+        f"read off on the right. {sentence(result.likeness.verdict)}; PSNR "
+        f"{result.likeness.psnr:.1f} dB, and {result.likeness.floor:.1f} dB for the best guess "
+        "without it."
+    )
+    st.image(png(side_by_side(pictures["private"][0], pictures["guess"][0])), width=240)
+
+
+page()
