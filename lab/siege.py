@@ -121,41 +121,44 @@ class _Host:
         A client in both lists is told both at once.  threshold: what the server announces in
         place of the real one; 0 for that.
         """
-        asked = self.clients
-        party = party_of(self.before.experiment, self.round, asked)
-        masked = channel(self.before.experiment, self.round, self.before.memory)
-        assert isinstance(masked, Masked)
-        terms = masked.terms(len(asked))
-        contexts = contexts_of(party, self.before.model, masked.binding)
-        everyone = range(len(asked))
-        known = enrolled(everyone) if terms.signatures else {}
-        clients = [Client(me, contexts[me], identity=known.get(me)) for me in everyone]
-        server, needed = Server(len(asked), terms), threshold or terms.shares_needed
+        asked, clients, server = self.clients, *self._meeting()
+        needed, everyone = threshold or server.terms.shares_needed, range(len(clients))
         book = {client.me: client.advertise() for client in clients}
         peers = server.introduce(book, stream(self.now.seed, "neighbours", self.round))
-        seeds, keys, refusals = 0, 0, []
         try:
             letters = {me: clients[me].share(peers[me], needed) for me in everyone}
             for me, inbox in server.forward(letters).items():
                 clients[me].receive(inbox)
         except Refused as refusal:
             return Interview(asked, needed, 0, 0, (_named(refusal, asked),))
-        mark = asked.index(target)
+        mark, seeds, keys, refusals = asked.index(target), 0, 0, []
         fooled = {me for me in everyone if asked[me] in gone and asked[me] not in living}
         told = {me: {*everyone} - ({mark} if me in fooled else set()) for me in everyone}
-        signed = {me: clients[me].affirm(told[me]) for me in everyone if known}
-        lists = server.circulate(signed) if known else {}
-        for me, client in enumerate(clients):
+        signing = server.terms.signatures
+        signed = {me: clients[me].affirm(told[me]) for me in everyone if signing}
+        lists = server.circulate(signed) if signing else {}
+        for me in everyone:
             if mark not in server.graph[me] or asked[me] not in {*living, *gone}:
                 continue
             alive, dead = told[me] & {*server.graph[me]}, {mark} if asked[me] in gone else set()
             try:
-                client.reveal(alive, dead, lists.get(me))
+                clients[me].reveal(alive, dead, lists.get(me))
             except Refused as refusal:
                 refusals.append(_named(refusal, asked))
             else:
                 seeds, keys = seeds + (not dead), keys + bool(dead)
         return Interview(asked, needed, seeds, keys, tuple(refusals))
+
+    def _meeting(self) -> tuple[list[Client], Server]:
+        """Clients and server of the round, who have not spoken yet."""
+        experiment, asked = self.before.experiment, self.clients
+        masked = channel(experiment, self.round, self.before.memory)
+        assert isinstance(masked, Masked)
+        terms, party = masked.terms(len(asked)), party_of(experiment, self.round, asked)
+        contexts = contexts_of(party, self.before.model, masked.binding)
+        known = enrolled(range(len(asked))) if terms.signatures else {}
+        clients = [Client(me, it, identity=known.get(me)) for me, it in enumerate(contexts)]
+        return clients, Server(len(asked), terms)
 
     def _crew(self, plot: Plot, number: int) -> Crew:
         """The clients at work, with the models and the draws that the plot gives them."""

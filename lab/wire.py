@@ -64,9 +64,7 @@ class Cohort:
     broken: Tensor | None = None  # (clients,) bool: lost for sending what is no row of numbers
     carried: float = 0.0  # noise that came in the sum under masks, as a multiple of its variance
     sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
-    accomplices: tuple[
-        int, ...
-    ] = ()  # clients in league with the server, who tell it what they know
+    accomplices: tuple[int, ...] = ()  # who tell the server what they know
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""
@@ -233,8 +231,8 @@ class Opened:
     generator: str  # of masks
     seeds: Mapping[int, bytes]  # of their own masks, of those who arrived: unmasking takes them
     partners: Mapping[int, tuple[int, ...]]  # who shares masks with whom
-    keys: Mapping[tuple[int, int], bytes]  # of shared masks, the lower client first: of the lost
-    # and of accomplices
+    keys: Mapping[tuple[int, int], bytes]  # of masks shared with the lost and with accomplices,
+    # by the pair of clients, the lower one first
     told: Mapping[int, np.ndarray]  # (words,) uint32 of accomplices, before their masks
     hints: Mapping[tuple[int, int], int] = field(default_factory=dict)  # last bits of weak seeds
 
