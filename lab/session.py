@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
 
 import streamlit as st
@@ -149,15 +150,40 @@ def pick_round(job: Job, past: list[Job]) -> int:
     return st.slider("Round", 1, job.round, start, key=f"round of {job.id}")
 
 
-def order_button(job: Job, order: Order, past: list[Job]) -> Job | None:
-    """Attack, and the newest attack that was ordered just so."""
+def attack(
+    job: Job,
+    order: Order,
+    past: list[Job],
+    watch: Callable[[str, str], None],
+    every: float,
+    invitation: str,
+) -> None:
+    """The button, what came of the newest attack that was ordered just so, and its command line.
+
+    watch: draws an attack by id and status, again every so many seconds while it is at work
+    """
     ordered = next((one for one in past if one.order == order), None)
-    running = ordered is not None and ordered.active
-    if running and ordered:
+    if ordered is not None and ordered.active:
         st.button("Stop the attack", on_click=store().stop, args=(ordered.id,))
     else:
         st.button("Attack", type="primary", on_click=_ordered, args=(job.id, order))
-    return ordered
+    if ordered is None:
+        st.info(invitation)
+    else:
+        st.fragment(watch, run_every=every if ordered.active else None)(ordered.id, ordered.status)
+    _commands(job, order)
+
+
+def followed(id: str, status: str) -> Job:
+    """How far an attack is; once its status changes, the whole page is drawn anew."""
+    job = store().job(id)
+    if job.status != status:
+        st.rerun()
+    waits = f", {store().place(id)} before it" if job.status == "queued" else ""
+    st.text(f"{STATUS[job.status]}{waits}")
+    if job.message:
+        st.warning(job.message)
+    return job
 
 
 def _ordered(run: str, order: Order) -> None:
@@ -169,7 +195,7 @@ def sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def commands(job: Job, order: Order) -> None:
+def _commands(job: Job, order: Order) -> None:
     """How to do the same without a browser."""
     st.caption("The same from the command line:")
     st.code(f"{job.experiment.command()}\n{order.command(job.id)}", "bash", wrap_lines=True)

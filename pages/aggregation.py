@@ -10,10 +10,9 @@ from lab.jobs import replay
 from lab.parts import Unmasking
 from lab.pictures import png, side_by_side
 from lab.session import (
-    STATUS,
+    attack,
     attacks_of,
-    commands,
-    order_button,
+    followed,
     pick_round,
     pick_run,
     pick_spy,
@@ -105,23 +104,19 @@ def _attack(job: Job, round: int, past: list[Job]) -> None:
         spy = pick_spy(job, Unmasking, past)
     st.caption(f"Round {round}, client {client}, {spy.kind}")
     order = Order(spy=spy, round=round, client=client)
-    ordered = order_button(job, order, past)
-    if ordered is None:
-        st.info("Press Attack to see whether this client's update can be had.")
-    else:
-        st.fragment(_watch, run_every=EVERY if ordered.active else None)(ordered.id, ordered.status)
-    commands(job, order)
+    attack(
+        job,
+        order,
+        past,
+        _watch,
+        EVERY,
+        "Press Attack to see whether this client's update can be had.",
+    )
 
 
 def _watch(id: str, status: str) -> None:
     """The attack as it goes on; only this part of the page is redrawn."""
-    job = store().job(id)
-    if job.status != status:
-        st.rerun()
-    waits = f", {store().place(id)} before it" if job.status == "queued" else ""
-    st.text(f"{STATUS[job.status]}{waits}")
-    if job.message:
-        st.warning(job.message)
+    job = followed(id, status)
     sights = store().sights(id)
     if job.active and sights:
         st.progress(sights[-1].body["step"] / max(1, sights[-1].body["steps"]))

@@ -9,10 +9,9 @@ from lab.likeness import Likeness
 from lab.parts import Reconstruction
 from lab.pictures import png, side_by_side
 from lab.session import (
-    STATUS,
+    attack,
     attacks_of,
-    commands,
-    order_button,
+    followed,
     pick_round,
     pick_run,
     pick_spy,
@@ -45,12 +44,7 @@ def page() -> None:
         return
     st.caption(f"Round {round}, client {client}, {spy.kind}, on {job.experiment.title()}")
     order = Order(spy=spy, round=round, client=client)
-    ordered = order_button(job, order, past)
-    if ordered is None:
-        st.info("Press Attack to see what this update gives away.")
-    else:
-        st.fragment(_watch, run_every=EVERY if ordered.active else None)(ordered.id, ordered.status)
-    commands(job, order)
+    attack(job, order, past, _watch, EVERY, "Press Attack to see what this update gives away.")
 
 
 def _pick_client(job: Job, round: int, past: list[Job]) -> int | None:
@@ -79,13 +73,7 @@ def _pick_client(job: Job, round: int, past: list[Job]) -> int | None:
 
 def _watch(id: str, status: str) -> None:
     """The reconstruction as it develops; only this part of the page is redrawn."""
-    job = store().job(id)
-    if job.status != status:
-        st.rerun()
-    waits = f", {store().place(id)} before it" if job.status == "queued" else ""
-    st.text(f"{STATUS[job.status]}{waits}")
-    if job.message:
-        st.warning(job.message)
+    job = followed(id, status)
     sights = store().sights(id)
     if not sights:
         return

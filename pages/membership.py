@@ -9,10 +9,9 @@ from lab.parts import Inference
 from lab.pictures import png
 from lab.roc import Exposure
 from lab.session import (
-    STATUS,
+    attack,
     attacks_of,
-    commands,
-    order_button,
+    followed,
     pick_round,
     pick_run,
     pick_spy,
@@ -39,22 +38,18 @@ def page() -> None:
         spy = pick_spy(job, Inference, past)
     st.caption(f"The model of round {round}, {spy.kind}, on {job.experiment.title()}")
     order = Order(spy=spy, round=round)
-    ordered = order_button(job, order, past)
-    if ordered is None:
-        st.info("Press Attack to see whether members of the training data stand out.")
-    else:
-        st.fragment(_watch, run_every=EVERY if ordered.active else None)(ordered.id, ordered.status)
-    commands(job, order)
+    attack(
+        job,
+        order,
+        past,
+        _watch,
+        EVERY,
+        "Press Attack to see whether members of the training data stand out.",
+    )
 
 
 def _watch(id: str, status: str) -> None:
-    job = store().job(id)
-    if job.status != status:
-        st.rerun()
-    waits = f", {store().place(id)} before it" if job.status == "queued" else ""
-    st.text(f"{STATUS[job.status]}{waits}")
-    if job.message:
-        st.warning(job.message)
+    job = followed(id, status)
     if not job.result:
         return
     result = Result.read(job.result)

@@ -150,17 +150,21 @@ def test_a_link_opens_the_same_run_in_another_browser_and_after_a_restart(
         other.close()
 
 
-def test_everything_is_within_reach_of_the_keyboard(page: Page, address: str) -> None:
-    page.goto(f"{address}/{LINK}")
-    start = page.get_by_role("button", name="Start", exact=True)
-    start.wait_for()
+def press_by_keyboard(page: Page, name: str) -> None:
+    """Tab on to the button, and press Enter."""
+    button = page.get_by_role("button", name=name, exact=True)
+    button.wait_for()
     for _ in range(80):
         page.keyboard.press("Tab")
-        if start.evaluate("button => button === document.activeElement"):
-            break
-    else:
-        pytest.fail("Tab never came to the Start button")
-    page.keyboard.press("Enter")
+        if button.evaluate("button => button === document.activeElement"):
+            page.keyboard.press("Enter")
+            return
+    pytest.fail(f"Tab never came to the {name} button")
+
+
+def test_everything_is_within_reach_of_the_keyboard(page: Page, address: str) -> None:
+    page.goto(f"{address}/{LINK}")
+    press_by_keyboard(page, "Start")
     expect(page.get_by_text("Accuracy", exact=True)).to_be_visible()
     stop = page.get_by_role("button", name="Stop", exact=True)
     stop.focus()
@@ -178,15 +182,7 @@ def test_an_attack_on_secure_aggregation_is_within_reach_of_the_keyboard(
     job = ledger.start(Experiment().changed(tiny | masked))
     deque(pull(ledger, job), maxlen=0)
     page.goto(f"{address}/aggregation?run={job.id}")
-    button = page.get_by_role("button", name="Attack", exact=True)
-    button.wait_for()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        if button.evaluate("button => button === document.activeElement"):
-            break
-    else:
-        pytest.fail("Tab never came to the Attack button")
-    page.keyboard.press("Enter")
+    press_by_keyboard(page, "Attack")
     expect(page.get_by_text("finished")).to_be_visible()
     expect(page.get_by_text("Cosine of the mean")).to_be_visible()
 
