@@ -17,7 +17,11 @@ from lab.parts import Channel, Stage
 from lab.quantile import next_clip
 from lab.wire import Cohort, Delivery, Memory
 
-LAB_ONLY = ("enabled", "on_abort")  # settings of secure aggregation that its channel does not need
+LAB_ONLY = (
+    "enabled",
+    "on_abort",
+    "norm",
+)  # settings of secure aggregation that its channel does not need
 RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
 NOTHING: Memory = MappingProxyType({})
 CARRIED = (RESIDUALS, CLIP)  # what the exchange remembers, and no algorithm
@@ -113,11 +117,13 @@ def stages(
 
     missing: the stream of the server's noise
     """
-    privacy = experiment.at(round).privacy
+    now = experiment.at(round)
+    privacy, masks = now.privacy, now.secure_aggregation
     if privacy.kind != "client":
-        return []
+        shortened = side == "client" and masks.enabled and masks.norm
+        return [Stage.pick({"kind": "clip", "bound": masks.norm})] if shortened else []
     found = clipping(experiment, round, memory)
-    place = "masked" if _within_masks(experiment.at(round)) else privacy.place
+    place = "masked" if _within_masks(now) else privacy.place
     drawn = {"deviation": found.deviation, "place": place, "secure": privacy.secure_noise}
     chain: list[dict[str, Any]] = [
         {"kind": "clip", "bound": found.bound, "per_layer": privacy.per_layer},
@@ -127,7 +133,6 @@ def stages(
     if place in ("central", "masked"):
         del chain[1]
     if place == "masked":
-        masks = experiment.at(round).secure_aggregation
         chain[-1]["surplus"] = masks.buckets / masks.threshold
     return [stage for stage in map(Stage.pick, chain) if stage.side == side]
 

@@ -138,6 +138,12 @@ class SecureAggregation(Settings):
     bound: float = Field(
         8.0, gt=0, le=1e6, description="largest coordinate of an update; larger ones are clipped"
     )
+    norm: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="clients shorten updates to this length first; 0: they do not",
+    )
     silent: Literal["keys", "shares", "input", "unmasking"] = Field(
         "input",
         description="stage from which lost clients are not heard; after input their updates count",

@@ -54,6 +54,7 @@ MORE = {
         "secure_aggregation.neighbours": "Neighbours",
         "secure_aggregation.buckets": "Buckets",
         "secure_aggregation.bound": "Bound of a coordinate",
+        "secure_aggregation.norm": "Longest update",
         "secure_aggregation.silent": "Lost clients fall silent at",
         "secure_aggregation.on_abort": "On abort",
         "secure_aggregation.binding": "Masks bound to the model",

@@ -41,7 +41,7 @@ from tests.experiments import BACKDOOR, refusal, with_
         (
             "[secure_aggregation]\nzzz = 1",
             "secure_aggregation.zzz is not a setting: choose from enabled, threshold, neighbours, "
-            "buckets, bound, silent, binding, signatures, generator, on_abort",
+            "buckets, bound, norm, silent, binding, signatures, generator, on_abort",
         ),
     ],
 )

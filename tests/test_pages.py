@@ -438,6 +438,7 @@ def test_a_budget_without_a_guarantee_says_why(store: Store) -> None:
         ("Noise that no seed repeats", "privacy.secure_noise", True),
         ("Neighbours", "secure_aggregation.neighbours", 4),
         ("Buckets", "secure_aggregation.buckets", 3),
+        ("Longest update", "secure_aggregation.norm", 1.0),
         ("Lost clients fall silent at", "secure_aggregation.silent", "keys"),
         ("Masks bound to the model", "secure_aggregation.binding", False),
         ("Signed keys", "secure_aggregation.signatures", True),

@@ -12,7 +12,7 @@ from torch import Tensor
 from defenses.secure_aggregation import Ring
 from lab import Experiment, run
 from lab.assembly import assemble
-from lab.engine import Moment, Stopped
+from lab.engine import Moment, Stopped, begin
 from lab.views import ServerView, server_view
 from tests.masks import looks_random
 
@@ -133,3 +133,17 @@ def test_an_aborted_round_leaves_the_model_alone_or_stops_the_run() -> None:
         assert torch.equal(moment.transcript.released, moment.transcript.sent)
     with pytest.raises(Stopped, match="round 1: secure aggregation aborted"):
         moments(SMALL, secure_aggregation__on_abort="stop", **strict)
+
+
+def test_clients_shorten_what_they_mask() -> None:
+    """As far as they are honest: nobody can see the length of what is masked."""
+    plain = Experiment().changed(
+        {"data.source": "digits", "data.clients": 6, "model.kind": "logistic",
+         "training.rounds": 1, "secure_aggregation.enabled": True}
+    )  # fmt: skip
+    short = plain.changed({"secure_aggregation.norm": 0.05})
+    steps = [next(run(each)).state.model - begin(each).model for each in (plain, short)]
+    assert float(steps[0].norm()) > 0.05
+    assert float(steps[1].norm()) <= 0.05 * (1 + 1e-4)
+    bare = short.changed({"secure_aggregation.enabled": False})
+    assert float((next(run(bare)).state.model - begin(bare).model).norm()) > 0.05
