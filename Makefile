@@ -9,7 +9,7 @@ app: .venv/ready
 	$(BIN)/leaklab app
 
 test: .venv/ready-dev browser
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/ready-dev
 	$(BIN)/ruff format --check .
