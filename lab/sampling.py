@@ -13,7 +13,6 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtr
 
 BINS = 8000  # of what is observed; to put outcomes together never tells the worlds further apart
 TAIL = 12.0  # standard deviations beyond which nothing is looked at
@@ -25,7 +24,7 @@ def cohort_at_least(rate: float, noise: float, times: int, delta: float) -> floa
     """What epsilon is at least, where each round asks exactly the share `rate` of all."""
     edges = _edges(noise)
     chances = [
-        (1 - rate) * ndtr(edges / noise) + rate * ndtr((edges - by) / noise) for by in (1, 2)
+        (1 - rate) * _normal(edges / noise) + rate * _normal((edges - by) / noise) for by in (1, 2)
     ]
     return _at_least(chances[0], chances[1], times, delta)
 
@@ -37,9 +36,16 @@ def epoch_at_least(batches: int, noise: float, epochs: int, delta: float) -> flo
     For an adversary who sees every step, and looks at the greatest of an epoch.
     """
     edges = _edges(noise)
-    others = ndtr(edges / noise) ** (batches - 1)
-    chances = [others * ndtr((edges - by) / noise) for by in (1, 2)]
+    others = _normal(edges / noise) ** (batches - 1)
+    chances = [others * _normal((edges - by) / noise) for by in (1, 2)]
     return _at_least(chances[0], chances[1], epochs, delta)
+
+
+def _normal(values: np.ndarray) -> np.ndarray:
+    """The distribution function of the standard normal."""
+    from scipy.special import ndtr  # where it is used: it takes a while, and most runs need none
+
+    return np.asarray(ndtr(values))
 
 
 def _edges(noise: float) -> np.ndarray:
