@@ -27,6 +27,8 @@ def main() -> None:
         photos = trained(ledger, "faces", {"data.source": "photos", "training.rounds": 5})
         overfitted = trained(ledger, "overfitted", {})
         private = trained(ledger, "dp-8", {"training.rounds": 10})
+        masked = trained(ledger, "secure-aggregation", {"training.rounds": 3})
+        attack(ledger, masked, Order.read({"spy": "sybils", "round": 3}))
         attack(ledger, photos, Order.read({"spy": "idlg", "round": 2, "client": 3}))
         attack(ledger, overfitted, Order.read({"spy": "loss-threshold", "round": 30}))
         browser = launched(playwright)
@@ -34,6 +36,7 @@ def main() -> None:
             picture(browser, f"{address}/?run={attackers}", "live")
             picture(browser, f"{address}/inversion?run={photos}", "inversion")
             picture(browser, f"{address}/membership?run={overfitted}", "membership")
+            picture(browser, f"{address}/aggregation?run={masked}", "aggregation", "Attack it")
             picture(browser, f"{address}/budget?run={private}", "budget", "Stretch by stretch")
         browser.close()
 
@@ -55,7 +58,8 @@ def picture(browser: Browser, address: str, name: str, ready: str = "finished") 
     page: Page = browser.new_page(viewport=WINDOW)  # type: ignore[arg-type]
     page.goto(address)
     page.get_by_text(ready).first.wait_for()
-    page.wait_for_timeout(2500)  # until the figures are drawn
+    page.locator(".main-svg, [data-testid=stImage]").first.wait_for()
+    page.wait_for_timeout(4000)  # until all of the figures are drawn
     page.screenshot(path=HERE / f"{name}.png")
     page.close()
 

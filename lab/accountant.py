@@ -23,6 +23,7 @@ Adversary = Literal["server", "public"]
 PROFILE = (3.0, 121)  # how far beyond the stated epsilon, and in how many steps
 # Settings that say how, and change nothing of what is guaranteed.
 IMMATERIAL = {"stop": False, "backend": "engine", "per_layer": False, "secure_noise": False}
+ROUNDED = 1.01  # of a variance under masks: rounding and filling up add less
 SLACK = 1e-6  # relative, of arithmetic
 NAMES = {"pld": "PLD (dp-accounting)", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
 
@@ -44,7 +45,10 @@ class Segment:
             return None
         rate, rounds = client_rate(self.now), last + 1 - self.first
         if self.now.privacy.kind == "client":
-            return cohort_at_least(rate, self.noise(), rounds, delta) if rate < 1 else None
+            if self.now.privacy.adapts:  # no pair is known that uses up updates and count together
+                return 0.0
+            noise = self.noise() * _louder(self.now)
+            return cohort_at_least(rate, noise, rounds, delta) if rate < 1 else None
         recipe = self.now.recipe
         if recipe.cap:  # epochs may be cut short, so that an example may never be used
             return 0.0
@@ -92,8 +96,17 @@ def _adversaries(now: Experiment) -> tuple[Adversary, ...]:
     """Against whom a round's noise protects, the one that it is made for first."""
     if faced(now) == "server":
         return ("server", "public")
-    summed = now.privacy.place == "distributed" and now.secure_aggregation.enabled
+    summed = now.privacy.place == "distributed" and now.secure_aggregation.sealed
     return ("public", "server") if summed else ("public",)
+
+
+def _louder(now: Experiment) -> float:
+    """How much larger the released noise can be than it needs to be."""
+    masks = now.secure_aggregation
+    if now.privacy.place != "distributed" or not masks.enabled:
+        return 1.0
+    louder: float = (ROUNDED * masks.surplus) ** 0.5
+    return louder
 
 
 def _uniform(now: Experiment) -> bool:
@@ -115,7 +128,9 @@ def segments(experiment: Experiment) -> list[Segment]:
 def _governing(now: Experiment) -> tuple[Any, ...]:
     training, privacy = now.training, now.privacy.model_copy(update=IMMATERIAL)
     sampling = (training.clients_per_round, training.batch_size, training.epochs, training.steps)
-    return (privacy, now.secure_aggregation.enabled and privacy.kind == "client", *sampling)
+    masks = now.secure_aggregation
+    under = (masks.enabled, masks.sealed, masks.surplus) if privacy.kind == "client" else ()
+    return (privacy, under, *sampling)
 
 
 def noise_multiplier(experiment: Experiment, round: int) -> float:
@@ -230,6 +245,8 @@ def _independent(now: Experiment) -> bool:
 def _adversary(now: Experiment, adversary: Adversary) -> str:
     if adversary == "public":
         return "everybody who sees the released models"
+    if now.privacy.kind == "client" and now.privacy.place == "distributed":
+        return "a server that follows the protocol and is in league with no client"
     return "the server and everybody who sees its models"
 
 
@@ -240,7 +257,8 @@ def _sampling(now: Experiment, spending: Spending) -> str:
     if sampled and spending.rate >= 1 and spending.chance >= 1:
         return f"cohorts are no secret, {spending.times} turns at most"
     if now.privacy.sampling == "fixed":
-        return f"{who} of fixed size{often}"
+        each = ", at least for whoever sees each step" if who == "batches" else ""
+        return f"{who} of fixed size{often}{each}"
     if spending.rate >= 1:
         return f"no sampling: full {who}{often}"
     return f"Poisson {who}, q = {spending.rate:.4g}{often}"

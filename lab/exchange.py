@@ -17,11 +17,8 @@ from lab.parts import Channel, Stage
 from lab.quantile import next_clip
 from lab.wire import Cohort, Delivery, Memory
 
-LAB_ONLY = (
-    "enabled",
-    "on_abort",
-    "norm",
-)  # settings of secure aggregation that its channel does not need
+# Settings of secure aggregation that its channel does not need.
+LAB_ONLY = ("enabled", "on_abort", "norm")
 RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
 NOTHING: Memory = MappingProxyType({})
 CARRIED = (RESIDUALS, CLIP)  # what the exchange remembers, and no algorithm
@@ -133,7 +130,7 @@ def stages(
     if place in ("central", "masked"):
         del chain[1]
     if place == "masked":
-        chain[-1]["surplus"] = masks.buckets / masks.threshold
+        chain[-1]["surplus"] = masks.surplus
     return [stage for stage in map(Stage.pick, chain) if stage.side == side]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.layers import Layer, Parameters, Trained
+from lab.layers import Descent, Layer, Parameters, Trained
 from lab.models import Network
 
 Stack = list[list[Tensor]]  # the parameters of each layer, with a leading dimension of clients
@@ -39,7 +39,7 @@ class Visit:
     """What the gradient of one layer's parameters is made of."""
 
     place: int  # of the layer
-    layer: Trained
+    layer: Descent
     kept: Any
     slopes: Tensor  # (clients, examples, ...) of each example's own loss, by the layer's outputs
 

@@ -13,30 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.layers import Parameters, Shape, Trained
+from lab.layers import Descent, Parameters, Trained
 from lab.models import Network
 from lab.passes import Stack, Visit
 from lab.twin import twin
 
 
 @dataclass(frozen=True)
-class Sampled(Trained):
-    """A layer whose gradients are known already, example by example."""
+class Sampled(Descent):
+    """Of a layer whose gradients are known already, example by example."""
 
     name: str
-    sizes: tuple[tuple[str, Shape], ...]
-
-    def shapes(self) -> dict[str, Shape]:
-        return dict(self.sizes)
-
-    def __call__(self, own: Parameters, inputs: Tensor) -> Tensor:
-        raise NotImplementedError("only its gradients are known")
-
-    def forward(self, own: Parameters, inputs: Tensor) -> tuple[Tensor, None]:
-        raise NotImplementedError("only its gradients are known")
-
-    def backward(self, own: Parameters, kept: list[Tensor], slopes: Tensor) -> Tensor:
-        raise NotImplementedError("only its gradients are known")
 
     def descend(self, own: Parameters, kept: list[Tensor], slopes: Tensor, rate: float) -> None:
         self.descend_weighted(own, kept, torch.ones_like(kept[0].flatten(2)[..., 0]), rate)
@@ -64,7 +51,7 @@ def sampled_visits(network: Network, stack: Stack, inputs: Tensor, labels: Tenso
         if isinstance(layer, Trained):
             names = [f"{layer.name}.{part}" for part in layer.shapes()]
             kept = [torch.stack([client[name] for client in clients]) for name in names]
-            known = Sampled(layer.name, tuple(layer.shapes().items()))
+            known = Sampled(layer.name)
             found.append(Visit(place, known, kept, inputs))
     return found[::-1]
 

@@ -162,6 +162,16 @@ class SecureAggregation(Settings):
         "skip", description="what a round below the threshold does to the run"
     )
 
+    @property
+    def sealed(self) -> bool:
+        """Whether the server learns sums and nothing else, if it follows the protocol."""
+        return self.enabled and self.generator == "aes"
+
+    @property
+    def surplus(self) -> float:
+        """The most noise that sums can carry, in variances of what they need."""
+        return self.buckets / self.threshold
+
 
 class Adversary(Settings):
     """Malicious clients."""

@@ -299,11 +299,11 @@ def _start_baselines(job: Job) -> None:
 
 
 def _numbers(job: Job, rounds: list[Round]) -> None:
-    record = rounds[-1].record
+    record, spending = rounds[-1].record, spent(job.experiment, job.round)
     told = {
         "Accuracy": f"{record.accuracy:.1%}",
         "Loss": "overflow" if record.loss is None else f"{record.loss:.3f}",
-        "Epsilon spent": "none" if record.epsilon is None else f"{record.epsilon:.3g}",
+        "Epsilon spent": spending.value() if spending else "none",
         "Megabytes up, down": f"{_total(rounds, 'bytes_up')}, {_total(rounds, 'bytes_down')}",
     }
     own = [rate for rate in record.personal if rate is not None]

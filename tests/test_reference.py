@@ -41,6 +41,7 @@ def test_the_gradient_of_each_example_is_what_opacus_says(model: Model) -> None:
     ours = visits(network, stacked(network, flats), inputs.clone(), labels)
     theirs = sampled_visits(network, stacked(network, flats), inputs, labels)
     for mine, other in zip(ours, theirs, strict=True):
+        shapes = network.layers[mine.place].shapes()
         assert (mine.place, mine.layer.name) == (other.place, other.layer.name)
         squares, evidence = mine.layer.each(mine.kept, mine.slopes)
         known, gradients = other.layer.each(other.kept, other.slopes)
@@ -50,7 +51,7 @@ def test_the_gradient_of_each_example_is_what_opacus_says(model: Model) -> None:
             only[:, example] = 1
             steps = []
             for visit, found in ((mine, evidence), (other, gradients)):
-                own = [torch.zeros(clients, *shape) for shape in visit.layer.shapes().values()]
+                own = [torch.zeros(clients, *shape) for shape in shapes.values()]
                 visit.layer.descend_weighted(own, found, only, -1.0)
                 steps.append(own)
             for one, two in zip(*steps, strict=True):

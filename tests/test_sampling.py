@@ -141,6 +141,9 @@ def test_who_sees_what_decides_against_whom_there_is_a_guarantee() -> None:
     assert public is not None
     assert public.epsilon < server.epsilon  # which knows the cohort
     assert "no secret" in server.sampling
+    weak = masked.changed({"secure_aggregation.generator": "weak"})
+    assert opponents(weak, 50) == ("public",)
+    assert "in league with no client" in server.against
     late = shares.changed_from(20, masks)
     assert opponents(late, 19) == opponents(late, 50) == ("public",)
     mixed = masked.changed_from(20, {"privacy.place": "local"})
@@ -151,3 +154,20 @@ def test_how_a_guarantee_is_kept_does_not_change_it() -> None:
     now = with_(CLIENT)
     for how in ({"privacy.per_layer": True}, {"privacy.secure_noise": True}):
         assert spent(now.changed_from(20, how), 50) == spent(now, 50)
+
+
+def test_more_noise_than_is_needed_lowers_what_epsilon_is_at_least() -> None:
+    """Under masks a sum carries more; an adaptive clip has no known worst pair."""
+    fixed = with_(CLIENT | FIXED)
+    bare = spent(fixed, 50)
+    masked = spent(fixed.changed({"secure_aggregation.enabled": True}), 50)
+    adaptive = spent(fixed.changed({"privacy.quantile": 0.5, "privacy.noise": 0.9}), 50)
+    assert bare is not None
+    assert masked is not None
+    assert adaptive is not None
+    assert bare.at_least is not None
+    assert masked.at_least is not None
+    assert 0 < masked.at_least < bare.at_least <= bare.epsilon == masked.epsilon
+    louder = (1.01 / 0.67) ** 0.5
+    assert masked.at_least == cohort_at_least(0.1, louder, 50, 1e-3)
+    assert adaptive.at_least == 0.0

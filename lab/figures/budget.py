@@ -31,9 +31,10 @@ def spending(
     figure = go.Figure()
     if any(bound is not None for bound in at_least):
         top = epsilons[LINES[0][0]]
+        low = [high if low is None else low for low, high in zip(at_least, top, strict=True)]
         figure.add_trace(
             go.Scatter(
-                x=[*points, *reversed(points)], y=[*top, *reversed(at_least)], fill="toself",
+                x=[*points, *reversed(points)], y=[*top, *reversed(low)], fill="toself",
                 mode="none", name="between the bounds", fillcolor="rgba(213, 94, 0, 0.25)",
                 hoverinfo="skip",
             )

@@ -9,13 +9,14 @@ from lab.layers.activation import Relu, Sigmoid
 from lab.layers.convolution import Convolution, colours_last
 from lab.layers.dense import Dense, Flatten
 from lab.layers.generic import Generic
-from lab.layers.layer import Layer, Parameters, Shape, Trained
+from lab.layers.layer import Descent, Layer, Parameters, Shape, Trained
 from lab.layers.norm import GroupNorm
 from lab.layers.pooling import MaxPool
 
 __all__ = [
     "Convolution",
     "Dense",
+    "Descent",
     "Flatten",
     "Generic",
     "GroupNorm",

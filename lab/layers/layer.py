@@ -38,20 +38,10 @@ class Layer(ABC):
         """Slopes of the loss by the outputs -> by the inputs"""
 
 
-class Trained(Layer):
-    """A layer with parameters."""
+class Descent(ABC):
+    """How the parameters of a layer take a step, from what the passes kept."""
 
     name: str  # of the layer, before those of its parameters
-
-    @abstractmethod
-    def shapes(self) -> dict[str, Shape]: ...
-
-    def initial(
-        self, drawn: dict[str, Tensor], spread: Callable[[int], float]
-    ) -> dict[str, Tensor]:
-        """First values, from draws that are uniform in +- 1; spread tells their width by fan-in."""
-        fan_in = prod(self.shapes()["weight"][1:])
-        return {part: values * spread(fan_in) for part, values in drawn.items()}
 
     @abstractmethod
     def descend(self, own: Parameters, kept: Any, slopes: Tensor, rate: float) -> None:
@@ -72,3 +62,17 @@ class Trained(Layer):
 
         weights (clients, examples)
         """
+
+
+class Trained(Layer, Descent):
+    """A layer with parameters."""
+
+    @abstractmethod
+    def shapes(self) -> dict[str, Shape]: ...
+
+    def initial(
+        self, drawn: dict[str, Tensor], spread: Callable[[int], float]
+    ) -> dict[str, Tensor]:
+        """First values, from draws that are uniform in +- 1; spread tells their width by fan-in."""
+        fan_in = prod(self.shapes()["weight"][1:])
+        return {part: values * spread(fan_in) for part, values in drawn.items()}
