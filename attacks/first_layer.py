@@ -13,7 +13,7 @@ from attacks.gradients import label_counts, labels_from, legal, observe
 from lab.models import Network
 from lab.parts import Reconstruction
 from lab.settings import SettingError
-from lab.views import Guess, ServerView
+from lab.views import Guess, Known, ServerView
 
 
 class FirstLayer(Reconstruction):
@@ -32,7 +32,7 @@ class FirstLayer(Reconstruction):
                 "begins with a convolution: use idlg or inverting-gradients"
             )
 
-    def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """One guess: the mixture that the strongest neuron saw.  Raises SettingError on a CNN."""
         self.check(view.network)
         first = next(iter(view.network.slots)).removesuffix(".weight")

@@ -18,7 +18,7 @@ from attacks.descent import FOUND, STRIDE, descend
 from attacks.gradients import gradient_of, label_counts, labels_from, legal, observe, whole
 from lab.parts import Reconstruction
 from lab.rng import stream
-from lab.views import Guess, ServerView
+from lab.views import Guess, Known, ServerView
 
 
 class Idlg(Reconstruction):
@@ -38,7 +38,7 @@ class Idlg(Reconstruction):
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
-    def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         seen = observe(view, target)

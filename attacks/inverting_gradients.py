@@ -20,7 +20,7 @@ from torch.func import grad, vmap
 from attacks.gradients import label_counts, labels_from, legal, observe, whole
 from lab.parts import Reconstruction
 from lab.rng import normal, stream
-from lab.views import Guess, ServerView
+from lab.views import Guess, Known, ServerView
 
 GUESSES = 50  # shown on the way
 DECAYS = 0.9, 0.999  # Adam's
@@ -41,7 +41,7 @@ class InvertingGradients(Reconstruction):
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
-    def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """`GUESSES` guesses on the way; the last is the one of the lowest objective."""
         whole(view, self.kind)
         seen = observe(view, target)

@@ -13,7 +13,7 @@ import torch
 
 from attacks.gradients import label_counts, labels_from, observe, whole
 from lab.parts import Reconstruction
-from lab.views import Guess, ServerView
+from lab.views import Guess, Known, ServerView
 
 
 class LabelCounts(Reconstruction):
@@ -28,7 +28,7 @@ class LabelCounts(Reconstruction):
         "approximate for several local steps; noise"
     )
 
-    def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """One guess: a label for each example, in order of classes."""
         whole(view, self.kind)
         seen = observe(view, target)

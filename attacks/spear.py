@@ -21,7 +21,7 @@ from lab.models import Network
 from lab.parts import Reconstruction
 from lab.rng import stream
 from lab.settings import SettingError
-from lab.views import Guess, ServerView
+from lab.views import Guess, Known, ServerView
 
 STRIDE = 4  # starts between two guesses
 SHARPNESS = 1.0, 3.0  # of the component analysis, in turn
@@ -51,7 +51,7 @@ class Spear(Reconstruction):
             f"{network.model.kind} does not: use {remedy}"
         )
 
-    def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """A guess whenever more examples agree with themselves, and now and then between."""
         self.check(view.network)
         mixture = self._mixture(view, target)

@@ -37,6 +37,7 @@ class Heart(Source):
     classes: ClassVar[tuple[str, ...]] = ("healthy", "ill")
     size: ClassVar[int] = 607
     groups: ClassVar[tuple[str, ...]] = HOSPITALS
+    content: ClassVar[Literal["pictures", "table", "text"]] = "table"
 
     def load(self) -> Examples:
         remedy = "restore datasets/files from the repository"

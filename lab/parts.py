@@ -14,12 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lab.columns import Column
 from lab.contest import ALONE, IGNORANT, UNAIDED, Aid, Insight, Prepared, Restraint, Scene, Verdict
 from lab.federation import Examples
 from lab.layers import Shape
 from lab.models import Network
 from lab.settings import Part, SettingError
-from lab.views import Candidates, Claim, Guess, OutsiderView, ServerView, Siege
+from lab.views import (
+    Candidates,
+    Claim,
+    Guess,
+    Known,
+    OutsiderView,
+    Planted,
+    ServerView,
+    Siege,
+)
 from lab.wire import Cohort, Crew, Delivery, Drift, Local, Memory, Report, Task
 
 
@@ -32,6 +42,11 @@ class Source(Part):
     classes: ClassVar[tuple[str, ...]]
     size: ClassVar[int]  # training examples
     groups: ClassVar[tuple[str, ...]] = ()  # real owners of the data, where there are any
+    content: ClassVar[Literal["pictures", "table", "text"]] = "pictures"
+
+    def columns(self) -> tuple[Column, ...]:
+        """What the floats of a table mean; nothing for pictures and text."""
+        return ()
 
     @abstractmethod
     def load(self) -> Examples:
@@ -388,8 +403,19 @@ class Reconstruction(Spy):
     """Rebuilds private inputs from what the server received."""
 
     @abstractmethod
-    def __call__(self, view: ServerView, target: int) -> Iterator[Guess]:
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """Guesses at the examples of client `target`, ever better; the last one is the answer."""
+
+
+class Subversion(Reconstruction):
+    """The same by a malicious server, which sends a model of its own making and reads the answer.
+
+    The clients are honest and train it; the view that `__call__` gets is of that round.
+    """
+
+    @abstractmethod
+    def plant(self, view: ServerView, known: Known) -> Planted:
+        """What it sends to the cohort.  view: of the round as it was, before the attack"""
 
 
 class Inference(Spy):

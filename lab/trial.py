@@ -20,6 +20,7 @@ from lab.evaluate import evaluate
 from lab.experiment import Experiment
 from lab.federation import as_floats
 from lab.headcount import Headcount, headcount
+from lab.knowledge import known_of
 from lab.likeness import Judge, Likeness
 from lab.parts import Inference, Reconstruction, Spy
 from lab.public import outsiders, tested
@@ -116,7 +117,8 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
     judge = judge_of(now, moment.record.round, client)
     last: Glimpse | None = None
     certificate: dict[str, str] = {}
-    for guess in spy(view, client):
+    known = known_of(moment.state.experiment, moment.record.round)
+    for guess in spy(view, client, known):
         last, certificate = _glimpse(guess, judge, view.network.classes), _certificate(guess)
         yield last
     if last is None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from lab.accountant import spent
 from lab.closeness import Scales
 from lab.engine import Moment, State
+from lab.knowledge import known_of
 from lab.parts import Reconstruction, Spy, Unmasking
 from lab.settings import SettingError
 from lab.siege import siege_of, true_updates
@@ -101,7 +102,7 @@ def _revealed(
         senders=((target,),),
     )
     judge = judge_of(before.experiment.at(view.round), view.round, target)
-    (guess,) = reader(alone, target)
+    (guess,) = reader(alone, target, known_of(before.experiment, view.round))
     found = judge.score(guess)
     shown = {
         "guess": guess.inputs[[match.guess for match in found.matches]],

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lab.columns import Column
 from lab.federation import Federation, as_floats
 from lab.models import Network
 from lab.wire import Opened, Recipe, Transcript
@@ -120,6 +123,39 @@ class Candidates:
 
     inputs: Tensor  # (candidates, *shape) floats
     labels: Tensor  # (candidates,)
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """What clients do to an update before they send it; the server prescribes it, so it knows."""
+
+    unit: Literal["none", "example", "client"] = "none"  # whom clipping and noise protect
+    clip: float = 0.0  # longest gradient or update let through; 0: any
+    noise: float = 0.0  # noise multiplier: of each local step (example), of the sum (client)
+    codec: str = ""  # kind of compression
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What an attacker knows besides its view: all of it public, and the same for every target."""
+
+    inputs: Tensor  # (public, *shape) examples like the private ones, on which nobody trains
+    labels: Tensor  # (public,)
+    columns: tuple[Column, ...] = ()  # what the floats of a table mean
+    mechanism: Mechanism = Mechanism()
+
+    @classmethod
+    def nothing(cls, network: Network) -> Known:
+        """But for the shape of the examples, and that nothing is done to updates."""
+        return cls(torch.zeros(0, *network.shape), torch.zeros(0, dtype=torch.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """What a malicious server sends in place of the model of the round."""
+
+    network: Network  # the clients' own, or one of the server's making with the same examples
+    sent: Tensor  # (params,) of that network
 
 
 @dataclass(frozen=True, eq=False)

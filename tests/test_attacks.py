@@ -19,7 +19,7 @@ from lab.federation import as_floats
 from lab.parts import Inference, Reconstruction, Unmasking
 from lab.settings import SettingError
 from lab.trial import Glimpse, Result, infer, reconstruct
-from lab.views import Candidates, OutsiderView, client_view, outsider_view, server_view
+from lab.views import Candidates, Known, OutsiderView, client_view, outsider_view, server_view
 
 # One picture an update: the setting of the published attacks.
 FEDSGD = {
@@ -212,7 +212,7 @@ def test_secure_aggregation_gives_the_attack_the_sum_and_nothing_else(name: str)
         assert glimpse.likeness is not None
         assert glimpse.result.declared["sees"] == "the sum over the cohort only"
         assert not glimpse.likeness.verdict.startswith(("exact", "recognisable"))
-        *_, guess = spy(view, client)  # type: ignore[operator]
+        *_, guess = spy(view, client, Known.nothing(view.network))  # type: ignore[operator]
         guesses.append(guess.inputs)
     # One row for everybody, so one guess for everybody: nothing points at a client.
     assert all(torch.equal(guess, guesses[0]) for guess in guesses)
@@ -312,12 +312,14 @@ def test_a_reconstruction_does_not_change_when_the_truth_does(name: str) -> None
     spy = SPIES[name].model_validate({"iterations": 20} if searches else {})
     moment = last(experiment(model__kind="mlp"))
     view = server_view(moment.transcript)
-    first = [(guess.inputs, guess.labels) for guess in spy(view, 0)]  # type: ignore[operator]
+    first = [(guess.inputs, guess.labels) for guess in spy(view, 0, Known.nothing(view.network))]  # type: ignore[operator]
     federation = assemble(experiment(model__kind="mlp"))
     before = federation.inputs.clone()
     federation.inputs.zero_()
     try:
-        again = [(guess.inputs, guess.labels) for guess in spy(view, 0)]  # type: ignore[operator]
+        again = [
+            (guess.inputs, guess.labels) for guess in spy(view, 0, Known.nothing(view.network))
+        ]  # type: ignore[operator]
     finally:
         federation.inputs.copy_(before)
     for one, other in zip(first, again, strict=True):

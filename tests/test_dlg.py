@@ -15,7 +15,7 @@ from lab.batches import touched
 from lab.engine import Moment
 from lab.settings import SettingError
 from lab.trial import Glimpse, reconstruct
-from lab.views import server_view
+from lab.views import Known, server_view
 
 
 @cache
@@ -98,7 +98,9 @@ def test_the_search_ends_where_the_match_is_perfect() -> None:
 
 def test_a_search_keeps_to_its_steps() -> None:
     view = server_view(attacked_round().transcript)
-    steps = [guess.step for guess in Dlg(iterations=20, restarts=2)(view, 0)]
+    steps = [
+        guess.step for guess in Dlg(iterations=20, restarts=2)(view, 0, Known.nothing(view.network))
+    ]
     assert steps == [STRIDE, 2 * STRIDE, 3 * STRIDE, 4 * STRIDE]
 
 
@@ -106,7 +108,9 @@ def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 4))
     monkeypatch.setattr("attacks.dlg.monotonic", lambda: next(clock))
     view = server_view(attacked_round(batch=8).transcript)
-    assert len(list(Dlg(seconds=10)(view, 0))) == 3  # at 4, 8 and 12 seconds
+    assert (
+        len(list(Dlg(seconds=10)(view, 0, Known.nothing(view.network)))) == 3
+    )  # at 4, 8 and 12 seconds
 
 
 def test_guesses_never_get_worse() -> None:
@@ -119,7 +123,7 @@ def test_guesses_never_get_worse() -> None:
 
 def test_pixels_of_a_guess_are_pixels() -> None:
     view = server_view(attacked_round(batch=8).transcript)
-    for guess in Dlg(iterations=20, restarts=1)(view, 0):
+    for guess in Dlg(iterations=20, restarts=1)(view, 0, Known.nothing(view.network)):
         assert guess.inputs.shape == (8, 1, 28, 28)
         assert 0 <= float(guess.inputs.min()) <= float(guess.inputs.max()) <= 1
 

@@ -16,7 +16,7 @@ from lab.headcount import Headcount, headcount
 from lab.models import Logistic, Network
 from lab.settings import SettingError
 from lab.trial import Glimpse, Result, reconstruct
-from lab.views import ServerView, server_view
+from lab.views import Known, ServerView, server_view
 from lab.wire import Recipe
 
 
@@ -70,7 +70,7 @@ def test_counts_by_hand() -> None:
     """Labels 0, 0, 1, 1, 1, 2 and p = 1/3 each: the mean of p - y is (0, -1/6, 1/6)."""
     view = view_of([0, -1 / 6, 1 / 6], 6)
     assert label_counts(view, observe(view, 0)).tolist() == [2, 3, 1]
-    (guess,) = LabelCounts()(view, 0)
+    (guess,) = LabelCounts()(view, 0, Known.nothing(view.network))
     assert guess.labels.tolist() == [0, 0, 1, 1, 1, 2]
 
 
@@ -137,12 +137,12 @@ def test_noise_hides_the_counts() -> None:
 def test_the_guess_does_not_change_when_the_truth_does() -> None:
     moment = attacked_round()
     view, federation = server_view(moment.transcript), assemble(moment.state.experiment)
-    (first,) = LabelCounts()(view, 0)
+    (first,) = LabelCounts()(view, 0, Known.nothing(view.network))
     inputs, labels = federation.inputs.clone(), federation.labels.clone()
     federation.inputs.zero_()
     federation.labels.zero_()
     try:
-        (again,) = LabelCounts()(view, 0)
+        (again,) = LabelCounts()(view, 0, Known.nothing(view.network))
     finally:
         federation.inputs.copy_(inputs)
         federation.labels.copy_(labels)

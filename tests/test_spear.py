@@ -16,7 +16,7 @@ from lab.layers import Shape
 from lab.likeness import match
 from lab.models import MODELS, Mlp, Model, Network
 from lab.settings import SettingError
-from lab.views import Guess, ServerView
+from lab.views import Guess, Known, ServerView
 from lab.wire import Recipe
 
 GREY, COLOUR = (1, 12, 12), (3, 8, 8)
@@ -65,7 +65,7 @@ def view(batches: list[tuple[Tensor, Tensor]], of: Network, noise: float = 0.0) 
 
 
 def answer(seen: ServerView, target: int = 0, **settings: int) -> Guess:
-    *_, guess = Spear.model_validate(settings)(seen, target)
+    *_, guess = Spear.model_validate(settings)(seen, target, Known.nothing(seen.network))
     return guess
 
 
@@ -195,7 +195,9 @@ def test_what_is_certified_is_right_even_where_too_few_neurons_are(size: int, se
 def test_it_ends_as_soon_as_everything_is_certified_and_takes_all_starts_otherwise() -> None:
     assert answer(view([batch(4)], network())).step < 20
     hopeless = view([batch(24)], network(hidden=60))
-    steps = [guess.step for guess in Spear(iterations=9)(hopeless, 0)]
+    steps = [
+        guess.step for guess in Spear(iterations=9)(hopeless, 0, Known.nothing(hopeless.network))
+    ]
     assert steps[-1] == 9
     assert len(steps) >= 3
 
