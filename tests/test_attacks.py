@@ -275,7 +275,7 @@ def test_an_untrained_model_betrays_nobody() -> None:
 # --- an attack never sees the truth -------------------------------------------------------------
 
 ALLOWED = {"ServerView", "OutsiderView", "Candidates", "int", "Iterator[Guess]", "Tensor"}
-ALLOWED |= {"Siege", "Iterator[Claim]"}
+ALLOWED |= {"Known", "Siege", "Iterator[Claim]"}
 
 
 @pytest.mark.parametrize("name", SPIES)

@@ -115,7 +115,10 @@ def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_guesses_never_get_worse() -> None:
     view = server_view(attacked_round().transcript)
-    heights = [guess.objective for guess in Dlg(iterations=100, restarts=2)(view, 1)]
+    heights = [
+        guess.objective
+        for guess in Dlg(iterations=100, restarts=2)(view, 1, Known.nothing(view.network))
+    ]
     numbers = [height for height in heights if height is not None]
     assert len(numbers) == len(heights) > 5
     assert numbers == sorted(numbers, reverse=True)

@@ -76,7 +76,8 @@ def test_counts_by_hand() -> None:
 
 def test_one_example_is_the_only_negative_error() -> None:
     """Label 2 and p = 1/3 each: p - y is (1/3, 1/3, -2/3)."""
-    (guess,) = LabelCounts()(view_of([1 / 3, 1 / 3, -2 / 3], 1), 0)
+    view = view_of([1 / 3, 1 / 3, -2 / 3], 1)
+    (guess,) = LabelCounts()(view, 0, Known.nothing(view.network))
     assert guess.labels.tolist() == [2]
 
 
