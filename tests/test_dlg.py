@@ -90,7 +90,8 @@ def test_noise_leaves_no_more_than_a_guess() -> None:
 
 
 def test_the_search_ends_where_the_match_is_perfect() -> None:
-    *_, guess = Dlg(iterations=5000, restarts=20)(server_view(attacked_round().transcript), 0)
+    view = server_view(attacked_round().transcript)
+    *_, guess = Dlg(iterations=5000, restarts=20)(view, 0, Known.nothing(view.network))
     assert guess.objective is not None
     assert guess.objective < FOUND
     assert guess.step < guess.steps / 2
