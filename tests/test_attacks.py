@@ -16,6 +16,7 @@ from lab.assembly import assemble
 from lab.batches import touched
 from lab.engine import Moment
 from lab.federation import as_floats
+from lab.knowledge import known_of
 from lab.parts import Inference, Reconstruction, Unmasking
 from lab.settings import SettingError
 from lab.trial import Glimpse, Result, infer, reconstruct
@@ -102,7 +103,14 @@ def test_the_label_of_one_example_is_read_off_the_last_bias(kind: str) -> None:
         (glimpse, *_) = reconstruct(SPIES["idlg"](iterations=10, restarts=1), moment, client)  # type: ignore[arg-type]
         assert glimpse.likeness is not None
         assert glimpse.likeness.labels == 1.0
-        assert int(label_counts(server_view(moment.transcript), seen).sum()) == 1
+        assert (
+            int(
+                label_counts(
+                    server_view(moment.transcript), seen, known_of(moment.state.experiment, 1)
+                ).sum()
+            )
+            == 1
+        )
     assert len(federation.labels) == 10_000
 
 
@@ -116,7 +124,7 @@ def test_label_counts_of_an_untrained_model_are_exact_with_repeated_labels() -> 
     for client in range(10):
         seen = observe(view, client)
         assert seen.images == 32
-        found = label_counts(view, seen)
+        found = label_counts(view, seen, known_of(now, 1))
         held = federation.held(client)
         used = held[torch.from_numpy(touched(now, 1, client, len(held)))]
         true = torch.bincount(federation.labels[used], minlength=10)
