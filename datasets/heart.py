@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -87,9 +87,7 @@ def _number(name: str, rows: list[dict[str, str]], train: np.ndarray) -> Column:
     centre, spread = _units(_values(name, rows), train)
     absent = _unmeasured(name) if name in OFTEN_MISSING else ""
     step = STEPS.get(name, 1.0)
-    return Column(
-        IN_WORDS.get(name, name), centre=centre, spread=spread, step=step, missing=absent
-    )
+    return Column(IN_WORDS.get(name, name), centre=centre, spread=spread, step=step, missing=absent)
 
 
 def _choice(name: str, answers: tuple[str, ...]) -> Column:
@@ -117,7 +115,7 @@ def _units(values: np.ndarray, train: np.ndarray) -> tuple[float, float]:
 
 def _columns(rows: list[dict[str, str]], train: np.ndarray) -> np.ndarray:
     """Numbers in standard units of the training patients, answers as 0 or 1.  -> (patients, 22)"""
-    table = []
+    table: list[Any] = []
     for name in MEASURED:
         values = _values(name, rows)
         centre, spread = _units(values, train)
