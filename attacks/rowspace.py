@@ -154,8 +154,9 @@ def _run_through(span: Span, whole: Tensor, free: Tensor, limits: Tensor) -> Ten
         if column.step and free[:, where.start].norm() > STILL
     }
     ends = {
-        at: [round(float(limit) * scale + add) for limit in limits[:, at]]
+        at: (round(float(low) * scale + add), round(float(high) * scale + add))
         for at, (scale, add) in stepped.items()
+        for low, high in [limits[:, at]]
     }
     values = {at: torch.arange(low, high + 1).double() for at, (low, high) in ends.items()}
     chosen: list[int] = []
@@ -175,13 +176,14 @@ def _run_through(span: Span, whole: Tensor, free: Tensor, limits: Tensor) -> Ten
         fits = torch.ones(len(moves), dtype=torch.bool)
         for at, (scale, add) in stepped.items():
             steps = (record[at] + moves @ free[:, at]) * scale + add
-            fits &= _possible(steps, *ends[at], WHOLE + ABOVE * span.blur * scale)
+            fits &= _possible(steps, ends[at], slack=WHOLE + ABOVE * span.blur * scale)
         found.append(record + moves[fits] @ free)
     return torch.cat(found)
 
 
-def _possible(steps: Tensor, low: float, high: float, slack: float) -> Tensor:
+def _possible(steps: Tensor, ends: tuple[int, int], slack: float) -> Tensor:
     """Whether those may be whole numbers of steps.  (points,) -> (points,) bool"""
+    low, high = ends
     wide = (high - low) / 2  # private numbers may lie further out than public ones
     possible = (steps > low - wide) & (steps < high + wide)
     if slack < COARSE:  # else they are too fine to be told
