@@ -15,6 +15,7 @@ from lab.assembly import malicious, poisoned
 from lab.batches import touched
 from lab.blind import blind_scores
 from lab.closeness import Unmasked
+from lab.dossier import Clerk, Dossier
 from lab.engine import Moment, State
 from lab.evaluate import evaluate
 from lab.experiment import Experiment
@@ -42,6 +43,7 @@ class Result(Settings):
     guarantee: Guarantee | None = None
     likeness: Likeness | None = None
     headcount: Headcount | None = None
+    dossier: Dossier | None = None
     exposure: Exposure | None = None
     unmasked: Unmasked | None = None
 
@@ -65,6 +67,8 @@ class Result(Settings):
             ]
         if self.headcount:
             told += self.headcount.lines()
+        if self.dossier:
+            told += self.dossier.lines()
         if seen := self.exposure:
             told += [
                 seen.verdict,
@@ -98,6 +102,7 @@ class Glimpse:
     likeness: Likeness | None
     result: Result | None = None
     headcount: Headcount | None = None
+    dossier: Dossier | None = None
 
 
 def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Glimpse]:
@@ -118,8 +123,9 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
     last: Glimpse | None = None
     certificate: dict[str, str] = {}
     known = known_of(moment.state.experiment, moment.record.round)
+    clerk = Clerk(known.columns, judge) if known.columns else None
     for guess in spy(view, client, known):
-        last, certificate = _glimpse(guess, judge, view.network.classes), _certificate(guess)
+        last, certificate = _glimpse(guess, judge, clerk, view.network.classes), _certificate(guess)
         yield last
     if last is None:
         raise SettingError(f"{spy.kind} had nothing to say of client {client}")
@@ -132,6 +138,7 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
         guarantee=spent(moment.state.experiment, moment.record.round, "server"),
         likeness=last.likeness,
         headcount=last.headcount,
+        dossier=last.dossier,
     )
     yield replace(last, result=result)
 
@@ -229,7 +236,15 @@ def judge_of(now: Experiment, round: int, client: int) -> Judge:
     )
 
 
-def _glimpse(guess: Guess, judge: Judge, classes: int) -> Glimpse:
+def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, classes: int) -> Glimpse:
+    """Pictures by their likeness, records of a table by a dossier, mere labels by a headcount."""
+    if clerk and len(guess.inputs) == len(guess.labels):
+        found = clerk.score(guess)
+        rows = {
+            "guess": guess.inputs[[pair.guess for pair in found.pairs]],
+            "private": judge.inputs[[pair.truth for pair in found.pairs]],
+        }
+        return Glimpse(guess.step, guess.steps, guess.objective, rows, None, dossier=found)
     if not len(guess.inputs):
         counted = headcount(guess.labels, judge.labels, classes)
         return Glimpse(guess.step, guess.steps, guess.objective, {}, None, headcount=counted)
