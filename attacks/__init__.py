@@ -26,6 +26,7 @@ from attacks.mpaf import Mpaf
 from attacks.neurotoxin import Neurotoxin
 from attacks.opt_alie import OptAlie
 from attacks.opt_ipm import OptIpm
+from attacks.sentences import Sentences
 from attacks.sign_flip import SignFlip
 from attacks.single_out import SingleOut
 from attacks.spear import Spear
@@ -33,6 +34,7 @@ from attacks.sum_difference import SumDifference
 from attacks.sybil import Sybil
 from attacks.sybils import Sybils
 from attacks.targeted_flip import TargetedFlip
+from attacks.tokens import Tokens
 from attacks.weak_masks import WeakMasks
 from lab.parts import Poison, Spy
 
@@ -66,6 +68,8 @@ SPIES = Spy.enter(
     InvertingGradients,
     Spear,
     LabelCounts,
+    Tokens,
+    Sentences,
     LossThreshold,
     SingleOut,
     Sybils,

@@ -72,7 +72,10 @@ def _likely(view: ServerView, seen: Observed) -> Tensor:
     thinks alike of all pictures, so the witnesses agree and are right.  Where they do not, each
     class is as likely.
     """
-    noise = torch.rand(256, *view.network.shape, generator=torch.Generator().manual_seed(0))
+    generator, shape = torch.Generator().manual_seed(0), (256, *view.network.shape)
+    noise = torch.rand(shape, generator=generator)
+    if "text" in view.network.model.reads:
+        noise = (noise * view.network.classes).floor()  # any words
     of_noise = view.network(view.sent, noise).softmax(dim=1).mean(dim=0).double()
     error, last = view.network.split(seen.gradient), view.network.split(view.sent.double())
     weight, bias = error["out.weight"], error["out.bias"]

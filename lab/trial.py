@@ -22,13 +22,14 @@ from lab.federation import as_floats
 from lab.headcount import Headcount, headcount
 from lab.knowledge import known_of
 from lab.likeness import Judge, Likeness
-from lab.parts import Inference, Reconstruction, Spy
+from lab.parts import Inference, Reconstruction, Source, Spy
 from lab.public import outsiders, tested
 from lab.records import Guarantee
 from lab.roc import Ceiling, Exposure, expose
 from lab.sections import Privacy
 from lab.settings import SettingError, Settings
 from lab.views import Candidates, Guess, OutsiderView, server_view
+from lab.wording import Proofreader, Wording
 
 
 class Result(Settings):
@@ -42,6 +43,7 @@ class Result(Settings):
     guarantee: Guarantee | None = None
     likeness: Likeness | None = None
     headcount: Headcount | None = None
+    wording: Wording | None = None
     exposure: Exposure | None = None
     unmasked: Unmasked | None = None
 
@@ -65,6 +67,8 @@ class Result(Settings):
             ]
         if self.headcount:
             told += self.headcount.lines()
+        if self.wording:
+            told += self.wording.lines()
         if seen := self.exposure:
             told += [
                 seen.verdict,
@@ -98,6 +102,7 @@ class Glimpse:
     likeness: Likeness | None
     result: Result | None = None
     headcount: Headcount | None = None
+    wording: Wording | None = None
 
 
 def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Glimpse]:
@@ -114,12 +119,13 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
     except LookupError as error:
         there = ", ".join(str(one) for row in view.senders for one in row) or "nobody"
         raise SettingError(f"{error}: choose from {there}") from None
+    spy.suits(view.network)
     judge = judge_of(now, moment.record.round, client)
     last: Glimpse | None = None
     certificate: dict[str, str] = {}
     known = known_of(moment.state.experiment, moment.record.round)
     for guess in spy(view, client, known):
-        last, certificate = _glimpse(guess, judge, view.network.classes), _certificate(guess)
+        last, certificate = _glimpse(guess, judge, now.data.source), _certificate(guess)
         yield last
     if last is None:
         raise SettingError(f"{spy.kind} had nothing to say of client {client}")
@@ -132,6 +138,7 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
         guarantee=spent(moment.state.experiment, moment.record.round, "server"),
         likeness=last.likeness,
         headcount=last.headcount,
+        wording=last.wording,
     )
     yield replace(last, result=result)
 
@@ -229,15 +236,23 @@ def judge_of(now: Experiment, round: int, client: int) -> Judge:
     )
 
 
-def _glimpse(guess: Guess, judge: Judge, classes: int) -> Glimpse:
+def _glimpse(guess: Guess, judge: Judge, source: Source) -> Glimpse:
+    if source.content == "text":
+        return _text(guess, judge, source.classes)
     if not len(guess.inputs):
-        counted = headcount(guess.labels, judge.labels, classes)
+        counted = headcount(guess.labels, judge.labels, len(source.classes))
         return Glimpse(guess.step, guess.steps, guess.objective, {}, None, headcount=counted)
     likeness = judge.score(guess)
     mine = [match.guess for match in likeness.matches]
     true = [match.truth for match in likeness.matches]
     pictures = {"guess": guess.inputs[mine], "private": judge.inputs[true]}
     return Glimpse(guess.step, guess.steps, guess.objective, pictures, likeness)
+
+
+def _text(guess: Guess, judge: Judge, words: tuple[str, ...]) -> Glimpse:
+    reader = Proofreader(judge.inputs, judge.labels, judge.public, judge.public_labels, words)
+    found, wording = {"guess": guess.inputs, "private": judge.inputs}, reader.score(guess)
+    return Glimpse(guess.step, guess.steps, guess.objective, found, None, wording=wording)
 
 
 def protection(privacy: Privacy) -> str:

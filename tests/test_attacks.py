@@ -34,6 +34,18 @@ OVERFITTED = {
 }
 
 
+TYPED = {
+    "data": {"source": "chat", "clients": 10},
+    "model": {"kind": "transformer"},
+    "training": {"rounds": 1, "steps": 1, "batch_size": 2},
+}
+
+
+def setting_of(name: str) -> dict[str, object]:
+    """Something that the spy can attack."""
+    return FEDSGD | {"model": {"kind": "mlp"}} if "pictures" in SPIES[name].reads else TYPED
+
+
 def experiment(base: dict[str, object] = FEDSGD, **settings: object) -> Experiment:
     return Experiment.read(base).changed(
         {path.replace("__", "."): value for path, value in settings.items()}
@@ -310,10 +322,11 @@ def test_a_reconstruction_does_not_change_when_the_truth_does(name: str) -> None
     """The same view beside poisoned private data gives the same guess, to the last bit."""
     searches = "iterations" in SPIES[name].model_fields
     spy = SPIES[name].model_validate({"iterations": 20} if searches else {})
-    moment = last(experiment(model__kind="mlp"))
+    base = setting_of(name)
+    moment = last(experiment(base))
     view = server_view(moment.transcript)
     first = [(guess.inputs, guess.labels) for guess in spy(view, 0, Known.nothing(view.network))]  # type: ignore[operator]
-    federation = assemble(experiment(model__kind="mlp"))
+    federation = assemble(experiment(base))
     before = federation.inputs.clone()
     federation.inputs.zero_()
     try:
@@ -360,7 +373,7 @@ def test_a_result_survives_json(name: str, overfitted: Moment) -> None:
     if issubclass(SPIES[name], Inference):
         result = exposure(overfitted)
     else:
-        result = attack(name, last(experiment(model__kind="mlp")))
+        result = attack(name, last(experiment(setting_of(name))))
     assert Result.model_validate_json(result.model_dump_json()) == result
     assert all(isinstance(line, str) for line in result.lines())
 

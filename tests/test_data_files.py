@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import SOURCES, fashion_mnist, heart, lookup, photos
+from datasets import SOURCES, chat, fashion_mnist, heart, lookup, photos
 from lab.portrait import portrait
 from lab.settings import SettingError
 from tests.data import FULL, FULL_IS_HERE, examples_of, forget, with_
@@ -24,6 +24,7 @@ COMMITTED = {
     "fashion_10k_2k.npz": fashion_mnist.COMPACT,
     "heart_four_hospitals.csv": heart.DIGEST,
     "photos_64.npz": photos.DIGEST,
+    "chat_200_people.npz": chat.DIGEST,
 }
 # What mends a missing file of each source.
 REMEDIES = {
@@ -34,6 +35,7 @@ REMEDIES = {
     "heart": "restore datasets/files from the repository",
     "photos": "restore datasets/files from the repository",
     "faces": "pip install scikit-image",
+    "chat": "restore datasets/files from the repository",
 }
 
 
