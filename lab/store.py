@@ -256,7 +256,7 @@ class Store:
             raise SettingError(
                 f"client is {order.client}: give 0 to {job.experiment.data.clients - 1}"
             )
-        order.spy.check(job.experiment.architecture)
+        order.spy.suits(job.experiment.architecture)
         if isinstance(order.spy, Unmasking):
             check_siege(job.experiment, order.round)
         if isinstance(order.spy, (Reconstruction, Unmasking)):

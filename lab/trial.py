@@ -23,13 +23,14 @@ from lab.federation import as_floats
 from lab.headcount import Headcount, headcount
 from lab.knowledge import known_of
 from lab.likeness import Judge, Likeness
-from lab.parts import Inference, Reconstruction, Spy
+from lab.parts import Inference, Reconstruction, Source, Spy
 from lab.public import outsiders, tested
 from lab.records import Guarantee
 from lab.roc import Ceiling, Exposure, expose
 from lab.sections import Privacy
 from lab.settings import SettingError, Settings
 from lab.views import Candidates, Guess, OutsiderView, server_view
+from lab.wording import Proofreader, Wording
 
 
 class Result(Settings):
@@ -44,6 +45,7 @@ class Result(Settings):
     likeness: Likeness | None = None
     headcount: Headcount | None = None
     dossier: Dossier | None = None
+    wording: Wording | None = None
     exposure: Exposure | None = None
     unmasked: Unmasked | None = None
 
@@ -69,6 +71,8 @@ class Result(Settings):
             told += self.headcount.lines()
         if self.dossier:
             told += self.dossier.lines()
+        if self.wording:
+            told += self.wording.lines()
         if seen := self.exposure:
             told += [
                 seen.verdict,
@@ -103,6 +107,7 @@ class Glimpse:
     result: Result | None = None
     headcount: Headcount | None = None
     dossier: Dossier | None = None
+    wording: Wording | None = None
 
 
 def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Glimpse]:
@@ -119,13 +124,15 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
     except LookupError as error:
         there = ", ".join(str(one) for row in view.senders for one in row) or "nobody"
         raise SettingError(f"{error}: choose from {there}") from None
+    spy.suits(view.network)
     judge = judge_of(now, moment.record.round, client)
     last: Glimpse | None = None
     certificate: dict[str, str] = {}
     known = known_of(moment.state.experiment, moment.record.round)
     clerk = Clerk(known.columns, judge) if known.columns else None
     for guess in spy(view, client, known):
-        last, certificate = _glimpse(guess, judge, clerk, view.network.classes), _certificate(guess)
+        last = _glimpse(guess, judge, clerk, now.data.source)
+        certificate = _certificate(guess)
         yield last
     if last is None:
         raise SettingError(f"{spy.kind} had nothing to say of client {client}")
@@ -139,6 +146,7 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
         likeness=last.likeness,
         headcount=last.headcount,
         dossier=last.dossier,
+        wording=last.wording,
     )
     yield replace(last, result=result)
 
@@ -236,8 +244,12 @@ def judge_of(now: Experiment, round: int, client: int) -> Judge:
     )
 
 
-def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, classes: int) -> Glimpse:
-    """Pictures by their likeness, records of a table by a dossier, mere labels by a headcount."""
+def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, source: Source) -> Glimpse:
+    """Pictures by their likeness, records of a table by a dossier, text by its wording, mere labels
+    by a headcount.
+    """
+    if source.content == "text":
+        return _text(guess, judge, source.classes)
     if clerk and len(guess.inputs) == len(guess.labels):
         found = clerk.score(guess)
         rows = {
@@ -246,13 +258,19 @@ def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, classes: int) -> G
         }
         return Glimpse(guess.step, guess.steps, guess.objective, rows, None, dossier=found)
     if not len(guess.inputs):
-        counted = headcount(guess.labels, judge.labels, classes)
+        counted = headcount(guess.labels, judge.labels, len(source.classes))
         return Glimpse(guess.step, guess.steps, guess.objective, {}, None, headcount=counted)
     likeness = judge.score(guess)
     mine = [match.guess for match in likeness.matches]
     true = [match.truth for match in likeness.matches]
     pictures = {"guess": guess.inputs[mine], "private": judge.inputs[true]}
     return Glimpse(guess.step, guess.steps, guess.objective, pictures, likeness)
+
+
+def _text(guess: Guess, judge: Judge, words: tuple[str, ...]) -> Glimpse:
+    reader = Proofreader(judge.inputs, judge.labels, judge.public, judge.public_labels, words)
+    found, wording = {"guess": guess.inputs, "private": judge.inputs}, reader.score(guess)
+    return Glimpse(guess.step, guess.steps, guess.objective, found, None, wording=wording)
 
 
 def protection(privacy: Privacy) -> str:
