@@ -19,6 +19,7 @@ from lab.views import ServerView
 
 COPIES = 2  # of one record in a batch, at most
 ACTIVE = 5  # candidates for each example that may have a weight at once
+TRIES = 3  # of a candidate, for each that may have a weight
 SWEEPS = 100  # through all records, at most
 SMALL = 1e-5  # of the gradient's length, that is taken for rounding
 FAINT = 0.01  # of the strongest neuron: weaker ones count no more than this one
@@ -119,9 +120,7 @@ class Layer:
         """
         slopes, likely = self.slopes(records)
         errors = counts.sum(dim=1, keepdim=True) * likely - counts
-        effects = (
-            torch.einsum("rc,rcn->nr", errors, slopes) / self.seen.images
-        )  # (neurons, records)
+        effects = torch.einsum("rc,rcn->nr", errors / self.seen.images, slopes)
         sizes = self.gradient.norm(dim=1, keepdim=True)
         weights = 1 / (sizes + FAINT * sizes.max())  # (neurons, 1)
         inverse = torch.linalg.pinv(effects * weights) * weights.T
@@ -136,7 +135,9 @@ def sparse(left: Tensor, right: Tensor, wanted: Tensor, most: int) -> Tensor:
     """
     size = (left.norm(dim=1) * right.norm(dim=1)).clamp_min(1e-300)
     weights, rest = left.new_zeros(len(left)), wanted
-    while int((weights > 0).sum()) < most and rest.norm() > SMALL * wanted.norm():
+    for _ in range(TRIES * most):
+        if int((weights > 0).sum()) >= most or rest.norm() <= SMALL * wanted.norm():
+            break
         gain = ((left @ rest) * right).sum(dim=1) / size
         gain[weights > 0] = 0.0
         best = int(gain.argmax())
