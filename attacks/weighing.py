@@ -55,9 +55,7 @@ class Layer:
             outputs = layer(params, outputs)
             if isinstance(layer, Dense) and not len(first):
                 first = outputs = outputs.detach().requires_grad_(True)
-        each = [
-            torch.autograd.grad(logit.sum(), first, retain_graph=True)[0] for logit in outputs.T
-        ]
+        each = [torch.autograd.grad(one.sum(), first, retain_graph=True)[0] for one in outputs.T]
         return torch.stack(each, dim=1), outputs.detach().softmax(dim=1)
 
     def weighed(self, records: Tensor) -> Tensor:
