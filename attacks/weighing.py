@@ -81,7 +81,7 @@ class Layer:
         """How often each record was there with each label, as few of them as do.
 
         By non-negative least squares: that errors have a sign makes the solution sparse (Bruckstein
-        et al. 2008, doi:10.1109/TIT.2008.929920).  -> (records, classes) >= 0, not whole numbers
+        et al. 2008, IEEE Trans. Inf. Theory 54).  -> (records, classes) >= 0, not whole numbers
         """
         left, right, wanted = self.effects(records)
         weights = sparse(left, right, wanted, ACTIVE * self.seen.images)
