@@ -39,10 +39,14 @@ def place_of(network: Network) -> int | None:
     return place if kinds[place + 1 : place + 2] == [Relu] else None
 
 
+def _dense(network: Network) -> Dense:
+    return next(layer for layer in network.layers if isinstance(layer, Dense))
+
+
 def mixture_of(view: ServerView, target: int, most: int) -> Mixture:
     """Raises SettingError where the layer's gradient stays with the client."""
-    layer = view.network.layers[place_of(view.network) or 0 :][0]
-    names = [f"{layer.name}.{part}" for part in ("weight", "bias")]  # type: ignore[attr-defined]
+    layer = _dense(view.network)
+    names = [f"{layer.name}.{part}" for part in ("weight", "bias")]
     if view.network.slots[names[1]][0].stop > view.shared:
         raise SettingError(f"{names[0]} never leaves the client: use label-counts or first-layer")
     seen = observe(view, target)
@@ -91,9 +95,7 @@ def labels_of(view: ServerView, features: Tensor, errors: Tensor) -> Tensor:
     classes = view.network.classes
     if view.shared < view.network.size:  # the last layers are the client's own
         return torch.arange(len(features)) % classes
-    place = view.network.layers.index(
-        next(layer for layer in view.network.layers if isinstance(layer, Dense))
-    )
+    place = view.network.layers.index(_dense(view.network))
     own = view.network.owned(view.network.split(view.sent))[place:]
     layers = view.network.layers[place:]
     first = layers[0](own[0], features.repeat_interleave(classes, dim=0))
