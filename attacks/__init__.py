@@ -7,6 +7,7 @@ from attacks.dba import Dba
 from attacks.dlg import Dlg
 from attacks.edge_case import EdgeCase
 from attacks.fang import Fang
+from attacks.feature_inversion import FeatureInversion
 from attacks.first_layer import FirstLayer
 from attacks.free_rider import FreeRider
 from attacks.gaussian import Gaussian
@@ -69,6 +70,7 @@ SPIES = Spy.enter(
     InvertingGradients,
     Spear,
     Tabular,
+    FeatureInversion,
     LabelCounts,
     Tokens,
     Sentences,
