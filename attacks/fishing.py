@@ -106,7 +106,7 @@ def isolated(view: ServerView, target: int, noisy: bool = False) -> tuple[int, S
     features, from which the other rows follow: their errors would be their probabilities.
     """
     seen = observe(view, target)
-    weight, bias = list(view.network.split(view.sent).values())[-2:]
+    bias = list(view.network.split(view.sent).values())[-1]
     label, shares = int(bias.argmin()), bias.softmax(dim=0).double()
     gradient = seen.gradient.clone()
     errors, slopes = list(view.network.split(gradient).values())[-2:]

@@ -292,6 +292,9 @@ HONEST: list[dict[str, Any]] = [
     {},
     {"model": "cnn"},
     {"model": "logistic", "training__rate": 1.0},
+    {"model": "lenet"},
+    {"data__source": "heart", "data__split": "natural", "data__clients": 4},
+    {"training__rate": 2.0, "training__steps": 20},
     {"training__steps": 0, "training__epochs": 5, "data__split": "dirichlet"},
     {"training__algorithm": "fedadam"},
     {"privacy__kind": "client", "privacy__noise": 1.0},
@@ -314,7 +317,7 @@ def test_an_honest_round_raises_no_alarm(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("round", [1, 3])
 def test_each_attack_could_have_been_noticed(name: str, round: int) -> None:
     noticed = raised(name, round)
-    expected = {"imprint": "copies", "trap-weights": "quiet neurons", "fishing": "copies"}
+    expected = {"imprint": "copies", "trap-weights": "mirrored weights", "fishing": "copies"}
     assert expected[name] in noticed
 
 
