@@ -31,7 +31,7 @@ class Sign(Settings):
 
     name: str
     told: str  # a sentence with a number, and the number of the honest round
-    raised: bool | None  # None: honest rounds have such numbers, too
+    raised: bool | None = None  # None: honest rounds have such numbers, too
 
 
 def signs(view: ClientView, usual: ClientView, earlier: Tensor | None = None) -> tuple[Sign, ...]:
