@@ -57,10 +57,10 @@ def private(now: Experiment, round: int, clients: tuple[int, ...]) -> Tensor:
 
 
 def answer(
-    spy: Subversion, before: State, moment: Moment, target: int, played: Moment | None = None
+    spy: Subversion, before: State, moment: Moment, target: int = 0, played: Moment | None = None
 ) -> tuple[Guess, Tensor]:
     """What the attack says, and the examples behind the row that it read."""
-    played = played or replayed(spy, before, moment)
+    played = played or replayed(spy, before, moment, target)
     view = server_view(played.transcript, target)
     *_, guess = spy(view, target, known_of(before.experiment, moment.record.round))
     there = view.senders[view.row_of(target)]
@@ -113,7 +113,11 @@ def places() -> Iterator[dict[str, Any]]:
             yield place("imprint", f"{bins} bins", f"{batch}", list(found))
     for scale, name in ((0.0, "fitted"), (0.95, "0.95")):
         for batch in BATCHES:
-            given = {"training.batch_size": batch, "model": {"kind": "mlp", "hidden": NEURONS}}
+            given = {
+                "training.batch_size": batch,
+                "model.kind": "mlp",
+                "model.hidden": NEURONS,
+            }
             found = told(TrapWeights(scale=scale), given, everyone)
             yield place("trap-weights", f"{NEURONS} neurons, scale {name}", f"{batch}", list(found))
     for clients, batch in COHORTS:

@@ -85,7 +85,7 @@ def result(
 def test_the_imprints_recall_is_the_closed_form(model: str, bins: int) -> None:
     before, moment = played(model=model)
     spy = spy_of("imprint", bins=bins, module=True)
-    guess, truth = answer(spy, before, moment, 0)
+    guess, truth = answer(spy, before, moment)
     assert len(truth) == 24
     assert recall(guess, truth) == pytest.approx(
         alone(replayed(spy, before, moment), truth), abs=0.02
@@ -96,7 +96,7 @@ def test_the_imprints_recall_is_the_closed_form(model: str, bins: int) -> None:
 def test_a_models_own_neurons_do_as_well_as_a_module() -> None:
     before, moment = played()
     assert spy_of("imprint").plant(*seen(before, moment)).network == before.experiment.architecture
-    guess, truth = answer(spy_of("imprint"), before, moment, 0)
+    guess, truth = answer(spy_of("imprint"), before, moment)
     expected = alone(replayed(spy_of("imprint"), before, moment), truth)
     assert recall(guess, truth) == pytest.approx(expected, abs=0.02)
 
@@ -105,7 +105,7 @@ def test_a_models_own_neurons_do_as_well_as_a_module() -> None:
 def test_the_imprint_walks_through_secure_aggregation(model: str) -> None:
     before, moment = played(model=model, **MASKED)
     spy = spy_of("imprint", bins=512)
-    guess, truth = answer(spy, before, moment, 0)
+    guess, truth = answer(spy, before, moment)
     assert len(truth) == 24  # 4 of each of 6 clients
     assert recall(guess, truth) == pytest.approx(
         alone(replayed(spy, before, moment), truth), abs=0.02
@@ -116,7 +116,7 @@ def test_the_imprint_walks_through_secure_aggregation(model: str) -> None:
 def test_one_pass_in_several_steps_gives_no_less_away() -> None:
     """More: a bin that has moved does not see what falls into it in a later step."""
     before, moment = played(round=2, training__steps=0, training__batch_size=8)
-    guess, truth = answer(spy_of("imprint"), before, moment, 0)
+    guess, truth = answer(spy_of("imprint"), before, moment)
     assert len(truth) > 200
     assert recall(guess, truth) > alone(replayed(spy_of("imprint"), before, moment), truth) - 0.02
 
@@ -131,7 +131,7 @@ def test_records_of_a_table_are_imprinted_too() -> None:
     before, moment = played(
         model="logistic", data__source="heart", data__split="natural", data__clients=4
     )
-    guess, truth = answer(spy_of("imprint"), before, moment, 0)
+    guess, truth = answer(spy_of("imprint"), before, moment)
     assert recall(guess, truth) > 0.3
 
 
@@ -157,9 +157,9 @@ def test_the_bins_pass_a_picture_on() -> None:
 def test_traps_give_away_who_sets_one_off_alone(scale: float) -> None:
     before, moment = played()
     spy = spy_of("trap-weights", scale=scale)
-    guess, truth = answer(spy, before, moment, 0)
+    guess, truth = answer(spy, before, moment)
     assert recall(guess, truth) >= single(replayed(spy, before, moment), truth) - 0.02
-    assert fired(replayed(spy, before, moment), truth).any(dim=0).float().mean() > 0.9
+    assert fired(replayed(spy, before, moment), truth).float().mean() < 0.3
 
 
 def test_what_is_certain_is_taken_off_and_leaves_others_alone() -> None:
@@ -178,7 +178,7 @@ def test_what_is_certain_is_taken_off_and_leaves_others_alone() -> None:
 
 def test_fishing_takes_one_class_out_of_a_batch_exactly() -> None:
     before, moment = played(training__batch_size=48)
-    guess, truth = answer(spy_of("fishing"), before, moment, 0)
+    guess, truth = answer(spy_of("fishing"), before, moment)
     assert recall(guess, truth) == pytest.approx(len(guess.inputs) / len(truth))
     assert guess.proven
     assert len(set(guess.labels.tolist())) == 1
@@ -186,7 +186,7 @@ def test_fishing_takes_one_class_out_of_a_batch_exactly() -> None:
 
 def test_a_single_example_of_a_class_is_fished_out_of_a_masked_sum() -> None:
     before, moment = played(**MASKED)
-    guess, truth = answer(spy_of("fishing"), before, moment, 0)
+    guess, truth = answer(spy_of("fishing"), before, moment)
     assert len(guess.inputs) == 1
     assert recall(guess, truth) == pytest.approx(1 / len(truth))
 
@@ -298,6 +298,7 @@ def test_each_attack_could_have_been_noticed(name: str, round: int) -> None:
 
 def test_a_module_is_another_architecture_than_agreed() -> None:
     assert "architecture" in raised("imprint", 1, model="cnn")
+    assert result("imprint", model="cnn").declared["planted"].startswith("a model of 4")
     assert "architecture" not in raised("imprint", 1)
 
 
