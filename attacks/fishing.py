@@ -36,7 +36,7 @@ class Fishing(Subversion):
     source: ClassVar[str] = "Wen et al. 2022, arXiv:2202.00580, section 4.1"
     attacker: ClassVar[str] = "a server that sends a model of its own making"
     knows: ClassVar[str] = "the architecture, the training recipe, public examples"
-    fails: ClassVar[str] = "many examples of the class, many local steps, noise"
+    fails: ClassVar[str] = "many examples of the class, several local steps, noise"
     label: int = Field(
         -1, ge=-1, le=1000, description="the class fished for; -1: the rarest that the round shows"
     )

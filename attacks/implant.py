@@ -19,34 +19,35 @@ from lab.models import Model
 
 NAME = "imprint"
 SHIFT = 0.05  # the most that the module adds to every pixel
+GAIN = 10.0  # what the sum of the bins is multiplied by: their slopes outlast the masks' rounding
+
+
+def step_of(bins: int) -> float:
+    """What a bin gives at most: as soon as an example lies beyond it."""
+    return SHIFT / GAIN / bins
 
 
 @dataclass(frozen=True)
 class Bins(Trained):
-    """outputs = inputs + the sum of the bins, which is small: the picture passes on."""
+    """outputs = inputs + GAIN x the sum of the bins, which is small: the picture passes on."""
 
     name: str
     shape: Shape
     bins: int
-
-    @property
-    def step(self) -> float:
-        """What a bin gives at most: as soon as an example lies beyond it."""
-        return SHIFT / self.bins
 
     def shapes(self) -> dict[str, Shape]:
         return {"weight": (self.bins, prod(self.shape)), "bias": (self.bins,)}
 
     def __call__(self, own: Parameters, inputs: Tensor) -> Tensor:
         weight, bias = own
-        found = F.linear(inputs.flatten(1), weight, bias).clamp(0, self.step).sum(dim=1)
-        return inputs + found.view(-1, *[1] * len(self.shape))
+        found = F.linear(inputs.flatten(1), weight, bias).clamp(0, step_of(self.bins)).sum(dim=1)
+        return inputs + GAIN * found.view(-1, *[1] * len(self.shape))
 
     def forward(self, own: Parameters, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         flat = inputs.flatten(2)
         found, _ = self._dense.forward(own, flat)  # (clients, examples, bins)
-        alive = ((found > 0) & (found < self.step)).to(flat.dtype)
-        added = found.clamp(0, self.step).sum(dim=2)
+        alive = ((found > 0) & (found < step_of(self.bins))).to(flat.dtype)
+        added = GAIN * found.clamp(0, step_of(self.bins)).sum(dim=2)
         return inputs + added.view(*added.shape, *[1] * len(self.shape)), (flat, alive)
 
     def backward(self, own: Parameters, kept: tuple[Tensor, Tensor], slopes: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class Bins(Trained):
 
     def _slopes(self, kept: tuple[Tensor, Tensor], slopes: Tensor) -> Tensor:
         """By the bins, before they are clamped.  -> (clients, examples, bins)"""
-        return kept[1] * slopes.flatten(2).sum(dim=2, keepdim=True)
+        return GAIN * kept[1] * slopes.flatten(2).sum(dim=2, keepdim=True)
 
 
 class Implanted(Model):

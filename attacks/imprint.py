@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.gradients import legal, observe, whole
-from attacks.implant import NAME, SHIFT, Implanted, before
+from attacks.implant import GAIN, NAME, Implanted, before, step_of
 from lab.layers import Convolution, Dense, Flatten, Layer, Relu
 from lab.models import Network
 from lab.parts import Subversion
@@ -75,7 +75,7 @@ class Imprint(Subversion):
             _write(network, sent, weight, -scale * edges[:-1])
             return Planted(network, sent)
         edges = edges_of(public, self.bins)
-        scale = SHIFT / self.bins / edges.diff()
+        scale = step_of(self.bins) / edges.diff()
         weight = scale.unsqueeze(1) * eye  # (bins, pixels)
         implanted = Network(
             Implanted(host=network.model, bins=self.bins), network.shape, network.classes
@@ -185,7 +185,7 @@ def _labels(view: ServerView, inputs: Tensor, errors: Tensor) -> Tensor:
         outputs = outputs.relu()
         tangents = F.one_hot(torch.zeros(len(outputs)).long(), outputs.shape[1]).float()
     else:
-        tangents = torch.ones_like(outputs)
+        tangents = torch.full_like(outputs, GAIN)
 
     def rest(values: Tensor) -> Tensor:
         for layer, own in layers[first + 1 :]:

@@ -42,7 +42,9 @@ class TrapWeights(Subversion):
     source: ClassVar[str] = "Boenisch et al. 2023, arXiv:2112.02918, section 4.2"
     attacker: ClassVar[str] = "a server that sends a model of its own making"
     knows: ClassVar[str] = "the architecture, the training recipe, public examples"
-    fails: ClassVar[str] = "models other than two dense layers with ReLU, large batches, noise"
+    fails: ClassVar[str] = (
+        "models other than two dense layers with ReLU, several local steps, noise"
+    )
     scale: float = Field(
         0.0,
         ge=0,
