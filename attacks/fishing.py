@@ -123,15 +123,23 @@ def isolated(view: ServerView, target: int, noisy: bool = False) -> tuple[int, S
     slopes.copy_(shares)
     slopes[label] -= 1
     errors.copy_(slopes.unsqueeze(1) * features)
-    once = Recipe(
-        epochs=1, cap=1, batch_size=examples, rate=1.0, poisson=None, weighted=True,
-        mean_size=float(examples),
-    )  # fmt: skip
-    alone = replace(
+    return label, replace(
         view,
-        recipe=once,
+        recipe=_once(examples),
         rows=-gradient.unsqueeze(0),
         weights=torch.tensor([float(examples)]),
         senders=((target,),),
     )
-    return label, alone
+
+
+def _once(examples: int) -> Recipe:
+    """One step on all examples, at a rate of 1."""
+    return Recipe(
+        epochs=1,
+        cap=1,
+        batch_size=examples,
+        rate=1.0,
+        poisson=None,
+        weighted=True,
+        mean_size=float(examples),
+    )

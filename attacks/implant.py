@@ -19,6 +19,7 @@ from lab.models import Model
 
 NAME = "imprint"
 SHIFT = 0.05  # the most that the module adds to every pixel
+NARROW = 1e-6  # no bin is narrower: brightness is a sum of floats
 GAIN = 10.0  # what the sum of the bins is multiplied by: their slopes outlast the masks' rounding
 
 
@@ -99,3 +100,18 @@ def before(weight: Tensor, bias: Tensor, sent: Tensor) -> Tensor:
     weight (bins, pixels), bias (bins,), sent (params,) -> (params,)
     """
     return torch.cat([weight.flatten(), bias, sent])
+
+
+def edges_of(brightness: Tensor, bins: int) -> Tensor:
+    """With as many public examples in each bin.  brightness (public,) -> (bins + 1,)
+
+    The outer ones reach as far beyond the public examples as those are apart.
+    """
+    brightness = brightness.double()
+    inner = brightness.quantile(torch.arange(1, bins).double() / bins)
+    reach = brightness.max() - brightness.min() + NARROW
+    ends = (brightness.min() - reach).view(1), (brightness.max() + reach).view(1)
+    edges = torch.cat([ends[0], inner, ends[1]])
+    # Public examples that are equally bright would leave nothing between two edges.
+    steps = edges.diff().clamp_min(NARROW).cumsum(dim=0)
+    return torch.cat([edges[:1], edges[0] + steps]).float()

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.gradients import legal, observe, whole
-from attacks.implant import GAIN, NAME, Implanted, before, step_of
+from attacks.implant import GAIN, NAME, Implanted, before, edges_of, step_of
 from lab.layers import Convolution, Dense, Flatten, Layer, Relu
 from lab.models import Network
 from lab.parts import Subversion
@@ -28,7 +28,6 @@ from lab.rng import stream, uniform
 from lab.settings import SettingError
 from lab.views import Guess, Known, Planted, ServerView
 
-NARROW = 1e-6  # no bin is narrower: brightness is a sum of floats
 INSIDE = 0.02  # of a bin's width, or of the pixels' range: how far beyond a reading may lie
 FAINT = 1e-5  # of the strongest bin: less is rounding
 
@@ -125,21 +124,6 @@ class Readings:
         """The sound bins, or the strongest of all where none is.  -> (found,), at least one"""
         order = self.errors.nan_to_num().abs().argsort(descending=True)
         return (order[self.sound[order]] if self.sound.any() else order)[:most]
-
-
-def edges_of(brightness: Tensor, bins: int) -> Tensor:
-    """With as many public examples in each bin.  brightness (public,) -> (bins + 1,)
-
-    The outer ones reach as far beyond the public examples as those are apart.
-    """
-    brightness = brightness.double()
-    inner = brightness.quantile(torch.arange(1, bins).double() / bins)
-    reach = brightness.max() - brightness.min() + NARROW
-    ends = (brightness.min() - reach).view(1), (brightness.max() + reach).view(1)
-    edges = torch.cat([ends[0], inner, ends[1]])
-    # Public examples that are equally bright would leave nothing between two edges.
-    steps = edges.diff().clamp_min(NARROW).cumsum(dim=0)
-    return torch.cat([edges[:1], edges[0] + steps]).float()
 
 
 def _layers(network: Network) -> list[Layer]:

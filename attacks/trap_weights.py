@@ -143,7 +143,9 @@ class Readings:
 
     def apart(self, which: Tensor) -> Tensor:
         """Different ones among those, the surest first.  which (neurons,) bool -> (found,)"""
-        order = torch.where(which, self.off, torch.inf).argsort()[: int(which.sum())]
+        order = torch.where(which, self.off.clamp_max(1e30), torch.inf).argsort()[
+            : int(which.sum())
+        ]
         near = (
             torch.cdist(self.inputs[order], self.inputs[order]) < SAME * len(self.inputs[0]) ** 0.5
         )
