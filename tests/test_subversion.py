@@ -236,6 +236,14 @@ def test_noise_ends_it(name: str, kind: str, noise: float) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILY)
+def test_noise_under_masks_ends_it_too(name: str) -> None:
+    found = result(name, privacy__kind="client", privacy__noise=0.1, **MASKED).likeness
+    assert found is not None
+    assert found.psnr < found.floor + 1
+    assert found.exact == 0
+
+
+@pytest.mark.parametrize("name", FAMILY)
 @pytest.mark.parametrize("algorithm", ["scaffold", "fedper", "fedbuff"])
 def test_clients_with_a_memory_of_their_own_are_refused(name: str, algorithm: str) -> None:
     with pytest.raises(SettingError, match=f"under training.algorithm.kind {algorithm}"):
