@@ -9,9 +9,11 @@ from attacks.edge_case import EdgeCase
 from attacks.fang import Fang
 from attacks.feature_inversion import FeatureInversion
 from attacks.first_layer import FirstLayer
+from attacks.fishing import Fishing
 from attacks.free_rider import FreeRider
 from attacks.gaussian import Gaussian
 from attacks.idlg import Idlg
+from attacks.imprint import Imprint
 from attacks.inconsistent_models import InconsistentModels
 from attacks.inflated_weight import InflatedWeight
 from attacks.inverting_gradients import InvertingGradients
@@ -37,6 +39,7 @@ from attacks.sybils import Sybils
 from attacks.tabular import Tabular
 from attacks.targeted_flip import TargetedFlip
 from attacks.tokens import Tokens
+from attacks.trap_weights import TrapWeights
 from attacks.weak_masks import WeakMasks
 from lab.parts import Poison, Spy
 
@@ -74,6 +77,9 @@ SPIES = Spy.enter(
     LabelCounts,
     Tokens,
     Sentences,
+    Imprint,
+    TrapWeights,
+    Fishing,
     LossThreshold,
     SingleOut,
     Sybils,
