@@ -20,6 +20,7 @@ class Observed:
 
     gradient: Tensor  # (params,) float64
     images: int  # how many examples are behind it
+    size: int  # how many each of its clients holds, as far as the server knows
 
 
 def observe(view: ServerView, target: int) -> Observed:
@@ -33,7 +34,7 @@ def observe(view: ServerView, target: int) -> Observed:
     reported = float(view.weights[row]) / senders if recipe.weighted else recipe.mean_size
     size = max(1, round(reported))
     gradient = view.rows[row].double() / (-recipe.rate * recipe.local_steps(size))
-    return Observed(gradient, recipe.images(size) * senders)
+    return Observed(gradient, recipe.images(size) * senders, size)
 
 
 def whole(view: ServerView, kind: str) -> None:
@@ -49,7 +50,7 @@ def label_counts(view: ServerView, seen: Observed) -> Tensor:
     """How many examples of each class are behind the row.  -> (classes,) int
 
     The gradient of the last bias is mean(probability - one-hot), so counts = B (p - gradient),
-    where p is what the model thinks of the batch on average: see `_likely`.  For one example the
+    where p is what the model thinks of the batch on average: see `likely`.  For one example the
     sign alone tells: the only negative entry (Zhao et al. 2020, arXiv:2001.02610).
     """
     if view.shared < view.network.size:  # nothing is known, and every class as likely
@@ -60,11 +61,11 @@ def label_counts(view: ServerView, seen: Observed) -> Tensor:
     bias = seen.gradient[place]  # (classes,)
     if seen.images == 1:
         return F.one_hot(bias.argmin(), len(bias))
-    wanted = (seen.images * (_likely(view, seen) - bias)).clamp_min(0)
+    wanted = (seen.images * (likely(view, seen) - bias)).clamp_min(0)
     return _whole(wanted * (seen.images / wanted.sum().clamp_min(1e-12)), seen.images)
 
 
-def _likely(view: ServerView, seen: Observed) -> Tensor:
+def likely(view: ServerView, seen: Observed) -> Tensor:
     """What the model that was sent thinks of the private examples on average.  -> (classes,)
 
     Two witnesses: its mean prediction for noise, and its prediction for the feature vector behind
