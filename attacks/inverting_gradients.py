@@ -38,7 +38,7 @@ class InvertingGradients(Reconstruction):
     iterations: int = Field(1000, ge=10, le=30_000, description="steps of signed Adam at most")
     seconds: float = Field(60.0, ge=1, le=3600, description="of search at most")
     rate: float = Field(0.1, gt=0, le=1, description="step size at the start; decays to zero")
-    smooth: float = Field(0.02, ge=0, le=10, description="weight of the total variation")
+    smooth: float = Field(0.03, ge=0, le=10, description="weight of the total variation")
     restarts: int = Field(1, ge=1, le=64, description="random starts, searched side by side")
     agree: float = Field(
         0.0, ge=0, le=10, description="how strongly several starts are drawn to their mean"
