@@ -63,7 +63,7 @@ class Fishing(Subversion):
         """Raises SettingError where layers never travel."""
         self.check(view.network)
         whole(view, self.kind)
-        label = self._rarest(view) if self.label < 0 else self.label
+        label = self._rarest(view, known) if self.label < 0 else self.label
         sent = view.sent.clone()
         weight, bias = list(view.network.split(sent).values())[-2:]
         kept = weight[label].clone()
@@ -74,9 +74,9 @@ class Fishing(Subversion):
         bias[label] = -DEPTH - (float(logits.max().clamp_min(0)) if len(logits) else 0.0)
         return Planted(view.network, sent)
 
-    def _rarest(self, view: ServerView) -> int:
+    def _rarest(self, view: ServerView, known: Known) -> int:
         """In most rows, and there seldom."""
-        rows = [label_counts(view, observe(view, senders[0])) for senders in view.senders]
+        rows = [label_counts(view, observe(view, one[0]), known) for one in view.senders]
         if not rows:
             raise SettingError(f"round {view.round} left nothing to fish in: {view.note}")
         counts = torch.stack(rows)  # (rows, classes)

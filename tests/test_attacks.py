@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from attacks import SPIES
-from attacks.gradients import gradient_of, label_counts, observe
-from attacks.inverting_gradients import gradients_of
+from attacks.gradients import label_counts, observe
 from lab import Experiment, run
 from lab.assembly import assemble
 from lab.batches import touched
@@ -172,7 +171,7 @@ def test_idlg_still_does_after_training() -> None:
 
 def test_idlg_takes_its_time_over_colour() -> None:
     moment = last(experiment(data__source="photos"))
-    assert psnr(attack("idlg", moment)) > 30
+    assert psnr(attack("idlg", moment, seconds=600)) > 30
 
 
 @pytest.mark.parametrize("kind", ["cnn", "mlp"])
@@ -181,16 +180,6 @@ def test_inverting_gradients_recognises_pictures_through_relu(kind: str) -> None
     found = [attack("inverting-gradients", moment, client, iterations=400) for client in (0, 3, 5)]
     assert sorted(map(psnr, found))[1] > 22
     assert min(map(gain, found)) > 3
-
-
-@pytest.mark.parametrize("kind", ["cnn", "mlp", "lenet"])
-def test_restarts_side_by_side_see_the_gradients_that_each_alone_would(kind: str) -> None:
-    view = server_view(last(experiment(model__kind=kind)).transcript)
-    inputs, labels = torch.rand(3, 2, *view.network.shape), torch.tensor([1, 7])
-    together = gradients_of(view, inputs, labels)
-    sent = view.sent.clone().requires_grad_(True)
-    for found, alone in zip(together, inputs, strict=True):
-        assert torch.allclose(found, gradient_of(view, sent, alone, labels), atol=1e-5)
 
 
 # --- defences, against the same attack ----------------------------------------------------------
