@@ -53,16 +53,7 @@ class Result(Settings):
         if found := self.likeness:
             if self.unmasked:
                 told.append("what that update shows of an example, read off its first layer:")
-            floors = ", ".join(f"{name} {value:.1f}" for name, value in found.floors.items())
-            told += [
-                found.verdict,
-                f"PSNR {found.psnr:.1f} dB over {found.counted} (worst {found.worst:.1f}, "
-                f"median {found.median:.1f}, best {found.best:.1f}), exact {found.exact:.0%}"
-                + ("" if found.ssim is None else f", SSIM {found.ssim:.2f}"),
-                f"guesses without the gradient, dB: {floors}",
-                f"most similar other training example: {found.nearest:.1f} dB",
-                f"labels right: {found.labels:.0%} (evenly spread guess {found.labels_floor:.0%})",
-            ]
+            told += found.lines()
         if self.headcount:
             told += self.headcount.lines()
         if seen := self.exposure:
