@@ -23,6 +23,7 @@ from typing import TypeVar
 
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
+from lab.own import invert
 from lab.pace import paced
 from lab.parts import Inference, Reconstruction, Unmasking
 from lab.records import Record
@@ -48,7 +49,7 @@ def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Iterator[R
     return _settled(ledger, job, _rounds(ledger, job), (interrupted, ""))
 
 
-def attacked(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
+def attacked(ledger: Ledger, job: Job) -> Generator[Glimpse, None, None]:
     """Carry out a claimed attack; a few glimpses a second, and the last, go into the store."""
     return _settled(ledger, job, _glimpses(ledger, job), ("stopped", "interrupted"))
 
@@ -119,6 +120,12 @@ def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
         return infer(spy, store.state(run_id, order.round), order.client)
     if not isinstance(spy, (Reconstruction, Unmasking)):
         raise SettingError(f"{spy.kind} is no attack on a run")
+    if order.picture is not None and isinstance(spy, Reconstruction):
+        picture, before = (
+            store.picture(order, store.run(run_id)),
+            store.state(run_id, order.round - 1),
+        )
+        return invert(spy, before, picture, order.label, APART)
     moment = replay(store, run_id, order.round)
     assert order.client is not None  # chosen when the order was taken
     if isinstance(spy, Unmasking):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from math import comb
-
+import numpy as np
 import torch
 from torch import Tensor
+
+from lab.rng import stream
+
+DRAWS = 4_000
 
 
 def label_share(guessed: Tensor, true: Tensor) -> float:
@@ -26,7 +29,11 @@ def even_share(count: int, true: Tensor, classes: int) -> float:
     return float(less + (more - less) * rest / classes) / count
 
 
-def by_luck(right: int, count: int, classes: int) -> float:
-    """Chance that of `count` labels, each drawn from all classes, so many or more are right."""
-    hit = 1 / classes
-    return sum(comb(count, k) * hit**k * (1 - hit) ** (count - k) for k in range(right, count + 1))
+def by_luck(right: int, count: int, true: Tensor, classes: int) -> float:
+    """Chance that of `count` labels drawn at random so many or more are right, as multisets.
+
+    true (examples,).  From 4,000 draws, always the same.
+    """
+    there = np.bincount(true.numpy(), minlength=classes)
+    drawn = stream(0, "luck").multinomial(count, [1 / classes] * classes, DRAWS)  # (draws, classes)
+    return float((np.minimum(drawn, there).sum(axis=1) >= right).mean())

@@ -88,6 +88,10 @@ class Likeness(Settings):
             .removesuffix(" without the gradient")
         )
 
+    def captions(self) -> list[str]:
+        """Below each pair of pictures: how near it is, and what that comes to."""
+        return [f"{each.psnr:.1f} dB, {self.word(k)}" for k, each in enumerate(self.matches)]
+
     def lines(self) -> list[str]:
         """In plain sentences: what was found, beside what a guess would give."""
         listed = ", ".join(f"{name} {value:.1f}" for name, value in self.floors.items())
@@ -151,9 +155,17 @@ class Judge:
             private=len(self.inputs),
             verdict="",
         )
-        luck = by_luck(right, len(pairs), classes)
-        told = verdict(found.median, found.worst, found.floor, found.nearest, luck)
+        told = verdict(
+            found.median, found.worst, found.floor, found.nearest, self._luck(found, guess)
+        )
         return found.model_copy(update={"verdict": told})
+
+    def _luck(self, found: Likeness, guess: Guess) -> float:
+        """Chance to name as many labels; 1 where evenly spread ones would do as well."""
+        if found.labels <= found.labels_floor:
+            return 1.0
+        count, classes = len(guess.labels), int(self.public_labels.max()) + 1
+        return by_luck(round(found.labels * count), count, self.labels, classes)
 
     def _matches(self, guess: Guess) -> tuple[Match, ...]:
         return tuple(
