@@ -110,22 +110,24 @@ def invert(
     as_json: Json = False,
 ) -> None:
     """Attack a picture of your own, as the only example of a client."""
-    ledger = Ledger(Store())
-    if run_id is None:
-        given = {"data.source": source or "photos", "model.kind": model or "lenet"}
-        run_id = ledger.store.create(Experiment().changed(given), held={"status": "paused"})
-    elif model or source:
+    store = Store()
+    if run_id and (model or source):
         raise SettingError("--model and --source are of a fresh model: leave them out beside --run")
-    target = ledger.store.run(run_id)
-    data = target.experiment.data.source
-    kept = ledger.store.arrays.put({"picture": decoded(read(picture), data.shape)})
+    fresh = {"data.source": source or "photos", "model.kind": model or "lenet"}
+    target = store.run(run_id) if run_id else None
+    experiment = target.experiment if target else Experiment().changed(fresh)
+    data, last = experiment.data.source, target.round if target else 0
     order = {
         "spy": {"kind": name, **parse_pairs(sets or [])},
-        "round": target.round + 1 if round is None else round,
-        "picture": kept,
+        "round": last + 1 if round is None else round,
+        "picture": store.arrays.put({"picture": decoded(read(picture), data.shape)}),
         "label": _class(label, data.classes),
     }
-    _watch(ledger, ledger.start_attack(run_id, Order.read(order)), out, as_json)
+    ordered = Order.read(order)
+    ordered.spy.check(experiment.architecture)  # before there is a run of it
+    run_id = run_id or store.create(experiment, held={"status": "paused"})
+    ledger = Ledger(store)
+    _watch(ledger, ledger.start_attack(run_id, ordered), out, as_json)
 
 
 def _class(label: str, classes: tuple[str, ...]) -> int:

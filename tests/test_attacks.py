@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -11,15 +13,27 @@ from torch import Tensor
 from attacks import SPIES
 from attacks.gradients import gradient_of, label_counts, observe
 from attacks.inverting_gradients import gradients_of
+from datasets import SOURCES
 from lab import Experiment, run
 from lab.assembly import assemble
 from lab.batches import touched
 from lab.engine import Moment
 from lab.federation import as_floats
-from lab.parts import Inference, Reconstruction, Unmasking
+from lab.knowledge import known_of
+from lab.models import MODELS
+from lab.own import view_of
+from lab.parts import Inference, Reconstruction, Subversion, Unmasking
 from lab.settings import SettingError
-from lab.trial import Glimpse, Result, infer, reconstruct
-from lab.views import Candidates, Known, OutsiderView, client_view, outsider_view, server_view
+from lab.trial import Glimpse, Result, infer, judge_of, reconstruct
+from lab.views import (
+    Candidates,
+    Known,
+    OutsiderView,
+    ServerView,
+    client_view,
+    outsider_view,
+    server_view,
+)
 
 # One picture an update: the setting of the published attacks.
 FEDSGD = {
@@ -305,25 +319,74 @@ def test_a_client_sees_the_model_and_its_own_data_only() -> None:
     assert torch.equal(view.sent, moment.transcript.sent)
 
 
+def suitable(spy: Reconstruction) -> Experiment:
+    """The first data and model that the attack has something to work on with."""
+    for model in ("mlp", *MODELS):
+        for source in ("fashion-mnist", *SOURCES):
+            changes = {"data.source": source, "model.kind": model, "data.clients": 4}
+            with suppress(SettingError):
+                found = experiment().changed(changes)
+                spy.check(found.architecture)
+                return found
+    raise AssertionError(f"{spy.kind} suits no data and model that there are")
+
+
+@contextmanager
+def poisoned_truth(now: Experiment) -> Iterator[None]:
+    """All that is private becomes something else: who holds what, the examples, their labels.
+
+    Public test examples stay as they are: an attacker may know them.
+    """
+    federation = assemble(now)
+    private = [federation.inputs, federation.labels, federation.index, federation.sizes]
+    before = [tensor.clone() for tensor in private]
+    for tensor in private:
+        tensor.fill_(1)
+    try:
+        yield
+    finally:
+        for tensor, was in zip(private, before, strict=True):
+            tensor.copy_(was)
+
+
+def told(spy: Reconstruction, view: ServerView, known: Known) -> list[list[object]]:
+    """Every guess, field by field."""
+    guesses = spy(view, 0, known)
+    return [[getattr(guess, field.name) for field in fields(guess)] for guess in guesses]
+
+
 @pytest.mark.parametrize("name", [n for n in SPIES if issubclass(SPIES[n], Reconstruction)])
 def test_a_reconstruction_does_not_change_when_the_truth_does(name: str) -> None:
-    """The same view beside poisoned private data gives the same guess, to the last bit."""
+    """The same view beside a poisoned truth gives the same guesses, to the last bit."""
     searches = "iterations" in SPIES[name].model_fields
     spy = SPIES[name].model_validate({"iterations": 20} if searches else {})
-    moment = last(experiment(model__kind="mlp"))
-    view = server_view(moment.transcript)
-    first = [(guess.inputs, guess.labels) for guess in spy(view, 0, Known.nothing(view.network))]  # type: ignore[operator]
-    federation = assemble(experiment(model__kind="mlp"))
-    before = federation.inputs.clone()
-    federation.inputs.zero_()
-    try:
-        again = [
-            (guess.inputs, guess.labels) for guess in spy(view, 0, Known.nothing(view.network))
-        ]  # type: ignore[operator]
-    finally:
-        federation.inputs.copy_(before)
+    assert isinstance(spy, Reconstruction)
+    now = suitable(spy)
+    moment = last(now)
+    view, known = server_view(moment.transcript), known_of(now, 1)
+    if isinstance(spy, Subversion):
+        planted = spy.plant(view, known)
+        inputs, labels = assemble(now).examples(torch.arange(2))
+        view = view_of(now, 1, planted.network, planted.sent, inputs, labels)
+    first = told(spy, view, known)
+    with poisoned_truth(now):
+        assert not torch.equal(assemble(now).inputs, SOURCES[now.data.source.kind]().load().inputs)
+        again = told(spy, view, known)
+    assert len(first) == len(again) > 0
     for one, other in zip(first, again, strict=True):
-        assert all(torch.equal(mine, yours) for mine, yours in zip(one, other, strict=True))
+        for mine, yours in zip(one, other, strict=True):
+            same = torch.equal(mine, yours) if isinstance(mine, Tensor) else mine == yours  # type: ignore[arg-type]
+            assert same
+
+
+def test_poisoned_truth_would_be_noticed() -> None:
+    """The judge, who does look at the truth, scores the very same guess otherwise."""
+    now = experiment(model__kind="mlp")
+    view = server_view(last(now).transcript)
+    *_, guess = SPIES["first-layer"]()(view, 0, Known.nothing(view.network))  # type: ignore[operator]
+    honest = judge_of(now, 1, 0).score(guess)
+    with poisoned_truth(now):
+        assert judge_of(now, 1, 0).score(guess).psnr < honest.psnr - 30
 
 
 def test_membership_scores_do_not_depend_on_who_is_a_member(overfitted: Moment) -> None:
