@@ -45,11 +45,8 @@ def _verdict(found: Likeness, job: Job) -> None:
         "Median": f"{found.median:.1f} dB",
         "Worst": f"{found.worst:.1f} dB",
         "Best guess without the gradient": f"{found.floor:.1f} dB",
-        "Gain over it": f"{found.gain:+.1f} dB",
+        "Labels right": f"{found.labels:.0%}",
     }
-    if found.ssim is not None:
-        numbers["SSIM"] = f"{found.ssim:.2f}"
-    numbers["Labels right"] = f"{found.labels:.0%}"
     with st.container(horizontal=True, gap="medium"):
         for name, value in numbers.items():
             st.metric(name, value, width="content")
@@ -70,20 +67,24 @@ def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
     places = range(start, min(start + SHOWN, count))
     st.caption(f"Private on the left, reconstructed on the right: {found.counted}.")
     captions = found.captions()
-    st.image(
-        [png(side_by_side(private[k], guesses[k])) for k in places],
-        [captions[k] for k in places],
-        width=WIDTH,
-        alt=[f"Private picture and its reconstruction, {captions[k]}" for k in places],
-    )
+    with st.container(horizontal=True, gap="small"):
+        for k in places:
+            st.image(
+                png(side_by_side(private[k], guesses[k])),
+                captions[k],
+                width=WIDTH,
+                alt=f"Private picture and its reconstruction, {captions[k]}",
+            )
 
 
 def _beside(found: Likeness) -> None:
     """What a guess would have given, for the same examples and by the same matching."""
     st.markdown("**For comparison**")
     st.table({"PSNR, dB": {name: f"{value:.1f}" for name, value in found.compared().items()}})
+    similar = "" if found.ssim is None else f", SSIM {found.ssim:.2f}"
     told = [
-        f"Best {found.best:.1f} dB; {found.exact:.0%} above 60 dB, where only rounding is left",
+        f"{found.gain:+.1f} dB over the best guess without the gradient{similar}",
+        f"best {found.best:.1f} dB; {found.exact:.0%} above 60 dB, where only rounding is left",
         f"{found.labels_floor:.0%} of evenly spread labels would be right",
     ]
     if found.association is not None:
