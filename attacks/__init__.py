@@ -32,6 +32,7 @@ from attacks.spear import Spear
 from attacks.sum_difference import SumDifference
 from attacks.sybil import Sybil
 from attacks.sybils import Sybils
+from attacks.tabular import Tabular
 from attacks.targeted_flip import TargetedFlip
 from attacks.weak_masks import WeakMasks
 from lab.parts import Poison, Spy
@@ -65,6 +66,7 @@ SPIES = Spy.enter(
     Dlg,
     InvertingGradients,
     Spear,
+    Tabular,
     LabelCounts,
     LossThreshold,
     SingleOut,

@@ -3,90 +3,125 @@
 Behind a dense layer with ReLU the gradient is errors^T inputs: of low rank, and an error is zero
 wherever ReLU was off.  The paper samples for such sparse vectors; here independent component
 analysis starts (Hyvaerinen 1999), and then errors and inputs correct one another: inputs tell where
-ReLU was off, and errors must be zero there.
+ReLU was off, and errors must be zero there.  What rounding leaves of the gradient sets what counts
+as zero, so that examples which a trained model hardly errs on are found beside those it fails.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-GAP = 10.0  # times that a direction of the gradient must stand above what rounding leaves
-BEND = 30  # steps of component analysis: near enough, and starts still lead to different ends
-SETTLE = 30  # steps in which errors and inputs correct one another
-ZERO = 1e-3  # of an example's largest error; below it an error counts as none
-BOX = 1e-2  # by so much a pixel may leave [0, 1]
+ABOVE = 3.0  # times that a direction must stand above noise
+FLOOR = 1e-10  # of the largest singular value: noise of a gradient without any
+BEND = 20  # steps of component analysis: near enough, and starts still lead to different ends
+SETTLE = 20  # steps in which errors and inputs correct one another
+SMALL = 0.1  # of an example's typical error; beyond that a neuron may be wrongly taken to be off
+CERTAIN = 8.0  # standard deviations of noise
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """The gradient of a dense layer, as so many unknown examples caused it."""
 
-    weight: Tensor  # (neurons, inputs) of the layer, as it was sent
-    bias: Tensor  # (neurons,)
     errors: Tensor  # (neurons, rank): an orthonormal basis of the examples' errors
+    unsure: Tensor  # (rank,): the noise in each entry of these, standard deviations
     inputs: Tensor  # (rank, inputs + 1): what goes with it; the last column belongs to the bias
-    pictures: bool  # inputs lie in [0, 1]
-    clean: bool  # whether the rank stands out from noise
+    outputs: Tensor  # (rank, neurons): what the layer, as it was sent, makes of that
+    noise: float  # in each entry of the gradient, a standard deviation
+    low: float  # inputs lie between this
+    high: float  # and this
+    clean: bool  # whether anything stands above noise, and nothing was left out
 
     @classmethod
     def of(
         cls,
         gradient: Tensor,
-        weight: Tensor,
-        bias: Tensor,
+        layer: Tensor,
         expected: int,
         most: int,
-        pictures: bool,
+        low: float = -inf,
+        high: float = inf,
     ) -> Mixture:
-        """gradient (neurons, inputs + 1); `expected` examples, where the rank does not tell."""
-        left, sizes, _ = torch.linalg.svd(gradient, full_matrices=False)
-        rank, clean = rank_of(sizes)
-        basis = left[:, : min(rank if clean else expected, most)]
-        clean = clean and rank <= most
-        return cls(weight, bias, basis, basis.T @ gradient, pictures, clean)
+        """gradient, layer (neurons, inputs + 1): the weights, and the bias as the last column
+
+        expected: examples behind it at most; most: examples to take apart at most
+        """
+        sizes, basis = _decomposed(gradient)
+        noise = _noise(sizes, expected, gradient.shape)
+        rank = int((sizes > ABOVE * noise * _edge(gradient.shape)).sum())
+        rank = min(rank, expected)  # rounding may stand out, too
+        kept = max(1, min(rank, most))
+        basis, unsure = basis[:, :kept], noise / sizes[:kept].clamp_min(1e-300)
+        inputs = basis.T @ gradient
+        outputs = inputs @ layer.T
+        return cls(basis, unsure, inputs, outputs, noise, low, high, 0 < rank <= most)
 
     @property
     def rank(self) -> int:
         return self.errors.shape[1]
 
-    def read(self, mixing: Tensor) -> tuple[Tensor, Tensor]:
-        """The inputs that go with these errors, and the errors; the bias gradient sets their scale.
+    def read(self, mixing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The inputs that go with these errors, the layer's outputs for them, and the errors.
 
-        mixing (rank, rank): an example a row, in the basis -> (rank, inputs), (rank, neurons)
+        The bias gradient sets their scale.
+        mixing (rank, rank): an example a row, in the basis -> (rank, inputs), 2 x (rank, neurons)
         """
-        found = torch.linalg.pinv(mixing.T) @ self.inputs
-        scale = found[:, -1:]  # (rank, 1): the bias has an input of 1
-        inputs = (found[:, :-1] / scale).nan_to_num(0.0, 1e3, -1e3).clamp(-1e3, 1e3)
-        return inputs, mixing @ self.errors.T * scale
+        back = torch.linalg.pinv(mixing.T, rtol=1e-12)
+        scale = back @ self.inputs[:, -1:]  # (rank, 1): the bias has an input of 1
+        found = (back @ self.inputs[:, :-1] / scale).nan_to_num(0.0, 1e3, -1e3).clamp(-1e3, 1e3)
+        return found, back @ self.outputs / scale, mixing @ self.errors.T * scale
 
-    def off(self, inputs: Tensor) -> Tensor:
-        """Where ReLU lets nothing through.  inputs (rank, inputs) -> (rank, neurons) bool"""
-        preactivation: Tensor = inputs @ self.weight.T + self.bias
-        return preactivation <= 0
+    def off(self, mixing: Tensor) -> Tensor:
+        """Where ReLU lets nothing of each example through.  (rank, rank) -> (rank, neurons)"""
+        back = torch.linalg.pinv(mixing.T, rtol=1e-12)
+        off: Tensor = back @ self.outputs * (back @ self.inputs[:, -1:]).sign() <= 0
+        return off
 
     @property
     def directions(self) -> Tensor:
         """The basis with neurons of like weight, however strong: a zero is one at any scale."""
-        sizes = self.errors.norm(dim=1, keepdim=True)
-        return self.errors.div(sizes.clamp_min(1e-3 * float(sizes.max())))
+        even: Tensor = self.errors / self.strength
+        return even
+
+    @property
+    def strength(self) -> Tensor:
+        """Of each neuron.  -> (neurons, 1)"""
+        sizes: Tensor = self.errors.norm(dim=1, keepdim=True)
+        return sizes.clamp_min(1e-3 * float(sizes.max()))
 
 
-def rank_of(sizes: Tensor) -> tuple[int, bool]:
-    """The rank that singular values show, by their widest gap, and whether there is a gap.
+def _decomposed(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values in falling order, and left singular vectors, by way of the smaller product.
 
-    sizes (values,) in falling order
+    -> (values,), (neurons, values)
     """
-    if len(sizes) < 2 or not sizes[0] > 0:
-        return 1, bool(len(sizes) and sizes[0] > 0)
-    floored = sizes.clamp_min(1e-12 * float(sizes[0]))
-    gaps = (floored[:-1] / floored[1:])[: max(1, len(sizes) // 2)]
-    widest = int(gaps.argmax())
-    return widest + 1, float(gaps[widest]) > GAP
+    tall = gradient.shape[0] > gradient.shape[1]
+    product = gradient.T @ gradient if tall else gradient @ gradient.T
+    squares, vectors = torch.linalg.eigh(product)
+    sizes, vectors = squares.clamp_min(0).sqrt().flip(0), vectors.flip(1)
+    if tall:
+        vectors = gradient @ vectors / sizes.clamp_min(1e-300)
+    return sizes, vectors
+
+
+def _edge(shape: torch.Size) -> float:
+    """The largest singular value of noise of that shape, of standard deviation 1."""
+    return float(shape[0] ** 0.5 + shape[1] ** 0.5)
+
+
+def _noise(sizes: Tensor, expected: int, shape: torch.Size) -> float:
+    """The noise in each entry of a gradient of these singular values, a standard deviation.
+
+    Beyond the expected examples there is nothing else.
+    """
+    beyond = sizes[min(expected, len(sizes) // 2)]
+    return float(torch.maximum(beyond, FLOOR * sizes[0])) / _edge(shape)
 
 
 def components(rows: Tensor, start: Tensor, sharpness: float) -> Tensor:
@@ -111,22 +146,35 @@ def settled(mixture: Mixture, mixing: Tensor) -> Tensor:
     """Errors that vanish wherever their own input switches ReLU off.  (rank, rank) -> the same
 
     Reweighted least squares, ever sharper: where a neuron is wrongly taken to be off, its large
-    error counts for little.
+    error counts for little.  At last all that are off count alike, for noise is alike in them.
     """
-    rows = mixture.directions
+    rows, strength = mixture.directions, mixture.strength.squeeze(1)
     for width in np.geomspace(0.3, 1e-3, SETTLE):
-        off = mixture.off(mixture.read(mixing)[0])
-        errors = mixing @ rows.T  # (rank, neurons)
-        errors = errors / errors.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-12)
-        weights = off / (errors.square() + width**2)
-        mixing = torch.linalg.eigh((rows.T * weights.unsqueeze(1)) @ rows)[1][:, :, 0]
-    return mixing
+        off, errors = mixture.off(mixing), mixing @ rows.T  # (rank, neurons)
+        scale = errors.square().mean(dim=1, keepdim=True).clamp_min(1e-24)
+        noise = (mixing.square() @ mixture.unsure.square()).unsqueeze(1) / strength.square()
+        weights = off / (errors.square() / scale + width**2 + noise / scale)
+        mixing = _flattest(rows, weights)
+    errors = mixing @ rows.T
+    scale = errors.square().mean(dim=1, keepdim=True).sqrt()
+    small = errors.abs() < SMALL * scale
+    return _flattest(rows, mixture.off(mixing) * small * strength.square())
+
+
+def _flattest(rows: Tensor, weights: Tensor) -> Tensor:
+    """For each row of weights, the combination that it weighs least.
+
+    rows (neurons, rank), weights (candidates, neurons) -> (candidates, rank)
+    """
+    vectors: Tensor = torch.linalg.eigh((rows.T * weights.unsqueeze(1)) @ rows)[1]
+    return vectors[:, :, 0]
 
 
 def sparsest(mixture: Mixture, candidates: Tensor) -> Tensor:
     """The sparsest independent candidates.  (candidates, rank) -> (rank, rank) at most"""
     errors = (candidates @ mixture.errors.T).abs()
-    zeros = (errors < ZERO * errors.amax(dim=1, keepdim=True)).sum(dim=1)
+    noise = (candidates.square() @ mixture.unsure.square()).sqrt().unsqueeze(1)
+    zeros = (errors < CERTAIN * noise + 1e-6 * errors.amax(dim=1, keepdim=True)).sum(dim=1)
     chosen = candidates[:0]
     basis = candidates[:0]
     for candidate in candidates[zeros.argsort(descending=True, stable=True)]:
@@ -136,27 +184,3 @@ def sparsest(mixture: Mixture, candidates: Tensor) -> Tensor:
             chosen = torch.cat([chosen, candidate.unsqueeze(0)])
             basis = torch.cat([basis, F.normalize(rest, dim=0).unsqueeze(0)])
     return chosen
-
-
-def agreeing(mixture: Mixture, mixing: Tensor) -> Tensor:
-    """Which examples bear themselves out, by what the attacker itself holds.  -> (rank,) bool
-
-    Their errors are zero just where their own input switches ReLU off, and no other errors in the
-    span are.  Once all do so the batch is proven; before, each input may still hold a little of
-    those that do not.
-    """
-    inputs, errors = mixture.read(mixing)
-    off = mixture.off(inputs)
-    # What an example leaves in a stronger one's errors comes back in its own input, as much larger
-    # as the other is stronger: so the weakest example sets what counts as zero.
-    zero = errors.abs() <= ZERO * errors.abs().amax(dim=1).min()
-    agree = (zero | ~off).all(dim=1) & ((zero == off).double().mean(dim=1) > 0.9)
-    if mixture.pictures:
-        agree &= (inputs > -BOX).all(dim=1) & (inputs < 1 + BOX).all(dim=1)
-    if len(mixing) > 1:
-        rows = mixture.directions
-        spread = torch.linalg.eigvalsh((rows.T * off.unsqueeze(1)) @ rows)  # (rank, rank), rising
-        agree &= spread[:, 1] > ZERO**2 * spread[:, -1]
-    # The same example twice agrees with itself, and another is missing.
-    each = torch.linalg.svdvals(F.normalize(mixing, dim=1))
-    return agree & (mixture.clean and bool(each[-1] > ZERO))

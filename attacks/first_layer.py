@@ -42,5 +42,5 @@ class FirstLayer(Reconstruction):
         strongest = bias.abs().argmax()
         ratio = weight[strongest] / bias[strongest]  # not a number where no neuron has an error
         inputs = legal(ratio.view(1, *view.network.shape), view)
-        labels = labels_from(label_counts(view, seen), most=1)
+        labels = labels_from(label_counts(view, seen, known), most=1)
         yield Guess(inputs, labels, step=1, steps=1)

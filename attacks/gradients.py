@@ -8,10 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from attacks.counting import Causes
 from lab.settings import SettingError
-from lab.views import ServerView
-
-AGREED = 0.15  # total variation between two predictions that may pass for one
+from lab.views import Known, ServerView
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,42 +44,23 @@ def whole(view: ServerView, kind: str) -> None:
         )
 
 
-def label_counts(view: ServerView, seen: Observed) -> Tensor:
+def label_counts(view: ServerView, seen: Observed, known: Known) -> Tensor:
     """How many examples of each class are behind the row.  -> (classes,) int
 
-    The gradient of the last bias is mean(probability - one-hot), so counts = B (p - gradient),
-    where p is what the model thinks of the batch on average: see `_likely`.  For one example the
-    sign alone tells: the only negative entry (Zhao et al. 2020, arXiv:2001.02610).
+    For one example the sign of the last bias's gradient tells: the only negative entry (Zhao et
+    al. 2020, arXiv:2001.02610).  For more, `counting` tells.  Several local steps are taken for
+    one from the model that was sent, which they are only nearly.
     """
+    classes = view.network.classes
     if view.shared < view.network.size:  # nothing is known, and every class as likely
-        return _whole(
-            torch.full((view.network.classes,), seen.images / view.network.classes), seen.images
-        )
-    place, _ = view.network.slots["out.bias"]
-    bias = seen.gradient[place]  # (classes,)
+        return _whole(torch.full((classes,), seen.images / classes), seen.images)
+    of = view.network.split(seen.gradient)
     if seen.images == 1:
-        return F.one_hot(bias.argmin(), len(bias))
-    wanted = (seen.images * (_likely(view, seen) - bias)).clamp_min(0)
+        return F.one_hot(of["out.bias"].argmin(), classes)
+    causes = Causes.of(view.network, view.sent, known)
+    wanted = causes.likeliest(causes.seen(of["out.weight"], of["out.bias"]), seen.images)
+    wanted = wanted.clamp_min(0)
     return _whole(wanted * (seen.images / wanted.sum().clamp_min(1e-12)), seen.images)
-
-
-def _likely(view: ServerView, seen: Observed) -> Tensor:
-    """What the model that was sent thinks of the private examples on average.  -> (classes,)
-
-    Two witnesses: its mean prediction for noise, and its prediction for the feature vector behind
-    the last layer's gradient, as if all examples had the same.  A model that has learnt little
-    thinks alike of all pictures, so the witnesses agree and are right.  Where they do not, each
-    class is as likely.
-    """
-    noise = torch.rand(256, *view.network.shape, generator=torch.Generator().manual_seed(0))
-    of_noise = view.network(view.sent, noise).softmax(dim=1).mean(dim=0).double()
-    error, last = view.network.split(seen.gradient), view.network.split(view.sent.double())
-    weight, bias = error["out.weight"], error["out.bias"]
-    feature = bias @ weight / bias.square().sum().clamp_min(1e-300)  # least squares
-    of_feature = (last["out.weight"] @ feature + last["out.bias"]).softmax(dim=0)
-    if (of_noise - of_feature).abs().sum() / 2 < AGREED:
-        return (of_noise + of_feature) / 2
-    return torch.full_like(of_noise, 1 / len(of_noise))
 
 
 def _whole(wanted: Tensor, total: int) -> Tensor:

@@ -42,7 +42,7 @@ class Idlg(Reconstruction):
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         seen = observe(view, target)
-        labels = labels_from(label_counts(view, seen), self.most)
+        labels = labels_from(label_counts(view, seen, known), self.most)
         best, lowest = torch.zeros(len(labels), *view.network.shape), inf
         sent = view.sent.double().requires_grad_(True)
         for restart in range(self.restarts):

@@ -45,7 +45,10 @@ class InvertingGradients(Reconstruction):
         """`GUESSES` guesses on the way; the last is the one of the lowest objective."""
         whole(view, self.kind)
         seen = observe(view, target)
-        labels, gradient = labels_from(label_counts(view, seen), self.most), seen.gradient.float()
+        labels, gradient = (
+            labels_from(label_counts(view, seen, known), self.most),
+            seen.gradient.float(),
+        )
         start = normal(
             stream(self.seed, "inverting"), self.restarts, len(labels), *view.network.shape
         )

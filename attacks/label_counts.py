@@ -1,7 +1,7 @@
 """Which classes are in a batch, and how often, without any picture.
 
 Wainakh et al. 2022, arXiv:2105.09369; the sign rule for one example is Zhao et al. 2020,
-arXiv:2001.02610.  Here the gradient of the last bias is solved for the counts: see `label_counts`.
+arXiv:2001.02610.  Here counts are solved for by what public examples cause: see `counting`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ class LabelCounts(Reconstruction):
     kind: Literal["label-counts"] = "label-counts"
     source: ClassVar[str] = "Zhao et al. 2020, arXiv:2001.02610; Wainakh et al. 2022, 2105.09369"
     attacker: ClassVar[str] = "an honest-but-curious server"
-    knows: ClassVar[str] = "the architecture, the training recipe, how many examples were used"
+    knows: ClassVar[str] = (
+        "the architecture, the training recipe, how many examples were used, public examples"
+    )
     fails: ClassVar[str] = (
-        "trained models and balanced batches, where it is hardly better than an even guess; it is "
+        "trained models and balanced batches, where it is little better than an even guess; it is "
         "approximate for several local steps; noise"
     )
 
@@ -32,5 +34,5 @@ class LabelCounts(Reconstruction):
         """One guess: a label for each example, in order of classes."""
         whole(view, self.kind)
         seen = observe(view, target)
-        labels = labels_from(label_counts(view, seen), most=seen.images)
+        labels = labels_from(label_counts(view, seen, known), most=seen.images)
         yield Guess(torch.zeros(0, *view.network.shape), labels, step=1, steps=1)

@@ -7,6 +7,7 @@ found carries a certificate: an example's errors must be zero just where it swit
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -14,7 +15,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from attacks.disaggregation import Mixture, agreeing, components, settled, sparsest
+from attacks.certificate import agreeing
+from attacks.disaggregation import Mixture, components, settled, sparsest
 from attacks.gradients import legal, observe
 from lab.layers import Dense, Flatten, Relu
 from lab.models import Network
@@ -56,33 +58,32 @@ class Spear(Reconstruction):
         self.check(view.network)
         mixture = self._mixture(view, target)
         best = kept = mixture.errors.new_zeros(0, mixture.rank)
-        most, shown = -1, -1
+        most, certain, shown = -1, -1, -1
         last = self.iterations if mixture.clean else 1  # noise hides every zero: one try
         for step in range(1, last + 1):
             found = settled(mixture, self._start(mixture, step))
             kept = sparsest(mixture, torch.cat([kept, found]))
             for mixing in (found, kept):
-                agree = int(agreeing(mixture, mixing).sum()) if len(mixing) == mixture.rank else -1
+                if len(mixing) < mixture.rank:
+                    continue
+                agree, exact = (int(each.sum()) for each in agreeing(mixture, mixing))
                 if agree > most:
-                    best, most = mixing, agree
+                    best, most, certain = mixing, agree, exact
             if most > shown or step % STRIDE == 0 or step == last:
                 shown = most
-                yield self._guess(view, mixture, best, most, step)
+                yield self._guess(view, mixture, best, (most, certain), step)
             if most == mixture.rank:
                 return
 
     def _mixture(self, view: ServerView, target: int) -> Mixture:
-        seen, sent = observe(view, target), view.network.split(view.sent.double())
-        weight, bias = list(view.network.slots)[:2]
-        of = view.network.split(seen.gradient)
-        return Mixture.of(
-            torch.cat([of[weight], of[bias].unsqueeze(1)], dim=1),
-            sent[weight],
-            sent[bias],
-            expected=seen.images,
-            most=self.most,
-            pictures=len(view.network.shape) == 3,
+        seen, names = observe(view, target), list(view.network.slots)[:2]
+        gradient, layer = (
+            torch.cat([of[names[0]], of[names[1]].unsqueeze(1)], dim=1)
+            for of in map(view.network.split, (seen.gradient, view.sent.double()))
         )
+        expected = self.most + 1 if view.recipe.poisson else seen.images
+        low, high = (0.0, 1.0) if len(view.network.shape) == 3 else (-inf, inf)
+        return Mixture.of(gradient, layer, expected, self.most, low, high)
 
     def _start(self, mixture: Mixture, step: int) -> Tensor:
         drawn = stream(self.seed, "spear", step).standard_normal((mixture.rank, mixture.rank))
@@ -90,17 +91,17 @@ class Spear(Reconstruction):
         return components(rows, torch.from_numpy(drawn), SHARPNESS[step // 2 % 2])
 
     def _guess(
-        self, view: ServerView, mixture: Mixture, mixing: Tensor, agree: int, step: int
+        self, view: ServerView, mixture: Mixture, mixing: Tensor, known: tuple[int, int], step: int
     ) -> Guess:
-        found, errors = mixture.read(mixing)
+        found, _, errors = mixture.read(mixing)
         inputs = legal(found.view(-1, *view.network.shape), view)
         return Guess(
             inputs,
             labels_of(view, inputs, errors.float()),
             step,
             self.iterations,
-            objective=1 - agree / mixture.rank,
-            proven=agree == mixture.rank,
+            objective=1 - known[0] / mixture.rank,
+            proven=known[1] == mixture.rank,
         )
 
 

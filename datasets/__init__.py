@@ -1,5 +1,6 @@
 """Data: sources and splits, a file each, and these tables."""
 
+from datasets.adult import Adult
 from datasets.concept import Concept
 from datasets.digits import Digits
 from datasets.dirichlet import Dirichlet
@@ -15,7 +16,7 @@ from datasets.quantity import Quantity
 from datasets.shards import Shards
 from lab.parts import Source, Split
 
-SOURCES = Source.enter(FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Photos, Faces)
+SOURCES = Source.enter(FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Adult, Photos, Faces)
 SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural, Feature, Concept)
 
 __all__ = ["SOURCES", "SPLITS"]

@@ -164,6 +164,8 @@ class Ledger:
             body["likeness"] = glimpse.likeness.model_dump(mode="json")
         if glimpse.headcount:
             body["headcount"] = glimpse.headcount.dump()
+        if glimpse.dossier:
+            body["dossier"] = glimpse.dossier.dump()
         with writing(self.store.engine) as connection:
             self._update_in(connection, job, deaths=0)
             row = {"attack": job.id, "number": number, "body": body, "arrays": digest}

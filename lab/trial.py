@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from math import exp, inf
 from time import monotonic
 
@@ -17,6 +17,7 @@ from lab.assembly import malicious, poisoned
 from lab.batches import touched
 from lab.blind import blind_scores
 from lab.closeness import Unmasked
+from lab.dossier import Clerk, Dossier
 from lab.engine import Moment, State
 from lab.evaluate import evaluate
 from lab.experiment import Experiment
@@ -46,6 +47,7 @@ class Result(Settings):
     guarantee: Guarantee | None = None
     likeness: Likeness | None = None
     headcount: Headcount | None = None
+    dossier: Dossier | None = None
     exposure: Exposure | None = None
     unmasked: Unmasked | None = None
 
@@ -61,6 +63,8 @@ class Result(Settings):
             told += found.lines()
         if self.headcount:
             told += self.headcount.lines()
+        if self.dossier:
+            told += self.dossier.lines()
         if seen := self.exposure:
             told += [
                 seen.verdict,
@@ -97,6 +101,7 @@ class Glimpse:
     result: Result | None = None
     headcount: Headcount | None = None
     conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does
+    dossier: Dossier | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +135,12 @@ class Trial:
         result = self._result(last, found, seconds)
         yield replace(found, likeness=result.likeness, result=result)
 
+    @cached_property
+    def _clerk(self) -> Clerk | None:
+        return Clerk(self.known.columns, self.judge) if self.known.columns else None
+
     def _glimpse(self, guess: Guess, seconds: float) -> Glimpse:
-        found = _glimpse(guess, self.judge, self.view.network.classes)
+        found = _glimpse(guess, self.judge, self._clerk, self.view.network.classes)
         return replace(found, conclude=partial(self._result, guess, found, seconds))
 
     def _result(self, guess: Guess, found: Glimpse, seconds: float, stopped: str = "") -> Result:
@@ -142,6 +151,7 @@ class Trial:
                 "declared": ended | self.blank.declared | _certificate(guess),
                 "likeness": likeness,
                 "headcount": found.headcount,
+                "dossier": found.dossier,
                 "seconds": round(seconds, 3),
             }
         )
@@ -270,7 +280,15 @@ def judge_of(now: Experiment, round: int, client: int) -> Judge:
     )
 
 
-def _glimpse(guess: Guess, judge: Judge, classes: int) -> Glimpse:
+def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, classes: int) -> Glimpse:
+    """Pictures by their likeness, records of a table by a dossier, mere labels by a headcount."""
+    if clerk and len(guess.inputs) == len(guess.labels):
+        found = clerk.score(guess)
+        rows = {
+            "guess": guess.inputs[[pair.guess for pair in found.pairs]],
+            "private": judge.inputs[[pair.truth for pair in found.pairs]],
+        }
+        return Glimpse(guess.step, guess.steps, guess.objective, rows, None, dossier=found)
     if not len(guess.inputs):
         counted = headcount(guess.labels, judge.labels, classes)
         return Glimpse(guess.step, guess.steps, guess.objective, {}, None, headcount=counted)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datasets import SOURCES, digits, faces, fashion_mnist, heart, lookup, mnist, photos
+from datasets import SOURCES, adult, digits, faces, fashion_mnist, heart, lookup, mnist, photos
 from lab import assembly
 from lab.experiment import Experiment
 from lab.federation import Examples
@@ -27,7 +27,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without any data: every place where files are looked for is an empty folder."""
     empty = tmp_path / "nowhere"
     empty.mkdir()
-    for module in (fashion_mnist, heart, photos):
+    for module in (adult, fashion_mnist, heart, photos):
         monkeypatch.setattr(module, "COMMITTED", empty)
     for module in (digits, faces, mnist):
         monkeypatch.setattr(module, "package_folder", lambda *path: empty)

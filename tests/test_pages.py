@@ -367,6 +367,22 @@ def test_label_counts_are_told_beside_an_even_guess_and_without_pictures(store: 
     assert not app.exception
 
 
+def test_records_of_a_table_are_told_in_words_with_a_mark_at_each_cell(store: Store) -> None:
+    table = TINY.changed(
+        {"data.source": "adult", "model.kind": "mlp", "training.batch_size": 2, "data.examples": 80}
+    )
+    run, ledger = trained(store, table), Ledger(store)
+    order = Order.read({"spy": "tabular", "round": 1, "client": 3})
+    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    app = opened("inversion", run=run)
+    assert "Exact: every record" in words(app)
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["Records exact"] == "2 of 2"
+    assert metrics["Cells right"] == "100%"
+    first = next(table.value for table in app.table if "reconstructed" in table.value)
+    assert all(f"✓ {true}" == mine for true, mine in first[["private", "reconstructed"]].values)
+
+
 def test_inversion_under_secure_aggregation_says_what_the_server_got(store: Store) -> None:
     app = opened(
         "inversion", run=trained(store, TINY.changed({"secure_aggregation.enabled": True}))

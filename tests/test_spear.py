@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attacks.disaggregation import Mixture, agreeing, rank_of, settled
+from attacks.certificate import agreeing
+from attacks.disaggregation import Mixture, settled
 from attacks.spear import Spear
 from lab import Experiment
 from lab.layers import Shape
@@ -88,7 +89,8 @@ INPUTS = torch.tensor([[1.0, 0, 0, 0], [0, 0.5, 0, 0]], dtype=torch.double)
 
 def by_hand() -> Mixture:
     mixed = ERRORS.T @ torch.cat([INPUTS, torch.ones(2, 1)], dim=1)
-    return Mixture.of(mixed, WEIGHT, BIAS, expected=9, most=9, pictures=True)
+    layer = torch.cat([WEIGHT, BIAS.unsqueeze(1)], dim=1)
+    return Mixture.of(mixed, layer, expected=9, most=9, low=0, high=1)
 
 
 def test_two_inputs_of_a_tiny_layer_are_read_by_hand() -> None:
@@ -96,18 +98,28 @@ def test_two_inputs_of_a_tiny_layer_are_read_by_hand() -> None:
     assert mixture.rank == 2
     assert mixture.clean
     mixing = ERRORS @ mixture.errors  # what the search should find
-    assert torch.allclose(mixture.read(mixing)[0], INPUTS)
-    assert agreeing(mixture, mixing).all()
-    assert not agreeing(mixture, mixing[[0, 0]]).any()  # twice the same, and one is missing
+    inputs, outputs, errors = mixture.read(mixing)
+    assert torch.allclose(inputs, INPUTS)
+    assert torch.allclose(outputs, INPUTS @ WEIGHT.T + BIAS)
+    assert torch.allclose(errors, ERRORS)
+    assert all(each.all() for each in agreeing(mixture, mixing))
+    assert not any(each.any() for each in agreeing(mixture, mixing[[0, 0]]))  # one is missing
     nearly = mixing + 0.1 * mixing.flip(0)
-    assert not agreeing(mixture, nearly).any()
+    assert not any(each.any() for each in agreeing(mixture, nearly))
     assert torch.allclose(mixture.read(settled(mixture, nearly))[0], INPUTS, atol=1e-6)
 
 
-def test_the_widest_gap_tells_the_rank() -> None:
-    assert rank_of(torch.tensor([9.0, 5.0, 1e-7, 1e-8, 1e-9, 1e-9])) == (2, True)
-    assert rank_of(torch.tensor([9.0, 8.0, 7.0, 6.0]))[1] is False
-    assert rank_of(torch.zeros(4))[1] is False
+def test_the_rank_is_what_stands_above_noise() -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(60, 90, generator=generator, dtype=torch.double)
+    three = torch.randn(60, 3, generator=generator).double() @ torch.randn(3, 90).double()
+    layer = torch.zeros(60, 90, dtype=torch.double)
+    found = Mixture.of(three + 1e-4 * noise, layer, expected=9, most=9)
+    assert found.rank == 3
+    assert found.clean
+    assert found.noise == pytest.approx(1e-4, rel=0.3)
+    assert not Mixture.of(three + 1e-4 * noise, layer, expected=9, most=2).clean
+    assert not Mixture.of(noise, layer, expected=9, most=9).clean
 
 
 # --- whole batches ------------------------------------------------------------------------------

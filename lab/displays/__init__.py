@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from lab.displays import counts, pictures
+from lab.displays import counts, pictures, table
 from lab.store import Job, Sight
 
 DISPLAYS: dict[str, Callable[[list[Sight], Job], None]] = {
     "likeness": pictures.show,
     "headcount": counts.show,
+    "dossier": table.show,
 }
 
 
