@@ -8,7 +8,7 @@ from threading import Event, Timer
 
 import pytest
 
-from lab import Experiment, jobs
+from lab import Experiment, cli, jobs
 from lab.jobs import APART, attacked, pull
 from lab.ledger import Ledger
 from lab.likeness import Likeness
@@ -124,3 +124,22 @@ def test_a_few_glimpses_a_second_are_stored_and_no_more(ledger: Ledger, attack: 
     seconds = time.monotonic() - began
     glimpses.close()
     assert 2 <= len(ledger.store.sights(attack.id)) <= seconds / APART + 2
+
+
+def test_ctrl_c_tells_the_best_guess_so_far(
+    attack: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
+        glimpses = attacked(ledger, job)
+        yield next(glimpses)
+        glimpses.throw(KeyboardInterrupt)
+
+    monkeypatch.setattr(cli, "attacked", interrupted)
+    words = ["attack", "idlg", "--run", str(attack.run), "-s", "restarts=20"]
+    monkeypatch.setattr("sys.argv", ["leaklab", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    told = capsys.readouterr().out
+    assert "PSNR" in told
+    assert "stopped: interrupted at step" in told
