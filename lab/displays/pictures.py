@@ -63,7 +63,9 @@ def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
     count, start = len(found.matches), 0
     if count > SHOWN:
         pages = -(-count // SHOWN)
-        start = SHOWN * (st.number_input(f"Page of {pages}", 1, pages, key="page of pairs") - 1)
+        start = SHOWN * (
+            st.number_input(f"Page of {pages}", 1, pages, key="page of pairs", width=160) - 1
+        )
     places = range(start, min(start + SHOWN, count))
     st.caption(f"Private on the left, reconstructed on the right: {found.counted}.")
     captions = found.captions()
@@ -84,7 +86,7 @@ def _beside(found: Likeness) -> None:
     similar = "" if found.ssim is None else f", SSIM {found.ssim:.2f}"
     told = [
         f"{found.gain:+.1f} dB over the best guess without the gradient{similar}",
-        f"best {found.best:.1f} dB; {found.exact:.0%} above 60 dB, where only rounding is left",
+        f"Best {found.best:.1f} dB; {found.exact:.0%} above 60 dB, where only rounding is left",
         f"{found.labels_floor:.0%} of evenly spread labels would be right",
     ]
     if found.association is not None:
