@@ -339,14 +339,13 @@ def model_attacked(now: Experiment, view: ServerView) -> dict[str, str]:
     """Of what kind, how it began, and how long it was trained before that round."""
     wide, narrow = now.model.spread(1), now.model.spread(4)
     even = f"+-{wide:g}" if wide == narrow else "+-1 / sqrt(inputs), PyTorch's default"
-    training = now.training
-    each = f"{training.epochs} epochs" + (
-        f", {training.steps} local steps at most" if training.steps else ""
-    )
+    training, past = now.training, view.round - 1
+    each = f"epochs a round: {training.epochs}"
+    capped = f", local steps at most: {training.steps}" if training.steps else ""
     return {
         "model": f"{now.model.kind}, activation {now.model.activation}",
         "initialisation": f"uniform in {even}",
-        "trained before": f"{view.round - 1} rounds of {each}",
+        "trained before": f"rounds: {past}, {each}{capped}" if past else "not at all",
     }
 
 
