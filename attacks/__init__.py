@@ -26,6 +26,7 @@ from attacks.mpaf import Mpaf
 from attacks.neurotoxin import Neurotoxin
 from attacks.opt_alie import OptAlie
 from attacks.opt_ipm import OptIpm
+from attacks.sentences import Sentences
 from attacks.sign_flip import SignFlip
 from attacks.single_out import SingleOut
 from attacks.spear import Spear
@@ -34,6 +35,7 @@ from attacks.sybil import Sybil
 from attacks.sybils import Sybils
 from attacks.tabular import Tabular
 from attacks.targeted_flip import TargetedFlip
+from attacks.tokens import Tokens
 from attacks.weak_masks import WeakMasks
 from lab.parts import Poison, Spy
 
@@ -68,6 +70,8 @@ SPIES = Spy.enter(
     Spear,
     Tabular,
     LabelCounts,
+    Tokens,
+    Sentences,
     LossThreshold,
     SingleOut,
     Sybils,

@@ -20,6 +20,7 @@ from lab.views import Known
 
 AXES = 2  # directions of the features along which the weights' gradient is read
 WIDE = 100  # classes beyond which the bias alone has to do
+TOO_WIDE = 500  # classes beyond which every example counts as an average one
 STAND_INS = 32  # examples in place of a class of which nothing is public
 SHIFT = 0.05  # variance of a private class mean, of one example's: the model has trained on them
 GUESSED = 10.0  # the same where nothing is public: right on untrained models alone
@@ -90,6 +91,16 @@ class Causes:
         return float(-rest @ pull / 2 - root.diagonal().log().sum()), counts
 
 
+def roughly(network: Network, sent: Tensor, known: Known, bias: Tensor, images: int) -> Tensor:
+    """Counts of very many classes, such as words: as if the model thought alike of all examples.
+
+    bias (classes,): the gradient of the last one -> (classes,), not whole yet
+    """
+    inputs, _, _ = _examples(network, known)
+    _, likely = _last(network, sent, inputs[:CHUNK])
+    return images * (likely.mean(dim=0) - bias)
+
+
 def _examples(network: Network, known: Known) -> tuple[Tensor, Tensor, Tensor]:
     """Public inputs, and examples as places among them with labels: some of every class.
 
@@ -101,6 +112,8 @@ def _examples(network: Network, known: Known) -> tuple[Tensor, Tensor, Tensor]:
         drawn = torch.Generator().manual_seed(0)
         inputs = torch.rand(STAND_INS, *network.shape, generator=drawn)
         inputs *= torch.linspace(0, 1, STAND_INS).view(-1, *[1] * len(network.shape))
+        if "text" in network.model.reads:
+            inputs = (inputs * network.classes).floor()  # any words
     missing = torch.bincount(known.labels, minlength=network.classes) == 0
     some = torch.linspace(0, len(inputs) - 1, min(STAND_INS, len(inputs))).long()
     lacking = missing.nonzero().flatten()

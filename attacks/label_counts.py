@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 import torch
 
 from attacks.gradients import label_counts, labels_from, observe, whole
+from lab.models import Content
 from lab.parts import Reconstruction
 from lab.views import Guess, Known, ServerView
 
@@ -29,6 +30,7 @@ class LabelCounts(Reconstruction):
         "trained models and balanced batches, where it is little better than an even guess; it is "
         "approximate for several local steps; noise"
     )
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
 
     def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """One guess: a label for each example, in order of classes."""

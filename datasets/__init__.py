@@ -1,6 +1,7 @@
 """Data: sources and splits, a file each, and these tables."""
 
 from datasets.adult import Adult
+from datasets.chat import Chat
 from datasets.concept import Concept
 from datasets.digits import Digits
 from datasets.dirichlet import Dirichlet
@@ -16,7 +17,9 @@ from datasets.quantity import Quantity
 from datasets.shards import Shards
 from lab.parts import Source, Split
 
-SOURCES = Source.enter(FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Adult, Photos, Faces)
+SOURCES = Source.enter(
+    FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Adult, Photos, Faces, Chat
+)
 SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural, Feature, Concept)
 
 __all__ = ["SOURCES", "SPLITS"]

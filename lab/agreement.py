@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lab.models import Model
 from lab.outline import Outline
 from lab.parts import Poison
 from lab.settings import SettingError
@@ -13,7 +14,7 @@ KEPT = 1_000_000_000  # bytes that a run may remember from round to round
 def agree(it: Outline) -> None:
     """Raises SettingError."""
     _on_sizes(it)
-    _on_pictures(it)
+    _on_content(it)
     agree_on_privacy(it)
     _on_algorithm(it)
     _on_feedback(it)
@@ -46,17 +47,29 @@ def _on_sizes(it: Outline) -> None:
     it.data.split.check(source, clients, it.data.shared())
 
 
-def _on_pictures(it: Outline) -> None:
-    source, poison, table = it.data.source, it.adversary.poison, len(it.data.source.shape) == 1
-    if it.model.pictures_only and table:
+def _on_content(it: Outline) -> None:
+    source, poison, training = it.data.source, it.adversary.poison, it.training
+    what = "a table" if source.content == "table" else source.content
+    if source.content not in it.model.reads:
+        fitting = [kind for kind, model in Model.table.items() if source.content in model.reads]
         raise SettingError(
-            f"model.kind {it.model.kind} needs pictures and {source.kind} is a table: "
-            "use logistic or mlp"
+            f"model.kind {it.model.kind} needs {' or '.join(it.model.reads)} and {source.kind} is "
+            f"{what}: use {' or '.join(fitting)}"
         )
-    if poison.pictures_only and it.adversary.count and table:
+    if poison.pictures_only and it.adversary.count and source.content != "pictures":
         raise SettingError(
-            f"adversary.poison.kind {poison.kind} needs pictures and {source.kind} is a "
-            "table: use label-flip or sign-flip"
+            f"adversary.poison.kind {poison.kind} needs pictures and {source.kind} is {what}: "
+            "use label-flip or sign-flip"
+        )
+    if source.content == "text" and training.precision != "float32":
+        raise SettingError(
+            f"training.precision is {training.precision}, which cannot hold the word numbers of "
+            f"{source.kind}: use float32"
+        )
+    if source.content == "text" and it.privacy.backend == "opacus":
+        raise SettingError(
+            f"privacy.backend is opacus, and model.kind {it.model.kind} has no twin there: use "
+            "engine"
         )
     if it.adversary.count:
         poison.check(source.shape, len(source.classes))

@@ -124,7 +124,7 @@ def invert(
         "label": _class(label, data.classes),
     }
     ordered = Order.read(order)
-    ordered.spy.check(experiment.architecture)  # before there is a run of it
+    ordered.spy.suits(experiment.architecture)  # before there is a run of it
     run_id = run_id or store.create(experiment, held={"status": "paused"})
     ledger = Ledger(store)
     _watch(ledger, ledger.start_attack(run_id, ordered), out, as_json)

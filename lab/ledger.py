@@ -166,6 +166,8 @@ class Ledger:
             body["headcount"] = glimpse.headcount.dump()
         if glimpse.dossier:
             body["dossier"] = glimpse.dossier.dump()
+        if glimpse.wording:
+            body["wording"] = glimpse.wording.dump()
         with writing(self.store.engine) as connection:
             self._update_in(connection, job, deaths=0)
             row = {"attack": job.id, "number": number, "body": body, "arrays": digest}

@@ -15,12 +15,16 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.layers import (
+    Block,
     Convolution,
     Dense,
+    Embedding,
     Flatten,
     GroupNorm,
+    Last,
     Layer,
     MaxPool,
+    Positions,
     Relu,
     Shape,
     Sigmoid,
@@ -29,12 +33,14 @@ from lab.layers import (
 from lab.rng import uniform
 from lab.settings import Part
 
+Content = Literal["pictures", "table", "text"]  # what examples are
+
 
 class Model(Part):
     """An architecture: layers one after the other."""
 
     table: ClassVar[dict[str, type[Model]]] = {}
-    pictures_only: ClassVar[bool] = False
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")
     activation: ClassVar[str] = "ReLU"
 
     @abstractmethod
@@ -76,7 +82,7 @@ class Cnn(Model):
 
     kind: Literal["cnn"] = "cnn"
     source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, section 3"
-    pictures_only: ClassVar[bool] = True
+    reads: ClassVar[tuple[Content, ...]] = ("pictures",)
     channels: int = Field(16, ge=1, le=64, description="channels of the first convolution")
     hidden: int = Field(64, ge=1, le=2048, description="width of the dense layer")
     norm: Literal["none", "group"] = Field(
@@ -113,7 +119,7 @@ class LeNet(Model):
 
     kind: Literal["lenet"] = "lenet"
     source: ClassVar[str] = "Zhu et al. 2019, arXiv:1906.08935, section 4.1"
-    pictures_only: ClassVar[bool] = True
+    reads: ClassVar[tuple[Content, ...]] = ("pictures",)
     activation: ClassVar[str] = "sigmoid"
     width: float = Field(
         0.5, gt=0, le=2, description="initial weights are uniform in +- this; 0.5 as published"
@@ -136,7 +142,47 @@ class LeNet(Model):
         return self.width
 
 
-MODELS = Model.enter(Logistic, Mlp, Cnn, LeNet)
+class Keyboard(Model):
+    """A ReLU layer over the vectors of the last words: small, learns fast, predicts the next."""
+
+    kind: Literal["keyboard"] = "keyboard"
+    source: ClassVar[str] = "Bengio et al. 2003, JMLR 3, section 2"
+    reads: ClassVar[tuple[Content, ...]] = ("text",)
+    width: int = Field(32, ge=1, le=512, description="length of a word's vector")
+    hidden: int = Field(128, ge=1, le=2048, description="width of the hidden layer")
+
+    def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
+        return (
+            Embedding("words", classes, self.width),
+            Flatten(),
+            Dense("hidden", shape[0] * self.width, self.hidden),
+            Relu(),
+            Dense("out", self.hidden, classes),
+        )
+
+
+class Transformer(Model):
+    """A small causal transformer that predicts the next word from the last place."""
+
+    kind: Literal["transformer"] = "transformer"
+    source: ClassVar[str] = "Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019 (GPT-2)"
+    reads: ClassVar[tuple[Content, ...]] = ("text",)
+    heads: int = Field(4, ge=1, le=16, description="heads of attention in a layer")
+    each: int = Field(32, ge=2, le=64, description="width of a head; all together are the model's")
+    depth: int = Field(2, ge=1, le=6, description="layers of attention")
+
+    def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
+        width = self.heads * self.each
+        return (
+            Embedding("words", classes, width),
+            Positions("places", shape[0], width),
+            *(Block(f"block{k}", width, self.heads, 4 * width) for k in range(1, self.depth + 1)),
+            Last(),
+            Dense("out", width, classes),
+        )
+
+
+MODELS = Model.enter(Logistic, Mlp, Cnn, LeNet, Keyboard, Transformer)
 
 
 @dataclass(frozen=True)
@@ -192,9 +238,8 @@ class Network:
         for layer in self.layers:
             shapes = layer.shapes()
             outputs = layer([torch.zeros(shape) for shape in shapes.values()], outputs)
-            if shapes:
-                weight = shapes["weight"]
-                total += prod(weight) * outputs.numel() // weight[0]
+            if isinstance(layer, Trained):
+                total += layer.products(outputs)
         return 6.0 * total
 
     def split(self, flat: Tensor) -> dict[str, Tensor]:

@@ -58,7 +58,7 @@ def invert(
         own=True,
         declared=_declared(spy, now, view, before.model, label),
     )
-    yield from Trial(spy, view, OWNER, known, judge, blank).glimpses(apart)
+    yield from Trial(spy, view, OWNER, known, judge, now.data.source, blank).glimpses(apart)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from lab.columns import Column
 from lab.contest import ALONE, IGNORANT, UNAIDED, Aid, Insight, Prepared, Restraint, Scene, Verdict
 from lab.federation import Examples
 from lab.layers import Shape
-from lab.models import Network
+from lab.models import Content, Network
 from lab.settings import Part, SettingError
 from lab.views import (
     Candidates,
@@ -42,7 +42,7 @@ class Source(Part):
     classes: ClassVar[tuple[str, ...]]
     size: ClassVar[int]  # training examples
     groups: ClassVar[tuple[str, ...]] = ()  # real owners of the data, where there are any
-    content: ClassVar[Literal["pictures", "table", "text"]] = "pictures"
+    content: ClassVar[Content] = "pictures"
 
     def columns(self) -> tuple[Column, ...]:
         """What the floats of a table mean; nothing for pictures and text."""
@@ -390,6 +390,7 @@ class Spy(Part):
     attacker: ClassVar[str]  # who can do this
     knows: ClassVar[str]  # what it is assumed to know besides its view
     fails: ClassVar[str]  # where it must fail
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")  # what it can tell examples of
 
     @classmethod
     def notes(cls) -> dict[str, str]:
@@ -397,6 +398,20 @@ class Spy(Part):
 
     def check(self, network: Network) -> None:
         """Raises SettingError where the attack has nothing to work on."""
+
+    def suits(self, network: Network) -> None:
+        """Raises SettingError where the attack does not go with such examples, or such a model."""
+        if not set(self.reads) & set(network.model.reads):
+            fitting = [
+                kind
+                for kind, spy in Spy.table.items()
+                if issubclass(spy, Reconstruction) and set(spy.reads) & set(network.model.reads)
+            ]
+            raise SettingError(
+                f"{self.kind} finds {' or '.join(self.reads)}, and model.kind {network.model.kind} "
+                f"is trained on {' or '.join(network.model.reads)}: use {' or '.join(fitting)}"
+            )
+        self.check(network)
 
 
 class Reconstruction(Spy):
@@ -421,6 +436,8 @@ class Subversion(Reconstruction):
 class Inference(Spy):
     """Tells which of the candidates were trained on."""
 
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+
     @abstractmethod
     def __call__(self, view: OutsiderView, candidates: Candidates) -> Tensor:
         """A score for each candidate, higher for likelier members.  -> (candidates,)"""
@@ -428,6 +445,8 @@ class Inference(Spy):
 
 class Unmasking(Spy):
     """Gets one client's update out of secure aggregation, as a server that does as it likes."""
+
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
 
     @abstractmethod
     def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:

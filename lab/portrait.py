@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from lab.assembly import assemble, malicious
 from lab.experiment import Experiment
 from lab.settings import Settings
+
+MOST = 20  # classes that are told apart
 
 
 class Portrait(Settings):
@@ -22,9 +27,20 @@ def portrait(experiment: Experiment) -> Portrait:
     counts = federation.label_counts(len(classes))  # (clients, classes)
     whole = counts.sum(dim=0) / counts.sum()
     mixes = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
+    names, shown = _fewer(classes, counts)
     return Portrait(
-        classes=classes,
-        counts=tuple(tuple(row) for row in counts.tolist()),
+        classes=names,
+        counts=tuple(tuple(row) for row in shown.tolist()),
         malicious=malicious(experiment),
         skew=float((mixes - whole).abs().sum(dim=1)[counts.sum(dim=1) > 0].mean() / 2),
     )
+
+
+def _fewer(classes: tuple[str, ...], counts: Tensor) -> tuple[tuple[str, ...], Tensor]:
+    """Of many classes the most frequent, and all others as one.  counts (clients, classes)"""
+    if len(classes) <= MOST:
+        return classes, counts
+    order = counts.sum(dim=0).argsort(descending=True, stable=True)
+    first, rest = order[: MOST - 1], order[MOST - 1 :]
+    names = (*(classes[k] for k in first.tolist()), f"{len(rest):,} others")
+    return names, torch.cat([counts[:, first], counts[:, rest].sum(dim=1, keepdim=True)], dim=1)

@@ -153,7 +153,7 @@ def pick_spy(job: Job, kind: type[Spy], past: list[Job]) -> Spy:
 
 def _suits(spy: Spy, network: Network) -> bool:
     try:
-        spy.check(network)
+        spy.suits(network)
     except SettingError:
         return False
     return True

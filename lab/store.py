@@ -266,7 +266,7 @@ class Store:
             raise SettingError(
                 f"client is {order.client}: give 0 to {job.experiment.data.clients - 1}"
             )
-        order.spy.check(job.experiment.architecture)
+        order.spy.suits(job.experiment.architecture)
         if isinstance(order.spy, Unmasking):
             check_siege(job.experiment, order.round)
         if isinstance(order.spy, (Reconstruction, Unmasking)):
@@ -293,7 +293,7 @@ class Store:
         classes = job.experiment.data.source.classes
         if order.label >= len(classes):
             raise SettingError(f"label is {order.label}: give 0 to {len(classes) - 1}")
-        order.spy.check(job.experiment.architecture)
+        order.spy.suits(job.experiment.architecture)
         self.picture(order, job)
 
     def picture(self, order: Order, job: Job) -> Tensor:

@@ -25,13 +25,14 @@ from lab.federation import as_floats
 from lab.headcount import Headcount, headcount
 from lab.knowledge import known_of
 from lab.likeness import Judge, Likeness
-from lab.parts import Inference, Reconstruction, Spy
+from lab.parts import Inference, Reconstruction, Source, Spy
 from lab.public import outsiders, tested
 from lab.records import Guarantee
 from lab.roc import Ceiling, Exposure, expose
 from lab.sections import Privacy
 from lab.settings import SettingError, Settings
 from lab.views import Candidates, Guess, Known, OutsiderView, ServerView, server_view
+from lab.wording import Proofreader, Wording
 
 
 class Result(Settings):
@@ -48,6 +49,7 @@ class Result(Settings):
     likeness: Likeness | None = None
     headcount: Headcount | None = None
     dossier: Dossier | None = None
+    wording: Wording | None = None
     exposure: Exposure | None = None
     unmasked: Unmasked | None = None
 
@@ -65,6 +67,8 @@ class Result(Settings):
             told += self.headcount.lines()
         if self.dossier:
             told += self.dossier.lines()
+        if self.wording:
+            told += self.wording.lines()
         if seen := self.exposure:
             told += [
                 seen.verdict,
@@ -102,6 +106,7 @@ class Glimpse:
     headcount: Headcount | None = None
     conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does
     dossier: Dossier | None = None
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +118,7 @@ class Trial:
     target: int
     known: Known
     judge: Judge
+    source: Source  # of the private examples
     blank: Result  # all but the score
 
     def glimpses(self, apart: float = 0.0) -> Iterator[Glimpse]:
@@ -140,7 +146,7 @@ class Trial:
         return Clerk(self.known.columns, self.judge) if self.known.columns else None
 
     def _glimpse(self, guess: Guess, seconds: float) -> Glimpse:
-        found = _glimpse(guess, self.judge, self._clerk, self.view.network.classes)
+        found = _glimpse(guess, self.judge, self._clerk, self.source)
         return replace(found, conclude=partial(self._result, guess, found, seconds))
 
     def _result(self, guess: Guess, found: Glimpse, seconds: float, stopped: str = "") -> Result:
@@ -152,6 +158,7 @@ class Trial:
                 "likeness": likeness,
                 "headcount": found.headcount,
                 "dossier": found.dossier,
+                "wording": found.wording,
                 "seconds": round(seconds, 3),
             }
         )
@@ -174,6 +181,7 @@ def reconstruct(
     except LookupError as error:
         there = ", ".join(str(one) for row in view.senders for one in row) or "nobody"
         raise SettingError(f"{error}: choose from {there}") from None
+    spy.suits(view.network)
     judge = judge_of(now, moment.record.round, client)
     blank = Result(
         attack=spy.kind,
@@ -184,7 +192,7 @@ def reconstruct(
         guarantee=spent(moment.state.experiment, moment.record.round, "server"),
     )
     known = known_of(moment.state.experiment, moment.record.round)
-    yield from Trial(spy, view, client, known, judge, blank).glimpses(apart)
+    yield from Trial(spy, view, client, known, judge, now.data.source, blank).glimpses(apart)
 
 
 def infer(spy: Inference, state: State, client: int | None = None) -> Iterator[Glimpse]:
@@ -280,8 +288,12 @@ def judge_of(now: Experiment, round: int, client: int) -> Judge:
     )
 
 
-def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, classes: int) -> Glimpse:
-    """Pictures by their likeness, records of a table by a dossier, mere labels by a headcount."""
+def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, source: Source) -> Glimpse:
+    """Pictures by their likeness, records of a table by a dossier, text by its wording, mere labels
+    by a headcount.
+    """
+    if source.content == "text":
+        return _text(guess, judge, source.classes)
     if clerk and len(guess.inputs) == len(guess.labels):
         found = clerk.score(guess)
         rows = {
@@ -290,13 +302,19 @@ def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, classes: int) -> G
         }
         return Glimpse(guess.step, guess.steps, guess.objective, rows, None, dossier=found)
     if not len(guess.inputs):
-        counted = headcount(guess.labels, judge.labels, classes)
+        counted = headcount(guess.labels, judge.labels, len(source.classes))
         return Glimpse(guess.step, guess.steps, guess.objective, {}, None, headcount=counted)
     likeness = judge.score(guess)
     mine = [match.guess for match in likeness.matches]
     true = [match.truth for match in likeness.matches]
     pictures = {"guess": guess.inputs[mine], "private": judge.inputs[true]}
     return Glimpse(guess.step, guess.steps, guess.objective, pictures, likeness)
+
+
+def _text(guess: Guess, judge: Judge, words: tuple[str, ...]) -> Glimpse:
+    reader = Proofreader(judge.inputs, judge.labels, judge.public, judge.public_labels, words)
+    found, wording = {"guess": guess.inputs, "private": judge.inputs}, reader.score(guess)
+    return Glimpse(guess.step, guess.steps, guess.objective, found, None, wording=wording)
 
 
 def protection(privacy: Privacy) -> str:

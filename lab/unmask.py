@@ -28,7 +28,7 @@ def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterat
     """
     siege, now = siege_of(before, moment, target), before.experiment.at(moment.record.round)
     _check_target(siege.view, target)
-    spy.check(siege.view.network)
+    spy.suits(siege.view.network)
     truth = true_updates(before, [target])[0]
     noisy = now.privacy.kind == "client" and now.privacy.place != "central"
     scales = Scales(truth, siege.view.rows[0], siege.view.shared, noisy)

@@ -47,7 +47,9 @@ def decoded(content: bytes, shape: Shape) -> Tensor:
     -> (1, *shape) uint8.  Raises SettingError for whatever is no picture, or too large a one.
     """
     if len(shape) != 3:
-        raise SettingError("the run learns from tables, and a picture is none: choose another run")
+        raise SettingError(
+            "the run learns from tables or text, and no picture is one: choose another run"
+        )
     if len(content) > MEGABYTES * 2**20:
         raise SettingError(f"the picture is too long: {REMEDY}")
     try:

@@ -168,6 +168,7 @@ class Guess:
     steps: int  # and where it ends
     objective: float | None = None  # what the attacker itself can measure; 0 is a perfect match
     proven: bool | None = None  # whether the attacker itself knows that it has found everything
+    bag: Tensor | None = None  # (words,) how often each was typed, where their order is not told
 
 
 def server_view(transcript: Transcript, target: int | None = None) -> ServerView:

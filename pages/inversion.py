@@ -52,7 +52,7 @@ def page() -> None:
 
 
 def _has_pictures(job: Job) -> bool:
-    return len(job.experiment.data.source.shape) == 3
+    return job.experiment.data.source.content == "pictures"
 
 
 def _first(past: list[Job]) -> int:

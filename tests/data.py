@@ -8,11 +8,25 @@ from typing import Any
 
 import pytest
 
-from datasets import SOURCES, adult, digits, faces, fashion_mnist, heart, lookup, mnist, photos
+from datasets import (
+    SOURCES,
+    adult,
+    chat,
+    digits,
+    faces,
+    fashion_mnist,
+    heart,
+    lookup,
+    mnist,
+    photos,
+)
 from lab import assembly
 from lab.experiment import Experiment
 from lab.federation import Examples
+from lab.models import MODELS
 
+# Models that pictures can be given to.
+PICTURE_MODELS = [kind for kind, model in MODELS.items() if "pictures" in model.reads]
 FULL = "fashion-mnist-full"
 FULL_IS_HERE = (lookup.DEBIAN / "fashion-mnist").is_dir()
 
@@ -27,7 +41,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without any data: every place where files are looked for is an empty folder."""
     empty = tmp_path / "nowhere"
     empty.mkdir()
-    for module in (adult, fashion_mnist, heart, photos):
+    for module in (adult, chat, fashion_mnist, heart, photos):
         monkeypatch.setattr(module, "COMMITTED", empty)
     for module in (digits, faces, mnist):
         monkeypatch.setattr(module, "package_folder", lambda *path: empty)

@@ -76,7 +76,7 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     most = len(source.classes) if split == "concept" else source.size // clients
     chosen = draw(part_at("data.split", split, most))
     needed = clients * chosen.get("data.split.shards", 2)
-    models = [kind for kind, model in Model.table.items() if pictures or not model.pictures_only]
+    models = [kind for kind, model in Model.table.items() if source.content in model.reads]
     return {
         "seed": draw(st.integers(0, 2**53 - 1)),
         "data.source": source.kind,
@@ -100,9 +100,9 @@ def clocks(draw: st.DrawFn, private: bool) -> dict[str, Any]:
 
 
 @st.composite
-def unguaranteed(draw: st.DrawFn, privacy: str) -> dict[str, Any]:
+def unguaranteed(draw: st.DrawFn, privacy: str, text: bool) -> dict[str, Any]:
     """What some guarantee of privacy refuses, where it does not."""
-    precisions = ["float32"] if privacy == "example" else ["float32", "bfloat16"]
+    precisions = ["float32"] if text or privacy == "example" else ["float32", "bfloat16"]
     here = st.floats(0.05, 1)
     return {
         "training.precision": draw(st.sampled_from(precisions)),
@@ -111,17 +111,18 @@ def unguaranteed(draw: st.DrawFn, privacy: str) -> dict[str, Any]:
 
 
 @st.composite
-def protections(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
+def protections(draw: st.DrawFn, cohort: int, text: bool) -> dict[str, Any]:
     """Privacy, with what its unit of protection can have."""
     privacy = draw(some_of("privacy", without=MECHANISMS))
     kind, noise = privacy.get("privacy.kind", "none"), privacy.get("privacy.noise", 0.0)
     counted = kind == "none" or (kind == "client" and noise < cohort / 10)
+    backends = ["engine"] if text or kind == "client" else ["engine", "opacus"]
     places = ["distributed"] if kind == "example" else ["distributed", "central", "local"]
     return {
         **privacy,
         "privacy.quantile": draw(st.just(0.0) | st.floats(0, 1)) if counted else 0.0,
         "privacy.place": draw(st.sampled_from(places)),
-        "privacy.backend": draw(st.sampled_from(["engine", "opacus"][: 1 + (kind != "client")])),
+        "privacy.backend": draw(st.sampled_from(backends)),
     }
 
 
@@ -158,7 +159,8 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     """All other settings, none of which contradicts another or the world."""
     source, clients = SOURCES[world["data.source"]](), world["data.clients"]
     asked = draw(st.just(0) | st.integers(3, clients))
-    privacy, masks = draw(protections(asked or clients)), draw(masked(asked or clients))
+    text = source.content == "text"
+    privacy, masks = draw(protections(asked or clients, text)), draw(masked(asked or clients))
     blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
     rule = "mean" if blind else draw(st.sampled_from(list(RULES)))
     codec = "none" if blind else draw(st.sampled_from(list(Codec.table)))
@@ -177,7 +179,7 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         **privacy,
         **masks,
         **draw(some_of("network", without=(*LINKED, *UNGUARANTEED))),
-        **draw(unguaranteed(privacy.get("privacy.kind", "none"))),
+        **draw(unguaranteed(privacy.get("privacy.kind", "none"), text)),
         **draw(clocks(private=privacy.get("privacy.kind") == "client")),
         **draw(part_at("network.compression", codec)),
         "network.error_feedback": carries and draw(st.booleans()),

@@ -62,6 +62,7 @@ FAMILIES: dict[str, type[Part]] = {
     "rule": Rule,
     "network.compression": Codec,
 }
+TEXT_MODELS = [kind for kind, model in Model.table.items() if "text" in model.reads]
 LONGEST = 400  # characters of a message: two lines that somebody still reads
 BACKDOOR = {"adversary.count": 1, "adversary.poison.kind": "backdoor"}
 
@@ -78,7 +79,8 @@ class Declared:
         return " of ".join([self.path, *self.kind.values()])
 
     def given(self, value: Any) -> dict[str, Any]:
-        return self.kind | {self.path: value}
+        text = self.kind.get("model.kind") in TEXT_MODELS
+        return ({"data.source": "chat"} if text else {}) | self.kind | {self.path: value}
 
 
 def declared() -> Iterator[Declared]:

@@ -47,8 +47,19 @@ OVERFITTED = {
 }
 
 
+TYPED: dict[str, object] = {
+    "data.source": "chat",
+    "data.clients": 10,
+    "model": "transformer",
+    "training.steps": 1,
+    "training.batch_size": 2,
+}
 # What an attack works on, where that is not a picture behind a dense layer.
-SUITED = {"tabular": {"data.source": "adult", "training.batch_size": 4}}
+SUITED: dict[str, dict[str, object]] = {
+    "tabular": {"data.source": "adult", "training.batch_size": 4},
+    "tokens": TYPED,
+    "sentences": TYPED,
+}
 
 
 def experiment(base: dict[str, object] = FEDSGD, **settings: object) -> Experiment:

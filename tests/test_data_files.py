@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import SOURCES, adult, fashion_mnist, heart, lookup, photos
+from datasets import SOURCES, adult, chat, fashion_mnist, heart, lookup, photos
 from lab.portrait import portrait
 from lab.settings import SettingError
 from tests.data import FULL, FULL_IS_HERE, examples_of, forget, with_
@@ -25,6 +25,7 @@ COMMITTED = {
     "fashion_10k_2k.npz": fashion_mnist.COMPACT,
     "heart_four_hospitals.csv": heart.DIGEST,
     "photos_64.npz": photos.DIGEST,
+    "chat_200_people.npz": chat.DIGEST,
 }
 # What mends a missing file of each source.
 REMEDIES = {
@@ -36,6 +37,7 @@ REMEDIES = {
     "heart": "restore datasets/files from the repository",
     "photos": "restore datasets/files from the repository",
     "faces": "pip install scikit-image",
+    "chat": "restore datasets/files from the repository",
 }
 
 
@@ -80,7 +82,7 @@ def test_a_changed_file_is_refused_by_name(
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
-    kind = name.split("_")[0].replace("fashion", "fashion-mnist")
+    kind = {"fashion": "fashion-mnist"}.get(name.split("_")[0], name.split("_")[0])
     with pytest.raises(SettingError, match="is not the file that was expected") as caught:
         SOURCES[kind]().load()
     assert str(caught.value).startswith(f"data.source: {tmp_path / name} is not")

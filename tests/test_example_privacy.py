@@ -22,6 +22,7 @@ from lab.models import MODELS, Network
 from lab.passes import descend_clipped, flattened, stacked, visits
 from lab.rng import stream
 from lab.wire import Task
+from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS, correlation, is_normal, looks_like_coin_flips
 
 EXAMPLE = CLIENTS.changed(
@@ -113,7 +114,7 @@ def noise_pictures(seed: int, examples: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", PICTURE_MODELS)
 def test_the_gradient_of_each_example_is_what_opacus_says(name: str) -> None:
     from opacus.grad_sample import GradSampleModule
 

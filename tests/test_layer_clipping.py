@@ -15,10 +15,11 @@ from lab.exchange import stages
 from lab.models import MODELS, Model, Network
 from lab.passes import descend_clipped, flattened, stacked, visits
 from lab.rng import stream
+from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS
 from tests.test_example_privacy import SHAPE, noise_pictures
 
-ARCHITECTURES = {name: part() for name, part in MODELS.items()} | {
+ARCHITECTURES = {name: MODELS[name]() for name in PICTURE_MODELS} | {
     "normalised": MODELS["cnn"].model_validate({"kind": "cnn", "norm": "group"})
 }
 every_model = pytest.mark.parametrize("model", ARCHITECTURES.values(), ids=list(ARCHITECTURES))

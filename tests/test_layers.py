@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from lab.layers import (
+    Block,
     Convolution,
     Dense,
     Flatten,
     Generic,
     GroupNorm,
+    Last,
     Layer,
     MaxPool,
+    Positions,
     Relu,
     Shape,
     Sigmoid,
@@ -53,6 +56,8 @@ NETWORKS = [
     Network(MODELS["lenet"](), (3, 8, 9), 3),
     Network(MODELS["cnn"](channels=8, hidden=8, norm="group"), (1, 9, 8), 5),
     Network(Wrapped(), (2, 6, 5), 4),
+    Network(MODELS["keyboard"](width=3, hidden=8), (6,), 5),
+    Network(MODELS["transformer"](heads=2, each=3), (6,), 5),
 ]
 NAMES = [f"{network.model.kind} {network.shape}" for network in NETWORKS]
 # A layer, and the shape of one example.
@@ -70,6 +75,9 @@ LAYERS: list[tuple[Layer, tuple[int, ...]]] = [
     (GroupNorm("one", 6, 2), (6, 3, 4)),
     (GroupNorm("one", 3, 3), (3, 5, 2)),
     (GroupNorm("one", 4, 1), (4, 2, 2)),
+    (Positions("one", 4, 3), (4, 3)),
+    (Block("one", 6, 2, 5), (4, 6)),
+    (Last(), (4, 3)),
     (Generic.of("one", nn.Conv2d(2, 3, 3, stride=2)), (2, 7, 6)),
     (Generic.of("one", nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))), (5,)),
 ]
@@ -83,7 +91,10 @@ def stack_of(network: Network) -> tuple[int, Tensor, Tensor, Tensor]:
     """Clients, their models, their examples, their labels."""
     clients = 1 if any(layer.one_by_one for layer in network.layers) else 3
     labels = torch.arange(clients * 5).view(clients, 5) % network.classes
-    return clients, noise(clients, network.size) / 3, noise(clients, 5, *network.shape), labels
+    inputs = noise(clients, 5, *network.shape)
+    if "text" in network.model.reads:  # and words that come again
+        inputs = inputs.mul(10).floor().remainder(network.classes)
+    return clients, noise(clients, network.size) / 3, inputs, labels
 
 
 def loss(network: Network, flat: Tensor, inputs: Tensor, labels: Tensor, shares: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from lab.federation import as_floats
 from lab.local import cohort
 from lab.models import MODELS, Network
 from lab.wire import Drift, Task
+from tests.data import PICTURE_MODELS
 
 SMALL = {
     "data": {"source": "digits", "clients": 7, "split": {"kind": "quantity", "skew": 1.0}},
@@ -45,7 +46,7 @@ def slow(
     return (flat - model).detach()
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", PICTURE_MODELS)
 def test_a_cohort_trains_as_a_slow_loop_does(kind: str) -> None:
     """Unequal sizes and partial batches included."""
     now = experiment(model__kind=kind)
@@ -155,7 +156,7 @@ def test_touched_examples_are_those_of_the_batches() -> None:
     assert touched(now, 1, 0, 0).tolist() == []
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", PICTURE_MODELS)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 25, 25), (3, 32, 32), (1, 28, 28)])
 def test_models_fit_pictures_of_any_size(kind: str, shape: tuple[int, ...]) -> None:
     import numpy as np

@@ -8,9 +8,9 @@ import torch
 from lab import Experiment, run
 from lab.engine import begin
 from lab.local import cohort
-from lab.models import MODELS
 from lab.settings import SettingError
 from lab.wire import Task
+from tests.data import PICTURE_MODELS
 
 NOW = Experiment.read(
     {
@@ -21,7 +21,7 @@ NOW = Experiment.read(
 ROUNDED = NOW.changed({"training.precision": "bfloat16"})
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", PICTURE_MODELS)
 def test_a_rounded_step_points_where_the_exact_one_does(kind: str) -> None:
     model = begin(NOW.changed({"model.kind": kind})).model
     once = {"model.kind": kind, "training.steps": 1}

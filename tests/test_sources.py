@@ -16,8 +16,9 @@ from tests.data import no_data_of_the_user as no_data_of_the_user
 
 HERE = [kind for kind in SOURCES if kind != FULL or FULL_IS_HERE]
 PICTURES = [kind for kind in HERE if len(SOURCES[kind].shape) == 3]
-# Two pairs of patients have the same 22 columns; all else is found on one side only.
-SAME_ON_BOTH_SIDES = {"heart": 2}
+# Two pairs of patients have the same 22 columns, and somebody typed "ink" over and over; all else
+# is found on one side only.
+SAME_ON_BOTH_SIDES = {"heart": 2, "chat": 1}
 
 
 def tensors(examples: Examples) -> list[Tensor]:
@@ -125,7 +126,10 @@ def test_a_source_gives_what_it_declares(kind: str) -> None:
     assert len(examples.test_inputs) == len(examples.test_labels) > 0
     for labels in (examples.labels, examples.test_labels):
         assert labels.dtype == torch.int64
-        assert labels.unique().tolist() == list(range(len(source.classes)))
+        every = list(range(len(source.classes)))
+        # Of three thousand words, not each one comes next somewhere.
+        assert set(labels.tolist()) <= set(every)
+        assert source.content == "text" or labels.unique().tolist() == every
     if source.groups:
         assert examples.groups.shape == examples.labels.shape
         assert examples.groups.unique().tolist() == list(range(len(source.groups)))

@@ -19,6 +19,7 @@ from lab.models import MODELS, Mlp, Model, Network
 from lab.settings import SettingError
 from lab.views import Guess, Known, ServerView
 from lab.wire import Recipe
+from tests.data import PICTURE_MODELS
 
 GREY, COLOUR = (1, 12, 12), (3, 8, 8)
 ONCE = Recipe(
@@ -221,7 +222,7 @@ def test_the_same_view_gives_the_same_guess() -> None:
     assert torch.equal(one.labels, other.labels)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != "mlp"])
+@pytest.mark.parametrize("kind", [kind for kind in PICTURE_MODELS if kind != "mlp"])
 def test_a_first_layer_that_is_not_dense_with_relu_is_refused(kind: str) -> None:
     model: Model = MODELS[kind]()
     with pytest.raises(SettingError, match=rf"such as mlp, and {kind} does not: use "):

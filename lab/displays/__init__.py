@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-from lab.displays import counts, pictures, table
+from lab.displays import counts, pictures, table, text
 from lab.store import Job, Sight
 
 DISPLAYS: dict[str, Callable[[list[Sight], Job], None]] = {
     "likeness": pictures.show,
     "headcount": counts.show,
     "dossier": table.show,
+    "wording": text.show,
 }
 
 

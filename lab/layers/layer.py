@@ -76,3 +76,8 @@ class Trained(Layer, Descent):
         """First values, from draws that are uniform in +- 1; spread tells their width by fan-in."""
         fan_in = prod(self.shapes()["weight"][1:])
         return {part: values * spread(fan_in) for part, values in drawn.items()}
+
+    def products(self, outputs: Tensor) -> int:
+        """How many weights are multiplied in one pass that ends in these outputs."""
+        weight = self.shapes()["weight"]
+        return prod(weight) * outputs.numel() // weight[0]

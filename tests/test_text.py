@@ -1,0 +1,476 @@
+"""Text: what is typed, what learns it, what an update tells of it, and how that is scored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from attacks import SPIES
+from attacks.gradients import observe
+from attacks.sentences import Sentences
+from attacks.span import Span
+from attacks.tokens import Tokens, typed_words
+from datasets import SOURCES
+from datasets.chat import LENGTH, TEST, TRAIN, UNKNOWN
+from lab import Experiment, run
+from lab.assembly import assemble
+from lab.batches import touched
+from lab.engine import Moment, begin
+from lab.knowledge import known_of
+from lab.layers import Block, Dense, attended, thought
+from lab.models import MODELS, Network
+from lab.portrait import portrait
+from lab.rng import stream
+from lab.settings import SettingError
+from lab.trial import Result, reconstruct
+from lab.views import Guess, Known, ServerView, server_view
+from lab.wire import Recipe
+from lab.wording import Proofreader
+from tests.data import examples_of
+
+TYPED = {
+    "data": {"source": "chat", "clients": 10},
+    "model": {"kind": "transformer", "heads": 4, "each": 32},
+    "training": {"rounds": 1, "steps": 1, "batch_size": 3, "clients_per_round": 3},
+}
+Sentence = tuple[tuple[int, ...], int]  # and its next word
+
+
+def typed(**settings: object) -> Experiment:
+    changes = {path.replace("__", "."): value for path, value in settings.items()}
+    return Experiment.read(TYPED).changed(changes)
+
+
+def moment_of(now: Experiment) -> Moment:
+    *_, moment = run(now)
+    return moment
+
+
+@cache
+def plain() -> Moment:
+    return moment_of(typed())
+
+
+def private(moment: Moment, client: int) -> tuple[Tensor, Tensor]:
+    now, round = moment.state.experiment, moment.record.round
+    federation = assemble(now)
+    held = federation.held(client)
+    used = held[torch.from_numpy(touched(now, round, client, len(held)))]
+    return federation.inputs[used], federation.labels[used]
+
+
+def sentences(inputs: Tensor, labels: Tensor) -> Counter[Sentence]:
+    rows = inputs.long().tolist()
+    return Counter((tuple(row), label) for row, label in zip(rows, labels.tolist(), strict=True))
+
+
+def last(guesses: Iterator[Guess]) -> Guess:
+    *_, guess = guesses
+    return guess
+
+
+def view_of(inputs: Tensor, labels: Tensor, depth: int = 2, spoil: float = 0.0) -> ServerView:
+    """A server that got the gradient of these examples, by autograd."""
+    model = MODELS["transformer"].model_validate(
+        {"kind": "transformer", "heads": 4, "each": 8, "depth": depth}
+    )
+    network = Network(model, (int(inputs.shape[1]),), 50)
+    sent = network.initial(stream(1, "model")).requires_grad_(True)
+    loss = F.cross_entropy(network(sent, inputs.float()), labels)
+    gradient = torch.autograd.grad(loss, sent)[0]
+    gradient += spoil * torch.randn(gradient.shape, generator=torch.Generator().manual_seed(0))
+    recipe = Recipe(
+        epochs=1, cap=1, batch_size=len(labels), rate=1.0, poisson=None, weighted=True, mean_size=1
+    )
+    return ServerView(
+        round=1,
+        network=network,
+        recipe=recipe,
+        sent=sent.detach(),
+        rows=-gradient.unsqueeze(0),
+        weights=torch.tensor([float(len(labels))]),
+        senders=((0,),),
+        shared=network.size,
+        masked=None,
+    )
+
+
+# --- the data -----------------------------------------------------------------------------------
+
+
+def test_a_window_is_what_its_person_typed_and_is_followed_by_its_label() -> None:
+    """Every window of two people is somewhere in their messages, the next word behind it."""
+    from datasets import chat
+
+    held, examples = chat._archive(), examples_of("chat")
+    ends = [*held["message_start"][1:].tolist(), len(held["tokens"])]
+    for person in (0, 199):
+        mine = torch.from_numpy((held["message_person"] == person).nonzero()[0])
+        start, end = int(held["message_start"][mine[0]]), ends[int(mine[-1])]
+        stream_of = held["tokens"][start:end].tolist()
+        every = {tuple(stream_of[k : k + LENGTH + 1]) for k in range(len(stream_of) - LENGTH)}
+        assert examples.groups is not None
+        chosen = (examples.groups == person).nonzero().flatten()
+        assert len(chosen) == TRAIN
+        windows = torch.cat([examples.inputs[chosen], examples.labels[chosen].unsqueeze(1)], dim=1)
+        assert {tuple(row) for row in windows.long().tolist()} <= every
+
+
+def test_the_first_window_reads_as_it_was_typed() -> None:
+    words, examples = SOURCES["chat"].classes, examples_of("chat")
+    told = " ".join(words[k] for k in examples.inputs[0].long().tolist())
+    assert told == ("<s> <unk> <unk> for <unk> <unk> <s> well i got married so i got that going")
+    assert words[int(examples.labels[0])] == "for"
+    assert len(words) == 3000
+
+
+def test_nobody_is_asked_for_a_word_that_is_not_in_the_vocabulary() -> None:
+    examples = examples_of("chat")
+    assert UNKNOWN not in examples.labels
+    assert UNKNOWN not in examples.test_labels
+    assert len(examples.test_labels) == 200 * TEST
+    assert 0 not in examples.inputs  # padding is never typed
+
+
+def test_a_picture_of_the_federation_tells_few_words_apart() -> None:
+    shown = portrait(typed())
+    assert len(shown.classes) == 20
+    assert shown.classes[-1] == "2,981 others"
+    counts = torch.tensor(shown.counts)
+    assert int(counts.sum()) == SOURCES["chat"].size
+    assert (counts[:, :-1].sum(dim=0).diff() <= 0).all()
+
+
+# --- the models ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "value", "told"), [
+    ("model.kind", "mlp", "model.kind mlp needs pictures or table and chat is text: use keyboard"),
+    ("data.source", "digits", "model.kind transformer needs text and digits is pictures: use log"),
+    ("training.precision", "bfloat16", "training.precision is bfloat16, which cannot hold"),
+    ("privacy.backend", "opacus", "privacy.backend is opacus, and model.kind transformer has no"),
+])  # fmt: skip
+def test_what_does_not_go_with_text_is_refused(path: str, value: str, told: str) -> None:
+    with pytest.raises(SettingError, match=told):
+        typed().changed({path: value})
+
+
+def test_a_block_is_the_one_of_pytorch() -> None:
+    """`nn.TransformerEncoderLayer`, normalised first, with a causal mask."""
+    block, generator = Block("one", 12, 3, 20), torch.Generator().manual_seed(0)
+    own = [torch.randn(shape, generator=generator).double() for shape in block.shapes().values()]
+    theirs = nn.TransformerEncoderLayer(
+        12, 3, 20, dropout=0.0, batch_first=True, norm_first=True
+    ).double()
+    zeros = torch.zeros(36).double()
+    names = ["norm1.weight", "norm1.bias", "self_attn.out_proj.weight", "norm2.weight"]
+    names += ["norm2.bias", "linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias"]
+    state = dict(zip(names, [*own[:2], *own[5:]], strict=True)) | {
+        "self_attn.in_proj_weight": torch.cat(own[2:5]),
+        "self_attn.in_proj_bias": zeros,
+        "self_attn.out_proj.bias": zeros[:12],
+    }
+    theirs.load_state_dict(state)
+    inputs = torch.randn(4, 5, 12, generator=generator).double()
+    mask = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
+    assert torch.allclose(block(own, inputs), theirs(inputs, src_mask=mask), atol=1e-12)
+
+
+def test_no_place_sees_a_later_one() -> None:
+    network = Network(MODELS["transformer"](), (6,), 9)
+    own = network.owned(network.split(network.initial(stream(0, "model"))))
+    inputs = torch.tensor([[1.0, 2, 3, 4, 5, 6], [1, 2, 3, 8, 8, 8]])
+    for layer, mine in zip(network.layers[:-2], own[:-2], strict=True):
+        inputs = layer(mine, inputs)
+    assert torch.allclose(inputs[0, :3], inputs[1, :3], atol=1e-6)
+    assert not torch.allclose(inputs[0, 3], inputs[1, 3], atol=1e-3)
+
+
+def test_the_weights_that_are_multiplied_are_counted_by_hand() -> None:
+    """Six operations each: a dense layer once, a block's at every place, a lookup never."""
+    keyboard = Network(MODELS["keyboard"](width=3, hidden=8), (6,), 5)
+    assert keyboard.work == 6 * (18 * 8 + 8 * 5)
+    transformer = Network(MODELS["transformer"](heads=1, each=4, depth=1), (6,), 5)
+    assert transformer.work == 6 * (6 * (4 * 16 + 2 * 4 * 16) + 4 * 5)
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("keyboard", 1.0), ("transformer", 0.1)])
+def test_it_learns_what_comes_next(kind: str, rate: float) -> None:
+    small = {"model__hidden": 32} if kind == "keyboard" else {"model__heads": 1}
+    now = typed(
+        model={"kind": kind}, training__rounds=3, training__steps=8, training__rate=rate,
+        training__batch_size=20, training__clients_per_round=2,
+    ).changed({path.replace("__", "."): value for path, value in small.items()})  # fmt: skip
+    losses = [moment.record.loss for moment in run(now)]
+    assert losses[-1] is not None
+    assert losses[0] is not None
+    assert losses[-1] < losses[0] - 0.3
+    assert losses[-1] < 7.3  # of 3,000 words alike: 8.0
+
+
+SMALL = {"model__heads": 1, "model__each": 8, "data__examples": 400}
+
+
+@pytest.mark.parametrize("privacy", ["example", "client"])
+def test_it_trains_under_privacy(privacy: str) -> None:
+    """How a private step clips each window is tested with all layers."""
+    now = typed(privacy__kind=privacy, privacy__noise=1.0, **SMALL)
+    moment = moment_of(now)
+    assert moment.record.loss is not None
+    assert moment.record.epsilon is not None
+    assert not torch.equal(moment.state.model, begin(now).model)
+
+
+def test_under_masks_it_learns_the_same() -> None:
+    masked, bare = (
+        moment_of(typed(secure_aggregation__enabled=enabled, **SMALL)) for enabled in (True, False)
+    )
+    assert torch.allclose(masked.state.model, bare.state.model, atol=1e-5)
+
+
+# --- which words ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["keyboard", "transformer"])
+@pytest.mark.parametrize("changes", [{}, {"training.batch_size": 40}, {"training.steps": 4}])
+def test_every_word_that_was_typed_is_found_and_no_other(
+    kind: str, changes: dict[str, Any]
+) -> None:
+    """For one batch, for a large one, and for several local steps."""
+    small = {"heads": 2, "each": 8} if kind == "transformer" else {}
+    moment = moment_of(typed(model={"kind": kind, **small}).changed(changes))
+    view, known = server_view(moment.transcript), known_of(moment.state.experiment, 1)
+    for client in moment.record.arrived:
+        guess = last(Tokens()(view, client, known))
+        inputs, _ = private(moment, client)
+        assert guess.bag is not None
+        assert guess.proven
+        assert guess.bag.nonzero().flatten().tolist() == inputs.unique().long().tolist()
+        assert int(guess.bag.sum()) == inputs.numel()
+
+
+def test_next_words_of_one_step_of_an_untrained_model_are_counted() -> None:
+    view = server_view(plain().transcript)
+    for client in plain().record.arrived:
+        guess = last(Tokens()(view, client, Known.nothing(view.network)))
+        assert guess.labels.tolist() == private(plain(), client)[1].sort().values.tolist()
+
+
+def test_under_masks_the_words_of_all_senders_are_found() -> None:
+    moment = moment_of(typed(secure_aggregation__enabled=True, model__heads=1))
+    view = server_view(moment.transcript)
+    guess = last(Tokens()(view, moment.record.arrived[0], Known.nothing(view.network)))
+    every = torch.cat([private(moment, client)[0] for client in moment.record.arrived])
+    assert guess.bag is not None
+    found = set(guess.bag.nonzero().flatten().tolist())
+    assert found <= set(every.unique().long().tolist())
+    assert len(found) > 0.9 * len(every.unique())  # rounding to whole numbers hides a few
+
+
+@pytest.mark.parametrize("name", ["tokens", "sentences"])
+def test_under_noise_nothing_is_claimed(name: str) -> None:
+    moment = moment_of(typed(privacy__kind="client", privacy__noise=0.5, model__heads=1))
+    view = server_view(moment.transcript)
+    spy = SPIES[name]()
+    guess = last(spy(view, moment.record.arrived[0], Known.nothing(view.network)))  # type: ignore[operator]
+    assert guess.proven is False
+    assert not len(guess.inputs)
+    assert guess.bag is None or not guess.bag.any()
+
+
+# --- which sentences ------------------------------------------------------------------------------
+
+
+def test_every_sentence_is_found_exactly_with_its_next_word() -> None:
+    """On what a run has sent."""
+    view = server_view(plain().transcript)
+    for client in plain().record.arrived:
+        guess = last(Sentences()(view, client, Known.nothing(view.network)))
+        assert guess.proven
+        assert sentences(guess.inputs, guess.labels) == sentences(*private(plain(), client))
+
+
+def test_a_sentence_typed_twice_is_found_twice() -> None:
+    inputs = torch.tensor([[4, 4, 7, 9], [4, 4, 7, 9], [4, 4, 9, 7], [3, 1, 1, 4]])
+    labels = torch.tensor([11, 5, 5, 4])
+    view = view_of(inputs, labels)
+    guess = last(Sentences()(view, 0, Known.nothing(view.network)))
+    assert guess.proven
+    assert sentences(guess.inputs, guess.labels) == sentences(inputs, labels)
+
+
+def test_beginnings_grow_word_by_word() -> None:
+    view = server_view(plain().transcript)
+    guesses = list(Sentences()(view, plain().record.arrived[0], Known.nothing(view.network)))
+    assert [guess.step for guess in guesses] == list(range(1, LENGTH + 1))
+    assert all(guess.steps == LENGTH for guess in guesses)
+    for place, guess in enumerate(guesses, start=1):
+        assert guess.inputs[:, :place].all()
+        assert not guess.inputs[:, place:].any()
+
+
+def test_what_is_asked_of_the_span_is_what_the_layer_reads() -> None:
+    """The shortcut over tables of words and places, against the layers themselves."""
+    view = server_view(plain().transcript)
+    seen = observe(view, plain().record.arrived[0])
+    words = typed_words(view, seen)
+    span = Span.of(view, seen.gradient, words)
+    assert span is not None
+    own = view.network.owned(view.network.split(view.sent.double()))
+    chosen = torch.tensor([[0, 3, 3, 1], [5, 0, 2, 2]])
+    block = view.network.layers[2]
+    assert isinstance(block, Block)
+    vectors = own[0][0][words[chosen]] + own[1][0][:4]
+    middle = attended(block.heads, own[2], vectors)[1]
+    assert torch.allclose(span.read(chosen), thought(own[2], middle)[0][:, -1], atol=1e-12)
+
+
+def test_a_right_beginning_is_inside_the_span_and_a_wrong_one_far_out() -> None:
+    view, client = server_view(plain().transcript), plain().record.arrived[0]
+    seen = observe(view, client)
+    words = typed_words(view, seen)
+    span = Span.of(view, seen.gradient, words)
+    assert span is not None
+    inputs, _ = private(plain(), client)
+    places = torch.searchsorted(words, inputs.long())
+    swapped = places.clone()
+    swapped[:, [4, 9]] = places[:, [9, 4]]
+    for length in (1, 8, 16):
+        assert span.outside(places[:, :length]).max() < 1e-5
+    assert span.outside(swapped[:, :5]).max() > 0.1
+
+
+@pytest.mark.parametrize("spoil", [1e-5, 1e-3, 1.0])
+def test_a_spoilt_gradient_gives_no_false_sentence(spoil: float) -> None:
+    inputs, labels = torch.tensor([[4, 4, 7, 9], [3, 1, 1, 4]]), torch.tensor([11, 5])
+    view = view_of(inputs, labels, spoil=spoil)
+    guess = last(Sentences()(view, 0, Known.nothing(view.network)))
+    assert guess.proven is False
+    assert not len(guess.inputs)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"training.batch_size": 12}, {"training.steps": 3}, {"network.compression.kind": "sign"}],
+)
+def test_where_it_must_fail_nothing_false_is_claimed(changes: dict[str, Any]) -> None:
+    """As many words as the model is wide, several local steps, and a packed update."""
+    moment = moment_of(typed().changed(changes))
+    view = server_view(moment.transcript)
+    for client in moment.record.arrived:
+        guess = last(Sentences()(view, client, Known.nothing(view.network)))
+        assert guess.proven is False
+        true = {row for row, _ in sentences(*private(moment, client))}
+        assert {tuple(row) for row in guess.inputs.long().tolist()} <= true
+
+
+def test_a_certificate_closes_on_nobody_elses_gradient() -> None:
+    """The same view with another batch's output layer: sentences may stand, the proof must not."""
+    inputs, labels = torch.tensor([[4, 4, 7, 9], [3, 1, 1, 4]]), torch.tensor([11, 5])
+    right, wrong = view_of(inputs, labels), view_of(inputs, torch.tensor([12, 5]))
+    rows, (place, _) = right.rows.clone(), right.network.slots["out.weight"]
+    rows[:, place] = wrong.rows[:, place]
+    guess = last(Sentences()(replace(right, rows=rows), 0, Known.nothing(right.network)))
+    assert guess.proven is False
+
+
+def test_one_layer_of_attention_is_refused_and_so_is_a_keyboard() -> None:
+    for model in ({"kind": "transformer", "depth": 1}, {"kind": "keyboard"}):
+        with pytest.raises(SettingError, match="sentences needs a transformer of two layers"):
+            Sentences().suits(typed(model=model).architecture)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), [("idlg", "chat"), ("dlg", "chat"), ("spear", "chat"), ("tokens", "digits")]
+)
+def test_an_attack_is_refused_on_what_it_cannot_find(name: str, source: str) -> None:
+    model = "transformer" if source == "chat" else "mlp"
+    now = typed(data__source=source, model={"kind": model})
+    told = "use label-counts or tokens" if source == "chat" else "tokens finds text, and model.kind"
+    with pytest.raises(SettingError, match=told):
+        SPIES[name]().suits(now.architecture)
+
+
+# --- the score ------------------------------------------------------------------------------------
+
+READER = Proofreader(
+    inputs=torch.tensor([[1.0, 2, 3], [4, 2, 2]]),
+    labels=torch.tensor([5, 6]),
+    public=torch.tensor([[1.0, 1, 2], [1, 1, 7]]),
+    public_labels=torch.tensor([5, 5]),
+    words=("none", "a", "b", "c", "d", "e", "f", "g"),
+)
+
+
+def guess_of(rows: list[list[int]], labels: list[int], bag: list[int] | None = None) -> Guess:
+    inputs = torch.tensor(rows, dtype=torch.float32).view(len(rows), 3)
+    counted = None if bag is None else torch.tensor(bag)
+    return Guess(inputs, torch.tensor(labels, dtype=torch.int64), 1, 1, bag=counted)
+
+
+def test_a_score_by_hand() -> None:
+    """Of six words five are right; one sentence is, and one next word."""
+    found = READER.score(guess_of([[4, 2, 3], [1, 2, 3]], [7, 5]))
+    assert (found.exact, found.false, found.guessed, found.sentences) == (1, 1, 2, 2)
+    assert found.f1 == pytest.approx(5 / 6)
+    assert (found.distinct, found.found, found.wrong) == (4, 4, 0)
+    assert found.next == 0.5
+    assert found.pairs[0].typed == found.pairs[0].guessed == ("a", "b", "c")
+    assert (found.pairs[1].right, found.pairs[1].next_typed, found.pairs[1].next_guessed) == (
+        2, "f", "g",
+    )  # fmt: skip
+
+
+def test_floors_by_hand() -> None:
+    """Six words as in public text are a, a, a, a, b, g; of the typed ones that has a and b."""
+    found = READER.score(guess_of([], []))
+    assert found.floors["words as frequent as in public text"] == pytest.approx(2 / 6)
+    assert found.floors["public sentences"] == pytest.approx(2 / 6)
+    assert found.next_floor == 0.5
+    assert found.next is None
+
+
+@pytest.mark.parametrize(
+    ("guess", "verdict"),
+    [
+        (guess_of([[4, 2, 2], [1, 2, 3]], [6, 5]), "exact: every sentence, in order"),
+        (guess_of([[4, 2, 2], [1, 2, 3], [1, 1, 1]], []), "partial: most sentences, in order"),
+        (guess_of([], [], [0, 1, 2, 1, 2, 0, 0, 0]), "every word that was typed, and no other"),
+        (guess_of([[1, 2, 7], [2, 2, 4]], []), "partial: most words"),
+        (guess_of([], [5, 6]), "next words only"),
+        (guess_of([[1, 1, 2]], []), "partial: better than a guess"),
+        (guess_of([], [], [0] * 8), "no better than a guess"),
+        (guess_of([], []), "no better than a guess"),
+    ],
+)
+def test_the_verdict_follows_from_what_was_found(guess: Guess, verdict: str) -> None:
+    assert READER.score(guess).verdict.startswith(verdict)
+
+
+def test_a_result_tells_the_sentences() -> None:
+    *_, glimpse = reconstruct(Sentences(), plain(), plain().record.arrived[0])
+    assert glimpse.result is not None
+    assert glimpse.wording is not None
+    assert Result.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
+    lines = glimpse.result.lines()
+    assert "exact: every sentence, in order" in lines
+    first = glimpse.wording.pairs[0]
+    assert f"typed: {' '.join(first.typed)} > {first.next_typed}" in lines
+    assert f"read:  {' '.join(first.typed)} > {first.next_typed}" in lines
+    assert glimpse.wording.floor < 0.7
+
+
+def test_the_last_layer_is_dense() -> None:
+    """Which `sentences` counts on where it reads next words."""
+    for kind in ("keyboard", "transformer"):
+        last_layer = typed(model={"kind": kind}).architecture.layers[-1]
+        assert isinstance(last_layer, Dense)
+        assert last_layer.name == "out"
