@@ -28,11 +28,12 @@ from lab.jobs import attacked, longest_idle, most_workers, pull, work
 from lab.ledger import Ledger
 from lab.notation import parse_pairs, write_value
 from lab.presets import is_sweep
-from lab.settings import SettingError
+from lab.settings import SettingError, nearest, shown
 from lab.store import Job, Order, Round, Store
 from lab.sweep import Sweep
 from lab.tally import Tally
 from lab.trial import Result
+from lab.upload import decoded, read
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 paper = Console(highlight=False, markup=False, soft_wrap=True)
@@ -92,19 +93,76 @@ def attack(
     spy = {"kind": name, **parse_pairs(sets or [])}
     order = {"spy": spy, "round": last if round is None else round, "client": client}
     job = ledger.start_attack(run_id, Order.read(_without_none(order)))
-    with Progress(*_columns(), console=screen, transient=True, disable=as_json) as progress:
-        task = progress.add_task(name)
-        for glimpse in attacked(ledger, job):
-            progress.update(task, completed=glimpse.step, total=glimpse.steps)
-    ended = _ended(ledger.store, job.id)
-    assert ended.result is not None
+    _watch(ledger, job, out, as_json)
+
+
+@app.command()
+def invert(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="a PNG or JPEG of your own")],
+    name: Annotated[str, typer.Option("--attack", metavar="NAME", help="of leaklab list spies")],
+    run_id: Annotated[str | None, typer.Option("--run", metavar="ID", help="whose model")] = None,
+    round: Annotated[int | None, typer.Option(help="whose model; by default the next")] = None,
+    model: Annotated[str | None, typer.Option(help="without a run: a fresh one; lenet")] = None,
+    source: Annotated[str | None, typer.Option(help="without a run: its data; photos")] = None,
+    label: Annotated[str, typer.Option(help="the class it is trained as, by name or number")] = "0",
+    sets: Sets = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Attack a picture of your own, as the only example of a client."""
+    store = Store()
+    if run_id and (model or source):
+        raise SettingError("--model and --source are of a fresh model: leave them out beside --run")
+    fresh = {"data.source": source or "photos", "model.kind": model or "lenet"}
+    target = store.run(run_id) if run_id else None
+    experiment = target.experiment if target else Experiment().changed(fresh)
+    data, last = experiment.data.source, target.round if target else 0
+    order = {
+        "spy": {"kind": name, **parse_pairs(sets or [])},
+        "round": last + 1 if round is None else round,
+        "picture": store.arrays.put({"picture": decoded(read(picture), data.shape)}),
+        "label": _class(label, data.classes),
+    }
+    ordered = Order.read(order)
+    ordered.spy.suits(experiment.architecture)  # before there is a run of it
+    run_id = run_id or store.create(experiment, held={"status": "paused"})
+    ledger = Ledger(store)
+    _watch(ledger, ledger.start_attack(run_id, ordered), out, as_json)
+
+
+def _class(label: str, classes: tuple[str, ...]) -> int:
+    """Its number.  Raises SettingError."""
+    if label.isdecimal():
+        return int(label)
+    if label not in classes:
+        raise SettingError(f"--label is {shown(label)}: {nearest(label, classes)}")
+    return classes.index(label)
+
+
+def _watch(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None:
+    """Carry out a claimed attack, and tell its result.  Ctrl-C keeps the best guess so far."""
+    stopped = False
+    try:
+        with Progress(*_columns(), console=screen, transient=True, disable=as_json) as progress:
+            task = progress.add_task(job.order.spy.kind)
+            with closing(attacked(ledger, job)) as glimpses:
+                for glimpse in glimpses:
+                    progress.update(task, completed=glimpse.step, total=glimpse.steps)
+    except KeyboardInterrupt:
+        stopped = True
+    ended = ledger.store.job(job.id) if stopped else _ended(ledger.store, job.id)
+    if ended.result is None:
+        screen.print("leaklab: stopped before the attack had anything to say")
+        sys.exit(130)
     if out:
         write_attack(ledger.store, ended, out)
     result = Result.read(ended.result)
     if as_json:
-        print(json.dumps({"id": ended.id, "run": run_id} | result.dump()))
+        print(json.dumps({"id": ended.id, "run": ended.run} | result.dump()))
     else:
         paper.print("\n".join(result.lines()))
+    if stopped:
+        sys.exit(130)
 
 
 @app.command()

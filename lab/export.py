@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save
+from torch import Tensor
 
-from lab.pictures import png
+from lab.pictures import contact_sheet, png
 from lab.settings import SettingError
 from lab.store import Job, Store
 from lab.sweep import Sweep
@@ -29,7 +30,10 @@ def write_run(store: Store, job: Job, folder: Path) -> None:
 
 
 def write_attack(store: Store, job: Job, folder: Path) -> None:
-    """result.json, pictures.safetensors, and each picture as PNG.  Raises SettingError."""
+    """result.json, pictures.safetensors, each picture as PNG, and all pairs on sheet.png.
+
+    Raises SettingError.
+    """
     pictures = store.arrays.get(store.sights(job.id)[-1].arrays)
     files = {
         "result.json": json.dumps(job.result, indent=2).encode(),
@@ -38,7 +42,17 @@ def write_attack(store: Store, job: Job, folder: Path) -> None:
     for name, several in pictures.items():
         for place, picture in enumerate(several if several.ndim == 4 else ()):
             files[f"{name}_{place}.png"] = png(picture)
+    if sheet := sheet_of(pictures):
+        files["sheet.png"] = sheet
     _write(files, folder)
+
+
+def sheet_of(pictures: Mapping[str, Tensor]) -> bytes | None:
+    """Private pictures beside what was made of them; None where there are none."""
+    private, guesses = pictures.get("private"), pictures.get("guess")
+    if private is None or guesses is None or private.ndim != 4 or not len(private):
+        return None
+    return contact_sheet(private, guesses)
 
 
 def write_sweep(sweep: Sweep, outcomes: Mapping[str, Outcome], page: str, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lab.likeness import even_share, label_share
+from lab.labels import even_share, label_share
 from lab.settings import Settings
 
 GAIN = 0.05  # share of labels over the even guess, before anything is called a leak

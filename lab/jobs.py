@@ -23,6 +23,8 @@ from typing import TypeVar
 
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
+from lab.own import invert
+from lab.pace import paced
 from lab.parts import Inference, Reconstruction, Subversion, Unmasking
 from lab.records import Record
 from lab.schema import DATABASE, data_folder
@@ -37,6 +39,7 @@ WORKERS = "LEAKLAB_WORKERS"  # the environment variable with the number of worke
 IDLE = "LEAKLAB_IDLE"  # the one with the seconds until a worker without work leaves
 NAP = 0.1  # seconds between two looks at the queue
 APART = 0.15  # seconds between two stored glimpses of an attack
+LOOK = 0.2  # seconds after which a command is seen, whatever an attack is busy with
 
 Ending = tuple[Status, str]  # how a job ends, and why
 Step = TypeVar("Step")
@@ -47,7 +50,7 @@ def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Iterator[R
     return _settled(ledger, job, _rounds(ledger, job), (interrupted, ""))
 
 
-def attacked(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
+def attacked(ledger: Ledger, job: Job) -> Generator[Glimpse, None, None]:
     """Carry out a claimed attack; a few glimpses a second, and the last, go into the store."""
     return _settled(ledger, job, _glimpses(ledger, job), ("stopped", "interrupted"))
 
@@ -109,21 +112,39 @@ def _last_round(state: State) -> int:
 
 
 def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
-    """An attack on a stored run.  Raises SettingError where there is nothing to attack."""
+    """An attack on a stored run, a few glimpses a second.
+
+    Raises SettingError where there is nothing to attack.
+    """
     spy = order.spy
     if isinstance(spy, Inference):
         return infer(spy, store.state(run_id, order.round), order.client)
     if not isinstance(spy, (Reconstruction, Unmasking)):
         raise SettingError(f"{spy.kind} is no attack on a run")
+    if order.picture is not None and isinstance(spy, Reconstruction):
+        picture, before = (
+            store.picture(order, store.run(run_id)),
+            store.state(run_id, order.round - 1),
+        )
+        return invert(spy, before, picture, order.label, APART)
     moment = replay(store, run_id, order.round)
     assert order.client is not None  # chosen when the order was taken
     if isinstance(spy, Unmasking):
-        return unmask(spy, store.state(run_id, order.round - 1), moment, order.client)
+        before = store.state(run_id, order.round - 1)
+        return _thinned(unmask(spy, before, moment, order.client))
     if isinstance(spy, Subversion):
         before = store.state(run_id, order.round - 1)
         earlier = store.state(run_id, order.round - 2).model if order.round > 1 else None
-        return subvert(spy, before, moment, order.client, earlier)
-    return reconstruct(spy, moment, order.client)
+        return subvert(spy, before, moment, order.client, earlier, APART)
+    return reconstruct(spy, moment, order.client, APART)
+
+
+def _thinned(glimpses: Iterator[Glimpse]) -> Iterator[Glimpse]:
+    shown = float("-inf")
+    for glimpse in glimpses:
+        if glimpse.result or time.monotonic() - shown > APART:
+            shown = time.monotonic()
+            yield glimpse
 
 
 def replay(store: Store, run_id: str, round: int) -> Moment:
@@ -146,18 +167,37 @@ def replay(store: Store, run_id: str, round: int) -> Moment:
 
 def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
     ledger.forget_glimpses(job)
-    shown, number = float("-inf"), 0
-    for glimpse in glimpses_of(ledger.store, str(job.run), job.order):
-        if glimpse.result or time.monotonic() - shown > APART:
-            number, shown = number + 1, time.monotonic()
-            ledger.show(job, number, glimpse)
-        if glimpse.result:
-            ledger.note(job, glimpse.result.dump())
-        yield glimpse
-        for command, _, _ in ledger.commands(job):
-            ledger.carried_out(job, command, "done")
-            return "stopped", "stopped by hand"
+    number, last = 0, None
+
+    def found() -> Iterator[Glimpse]:
+        yield from glimpses_of(ledger.store, str(job.run), job.order)
+
+    with closing(paced(found(), LOOK)) as glimpses:
+        try:
+            for glimpse in glimpses:
+                if glimpse is not None:
+                    number, last = number + 1, glimpse
+                    ledger.show(job, number, glimpse)
+                    if glimpse.result:
+                        ledger.note(job, glimpse.result.dump())
+                    yield glimpse
+                for command, _, _ in ledger.commands(job):
+                    ledger.carried_out(job, command, "done")
+                    _keep(ledger, job, number, last, "by hand")
+                    return "stopped", "stopped by hand"
+        except (KeyboardInterrupt, GeneratorExit):
+            _keep(ledger, job, number, last, "interrupted")
+            raise
     return "finished", ""
+
+
+def _keep(ledger: Ledger, job: Job, number: int, last: Glimpse | None, why: str) -> None:
+    """The best guess of an attack that ends before its time, with its score."""
+    if last is None or last.result or last.conclude is None:
+        return
+    result = last.conclude(why)
+    ledger.show(job, number + 1, replace(last, likeness=result.likeness, result=result))
+    ledger.note(job, result.dump())
 
 
 def measured(ledger: Ledger, job: Job) -> Generator[int, None, None]:

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 SIDE = 112  # pixels, at least, of a picture that is shown
+PAIRS = 4  # pairs beside each other on a contact sheet
 
 
 def png(picture: Tensor, side: int = SIDE) -> bytes:
@@ -29,6 +30,16 @@ def png(picture: Tensor, side: int = SIDE) -> bytes:
 def side_by_side(left: Tensor, right: Tensor) -> Tensor:
     """Two pictures of one size as one, with a white pixel between.  -> (colours, height, 2w + 1)"""
     return torch.cat([left, torch.ones_like(left[..., :1]), right], dim=-1)
+
+
+def contact_sheet(private: Tensor, guesses: Tensor) -> bytes:
+    """All pairs, private on the left of each, as one PNG.  (pairs, colours, height, width) twice"""
+    pairs = [framed(side_by_side(*pair)) for pair in zip(private, guesses, strict=True)]
+    across = min(len(pairs), PAIRS)
+    blank = torch.ones_like(pairs[0])
+    pairs += [blank] * (-len(pairs) % across)
+    rows = [torch.cat(pairs[k : k + across], dim=-1) for k in range(0, len(pairs), across)]
+    return png(torch.cat(rows, dim=-2), side=SIDE * len(rows))
 
 
 def framed(picture: Tensor) -> Tensor:

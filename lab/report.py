@@ -86,7 +86,16 @@ def _attack(store: Store, job: Job) -> dict[str, Any]:
         for name, several in pictures.items()
         if several.ndim == 4
     }
-    return {"result": result, "pictures": uris, "figures": [_html(each) for each in drawn]}
+    pairs = [
+        (uris["private"].pop(0), uris["guess"].pop(0), caption)
+        for caption in (result.likeness.captions() if "private" in uris and result.likeness else [])
+    ]
+    return {
+        "result": result,
+        "pairs": pairs,
+        "pictures": uris,
+        "figures": [_html(each) for each in drawn],
+    }
 
 
 def _html(figure: go.Figure, first: bool = False) -> str:

@@ -14,7 +14,7 @@ from lab.models import Network
 from lab.parts import Spy
 from lab.portrait import Portrait, portrait
 from lab.settings import SettingError
-from lab.store import Job, Order, Round, Store
+from lab.store import Job, Order, Round, Sight, Store
 
 _READING = Lock()  # sessions of one server share what they read
 STATUS = {  # a sign and a word, never a colour alone
@@ -49,6 +49,24 @@ def rounds_of(run: str) -> list[Round]:
 
 @st.cache_resource(max_entries=64)
 def _rounds_of(run: str) -> list[Round]:
+    return []
+
+
+def sights_of(attack: str) -> list[Sight]:
+    """The glimpses of an attack; only those that no page has shown yet are read from the store."""
+    known = _sights_of(attack)
+    with _READING:
+        last = known[-1] if known else None
+        fresh = store().sights(attack, after=last.number - 1 if last else 0)
+        if last and fresh[:1] != [last]:  # a worker died, and the attack began anew
+            known.clear()
+            fresh = store().sights(attack)
+        known += fresh[1:] if known else fresh
+    return known[:]
+
+
+@st.cache_resource(max_entries=16)
+def _sights_of(attack: str) -> list[Sight]:
     return []
 
 
@@ -146,7 +164,7 @@ def pick_round(job: Job, past: list[Job]) -> int:
     if job.round == 1:
         st.caption("Round 1 is the only one finished so far.")
         return 1
-    start = past[0].order.round if past else job.round
+    start = min(past[0].order.round, job.round) if past else job.round
     return st.slider("Round", 1, job.round, start, key=f"round of {job.id}")
 
 

@@ -17,8 +17,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
+from torch import Tensor
 
 from lab.arrays import Arrays
 from lab.engine import State, begin
@@ -51,10 +53,15 @@ class Order(Settings):
     spy: Spy
     round: int = Field(ge=1)
     client: int | None = Field(None, ge=0)
+    picture: str | None = None  # the digest of a picture of the user's own, in place of a client
+    label: int = Field(0, ge=0)  # the class that its owner trains it as
 
     def command(self, run: str) -> str:
         """The command line that does the same."""
         words = ["leaklab attack", self.spy.kind, "--run", run, "--round", str(self.round)]
+        if self.picture is not None:
+            words[:2] = ["leaklab invert YOUR_PICTURE --attack", self.spy.kind]
+            words += ["--label", str(self.label)]
         if self.client is not None:
             words += ["--client", str(self.client)]
         usual = type(self.spy)().dump()
@@ -250,6 +257,9 @@ class Store:
         Whoever asks for an update of nobody in particular gets the round's first sender.
         """
         job = self.run(run)
+        if order.picture is not None:
+            self._check_own(job, order)
+            return self._enter("attack", run, order.dump(), held)
         if order.round > job.round:
             raise SettingError(f"round is {order.round}: run {run} has finished {job.round} rounds")
         if order.client is not None and order.client >= job.experiment.data.clients:
@@ -269,6 +279,33 @@ class Store:
                 )
             order = order.model_copy(update={"client": arrived[0]})
         return self._enter("attack", run, order.dump(), held)
+
+    def _check_own(self, job: Job, order: Order) -> None:
+        """A picture of the user's own needs a model only, and not that anybody has trained it."""
+        if order.round > job.round + 1:
+            raise SettingError(
+                f"round is {order.round}: run {job.id} has models for rounds 1 to {job.round + 1}"
+            )
+        if not isinstance(order.spy, Reconstruction):
+            raise SettingError(
+                f"{order.spy.kind} reconstructs nothing: choose idlg or first-layer for a picture"
+            )
+        classes = job.experiment.data.source.classes
+        if order.label >= len(classes):
+            raise SettingError(f"label is {order.label}: give 0 to {len(classes) - 1}")
+        order.spy.suits(job.experiment.architecture)
+        self.picture(order, job)
+
+    def picture(self, order: Order, job: Job) -> Tensor:
+        """The user's own picture of an order on that run.  -> (1, *shape) uint8
+
+        Raises SettingError.
+        """
+        found = self.arrays.get(str(order.picture)).get("picture")
+        shape = job.experiment.data.source.shape
+        if found is None or found.dtype != torch.uint8 or found.shape != (1, *shape):
+            raise SettingError(f"picture {order.picture} has not the shape of the run's: {shape}")
+        return found
 
     def pause(self, id: str) -> None:
         """At once if the job waits, after the present round if it runs."""

@@ -25,12 +25,18 @@ from lab.views import Planted, ServerView, client_view, server_view
 
 
 def subvert(
-    spy: Subversion, before: State, moment: Moment, target: int, earlier: Tensor | None = None
+    spy: Subversion,
+    before: State,
+    moment: Moment,
+    target: int,
+    earlier: Tensor | None = None,
+    apart: float = 0.0,
 ) -> Iterator[Glimpse]:
     """Attack `target` in the round of that moment, played again with the planted model.
 
-    before: the state that the round began with; earlier: the model of the round before that one.
-    Raises SettingError where there is nothing to attack.
+    before: the state that the round began with; earlier: the model of the round before that one;
+    apart: seconds between two glimpses at least.  Raises SettingError where there is nothing to
+    attack.
     """
     played = replayed(spy, before, moment, target)
     federation = poisoned(before.experiment.at(moment.record.round), moment.record.round)
@@ -41,7 +47,7 @@ def subvert(
     )
     sizes = [each.transcript.network.size for each in (played, moment)]
     planted = {"planted": "a model of {:,} parameters in place of {:,}".format(*sizes)}
-    for glimpse in reconstruct(spy, played, target):
+    for glimpse in reconstruct(spy, played, target, apart):
         if result := glimpse.result:
             told = {"noticed": noticed, "declared": result.declared | planted}
             glimpse = replace(glimpse, result=result.model_copy(update=told))

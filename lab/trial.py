@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from math import exp
+from functools import cached_property, partial
+from math import exp, inf
+from time import monotonic
 
 import numpy as np
 import torch
@@ -30,7 +32,7 @@ from lab.records import Guarantee
 from lab.roc import Ceiling, Exposure, expose
 from lab.sections import Privacy
 from lab.settings import SettingError, Settings
-from lab.views import Candidates, Guess, OutsiderView, server_view
+from lab.views import Candidates, Guess, Known, OutsiderView, ServerView, server_view
 from lab.wording import Proofreader, Wording
 
 
@@ -41,6 +43,8 @@ class Result(Settings):
     settings: dict[str, float | int | str]
     round: int
     client: int | None = None
+    own: bool = False  # whether the private example was a picture of the user's own
+    seconds: float | None = None  # that the attack itself took
     declared: dict[str, str]
     guarantee: Guarantee | None = None
     likeness: Likeness | None = None
@@ -53,22 +57,14 @@ class Result(Settings):
 
     def lines(self) -> list[str]:
         """The result in plain sentences: what was found, beside what a guess would give."""
-        told = [f"{self.attack} on round {self.round}" + _of(self.client)]
+        whose = ", a picture of your own" if self.own else _of(self.client)
+        told = [f"{self.attack} on round {self.round}{whose}"]
         if self.unmasked:
             told += self.unmasked.lines()
         if found := self.likeness:
             if self.unmasked:
                 told.append("what that update shows of an example, read off its first layer:")
-            floors = ", ".join(f"{name} {value:.1f}" for name, value in found.floors.items())
-            told += [
-                found.verdict,
-                f"PSNR {found.psnr:.1f} dB over {found.counted} (worst {found.worst:.1f}, "
-                f"median {found.median:.1f}, best {found.best:.1f}), exact {found.exact:.0%}"
-                + ("" if found.ssim is None else f", SSIM {found.ssim:.2f}"),
-                f"guesses without the gradient, dB: {floors}",
-                f"most similar other training example: {found.nearest:.1f} dB",
-                f"labels right: {found.labels:.0%} (evenly spread guess {found.labels_floor:.0%})",
-            ]
+            told += found.lines()
         if self.headcount:
             told += self.headcount.lines()
         if self.dossier:
@@ -91,6 +87,8 @@ class Result(Settings):
             raised = [sign.told for sign in self.noticed if sign.raised]
             nothing = "a careful client could have noticed nothing that Leaklab looks at"
             told += ["a careful client could have noticed:" if raised else nothing, *raised]
+        if self.seconds is not None:
+            told.append(f"the attack took {self.seconds:.1f} s")
         told += [f"{name}: {value}" for name, value in self.declared.items()]
         nothing = "no privacy guarantee against this attacker"
         told.append(self.guarantee.sentence() if self.guarantee else nothing)
@@ -112,14 +110,73 @@ class Glimpse:
     likeness: Likeness | None
     result: Result | None = None
     headcount: Headcount | None = None
+    conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does
     dossier: Dossier | None = None
     wording: Wording | None = None
 
 
-def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Glimpse]:
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A spy at work on its view, beside the judge, who alone knows the truth."""
+
+    spy: Reconstruction
+    view: ServerView
+    target: int
+    known: Known
+    judge: Judge
+    source: Source  # of the private examples
+    blank: Result  # all but the score
+
+    def glimpses(self, apart: float = 0.0) -> Iterator[Glimpse]:
+        """The last guess and others so many seconds `apart`; 0: all.  Raises SettingError."""
+        guesses, last = self.spy(self.view, self.target, self.known), None
+        seconds, shown = 0.0, -inf
+        while True:
+            began = monotonic()
+            guess = next(guesses, None)
+            seconds += monotonic() - began
+            if guess is None:
+                break
+            last = guess
+            if monotonic() - shown >= apart:
+                yield self._glimpse(guess, seconds)
+                shown = monotonic()
+        if last is None:
+            raise SettingError(f"{self.spy.kind} had nothing to say of client {self.target}")
+        found = self._glimpse(last, seconds)
+        result = self._result(last, found, seconds)
+        yield replace(found, likeness=result.likeness, result=result)
+
+    @cached_property
+    def _clerk(self) -> Clerk | None:
+        return Clerk(self.known.columns, self.judge) if self.known.columns else None
+
+    def _glimpse(self, guess: Guess, seconds: float) -> Glimpse:
+        found = _glimpse(guess, self.judge, self._clerk, self.source)
+        return replace(found, conclude=partial(self._result, guess, found, seconds))
+
+    def _result(self, guess: Guess, found: Glimpse, seconds: float, stopped: str = "") -> Result:
+        likeness = found.likeness and self.judge.identify(guess, found.likeness)
+        ended = {"stopped": f"{stopped} at step {guess.step} of {guess.steps}"} if stopped else {}
+        return self.blank.model_copy(
+            update={
+                "declared": ended | self.blank.declared | _certificate(guess),
+                "likeness": likeness,
+                "headcount": found.headcount,
+                "dossier": found.dossier,
+                "wording": found.wording,
+                "seconds": round(seconds, 3),
+            }
+        )
+
+
+def reconstruct(
+    spy: Reconstruction, moment: Moment, client: int, apart: float = 0.0
+) -> Iterator[Glimpse]:
     """Attack what the server got from `client` in that round.
 
-    Raises SettingError where there is nothing to attack.
+    apart: seconds between two glimpses at least.  Raises SettingError where there is nothing to
+    attack.
     """
     view, now = (
         server_view(moment.transcript, client),
@@ -132,29 +189,16 @@ def reconstruct(spy: Reconstruction, moment: Moment, client: int) -> Iterator[Gl
         raise SettingError(f"{error}: choose from {there}") from None
     spy.suits(view.network)
     judge = judge_of(now, moment.record.round, client)
-    last: Glimpse | None = None
-    certificate: dict[str, str] = {}
-    known = known_of(moment.state.experiment, moment.record.round)
-    clerk = Clerk(known.columns, judge) if known.columns else None
-    for guess in spy(view, client, known):
-        last = _glimpse(guess, judge, clerk, now.data.source)
-        certificate = _certificate(guess)
-        yield last
-    if last is None:
-        raise SettingError(f"{spy.kind} had nothing to say of client {client}")
-    result = Result(
+    blank = Result(
         attack=spy.kind,
         settings=settings_of_spy(spy),
         round=moment.record.round,
         client=client,
-        declared=_declared(spy, moment, len(judge.inputs)) | certificate,
+        declared=_declared(spy, moment, len(judge.inputs)),
         guarantee=spent(moment.state.experiment, moment.record.round, "server"),
-        likeness=last.likeness,
-        headcount=last.headcount,
-        dossier=last.dossier,
-        wording=last.wording,
     )
-    yield replace(last, result=result)
+    known = known_of(moment.state.experiment, moment.record.round)
+    yield from Trial(spy, view, client, known, judge, now.data.source, blank).glimpses(apart)
 
 
 def infer(spy: Inference, state: State, client: int | None = None) -> Iterator[Glimpse]:
@@ -296,17 +340,40 @@ def settings_of_spy(spy: Spy) -> dict[str, float | int | str]:
 
 def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
     """What is assumed, and what makes the number what it is."""
-    now, round = moment.state.experiment.at(moment.record.round), moment.record.round
+    now = moment.state.experiment.at(moment.record.round)
     view = server_view(moment.transcript)
     hidden = "the sum over the cohort only" if view.masked is not None else "single updates"
+    accuracy = f"{moment.record.accuracy:.3f} after the round"
     return {
         "attacker": spy.attacker,
         "knows": spy.knows,
         "labels": "recovered from the update, not given",
+        "batch": "how many examples are in it is known; which, and in what local order, is not",
         "sees": hidden,
-        "model": f"{now.model.kind}, activation {now.model.activation}, after {round - 1} rounds",
-        "accuracy after the round": f"{moment.record.accuracy:.3f}",
+        **model_attacked(now, view),
+        "accuracy": f"{accuracy}, {accuracy_of(now, view.sent):.3f} of the model that was sent",
         "examples behind the update": str(private),
         "local steps": str(now.recipe.local_steps(private)),
         "privacy": protection(now.privacy),
+        "trials": "1, and nothing was picked among several",
     }
+
+
+def model_attacked(now: Experiment, view: ServerView) -> dict[str, str]:
+    """Of what kind, how it began, and how long it was trained before that round."""
+    wide, narrow = now.model.spread(1), now.model.spread(4)
+    even = f"+-{wide:g}" if wide == narrow else "+-1 / sqrt(inputs), PyTorch's default"
+    training, past = now.training, view.round - 1
+    each = f"epochs a round: {training.epochs}"
+    capped = f", local steps at most: {training.steps}" if training.steps else ""
+    return {
+        "model": f"{now.model.kind}, activation {now.model.activation}",
+        "initialisation": f"uniform in {even}",
+        "trained before": f"rounds: {past}, {each}{capped}" if past else "not at all",
+    }
+
+
+def accuracy_of(now: Experiment, model: Tensor) -> float:
+    """On public test examples."""
+    federation = tested(now)
+    return evaluate(now.architecture, model, federation.test_inputs, federation.test_labels)[0]

@@ -105,7 +105,7 @@ def _revealed(
     )
     judge = judge_of(before.experiment.at(view.round), view.round, target)
     (guess,) = reader(alone, target, known_of(before.experiment, view.round))
-    found = judge.score(guess)
+    found = judge.identify(guess, judge.score(guess))
     shown = {
         "guess": guess.inputs[[match.guess for match in found.matches]],
         "private": judge.inputs[[match.truth for match in found.matches]],

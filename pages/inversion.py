@@ -6,6 +6,7 @@ import streamlit as st
 
 from lab import displays
 from lab.parts import Reconstruction
+from lab.pictures import png
 from lab.session import (
     attack,
     attacks_of,
@@ -14,12 +15,16 @@ from lab.session import (
     pick_run,
     pick_spy,
     sentence,
+    sights_of,
     store,
 )
+from lab.settings import SettingError
 from lab.store import Job, Order
 from lab.trial import Result
+from lab.upload import MEGABYTES, decoded
 
-EVERY = 0.25  # seconds between two looks at an attack that runs
+EVERY = 0.2  # seconds between two looks at an attack that runs
+CLIENTS, OWN = "A client's", "My own"
 
 
 def page() -> None:
@@ -32,23 +37,73 @@ def page() -> None:
         return
     past = attacks_of(job, Reconstruction)
     with st.sidebar:
+        whose = st.radio(
+            "Whose picture", [CLIENTS, OWN], _first(past), horizontal=True, key=f"whose of {job.id}"
+        ) if _has_pictures(job) else CLIENTS  # fmt: skip
         round = pick_round(job, past)
-        client = _pick_client(job, round, past)
+        target = _pick_own(job, past) if whose == OWN else _pick_client(job, round, past)
         spy = pick_spy(job, Reconstruction, past)
-    if client is None:
-        note = store().rounds(job.id, after=round - 1)[0].record.note
-        st.warning(f"Nobody's update arrived in round {round}: choose another. {note}")
+    if not target:
+        _nothing(job, round, whose)
         return
-    st.caption(f"Round {round}, client {client}, {spy.kind}, on {job.experiment.title()}")
-    order = Order(spy=spy, round=round, client=client)
+    order = Order(spy=spy, round=round, **target)
+    client = "a picture of your own" if whose == OWN else f"client {order.client}"
+    st.caption(f"Round {round}, {client}, {spy.kind}, on {job.experiment.title()}")
     attack(job, order, past, _watch, EVERY, "Press Attack to see what this update gives away.")
 
 
-def _pick_client(job: Job, round: int, past: list[Job]) -> int | None:
-    """Somebody whose update arrived in that round, and what the server saw of it."""
+def _has_pictures(job: Job) -> bool:
+    return job.experiment.data.source.content == "pictures"
+
+
+def _first(past: list[Job]) -> int:
+    return int(bool(past) and past[0].order.picture is not None)
+
+
+def _nothing(job: Job, round: int, whose: str) -> None:
+    if whose == OWN:
+        st.info("Choose a picture in the sidebar, to see what a server would see of it.")
+        return
+    note = store().rounds(job.id, after=round - 1)[0].record.note
+    st.warning(f"Nobody's update arrived in round {round}: choose another. {note}")
+
+
+def _pick_own(job: Job, past: list[Job]) -> dict[str, str | int]:
+    """A picture that was just uploaded, or the one that was attacked last.  -> of an order"""
+    source = job.experiment.data.source
+    given = st.file_uploader(
+        "Your picture",
+        ["png", "jpg", "jpeg"],
+        max_upload_size=MEGABYTES,
+        help="Its middle is shrunk to the size of the run's pictures, and that is kept with the "
+        "run. Whoever reaches this lab can see it.",
+    )
+    last = next((one.order for one in past if one.order.picture), None)
+    label = st.selectbox(
+        "Trained on as",
+        range(len(source.classes)),
+        last.label if last else 0,
+        format_func=lambda k: source.classes[k],
+        key=f"label of {job.id}",
+    )
+    st.caption("One honest step on it, without privacy, compression and masks of the run.")
+    picture = last.picture if last else None
+    if given is not None:
+        try:
+            shrunk = decoded(given.getvalue(), source.shape)
+        except SettingError as error:
+            st.error(str(error))
+            return {}
+        picture = store().arrays.put({"picture": shrunk})
+        st.image(png(shrunk[0].float() / 255), "As the client trains on it", width=112)
+    return {} if picture is None else {"picture": picture, "label": label}
+
+
+def _pick_client(job: Job, round: int, past: list[Job]) -> dict[str, str | int]:
+    """Somebody whose update arrived in that round, and what the server saw.  -> of an order"""
     there = store().rounds(job.id, after=round - 1)[0].record.arrived
     if not there:
-        return None
+        return {}
     last = past[0].order.client if past else None
     start = there.index(last) if last in there else 0
     chosen = st.selectbox("Client", there, start, key=f"client of {job.id}, {round}")
@@ -65,21 +120,22 @@ def _pick_client(job: Job, round: int, past: list[Job]) -> int | None:
             "after it had come, which does not hinder the server" if bare else "before it was sent"
         )
         st.caption(f"Noise was added {when}: {now.privacy.kind}-level privacy.")
-    return chosen
+    return {"client": chosen}
 
 
 def _watch(id: str, status: str) -> None:
     """The reconstruction as it develops; only this part of the page is redrawn."""
     job = followed(id, status)
-    sights = store().sights(id)
+    sights = sights_of(id)
     if not sights:
         return
     displays.show(sights, job)
     if job.result:
         result = Result.read(job.result)
         _noticed(result)
+        took = {} if result.seconds is None else {"seconds": f"{result.seconds:.1f}"}
         with st.expander("What was assumed"):
-            st.table({"": result.declared})
+            st.table({"": took | result.declared})
 
 
 def _noticed(result: Result) -> None:

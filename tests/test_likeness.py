@@ -17,23 +17,16 @@ from torch import Tensor
 
 from attacks import SPIES
 from datasets import SOURCES
-from lab import Experiment, likeness, run
+from lab import Experiment, floors, run
 from lab.assembly import malicious
 from lab.federation import Examples, as_floats
-from lab.likeness import (
-    EXACT,
-    GAIN,
-    PEAK,
-    Judge,
-    even_share,
-    label_share,
-    match,
-    psnr,
-    ssim,
-    verdict,
-)
+from lab.labels import by_luck, even_share, label_share
+from lab.likeness import Judge
+from lab.neighbours import CLOSE, Pool
 from lab.parts import Reconstruction
+from lab.similarity import PEAK, decibels, match, psnr, ssim
 from lab.trial import reconstruct
+from lab.verdicts import EXACT, GAIN, LUCK, VERDICTS, verdict
 from lab.views import Guess
 
 SEEDS = st.integers(0, 10**6)
@@ -265,7 +258,7 @@ def guessed_by_floors(judged: Judge, labels: Tensor, patch: pytest.MonkeyPatch) 
         return match(guesses, truths)
 
     with patch.context() as inner:
-        inner.setattr(likeness, "match", spied)
+        inner.setattr(floors, "match", spied)
         judged.floors(labels)
     return seen
 
@@ -307,8 +300,8 @@ def test_floors_never_look_at_the_private_examples(
 @given(seed=SEEDS, count=st.integers(1, 6))
 def test_floors_are_matched_as_the_attack_is(seed: int, count: int) -> None:
     """An attack that gives the very guess of a floor gets the very number of that floor."""
-    truth, labels = judge(seed), torch.arange(count)
-    floors = truth.floors(labels)
+    truth, labels = judge(seed), torch.arange(count) + 3  # none of them is right
+    beside = truth.floors(labels)
     flat = [truth.score(guess(torch.full((count, *GREY), level), labels)) for level in (0, 0.5, 1)]
     mean = truth.score(guess(truth.public.mean(dim=0).expand(count, *GREY), labels))
     of_class = torch.stack([truth.public[truth.public_labels == k].mean(dim=0) for k in labels])
@@ -317,23 +310,23 @@ def test_floors_are_matched_as_the_attack_is(seed: int, count: int) -> None:
     public = truth.score(guess(some, labels))
     found = [*flat, mean, classes, public]
     names = ["black", "grey", "white", "mean image", "mean of the guessed class", "public images"]
-    assert list(floors) == names
-    assert list(floors.values()) == pytest.approx([each.psnr for each in found], abs=1e-4)
+    assert list(beside) == names
+    assert list(beside.values()) == pytest.approx([each.psnr for each in found], abs=1e-4)
     assert {each.verdict for each in found} == {NOT_A_LEAK}
 
 
 def test_a_class_that_nobody_has_published_is_guessed_as_the_mean() -> None:
     truth = judge()
-    floors = truth.floors(torch.tensor([77, 77]))
-    assert floors["mean of the guessed class"] == pytest.approx(floors["mean image"])
+    found = truth.floors(torch.tensor([77, 77]))
+    assert found["mean of the guessed class"] == pytest.approx(found["mean image"])
 
 
 def test_the_flat_guess_of_a_table_is_its_mean_patient() -> None:
     """Columns of a table are in standard units, so nought is the middle."""
     truth = judge(shape=TABLE)
-    floors = truth.floors(torch.tensor([0]))
+    found = truth.floors(torch.tensor([0]))
     expected = max(psnr(torch.zeros(22), one) for one in truth.inputs)
-    assert floors["zero"] == pytest.approx(expected)
+    assert found["zero"] == pytest.approx(expected)
 
 
 # --- the most similar other example -------------------------------------------------------------
@@ -368,8 +361,8 @@ def test_a_second_copy_of_the_private_example_is_a_neighbour() -> None:
         (EXACT, 10, 18, "exact"),
         (nextafter(EXACT, 0), 10, 18, "recognisable"),
         (nextafter(18 + GAIN, 99), 10, 18, "recognisable"),
-        (18 + GAIN, 10, 18, "partial"),
-        (nextafter(10 + GAIN, 99), 10, 18, "partial"),
+        (18 + GAIN, 10, 18, "class only"),
+        (nextafter(10 + GAIN, 99), 10, 18, "class only"),
         (10 + GAIN, 10, 18, "no better"),
         (5.0, 10, 18, "no better"),
         # A floor above the nearest example is the bar for both.
@@ -377,7 +370,7 @@ def test_a_second_copy_of_the_private_example_is_a_neighbour() -> None:
         (25 + GAIN, 25, 18, "no better"),
         # Exact stays exact, even where another example is just the same.
         (PEAK, 10, PEAK, "exact"),
-        (40.0, 10, PEAK, "partial"),
+        (40.0, 10, PEAK, "class only"),
     ],
 )
 def test_the_verdict_at_its_borders(
@@ -390,11 +383,9 @@ def test_the_verdict_at_its_borders(
 def test_a_better_guess_never_gets_a_milder_verdict(
     low: float, step: float, floor: float, near: float
 ) -> None:
-    order = ("no better", "partial", "recognisable", "exact")
-
     def place(found: float) -> int:
         told = verdict(found, found, floor, near)
-        return next(k for k, word in enumerate(order) if told.startswith(word))
+        return next(k for k, word in enumerate(VERDICTS) if told.startswith(word))
 
     assert place(low) <= place(low + step)
 
@@ -418,6 +409,138 @@ def test_the_input_is_left_as_it_was() -> None:
         (truth.inputs, truth.others, truth.public, made.inputs), before, strict=True
     ):
         assert torch.equal(now, then)
+
+
+def test_labels_alone_are_the_class_and_no_more() -> None:
+    """Three of three right, where one in ten is right by luck."""
+    truth = judge(private=3)
+    grey = torch.full((3, *GREY), 0.5)
+    named = truth.score(guess(grey, truth.labels))
+    assert named.verdict.startswith("class only: the labels are right")
+    assert truth.score(guess(grey, truth.labels + 4)).verdict == NOT_A_LEAK
+    one = judge(private=1)  # right by luck one time in ten: nothing to call a leak
+    assert one.score(guess(grey[:1], one.labels)).verdict == NOT_A_LEAK
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "true", "classes", "chance"),
+    [
+        (0, 5, [3], 10, 1.0),
+        (1, 1, [3], 10, 0.1),
+        (2, 2, [3, 3], 10, 0.01),
+        (2, 2, [3, 4], 10, 0.02),  # in either order
+        (2, 3, [0, 0, 0], 2, 0.5),
+        (1, 3, [0, 1, 1], 3, 1 - (1 / 3) ** 3),  # all of the third class
+    ],
+)
+def test_luck_by_hand(right: int, count: int, true: list[int], classes: int, chance: float) -> None:
+    found = by_luck(right, count, torch.tensor(true), classes)
+    assert found == pytest.approx(chance, abs=0.015)
+    assert found == by_luck(right, count, torch.tensor(true), classes)
+
+
+@given(median=st.floats(0, 59), floor=st.floats(0, 40), near=st.floats(0, 40))
+def test_every_verdict_is_one_of_four_words(median: float, floor: float, near: float) -> None:
+    for luck in (1.0, LUCK, 0.0):
+        told = verdict(median, median, floor, near, luck)
+        assert sum(told.startswith(word) for word in VERDICTS) == 1
+    assert verdict(PEAK, PEAK, floor, near) == VERDICTS[-1]
+
+
+def test_each_pair_has_a_word_of_its_own_from_its_own_neighbour() -> None:
+    truth = judge(private=2)
+    found = truth.score(guess(torch.stack([truth.inputs[0], torch.zeros(GREY)]), truth.labels))
+    assert [found.word(k) for k in range(2)] == ["exact", "no better than a guess"]
+    assert [caption.split(", ")[1] for caption in found.captions()] == [
+        found.word(0),
+        found.word(1),
+    ]
+
+
+# --- whose picture it is ------------------------------------------------------------------------
+
+
+def by_hand(some: Tensor, pool: Tensor) -> Tensor:
+    return (some.double().unsqueeze(1) - pool.double().unsqueeze(0)).square().mean(dim=2)
+
+
+@given(seed=SEEDS, rows=st.integers(1, 3 * CLOSE), near=st.floats(0, 0.1))
+def test_looking_up_is_the_slow_way_by_hand(seed: int, rows: int, near: float) -> None:
+    pool = uniform(seed, rows, 30)
+    some = pool[:5] + near * uniform(seed + 1, *pool[:5].shape)
+    errors, found = by_hand(some, pool), Pool(pool)
+    assert torch.allclose(found.nearest(some), errors.amin(dim=1), atol=1e-12)
+    than = torch.full((len(some),), 0.05, dtype=torch.float64)
+    assert torch.equal(found.nearer(some, than), (errors < 0.05).sum(dim=1))
+
+
+def test_the_usual_neighbour_leaves_a_row_itself_out() -> None:
+    rows = uniform(0, 60, 30)
+    errors = by_hand(rows, rows).fill_diagonal_(torch.inf)
+    best = [decibels(float(error)) for error in errors.amin(dim=1)]
+    assert Pool(rows).usual == pytest.approx(np.percentile(best, 95), abs=1e-4)
+
+
+def test_a_guess_is_told_whom_it_points_at() -> None:
+    """Of three: exact; a picture of somebody else; nearer to its mate of the batch."""
+    truth = judge(private=3)
+    shown = torch.stack(
+        [
+            truth.inputs[0],
+            0.4 * truth.inputs[1] + 0.6 * truth.others[7],
+            0.4 * truth.inputs[2] + 0.6 * truth.inputs[0],
+        ]
+    )
+    made = guess(shown, truth.labels)
+    found = truth.identify(made, truth.score(made)).identified
+    assert found is not None
+    assert found.ranks == (1, 2, 2)
+    assert (found.pool, found.first) == (43, 1)
+    values = [psnr(a, b) for a, b in zip(shown, truth.inputs, strict=True)]
+    assert found.above == sum(value > found.usual for value in values) > 0
+    told = found.sentence()
+    assert "1 of 3 lead to their own private example first" in told
+    assert "by chance 1 in 43" in told
+
+
+def test_the_margin_is_in_decibels_beyond_the_nearest_decoy() -> None:
+    truth = judge(private=1)
+    made = guess(0.3 * truth.inputs + 0.7 * truth.others[:1], truth.labels)
+    found = truth.identify(made, truth.score(made)).identified
+    assert found is not None
+    expected = psnr(made.inputs[0], truth.inputs[0]) - psnr(made.inputs[0], truth.others[0])
+    assert found.margin == pytest.approx(expected, abs=1e-4)
+    assert found.margin < 0
+    assert "dB nearer than it" in found.sentence()
+
+
+def test_its_own_mean_colour_is_a_floor_in_colour_only() -> None:
+    truth = judge(shape=COLOUR, private=2)
+    found = truth.score(guess(uniform(3, 2, *COLOUR), truth.labels))
+    flat = [one.mean(dim=(1, 2), keepdim=True).expand(COLOUR) for one in truth.inputs]
+    expected = np.mean([psnr(a, b) for a, b in zip(flat, truth.inputs, strict=True)])
+    assert found.own_colour == pytest.approx(expected)
+    assert found.floor == pytest.approx(max(expected, *found.floors.values()))
+    assert found.gain == pytest.approx(found.psnr - found.floor)
+    assert "own mean colour (needs the truth)" in found.compared()
+    grey = judge()
+    assert grey.score(guess(uniform(3, 2, *GREY), torch.tensor([0, 1]))).own_colour is None
+
+
+def test_labels_beside_their_picture_are_told_apart_from_the_multiset() -> None:
+    truth = judge(private=4)
+    found = truth.score(guess(truth.inputs, truth.labels[[1, 0, 2, 3]]))
+    assert (found.labels, found.association) == (1.0, 0.5)
+    assert found.mse == 0.0
+    fewer = truth.score(guess(truth.inputs[:3], truth.labels[:3]))
+    assert fewer.counted == "3 of 4 examples"
+
+
+def test_a_later_guess_is_scored_from_what_is_known_already() -> None:
+    """What does not change is worked out once, and the second score is that of a new judge."""
+    truth, second = judge(), guess(uniform(8, 3, *GREY), torch.tensor([4, 4, 4]))
+    truth.score(guess(uniform(7, 3, *GREY), torch.tensor([1, 2, 3])))
+    assert truth.score(second) == judge().score(second)
 
 
 # --- real data ----------------------------------------------------------------------------------
@@ -462,7 +585,7 @@ def test_a_neighbour_in_place_of_the_picture_is_no_recognition(clothes: Examples
     ]
     found = truth.score(guess(truth.others[torch.stack(nearest)], truth.labels))
     assert found.psnr == pytest.approx(found.nearest, abs=1e-3)
-    assert found.verdict.startswith(("partial", "no better"))
+    assert found.verdict.startswith("class only")
 
 
 def test_tables_are_scored_too() -> None:

@@ -16,8 +16,10 @@ from lab.accountants import Spending, calibrated
 from lab.catalog import tables
 from lab.jobs import attacked, measured, pull
 from lab.ledger import Ledger
+from lab.likeness import Likeness
 from lab.store import Order, Store
 from tests.sweeps import GRID
+from tests.test_own_picture import photograph
 
 PAGES = ["live", "inversion", "membership", "malicious", "aggregation", "budget"]
 TINY = Experiment.read(
@@ -287,6 +289,65 @@ def test_inversion_from_the_button_to_the_verdict(store: Store) -> None:
     told = words(app)
     assert "leaklab attack idlg --run" in told
     assert "--round 1 --client 2" in told
+
+
+def test_a_picture_of_ones_own_from_the_upload_to_the_verdict(store: Store) -> None:
+    app = opened("inversion", run=trained(store))
+    next(one for one in app.radio if one.label == "Whose picture").set_value("My own").run()
+    assert "Choose a picture in the sidebar" in words(app)
+    assert "Attack" not in labels(app)
+    (uploader,) = app.file_uploader
+    uploader.set_value(("me.png", b"<script>alert(1)</script>", "image/png")).run()
+    assert "neither PNG nor JPEG" in words(app)
+    assert "Attack" not in labels(app)
+    (uploader,) = app.file_uploader
+    uploader.set_value(("me.png", photograph(), "image/png")).run()
+    choose(app, "Trained on as", 7)
+    button(app, "Attack")
+    work_off(store)
+    app.run()
+    assert float(next(one.value for one in app.metric if one.label == "PSNR").split()[0]) > 20
+    told = words(app)
+    assert "a picture of your own" in told
+    assert "leaklab invert YOUR_PICTURE --attack idlg" in told
+    assert "--label 7" in told
+    again = opened("inversion", run=store.runs()[0].id)  # without the upload: it is found again
+    assert "PSNR" in {metric.label for metric in again.metric}
+
+
+def test_many_pictures_are_all_shown_page_by_page(store: Store) -> None:
+    run, ledger = trained(store, TINY.changed({"training.batch_size": 18})), Ledger(store)
+    spy = {"kind": "inverting-gradients", "iterations": 10, "most": 18}
+    order = Order.read({"spy": spy, "round": 1, "client": 3})
+    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    app = opened("inversion", run=run)
+    pairs = [f"{match.psnr:.1f} dB" for match in shown_of(store, run).matches]
+    assert len(pairs) == 18
+    for page, there in ((1, pairs[:16]), (2, pairs[16:])):
+        choose(app, "Page of 2", page)
+        captions = [one.proto.imgs[0].caption for one in app.get("image")]
+        assert [caption.split(",")[0] for caption in captions] == there
+    told = words(app)
+    assert "18 examples" in told
+    assert "lead to their own private example first" in told
+
+
+def shown_of(store: Store, run: str) -> Likeness:
+    return Likeness.read(store.sights(store.attacks_on(run)[0].id)[-1].body["likeness"])
+
+
+def test_a_stopped_attack_shows_its_best_guess_and_can_be_downloaded(store: Store) -> None:
+    run, ledger = trained(store), Ledger(store)
+    order = Order.read({"spy": {"kind": "idlg", "restarts": 20}, "round": 1, "client": 3})
+    job = ledger.start_attack(run, order)
+    glimpses = attacked(ledger, job)
+    next(glimpses)
+    store.stop(job.id)
+    deque(glimpses, maxlen=0)
+    app = opened("inversion", run=run)
+    assert "stopped by hand" in words(app)
+    assert shown_of(store, run).verdict.capitalize() in words(app)
+    assert {"Pictures, PNG", "Result, JSON"} <= {one.label for one in app.get("download_button")}
 
 
 def test_inversion_offers_only_attacks_that_suit_the_model(store: Store) -> None:

@@ -18,7 +18,7 @@ from lab import Experiment
 from lab.export import write_attack, write_run
 from lab.jobs import attacked, pull
 from lab.ledger import Ledger
-from lab.pictures import png
+from lab.pictures import contact_sheet, png
 from lab.records import Record
 from lab.report import render, write_report
 from lab.settings import SettingError
@@ -245,8 +245,10 @@ def test_an_exported_attack_reads_back(done: Done, tmp_path: Path, which: str) -
         for place, picture in enumerate(several)
         if picture.ndim == 3  # rows of a table are no pictures
     }
+    if which == "inversion":
+        expected["sheet.png"] = contact_sheet(stored["private"], stored["guess"])
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.png")} == expected
-    assert len(expected) == {"inversion": 2, "membership": 16, "rows": 0}[which]
+    assert len(expected) == {"inversion": 3, "membership": 16, "rows": 0}[which]
 
 
 def test_a_folder_that_cannot_be_made_is_named(done: Done, tmp_path: Path) -> None:

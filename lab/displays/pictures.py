@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 import streamlit as st
+from torch import Tensor
 
 from lab import figures
+from lab.export import sheet_of
 from lab.likeness import Likeness
 from lab.pictures import png, side_by_side
 from lab.session import sentence, store
 from lab.store import Job, Sight
 
-SHOWN = 8  # pictures at most
+SHOWN = 16  # pairs on one page
+WIDTH = 168  # pixels of a pair: two beside each other on a phone
 
 
 def show(sights: list[Sight], job: Job) -> None:
     last = sights[-1]
     found = Likeness.read(last.body["likeness"])
+    pictures = store().arrays.get(last.arrays)
     _verdict(found, job)
-    _pictures(last, found)
+    _pictures(pictures, found)
     left, right = st.columns(2)
     steps = [sight.body["step"] for sight in sights]
     heights = [sight.body["likeness"]["psnr"] for sight in sights]
@@ -26,43 +33,77 @@ def show(sights: list[Sight], job: Job) -> None:
     )
     with right:
         _beside(found)
+    if job.result:
+        _downloads(pictures, job)
 
 
 def _verdict(found: Likeness, job: Job) -> None:
-    if job.status == "finished":
+    if job.result:
         st.subheader(sentence(found.verdict), anchor=False)
+    numbers = {
+        "PSNR": f"{found.psnr:.1f} dB",
+        "Median": f"{found.median:.1f} dB",
+        "Worst": f"{found.worst:.1f} dB",
+        "Best guess without the gradient": f"{found.floor:.1f} dB",
+        "Labels right": f"{found.labels:.0%}",
+    }
     with st.container(horizontal=True, gap="medium"):
-        st.metric("PSNR", f"{found.psnr:.1f} dB", width="content")
-        if found.ssim is not None:
-            st.metric("SSIM", f"{found.ssim:.2f}", width="content")
-        st.metric("Best guess without the gradient", f"{found.floor:.1f} dB", width="content")
-        st.metric("Labels right", f"{found.labels:.0%}", width="content")
+        for name, value in numbers.items():
+            st.metric(name, value, width="content")
 
 
-def _pictures(sight: Sight, found: Likeness) -> None:
-    """Private and reconstructed, one below the other; nothing is left out but for room."""
-    pictures = store().arrays.get(sight.arrays)
-    if pictures["private"].ndim != 4:
+def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
+    """All of them, private beside reconstructed, page by page where they are many."""
+    private, guesses = pictures["private"], pictures["guess"]
+    if private.ndim != 4:
         st.caption("Rows of a table: private above, reconstructed below.")
-        st.dataframe(pictures["private"].numpy())
-        st.dataframe(pictures["guess"].numpy())
+        st.dataframe(private.numpy())
+        st.dataframe(guesses.numpy())
         return
-    st.caption("Private on the left, reconstructed on the right:")
-    pairs = zip(pictures["private"][:SHOWN], pictures["guess"][:SHOWN], strict=True)
-    shown = [png(side_by_side(private, guess)) for private, guess in pairs]
-    st.image(shown, [f"{match.psnr:.1f} dB" for match in found.matches[:SHOWN]], width=240)
-    if len(found.matches) > SHOWN:
-        st.caption(f"{SHOWN} of {len(found.matches)} are shown; the numbers count all.")
+    count, start = len(found.matches), 0
+    if count > SHOWN:
+        pages = -(-count // SHOWN)
+        start = SHOWN * (
+            st.number_input(f"Page of {pages}", 1, pages, key="page of pairs", width=160) - 1
+        )
+    places = range(start, min(start + SHOWN, count))
+    st.caption(f"Private on the left, reconstructed on the right: {found.counted}.")
+    captions = found.captions()
+    with st.container(horizontal=True, gap="small"):
+        for k in places:
+            st.image(
+                png(side_by_side(private[k], guesses[k])),
+                captions[k],
+                width=WIDTH,
+                alt=f"Private picture and its reconstruction, {captions[k]}",
+            )
 
 
 def _beside(found: Likeness) -> None:
     """What a guess would have given, for the same examples and by the same matching."""
-    st.markdown("**For comparison**, dB")
-    rows = {"this attack": found.psnr} | found.floors
-    rows["most similar other training example (needs the truth)"] = found.nearest
-    st.table({"PSNR": {name: f"{value:.1f}" for name, value in rows.items()}})
-    st.caption(
-        f"Worst {found.worst:.1f}, median {found.median:.1f}, best {found.best:.1f} over "
-        f"{found.counted}; {found.exact:.0%} above 60 dB, where only rounding is left. "
-        f"{found.labels_floor:.0%} of evenly spread labels would be right."
-    )
+    st.markdown("**For comparison**")
+    st.table({"PSNR, dB": {name: f"{value:.1f}" for name, value in found.compared().items()}})
+    similar = "" if found.ssim is None else f", SSIM {found.ssim:.2f}"
+    told = [
+        f"{found.gain:+.1f} dB over the best guess without the gradient{similar}",
+        f"Best {found.best:.1f} dB; {found.exact:.0%} above 60 dB, where only rounding is left",
+        f"{found.labels_floor:.0%} of evenly spread labels would be right",
+    ]
+    if found.association is not None:
+        told.append(f"{found.association:.0%} of labels are right beside their own picture")
+    if found.identified:
+        told += [sentence(found.identified.sentence()), found.identified.crowd()]
+    st.caption(". ".join(told) + ".")
+
+
+def _downloads(pictures: Mapping[str, Tensor], job: Job) -> None:
+    """What `--out` writes, one file at a time."""
+    with st.container(horizontal=True):
+        if sheet := sheet_of(pictures):
+            st.download_button(
+                "Pictures, PNG", sheet, f"leaklab-{job.id}.png", "image/png", on_click="ignore"
+            )
+        text = json.dumps(job.result, indent=2)
+        st.download_button(
+            "Result, JSON", text, f"leaklab-{job.id}.json", "application/json", on_click="ignore"
+        )

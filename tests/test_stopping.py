@@ -1,0 +1,145 @@
+"""Stopping: at once, whatever the attack is busy with, and its best guess so far is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from threading import Event, Timer
+
+import pytest
+
+from lab import Experiment, cli, jobs
+from lab.jobs import APART, attacked, pull
+from lab.ledger import Ledger
+from lab.likeness import Likeness
+from lab.store import Job, Order, Store
+from lab.trial import Glimpse, Result
+
+TINY = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 4},
+        "model": {"kind": "lenet"},
+        "training": {"rounds": 1, "steps": 1, "batch_size": 6},
+    }
+)
+
+
+@pytest.fixture
+def ledger(store: Store) -> Ledger:
+    return Ledger(store)
+
+
+@pytest.fixture
+def attack(ledger: Ledger) -> Job:
+    """A long one, held and not yet begun."""
+    run = ledger.start(TINY)
+    list(pull(ledger, run))
+    spy = {"kind": "idlg", "iterations": 20_000, "restarts": 20}
+    return ledger.start_attack(run.id, Order.read({"spy": spy, "round": 1, "client": 1}))
+
+
+def kept(store: Store, attack: Job) -> tuple[Result, Likeness]:
+    """The result of a stopped attack, and what its last glimpse showed."""
+    result = Result.read(store.job(attack.id).result)
+    return result, Likeness.read(store.sights(attack.id)[-1].body["likeness"])
+
+
+def test_the_best_guess_so_far_is_kept_with_its_score(ledger: Ledger, attack: Job) -> None:
+    glimpses = attacked(ledger, attack)
+    for _ in range(3):
+        last = next(glimpses)
+    ledger.store.stop(attack.id)
+    assert list(glimpses) == []
+    ended = ledger.store.job(attack.id)
+    assert (ended.status, ended.message) == ("stopped", "stopped by hand")
+    result, shown = kept(ledger.store, attack)
+    assert result.declared["stopped"] == f"by hand at step {last.step} of {last.steps}"
+    assert last.likeness is not None
+    assert result.likeness == shown
+    assert shown.psnr == last.likeness.psnr
+    assert shown.identified is not None
+    pictures = ledger.store.arrays.get(ledger.store.sights(attack.id)[-1].arrays)
+    assert pictures["guess"].equal(last.pictures["guess"])
+    assert any(line.startswith("stopped: by hand at step") for line in result.lines())
+
+
+def test_an_interrupted_attack_keeps_its_best_guess_too(ledger: Ledger, attack: Job) -> None:
+    glimpses = attacked(ledger, attack)
+    next(glimpses)
+    glimpses.close()
+    assert ledger.store.job(attack.id).message == "interrupted"
+    assert kept(ledger.store, attack)[0].declared["stopped"].startswith("interrupted at step")
+
+
+def test_a_stop_waits_for_no_step_of_the_attack(
+    ledger: Ledger, attack: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two glimpses this attack would take half a minute."""
+    go, honest = Event(), jobs.glimpses_of
+
+    def stuck(store: Store, run: str, order: Order) -> Iterator[Glimpse]:
+        yield next(honest(store, run, order))
+        go.wait(30)
+
+    monkeypatch.setattr(jobs, "glimpses_of", stuck)
+    asked: list[float] = []
+
+    def ask() -> None:
+        asked.append(time.monotonic())
+        ledger.store.stop(attack.id)
+
+    glimpses = attacked(ledger, attack)
+    next(glimpses)
+    Timer(0.1, ask).start()
+    assert list(glimpses) == []
+    assert time.monotonic() - asked[0] < 1
+    go.set()
+    assert ledger.store.job(attack.id).status == "stopped"
+    assert kept(ledger.store, attack)[0].likeness is not None
+
+
+def test_an_attack_that_has_said_nothing_yet_keeps_nothing(
+    ledger: Ledger, attack: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = Event()
+
+    def silent(store: Store, run: str, order: Order) -> Iterator[Glimpse]:
+        go.wait(30)
+        yield from ()
+
+    monkeypatch.setattr(jobs, "glimpses_of", silent)
+    ledger.store.stop(attack.id)
+    assert list(attacked(ledger, attack)) == []
+    go.set()
+    ended = ledger.store.job(attack.id)
+    assert (ended.status, ended.result) == ("stopped", None)
+    assert ledger.store.sights(attack.id) == []
+
+
+def test_a_few_glimpses_a_second_are_stored_and_no_more(ledger: Ledger, attack: Job) -> None:
+    """However many guesses the attack makes; at least four a second where nothing else runs."""
+    began, glimpses = time.monotonic(), attacked(ledger, attack)
+    while time.monotonic() - began < 1.5:
+        next(glimpses)
+    seconds = time.monotonic() - began
+    glimpses.close()
+    assert 2 <= len(ledger.store.sights(attack.id)) <= seconds / APART + 2
+
+
+def test_ctrl_c_tells_the_best_guess_so_far(
+    attack: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
+        glimpses = attacked(ledger, job)
+        yield next(glimpses)
+        glimpses.throw(KeyboardInterrupt)
+
+    monkeypatch.setattr(cli, "attacked", interrupted)
+    words = ["attack", "idlg", "--run", str(attack.run), "-s", "restarts=20"]
+    monkeypatch.setattr("sys.argv", ["leaklab", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    told = capsys.readouterr().out
+    assert "PSNR" in told
+    assert "stopped: interrupted at step" in told
