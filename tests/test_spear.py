@@ -166,9 +166,9 @@ def test_the_sum_of_a_masked_cohort_gives_everybody_away() -> None:
     assert guess.proven
 
 
-def test_of_a_masked_cohort_twice_as_large_nothing_is_certified() -> None:
-    parts = [batch(2, seed=client) for client in range(16)]
-    guess = answer(view(parts, network(hidden=256)), target=5, iterations=4)
+def test_of_a_masked_cohort_of_sixty_four_examples_nothing_is_certified() -> None:
+    parts = [batch(2, seed=client) for client in range(32)]
+    guess = answer(view(parts, network(hidden=256)), target=5, iterations=2)
     inputs, labels = (torch.cat(each) for each in zip(*parts, strict=True))
     assert not guess.proven
     assert not found(guess, inputs, labels)
