@@ -7,10 +7,13 @@ from attacks.dba import Dba
 from attacks.dlg import Dlg
 from attacks.edge_case import EdgeCase
 from attacks.fang import Fang
+from attacks.feature_inversion import FeatureInversion
 from attacks.first_layer import FirstLayer
+from attacks.fishing import Fishing
 from attacks.free_rider import FreeRider
 from attacks.gaussian import Gaussian
 from attacks.idlg import Idlg
+from attacks.imprint import Imprint
 from attacks.inconsistent_models import InconsistentModels
 from attacks.inflated_weight import InflatedWeight
 from attacks.inverting_gradients import InvertingGradients
@@ -36,6 +39,7 @@ from attacks.sybils import Sybils
 from attacks.tabular import Tabular
 from attacks.targeted_flip import TargetedFlip
 from attacks.tokens import Tokens
+from attacks.trap_weights import TrapWeights
 from attacks.weak_masks import WeakMasks
 from lab.parts import Poison, Spy
 
@@ -69,9 +73,13 @@ SPIES = Spy.enter(
     InvertingGradients,
     Spear,
     Tabular,
+    FeatureInversion,
     LabelCounts,
     Tokens,
     Sentences,
+    Imprint,
+    TrapWeights,
+    Fishing,
     LossThreshold,
     SingleOut,
     Sybils,

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attacks.gradients import Observed, gradient_of
-from attacks.weighing import Layer, first_of
+from attacks.weighing import Layer, exchanged, first_of
 from lab.columns import Column, cells_of, places, rows_of
 from lab.views import ServerView
 
@@ -73,21 +73,23 @@ def _merged(
 
     As long as they switch on the same neurons, two neighbours explain what one between them does.
     """
-    at = numbers_of(columns)
     answers = records.clone()
-    answers[:, at] = 0.0
+    answers[:, numbers_of(columns)] = 0.0
+    classes = weights.shape[1]
     _, group = answers.unique(dim=0, return_inverse=True)
-    found, labels = [], []
-    for alike in group[weights.sum(dim=1) > 0].unique():
-        for label in range(weights.shape[1]):
-            mine = ((group == alike) & (weights[:, label] > 0)).nonzero().flatten()
-            for middle in _middles(records[mine], weights[mine, label]):
-                found.append(middle)
-                labels.append(label)
-    if not found:
+    groups = (group.unsqueeze(1) * classes + torch.arange(classes)).flatten()  # by label, too
+    every, weights = records.repeat_interleave(classes, dim=0), weights.flatten()
+    chosen = []
+    for alike in groups[weights > 0].unique():
+        mine = ((groups == alike) & (weights > 0)).nonzero().flatten()
+        for middle in _middles(every[mine], weights[mine]):
+            far = (every - middle).norm(dim=1).masked_fill(groups != alike, torch.inf)
+            chosen.append(int(far.argmin()))
+    if not chosen:
         return None
-    counts = F.one_hot(torch.tensor(labels), weights.shape[1]).double()
-    return _settled(layer, columns, torch.stack(found), counts)
+    chosen = exchanged(*layer.effects(records), chosen, groups)
+    counts = F.one_hot(torch.tensor(chosen) % classes, classes).double()
+    return _settled(layer, columns, every[chosen], counts)
 
 
 def _middles(records: Tensor, weights: Tensor) -> list[Tensor]:

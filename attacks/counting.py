@@ -96,9 +96,14 @@ def roughly(network: Network, sent: Tensor, known: Known, bias: Tensor, images: 
 
     bias (classes,): the gradient of the last one -> (classes,), not whole yet
     """
+    return images * (likely(network, sent, known) - bias)
+
+
+def likely(network: Network, sent: Tensor, known: Known) -> Tensor:
+    """What the model thinks of public examples on average.  -> (classes,)"""
     inputs, _, _ = _examples(network, known)
-    _, likely = _last(network, sent, inputs[:CHUNK])
-    return images * (likely.mean(dim=0) - bias)
+    _, each = _last(network, sent, inputs[:CHUNK])
+    return each.mean(dim=0)
 
 
 def _examples(network: Network, known: Known) -> tuple[Tensor, Tensor, Tensor]:

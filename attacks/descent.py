@@ -19,11 +19,17 @@ PATIENCE = 10  # strides in which a search has to come a tenth closer, or it is 
 
 
 def descend(
-    free: list[Tensor], causes: Callable[[], Tensor], gradient: Tensor, iterations: int
+    free: list[Tensor],
+    causes: Callable[[], Tensor],
+    gradient: Tensor,
+    iterations: int,
+    scaled: bool = False,
 ) -> Iterator[float]:
     """Moves what is free; its relative squared distance from the gradient every `STRIDE` steps.
 
     causes: the gradient (params,) that what is free would cause, differentiable
+    scaled: whether the one that was seen may have any length, so that the one which fits best
+    counts, in closed form
     """
     size = gradient.square().sum().clamp_min(1e-300)
     search = torch.optim.LBFGS(
@@ -37,7 +43,7 @@ def descend(
 
     def distance() -> Tensor:
         search.zero_grad()
-        loss = (causes() - gradient).square().sum() / size
+        loss = _apart(causes(), gradient, size, scaled)
         loss.backward(inputs=free)
         return loss.detach()
 
@@ -51,3 +57,11 @@ def descend(
         distances.append(objective)
         if objective < EXACT or objective > 0.9 * min(distances[:-PATIENCE], default=inf):
             return
+
+
+def _apart(caused: Tensor, seen: Tensor, size: Tensor, scaled: bool) -> Tensor:
+    """The least |c caused - seen|^2 / |seen|^2 over c >= 0 is 1 - cos^2; for c = 1 otherwise."""
+    if not scaled:
+        return (caused - seen).square().sum() / size
+    factor = (caused @ seen).clamp_min(0) / caused.square().sum().clamp_min(1e-300)
+    return (factor * caused - seen).square().sum() / size

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from attacks.causation import Causation
 from attacks.descent import FOUND, STRIDE, descend
-from attacks.gradients import gradient_of, legal, observe, whole
+from attacks.gradients import legal, whole
 from lab.parts import Reconstruction
 from lab.rng import stream
 from lab.views import Guess, Known, ServerView
@@ -40,19 +41,22 @@ class Dlg(Reconstruction):
         4, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
     )
     seconds: float = Field(60.0, ge=1, le=3600, description="of search at most")
+    unroll: int = Field(
+        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+    )
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
     def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
-        seen, end = observe(view, target), monotonic() + self.seconds
-        examples, sent = min(seen.images, self.most), view.sent.double().requires_grad_(True)
+        cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
+        end = monotonic() + self.seconds
         best: Guess | None = None
         for restart in range(self.restarts):
-            inputs, scores = self._start(view, examples, restart)
-            causes = partial(_gradient, view, sent, inputs, scores)
-            path = descend([inputs, scores], causes, seen.gradient, self.iterations)
+            inputs, scores = self._start(view, len(cause.labels), restart)
+            causes = partial(_row, cause, inputs, scores)
+            path = descend([inputs, scores], causes, cause.row, self.iterations, cause.scaled)
             for stride, objective in enumerate(path, start=1):
                 step = min(restart * self.iterations + stride * STRIDE, self._steps())
                 if best is None or best.objective is None or objective < best.objective:
@@ -75,5 +79,5 @@ class Dlg(Reconstruction):
         return inputs.requires_grad_(True), scores.requires_grad_(True)
 
 
-def _gradient(view: ServerView, sent: Tensor, inputs: Tensor, scores: Tensor) -> Tensor:
-    return gradient_of(view, sent, inputs, F.softmax(scores, dim=1))
+def _row(cause: Causation, inputs: Tensor, scores: Tensor) -> Tensor:
+    return cause(inputs, F.softmax(scores, dim=1))

@@ -19,6 +19,7 @@ class Observed:
 
     gradient: Tensor  # (params,) float64
     images: int  # how many examples are behind it
+    size: int  # how many each of its clients holds, as far as the server knows
 
 
 def observe(view: ServerView, target: int) -> Observed:
@@ -32,7 +33,7 @@ def observe(view: ServerView, target: int) -> Observed:
     reported = float(view.weights[row]) / senders if recipe.weighted else recipe.mean_size
     size = max(1, round(reported))
     gradient = view.rows[row].double() / (-recipe.rate * recipe.local_steps(size))
-    return Observed(gradient, recipe.images(size) * senders)
+    return Observed(gradient, recipe.images(size) * senders, size)
 
 
 def whole(view: ServerView, kind: str) -> None:

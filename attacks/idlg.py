@@ -1,7 +1,7 @@
 """Improved deep leakage from gradients. Zhao et al. 2020, arXiv:2001.02610.
 
 The labels are read off the last bias; then L-BFGS looks for inputs whose gradient is the one that
-was seen.
+was seen, or whose local steps are: see `attacks.causation`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from math import inf
+from time import monotonic
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 
+from attacks.causation import Causation
 from attacks.descent import FOUND, STRIDE, descend
-from attacks.gradients import gradient_of, label_counts, labels_from, legal, observe, whole
+from attacks.gradients import legal, whole
 from lab.parts import Reconstruction
 from lab.rng import stream
 from lab.views import Guess, Known, ServerView
@@ -35,26 +37,31 @@ class Idlg(Reconstruction):
     restarts: int = Field(
         3, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
     )
+    seconds: float = Field(60.0, ge=1, le=3600, description="of search at most")
+    unroll: int = Field(
+        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+    )
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
     def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
-        seen = observe(view, target)
-        labels = labels_from(label_counts(view, seen, known), self.most)
+        cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
+        labels, end = cause.labels, monotonic() + self.seconds
         best, lowest = torch.zeros(len(labels), *view.network.shape), inf
-        sent = view.sent.double().requires_grad_(True)
         for restart in range(self.restarts):
             start = stream(self.seed, "idlg", restart).random((len(labels), *view.network.shape))
             inputs = torch.from_numpy(start).requires_grad_(True)
-            causes = partial(gradient_of, view, sent, inputs, labels)
-            path = descend([inputs], causes, seen.gradient, self.iterations)
+            causes = partial(cause, inputs, labels)
+            path = descend([inputs], causes, cause.row, self.iterations, cause.scaled)
             for stride, objective in enumerate(path, start=1):
                 if objective < lowest:
                     best, lowest = inputs.detach().clone(), objective
                 step = min(restart * self.iterations + stride * STRIDE, self._steps())
                 yield Guess(legal(best, view), labels, step, self._steps(), lowest)
+                if monotonic() > end:
+                    return
             if lowest < FOUND:
                 return
 

@@ -21,6 +21,7 @@ STANDS_OUT = 100.0  # times that the last direction must stand above the noise
 ABOVE = 10.0  # times the noise that counts as something
 NEAR = 0.05  # of its length, by which an answer may leave the span at most
 WHOLE = 0.05  # of its step, by which a number may miss a whole multiple: floats are rounded
+ROUNDING = 1e-7  # of a stored number, about
 COARSE = 0.4  # by more than this no number is told from its neighbours
 STILL = 1e-6  # of a direction: numbers that change less are settled, or not known and stored as 0
 TURNED = 1e-3  # of a direction: numbers that change less in it do not tell where on it one is
@@ -176,7 +177,10 @@ def _run_through(span: Span, whole: Tensor, free: Tensor, limits: Tensor) -> Ten
         fits = torch.ones(len(moves), dtype=torch.bool)
         for at, (scale, add) in stepped.items():
             steps = (record[at] + moves @ free[:, at]) * scale + add
-            fits &= _possible(steps, ends[at], slack=WHOLE + ABOVE * span.blur * scale)
+            # A number that is run through stands where it does only up to noise and rounding.
+            moved = 1 + float((turn @ free[:, at]).norm())
+            slack = WHOLE + (ABOVE * span.blur + ROUNDING) * moved * scale
+            fits &= _possible(steps, ends[at], slack)
         found.append(record + moves[fits] @ free)
     return torch.cat(found)
 

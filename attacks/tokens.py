@@ -29,8 +29,9 @@ class Tokens(Reconstruction):
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture, the training recipe, public text"
     fails: ClassVar[str] = (
-        "noise, which moves every word's vector; how often a word was typed is a guess by public "
-        "text, and next words are exact for one step of an untrained model only"
+        "noise, which moves every word's vector; rounding by masks or packing hides some words; "
+        "how often each was typed is a guess by public text, and next words are exact for one step "
+        "of an untrained model only"
     )
     reads: ClassVar[tuple[Content, ...]] = ("text",)
 
@@ -50,7 +51,9 @@ class Tokens(Reconstruction):
             if view.shared == view.network.size:
                 labels = labels_from(label_counts(view, seen, known), most=seen.images)
         nothing = torch.zeros(0, *view.network.shape)
-        yield Guess(nothing, labels, step=1, steps=1, proven=clean, bag=bag)
+        # Packing and masks round, and what is rounded to zero does not show.
+        whole = clean and view.masked is None and not known.mechanism.codec
+        yield Guess(nothing, labels, step=1, steps=1, proven=whole, bag=bag)
 
 
 def embedding_of(network: Network, kind: str) -> str:

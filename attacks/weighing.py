@@ -19,6 +19,8 @@ from lab.views import ServerView
 
 COPIES = 2  # of one record in a batch, at most
 ACTIVE = 5  # candidates for each example that may have a weight at once
+TRIES = 3  # of a candidate, for each that may have a weight
+SWEEPS = 100  # through all records, at most
 SMALL = 1e-5  # of the gradient's length, that is taken for rounding
 FAINT = 0.01  # of the strongest neuron: weaker ones count no more than this one
 
@@ -53,9 +55,7 @@ class Layer:
             outputs = layer(params, outputs)
             if isinstance(layer, Dense) and not len(first):
                 first = outputs = outputs.detach().requires_grad_(True)
-        each = [
-            torch.autograd.grad(logit.sum(), first, retain_graph=True)[0] for logit in outputs.T
-        ]
+        each = [torch.autograd.grad(one.sum(), first, retain_graph=True)[0] for one in outputs.T]
         return torch.stack(each, dim=1), outputs.detach().softmax(dim=1)
 
     def weighed(self, records: Tensor) -> Tensor:
@@ -81,7 +81,17 @@ class Layer:
         """How often each record was there with each label, as few of them as do.
 
         By non-negative least squares: that errors have a sign makes the solution sparse (Bruckstein
-        et al. 2008, doi:10.1109/TIT.2008.929920).  -> (records, classes) >= 0, not whole numbers
+        et al. 2008, IEEE Trans. Inf. Theory 54).  -> (records, classes) >= 0, not whole numbers
+        """
+        left, right, wanted = self.effects(records)
+        weights = sparse(left, right, wanted, ACTIVE * self.seen.images)
+        return weights.view(len(records), -1)
+
+    def effects(self, records: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What each record with each label adds to the gradient, and what it all must come to.
+
+        -> (records * classes, neurons), (records * classes, directions), of which the product is
+        one record's, and (neurons, directions)
         """
         slopes, likely = self.slopes(records)
         classes = likely.shape[1]
@@ -90,9 +100,8 @@ class Layer:
         _, sizes, basis = torch.linalg.svd(self.gradient, full_matrices=False)
         basis = basis[sizes > SMALL * sizes[0]]
         inputs = F.pad(records, (0, 1), value=1.0) @ basis.T
-        inputs = inputs.repeat_interleave(classes, dim=0)  # (records * labels, directions)
-        wanted = self.seen.images * self.gradient @ basis.T
-        return sparse(errors, inputs, wanted, ACTIVE * self.seen.images).view(-1, classes)
+        inputs = inputs.repeat_interleave(classes, dim=0)
+        return errors, inputs, self.seen.images * self.gradient @ basis.T
 
     def counted(self, records: Tensor) -> Tensor:
         """How often each record was there with each label.  -> (records, classes) whole numbers"""
@@ -109,9 +118,7 @@ class Layer:
         """
         slopes, likely = self.slopes(records)
         errors = counts.sum(dim=1, keepdim=True) * likely - counts
-        effects = (
-            torch.einsum("rc,rcn->nr", errors, slopes) / self.seen.images
-        )  # (neurons, records)
+        effects = torch.einsum("rc,rcn->nr", errors / self.seen.images, slopes)
         sizes = self.gradient.norm(dim=1, keepdim=True)
         weights = 1 / (sizes + FAINT * sizes.max())  # (neurons, 1)
         inverse = torch.linalg.pinv(effects * weights) * weights.T
@@ -126,7 +133,9 @@ def sparse(left: Tensor, right: Tensor, wanted: Tensor, most: int) -> Tensor:
     """
     size = (left.norm(dim=1) * right.norm(dim=1)).clamp_min(1e-300)
     weights, rest = left.new_zeros(len(left)), wanted
-    while int((weights > 0).sum()) < most and rest.norm() > SMALL * wanted.norm():
+    for _ in range(TRIES * most):
+        if int((weights > 0).sum()) >= most or rest.norm() <= SMALL * wanted.norm():
+            break
         gain = ((left @ rest) * right).sum(dim=1) / size
         gain[weights > 0] = 0.0
         best = int(gain.argmax())
@@ -136,6 +145,28 @@ def sparse(left: Tensor, right: Tensor, wanted: Tensor, most: int) -> Tensor:
         weights = _without_negatives(left, right, wanted, weights, active)
         rest = wanted - (left * weights.unsqueeze(1)).T @ right
     return weights
+
+
+def exchanged(
+    left: Tensor, right: Tensor, wanted: Tensor, chosen: list[int], groups: Tensor
+) -> list[int]:
+    """Each of the chosen products in turn replaced by the best of its group, until none is better.
+
+    groups (products,) -> as many as were chosen
+    """
+    sizes = left.square().sum(dim=1) * right.square().sum(dim=1)
+    rest = wanted - left[chosen].T @ right[chosen]
+    for _ in range(SWEEPS):
+        before = list(chosen)
+        for place, mine in enumerate(before):
+            rest = rest + torch.outer(left[mine], right[mine])
+            gain = 2 * ((left @ rest) * right).sum(dim=1) - sizes
+            best = int(gain.masked_fill(groups != groups[mine], -torch.inf).argmax())
+            chosen = [*chosen[:place], best, *chosen[place + 1 :]]
+            rest = rest - torch.outer(left[best], right[best])
+        if chosen == before:
+            break
+    return chosen
 
 
 def _without_negatives(

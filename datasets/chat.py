@@ -20,6 +20,7 @@ DIGEST = "44643e1873d15d4c6fbce46e1c2475c8e3d05e67b28b9bd9e5bb6f49b52c89cb"
 PEOPLE = 200
 LENGTH = 16  # words of a window
 UNKNOWN = 2  # stands for every word that is not in the vocabulary; nobody types it, so no label
+MARKS = {"<pad>": "[none]", "<s>": "¶", "<unk>": "[rare]"}  # a pilcrow begins a message
 TRAIN, TEST = 100, 10  # windows of each person
 TEST_SHARE = 0.2  # of what a person typed, the last of it
 
@@ -80,4 +81,6 @@ def _archive() -> dict[str, np.ndarray]:
 
 @cache
 def _vocabulary() -> tuple[str, ...]:
-    return tuple(_archive()["vocab"].tobytes().decode().split("\n"))
+    """Marks in square brackets: a page would take pointed ones for tags."""
+    words = _archive()["vocab"].tobytes().decode().split("\n")
+    return tuple(MARKS.get(word, word.replace("<", "[").replace(">", "]")) for word in words)

@@ -25,11 +25,12 @@ from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
 from lab.own import invert
 from lab.pace import paced
-from lab.parts import Inference, Reconstruction, Unmasking
+from lab.parts import Inference, Reconstruction, Subversion, Unmasking
 from lab.records import Record
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
 from lab.store import Job, Order, Round, Status, Store, check_replay
+from lab.subversion import subvert
 from lab.trial import Glimpse, infer, reconstruct
 from lab.unmask import unmask
 from lab.workers import warm_up
@@ -131,6 +132,10 @@ def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
     if isinstance(spy, Unmasking):
         before = store.state(run_id, order.round - 1)
         return _thinned(unmask(spy, before, moment, order.client))
+    if isinstance(spy, Subversion):
+        before = store.state(run_id, order.round - 1)
+        earlier = store.state(run_id, order.round - 2).model if order.round > 1 else None
+        return subvert(spy, before, moment, order.client, earlier, APART)
     return reconstruct(spy, moment, order.client, APART)
 
 

@@ -9,7 +9,7 @@ from lab.assembly import assemble, malicious
 from lab.experiment import Experiment
 from lab.settings import Settings
 
-MOST = 20  # classes that are told apart
+MOST = 10  # classes that are told apart
 
 
 class Portrait(Settings):

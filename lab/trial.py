@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lab.accountant import detailed, spent
+from lab.alarm import Sign
 from lab.assembly import malicious, poisoned
 from lab.batches import touched
 from lab.blind import blind_scores
@@ -52,6 +53,7 @@ class Result(Settings):
     wording: Wording | None = None
     exposure: Exposure | None = None
     unmasked: Unmasked | None = None
+    noticed: tuple[Sign, ...] | None = None  # by a client that was sent a planted model
 
     def lines(self) -> list[str]:
         """The result in plain sentences: what was found, beside what a guess would give."""
@@ -81,6 +83,10 @@ class Result(Settings):
                 told.append(
                     f"under this epsilon no attack can expect more than {seen.ceiling_auc:.3f}"
                 )
+        if self.noticed is not None:
+            raised = [sign.told for sign in self.noticed if sign.raised]
+            nothing = "a careful client could have noticed nothing that Leaklab looks at"
+            told += ["a careful client could have noticed:" if raised else nothing, *raised]
         if self.seconds is not None:
             told.append(f"the attack took {self.seconds:.1f} s")
         told += [f"{name}: {value}" for name, value in self.declared.items()]

@@ -84,6 +84,8 @@ def _revealed(
     view: ServerView, claim: Claim, target: int, before: State, moment: Moment
 ) -> Glimpse | None:
     """What the claimed update shows of the client's data, where the first layer gives it away."""
+    if "text" in view.network.model.reads:  # its first layer looks words up
+        return None
     reader = Spy.table["first-layer"]()
     assert isinstance(reader, Reconstruction)
     slots = view.network.slots

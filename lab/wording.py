@@ -15,6 +15,7 @@ from lab.views import Guess
 
 GAIN = 0.1  # of F1 over the best guess, before anything is called a leak
 MOST = 0.5  # share that is called most
+LISTED = 256  # words of a list
 SHOWN = 16  # sentences that a score keeps, for those who want to read them
 
 
@@ -47,6 +48,7 @@ class Wording(Settings):
     next_floor: float  # the same for the most frequent next words of public text
     pairs: tuple[Pair, ...]
     bag: tuple[str, ...] = ()  # words claimed without order, the first of them
+    next_words: tuple[str, ...] = ()  # next words claimed, where no sentence is
 
     @property
     def false(self) -> int:
@@ -90,6 +92,8 @@ class Wording(Settings):
             told.append(f"read:  {' '.join(pair.guessed)} > {pair.next_guessed}")
         if self.bag:
             told.append("read: " + " ".join(self.bag))
+        if self.next_words:
+            told.append("next words read: " + " ".join(self.next_words))
         return told
 
 
@@ -121,7 +125,8 @@ class Proofreader:
             next=label_share(guess.labels, self.labels) if len(guess.labels) else None,
             next_floor=label_share(multiset(usual, len(self.labels)), self.labels),
             pairs=self._pairs(guess),
-            bag=() if guess.bag is None else tuple(self.words[k] for k in sorted(mine))[:256],
+            bag=() if guess.bag is None else tuple(self.words[k] for k in sorted(mine))[:LISTED],
+            next_words=() if len(guess.inputs) else self._said(guess.labels[:LISTED]),
         )
 
     def floors(self) -> dict[str, float]:

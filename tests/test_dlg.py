@@ -55,13 +55,13 @@ def test_a_bowl_of_two_numbers_is_descended_to_its_bottom() -> None:
 
 @cache
 def found(client: int) -> Glimpse:
-    return last(attacked_round(), Dlg(), client)
+    return last(attacked_round(), Dlg(iterations=5000, restarts=20), client)
 
 
 def test_the_label_is_the_one_that_was_found_not_the_one_it_began_with() -> None:
     """The published code returns its random template: right one time in ten."""
     view, began = server_view(attacked_round().transcript), []
-    for client in range(3):
+    for client in range(2):
         likeness = found(client).likeness
         assert likeness is not None
         assert likeness.labels == 1
@@ -71,12 +71,12 @@ def test_the_label_is_the_one_that_was_found_not_the_one_it_began_with() -> None
 
 
 def test_pictures_come_back_from_lenet_above_30_db() -> None:
-    likenesses = [found(client).likeness for client in range(3)]
+    likenesses = [found(client).likeness for client in range(2)]
     assert min(likeness.psnr for likeness in likenesses if likeness) > 30
 
 
 def test_two_examples_are_found_together() -> None:
-    glimpse = last(attacked_round(batch=2), Dlg(iterations=600, restarts=2))
+    glimpse = last(attacked_round(batch=2), Dlg(iterations=300, restarts=2))
     assert glimpse.likeness is not None
     assert len(glimpse.likeness.matches) == 2
     assert glimpse.likeness.labels == 1
@@ -90,11 +90,10 @@ def test_noise_leaves_no_more_than_a_guess() -> None:
 
 
 def test_the_search_ends_where_the_match_is_perfect() -> None:
-    view = server_view(attacked_round().transcript)
-    *_, guess = Dlg(iterations=5000, restarts=20)(view, 0, Known.nothing(view.network))
-    assert guess.objective is not None
-    assert guess.objective < FOUND
-    assert guess.step < guess.steps / 2
+    glimpse = found(0)
+    assert glimpse.objective is not None
+    assert glimpse.objective < FOUND
+    assert glimpse.step < glimpse.steps / 2
 
 
 def test_a_search_keeps_to_its_steps() -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attacks.certificate import agreeing
+from attacks.dense import mixture_of
 from attacks.disaggregation import Mixture, settled
 from attacks.spear import Spear
 from lab import Experiment
@@ -162,6 +163,34 @@ def test_the_sum_of_a_masked_cohort_gives_everybody_away() -> None:
     guess = answer(view(parts, network(hidden=256)), target=5)
     inputs, labels = (torch.cat(each) for each in zip(*parts, strict=True))
     assert found(guess, inputs, labels)
+    assert guess.proven
+
+
+def test_of_a_masked_cohort_twice_as_large_nothing_is_certified() -> None:
+    parts = [batch(2, seed=client) for client in range(16)]
+    guess = answer(view(parts, network(hidden=256)), target=5, iterations=4)
+    inputs, labels = (torch.cat(each) for each in zip(*parts, strict=True))
+    assert not guess.proven
+    assert not found(guess, inputs, labels)
+
+
+def test_an_example_that_the_model_hardly_errs_on_is_found_beside_others() -> None:
+    """Its errors are a thousandth of theirs; rounding is what limits it."""
+    inputs, labels = batch(4)
+    of = network(hidden=256)
+    seen = view([(inputs, labels)], of)
+    mixture = mixture_of(seen, 0, most=9)
+    weak = replace(
+        seen,
+        rows=-ONCE.rate
+        * (
+            gradient(of, seen.sent, inputs[:3], labels[:3])
+            + 1e-3 * gradient(of, seen.sent, inputs[3:], labels[3:])
+        ).unsqueeze(0),
+    )
+    guess = answer(weak)
+    assert mixture.rank == mixture_of(weak, 0, most=9).rank == 4
+    assert found(replace(guess, labels=guess.labels * 0), inputs, labels * 0)
     assert guess.proven
 
 

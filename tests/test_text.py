@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from streamlit.testing.v1 import AppTest
 from torch import Tensor, nn
 
 from attacks import SPIES
@@ -20,20 +21,25 @@ from attacks.span import Span
 from attacks.tokens import Tokens, typed_words
 from datasets import SOURCES
 from datasets.chat import LENGTH, TEST, TRAIN, UNKNOWN
-from lab import Experiment, run
+from lab import ROOT, Experiment, run
 from lab.assembly import assemble
 from lab.batches import touched
 from lab.engine import Moment, begin
+from lab.jobs import attacked, pull
 from lab.knowledge import known_of
 from lab.layers import Block, Dense, attended, thought
+from lab.ledger import Ledger
 from lab.models import MODELS, Network
+from lab.parts import Unmasking
 from lab.portrait import portrait
 from lab.rng import stream
 from lab.settings import SettingError
+from lab.store import Order, Store
 from lab.trial import Result, reconstruct
+from lab.unmask import unmask
 from lab.views import Guess, Known, ServerView, server_view
 from lab.wire import Recipe
-from lab.wording import Proofreader
+from lab.wording import Proofreader, Wording
 from tests.data import examples_of
 
 TYPED = {
@@ -127,9 +133,11 @@ def test_a_window_is_what_its_person_typed_and_is_followed_by_its_label() -> Non
 def test_the_first_window_reads_as_it_was_typed() -> None:
     words, examples = SOURCES["chat"].classes, examples_of("chat")
     told = " ".join(words[k] for k in examples.inputs[0].long().tolist())
-    assert told == ("<s> <unk> <unk> for <unk> <unk> <s> well i got married so i got that going")
+    assert told == ("¶ [rare] [rare] for [rare] [rare] ¶ well i got married so i got that going")
     assert words[int(examples.labels[0])] == "for"
     assert len(words) == 3000
+    assert words[:4] == ("[none]", "¶", "[rare]", "i")
+    assert not [word for word in words if "<" in word]  # which a page would take for a tag
 
 
 def test_nobody_is_asked_for_a_word_that_is_not_in_the_vocabulary() -> None:
@@ -142,8 +150,8 @@ def test_nobody_is_asked_for_a_word_that_is_not_in_the_vocabulary() -> None:
 
 def test_a_picture_of_the_federation_tells_few_words_apart() -> None:
     shown = portrait(typed())
-    assert len(shown.classes) == 20
-    assert shown.classes[-1] == "2,981 others"
+    assert len(shown.classes) == 10
+    assert shown.classes[-1] == "2,991 others"
     counts = torch.tensor(shown.counts)
     assert int(counts.sum()) == SOURCES["chat"].size
     assert (counts[:, :-1].sum(dim=0).diff() <= 0).all()
@@ -206,14 +214,12 @@ def test_the_weights_that_are_multiplied_are_counted_by_hand() -> None:
 def test_it_learns_what_comes_next(kind: str, rate: float) -> None:
     small = {"model__hidden": 32} if kind == "keyboard" else {"model__heads": 1}
     now = typed(
-        model={"kind": kind}, training__rounds=3, training__steps=8, training__rate=rate,
+        model={"kind": kind}, training__rounds=2, training__steps=12, training__rate=rate,
         training__batch_size=20, training__clients_per_round=2,
     ).changed({path.replace("__", "."): value for path, value in small.items()})  # fmt: skip
     losses = [moment.record.loss for moment in run(now)]
     assert losses[-1] is not None
-    assert losses[0] is not None
-    assert losses[-1] < losses[0] - 0.3
-    assert losses[-1] < 7.3  # of 3,000 words alike: 8.0
+    assert losses[-1] < 7.4  # untrained it is 8.0: of 3,000 words, each as likely
 
 
 SMALL = {"model__heads": 1, "model__each": 8, "data__examples": 400}
@@ -273,6 +279,19 @@ def test_under_masks_the_words_of_all_senders_are_found() -> None:
     found = set(guess.bag.nonzero().flatten().tolist())
     assert found <= set(every.unique().long().tolist())
     assert len(found) > 0.9 * len(every.unique())  # rounding to whole numbers hides a few
+    assert guess.proven is False
+
+
+def test_a_packed_update_proves_no_word_missing() -> None:
+    """Top-k keeps no slope of some words that were typed; those it keeps were."""
+    packed = {"network__compression__kind": "top-k", "model": {"kind": "keyboard", "hidden": 8}}
+    moment = moment_of(typed(**packed, training__batch_size=20))
+    view, client = server_view(moment.transcript), moment.record.arrived[0]
+    guess = last(Tokens()(view, client, known_of(moment.state.experiment, 1)))
+    assert guess.bag is not None
+    typed_here = set(private(moment, client)[0].unique().long().tolist())
+    assert set(guess.bag.nonzero().flatten().tolist()) <= typed_here
+    assert guess.proven is False
 
 
 @pytest.mark.parametrize("name", ["tokens", "sentences"])
@@ -474,3 +493,44 @@ def test_the_last_layer_is_dense() -> None:
         last_layer = typed(model={"kind": kind}).architecture.layers[-1]
         assert isinstance(last_layer, Dense)
         assert last_layer.name == "out"
+
+
+# --- on the page ----------------------------------------------------------------------------------
+
+
+def test_the_page_shows_what_was_typed_beside_what_was_read(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right words are underlined, so that nobody needs to see colours."""
+    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
+    ledger = Ledger(store)
+    job = ledger.start(typed(model__heads=2, training__batch_size=2))
+    deque(pull(ledger, job), maxlen=0)
+    order = Order.read({"spy": "sentences", "round": 1})
+    deque(attacked(ledger, ledger.start_attack(job.id, order)), maxlen=0)
+    found = Wording.read(store.sights(store.attacks_on(job.id)[0].id)[-1].body["wording"])
+    assert found.verdict.startswith("exact")
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    app.query_params["run"] = job.id
+    app.run()
+    app.switch_page("../pages/inversion.py")
+    app.run()
+    assert not app.exception
+    metrics = {metric.label: metric.value for metric in app.metric}
+    assert metrics["Sentences exact"] == "2 of 2"
+    assert metrics["False sentences"] == "0"
+    (told,) = [each.proto.body for each in app.get("html") if "<ol>" in each.proto.body]
+    assert told.count('title="right"') == 2 * (LENGTH + 1)
+    assert "underline" in told
+    assert "dlg" not in next(one for one in app.selectbox if one.label == "Attack").options
+
+
+def test_an_update_that_was_unmasked_is_told_without_pictures() -> None:
+    now = typed(secure_aggregation__enabled=True, model={"kind": "keyboard", "hidden": 8})
+    before, moment = begin(now), moment_of(now)
+    spy = SPIES["single-out"]()
+    assert isinstance(spy, Unmasking)
+    *_, glimpse = unmask(spy, before, moment, moment.record.arrived[0])
+    assert glimpse.result is not None
+    assert glimpse.result.unmasked is not None
+    assert glimpse.result.likeness is None

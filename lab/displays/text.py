@@ -64,8 +64,10 @@ def _word(read: str, typed: str) -> str:
 
 def _bag(found: Wording) -> None:
     """Words without order: those that were typed are bold."""
+    if found.next_words:
+        st.caption("Next words read, in no order: " + " ".join(found.next_words[: SHOWN * 4]))
     if not found.bag:
-        st.caption("This attack claims no word.")
+        st.caption("This attack claims none of the words that were typed before them.")
         return
     typed = {word for pair in found.pairs for word in pair.typed}
     whole = found.sentences <= len(found.pairs)
