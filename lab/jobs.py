@@ -24,6 +24,7 @@ from typing import TypeVar
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
 from lab.parts import Inference, Reconstruction, Unmasking
+from lab.raid import raided
 from lab.records import Record
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
@@ -36,6 +37,7 @@ WORKERS = "LEAKLAB_WORKERS"  # the environment variable with the number of worke
 IDLE = "LEAKLAB_IDLE"  # the one with the seconds until a worker without work leaves
 NAP = 0.1  # seconds between two looks at the queue
 APART = 0.15  # seconds between two stored glimpses of an attack
+SELDOM = 1.0  # the same for a cell of sweeps
 
 Ending = tuple[Status, str]  # how a job ends, and why
 Step = TypeVar("Step")
@@ -157,7 +159,25 @@ def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
 
 def measured(ledger: Ledger, job: Job) -> Generator[int, None, None]:
     """Carry out a claimed cell of sweeps, round by round.  Only what it measured is stored."""
-    return _settled(ledger, job, _measures(ledger, job), ("queued", ""))
+    steps = _leaks(ledger, job) if job.attacked else _measures(ledger, job)
+    return _settled(ledger, job, steps, ("queued", ""))
+
+
+def _leaks(ledger: Ledger, job: Job) -> Generator[int, None, Ending]:
+    """A cell that ends with an attack.  What cannot be attacked is refused, with the reason."""
+    ledger.forget_glimpses(job)
+    shown, number = float("-inf"), 0
+    try:
+        for glimpse in raided(job.experiment, job.order):
+            if glimpse and (glimpse.result or time.monotonic() - shown > SELDOM):
+                number, shown = number + 1, time.monotonic()
+                ledger.show(job, number, glimpse)
+            if glimpse and glimpse.result:
+                ledger.note(job, {"attack": glimpse.result.dump()})
+            yield number
+    except (SettingError, Stopped) as error:
+        ledger.note(job, {"refused": str(error)})
+    return "finished", ""
 
 
 def _measures(ledger: Ledger, job: Job) -> Generator[int, None, Ending]:

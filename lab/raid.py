@@ -1,0 +1,38 @@
+"""Raid: an experiment that is run up to a round, and that round attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.engine import Moment, run
+from lab.experiment import Experiment
+from lab.order import Order
+from lab.parts import Reconstruction
+from lab.rng import stream
+from lab.settings import SettingError
+from lab.trial import Glimpse, reconstruct
+
+
+def raided(experiment: Experiment, order: Order) -> Iterator[Glimpse | None]:
+    """Nothing for each round before, then the attack's glimpses; the last one has the result.
+
+    Raises SettingError where there is nothing to attack, Stopped where the run ends before.
+    """
+    order.check(experiment)
+    assert isinstance(order.spy, Reconstruction)
+    for moment in run(experiment):
+        if moment.record.round == order.round:
+            yield from reconstruct(order.spy, moment, target_of(order, moment))
+            return
+        yield None
+
+
+def target_of(order: Order, moment: Moment) -> int:
+    """Whom the order names, or one of those whose update arrived, by the experiment's seed."""
+    if order.client is not None:
+        return order.client
+    arrived = moment.record.arrived
+    if not arrived:
+        raise SettingError(f"nobody's update arrived in round {order.round}: {moment.record.note}")
+    drawn = stream(moment.state.experiment.seed, "victim", order.round)
+    return arrived[int(drawn.integers(len(arrived)))]
