@@ -8,9 +8,11 @@ from attacks.dlg import Dlg
 from attacks.edge_case import EdgeCase
 from attacks.fang import Fang
 from attacks.first_layer import FirstLayer
+from attacks.fishing import Fishing
 from attacks.free_rider import FreeRider
 from attacks.gaussian import Gaussian
 from attacks.idlg import Idlg
+from attacks.imprint import Imprint
 from attacks.inconsistent_models import InconsistentModels
 from attacks.inflated_weight import InflatedWeight
 from attacks.inverting_gradients import InvertingGradients
@@ -33,6 +35,7 @@ from attacks.sum_difference import SumDifference
 from attacks.sybil import Sybil
 from attacks.sybils import Sybils
 from attacks.targeted_flip import TargetedFlip
+from attacks.trap_weights import TrapWeights
 from attacks.weak_masks import WeakMasks
 from lab.parts import Poison, Spy
 
@@ -66,6 +69,9 @@ SPIES = Spy.enter(
     InvertingGradients,
     Spear,
     LabelCounts,
+    Imprint,
+    TrapWeights,
+    Fishing,
     LossThreshold,
     SingleOut,
     Sybils,

@@ -23,12 +23,13 @@ from typing import TypeVar
 
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
-from lab.parts import Inference, Reconstruction, Unmasking
+from lab.parts import Inference, Reconstruction, Subversion, Unmasking
 from lab.raid import raided
 from lab.records import Record
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
 from lab.store import Job, Order, Round, Status, Store, check_replay
+from lab.subversion import subvert
 from lab.trial import Glimpse, infer, reconstruct
 from lab.unmask import unmask
 from lab.workers import warm_up
@@ -120,6 +121,10 @@ def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
     assert order.client is not None  # chosen when the order was taken
     if isinstance(spy, Unmasking):
         return unmask(spy, store.state(run_id, order.round - 1), moment, order.client)
+    if isinstance(spy, Subversion):
+        before = store.state(run_id, order.round - 1)
+        earlier = store.state(run_id, order.round - 2).model if order.round > 1 else None
+        return subvert(spy, before, moment, order.client, earlier)
     return reconstruct(spy, moment, order.client)
 
 

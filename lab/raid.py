@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.engine import Moment, run
+from lab.engine import Moment, begin, run
 from lab.experiment import Experiment
 from lab.order import Order
-from lab.parts import Reconstruction
+from lab.parts import Reconstruction, Subversion
 from lab.rng import stream
 from lab.settings import SettingError
+from lab.subversion import subvert
 from lab.trial import Glimpse, reconstruct
 
 
@@ -19,12 +20,20 @@ def raided(experiment: Experiment, order: Order) -> Iterator[Glimpse | None]:
     Raises SettingError where there is nothing to attack, Stopped where the run ends before.
     """
     order.check(experiment)
-    assert isinstance(order.spy, Reconstruction)
+    spy, states = order.spy, [begin(experiment)]  # the last two, the newest first
+    assert isinstance(spy, Reconstruction)
     for moment in run(experiment):
-        if moment.record.round == order.round:
-            yield from reconstruct(order.spy, moment, target_of(order, moment))
-            return
-        yield None
+        if moment.record.round < order.round:
+            states = [moment.state, states[0]]
+            yield None
+            continue
+        target = target_of(order, moment)
+        if isinstance(spy, Subversion):
+            earlier = states[1].model if states[1:] else None
+            yield from subvert(spy, states[0], moment, target, earlier)
+        else:
+            yield from reconstruct(spy, moment, target)
+        return
 
 
 def target_of(order: Order, moment: Moment) -> int:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.accountant import detailed, spent
+from lab.alarm import Sign
 from lab.assembly import malicious, poisoned
 from lab.batches import touched
 from lab.blind import blind_scores
@@ -44,6 +45,7 @@ class Result(Settings):
     headcount: Headcount | None = None
     exposure: Exposure | None = None
     unmasked: Unmasked | None = None
+    noticed: tuple[Sign, ...] | None = None  # by a client that was sent a planted model
 
     def lines(self) -> list[str]:
         """The result in plain sentences: what was found, beside what a guess would give."""
@@ -77,6 +79,10 @@ class Result(Settings):
                 told.append(
                     f"under this epsilon no attack can expect more than {seen.ceiling_auc:.3f}"
                 )
+        if self.noticed is not None:
+            raised = [sign.told for sign in self.noticed if sign.raised]
+            nothing = "a careful client could have noticed nothing that Leaklab looks at"
+            told += ["a careful client could have noticed:" if raised else nothing, *raised]
         told += [f"{name}: {value}" for name, value in self.declared.items()]
         nothing = "no privacy guarantee against this attacker"
         told.append(self.guarantee.sentence() if self.guarantee else nothing)

@@ -14,10 +14,11 @@ from attacks.inverting_gradients import gradients_of
 from lab import Experiment, run
 from lab.assembly import assemble
 from lab.batches import touched
-from lab.engine import Moment
+from lab.engine import Moment, begin
 from lab.federation import as_floats
-from lab.parts import Inference, Reconstruction, Unmasking
+from lab.parts import Inference, Reconstruction, Subversion, Unmasking
 from lab.settings import SettingError
+from lab.subversion import replayed, subvert
 from lab.trial import Glimpse, Result, infer, reconstruct
 from lab.views import Candidates, Known, OutsiderView, client_view, outsider_view, server_view
 
@@ -48,7 +49,10 @@ def last(now: Experiment) -> Moment:
 def attack(name: str, moment: Moment, client: int = 0, **settings: object) -> Result:
     spy = SPIES[name].read({"kind": name, **settings})
     assert isinstance(spy, Reconstruction)
-    *_, glimpse = reconstruct(spy, moment, client)
+    if isinstance(spy, Subversion):
+        *_, glimpse = subvert(spy, begin(moment.state.experiment), moment, client)
+    else:
+        *_, glimpse = reconstruct(spy, moment, client)
     assert glimpse.result is not None
     return glimpse.result
 
@@ -261,8 +265,6 @@ def test_privacy_at_epsilon_1_puts_its_ceiling_on_the_attack() -> None:
 
 
 def test_an_untrained_model_betrays_nobody() -> None:
-    from lab.engine import begin
-
     spy = SPIES["loss-threshold"]()
     assert isinstance(spy, Inference)
     (glimpse,) = infer(spy, begin(experiment(OVERFITTED)))
@@ -275,13 +277,15 @@ def test_an_untrained_model_betrays_nobody() -> None:
 # --- an attack never sees the truth -------------------------------------------------------------
 
 ALLOWED = {"ServerView", "OutsiderView", "Candidates", "int", "Iterator[Guess]", "Tensor"}
-ALLOWED |= {"Known", "Siege", "Iterator[Claim]"}
+ALLOWED |= {"Known", "Planted", "Siege", "Iterator[Claim]"}
 
 
 @pytest.mark.parametrize("name", SPIES)
 def test_a_spy_is_given_views_and_nothing_private(name: str) -> None:
     annotations = dict(SPIES[name].__call__.__annotations__)
     assert set(annotations.values()) <= ALLOWED
+    if issubclass(SPIES[name], Subversion):
+        assert set(SPIES[name].plant.__annotations__.values()) <= ALLOWED
 
 
 def _tensors(view: object) -> list[Tensor]:
@@ -311,6 +315,8 @@ def test_a_reconstruction_does_not_change_when_the_truth_does(name: str) -> None
     searches = "iterations" in SPIES[name].model_fields
     spy = SPIES[name].model_validate({"iterations": 20} if searches else {})
     moment = last(experiment(model__kind="mlp"))
+    if isinstance(spy, Subversion):
+        moment = replayed(spy, begin(moment.state.experiment), moment)
     view = server_view(moment.transcript)
     first = [(guess.inputs, guess.labels) for guess in spy(view, 0, Known.nothing(view.network))]  # type: ignore[operator]
     federation = assemble(experiment(model__kind="mlp"))

@@ -1,0 +1,90 @@
+"""Subversion: a round once more, in which a malicious server sends a model of its own making.
+
+Clients train what they are sent, on the same batches, and the run's own privacy, masks, compression
+and poisons stand between them and the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from torch import Tensor
+
+from lab.accountant import noise_multiplier
+from lab.alarm import signs
+from lab.assembly import poisoned
+from lab.clipping import CLIP
+from lab.engine import Moment, State, Stopped, step
+from lab.experiment import Experiment
+from lab.knowledge import known_of
+from lab.parts import Subversion
+from lab.settings import SettingError
+from lab.trial import Glimpse, reconstruct
+from lab.views import Planted, client_view, server_view
+
+
+def subvert(
+    spy: Subversion, before: State, moment: Moment, target: int, earlier: Tensor | None = None
+) -> Iterator[Glimpse]:
+    """Attack `target` in the round of that moment, played again with the planted model.
+
+    before: the state that the round began with; earlier: the model of the round before that one.
+    Raises SettingError where there is nothing to attack.
+    """
+    played = replayed(spy, before, moment)
+    federation = poisoned(before.experiment.at(moment.record.round), moment.record.round)
+    noticed = signs(
+        client_view(played.transcript, federation, target),
+        client_view(moment.transcript, federation, target),
+        earlier,
+    )
+    for glimpse in reconstruct(spy, played, target):
+        if glimpse.result:
+            glimpse = replace(
+                glimpse, result=glimpse.result.model_copy(update={"noticed": noticed})
+            )
+        yield glimpse
+
+
+def replayed(spy: Subversion, before: State, moment: Moment) -> Moment:
+    """The moment as it was, but for its messages: those of the round with the planted model."""
+    experiment, round = before.experiment, moment.record.round
+    check_memory(spy, experiment.at(round))
+    view = server_view(moment.transcript)
+    spy.check(view.network)
+    planted = spy.plant(view, known_of(experiment, round))
+    try:
+        played = step(staged(before, planted))
+    except Stopped as stopped:
+        raise SettingError(f"the round with the planted model was broken off: {stopped}") from None
+    return replace(moment, transcript=played.transcript)
+
+
+def staged(before: State, planted: Planted) -> State:
+    """The state before the round, as if the planted model were the one that was agreed on."""
+    experiment, round = before.experiment, before.round + 1
+    now, model = experiment.at(round), planted.network.model
+    if now.privacy.kind != "none":  # noise was calibrated to the whole run, not to this round
+        noise = noise_multiplier(experiment, round)
+        now = now.model_copy(update={"privacy": now.privacy.model_copy(update={"noise": noise})})
+    kept = before.memory
+    if model != now.model:  # what was remembered is of the size of the other model
+        kept = {name: value for name, value in kept.items() if name == CLIP}
+    return State(before.round, planted.sent, now.model_copy(update={"model": model}), kept)
+
+
+def check_memory(spy: Subversion, now: Experiment) -> None:
+    """Raises SettingError where clients train anything but the model that they are sent."""
+    algorithm = now.training.algorithm
+    usual = not algorithm.asynchronous and algorithm.talks and algorithm.models == 1
+    if (
+        usual
+        and not algorithm.begin(1, 1)
+        and algorithm.shared(now.architecture) == (now.architecture.size)
+    ):
+        return
+    raise SettingError(
+        f"{spy.kind} plants a model, and under training.algorithm.kind {algorithm.kind} clients "
+        "remember models of their own or of rounds before: choose a run of fedavg or fedprox"
+    )

@@ -1,0 +1,351 @@
+"""A malicious server: what it plants, what it reads, where it ends, and who could notice."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from attacks import SPIES
+from attacks.implant import Bins
+from attacks.imprint import edges_of
+from lab import Experiment
+from lab.alarm import Sign, signs
+from lab.assembly import poisoned
+from lab.batches import touched
+from lab.engine import Moment, State, begin, step
+from lab.federation import as_floats
+from lab.jobs import glimpses_of, pull
+from lab.knowledge import known_of
+from lab.ledger import Ledger
+from lab.likeness import EXACT, match, psnr
+from lab.models import Mlp, Network
+from lab.parts import Subversion
+from lab.settings import SettingError
+from lab.store import Order, Store
+from lab.subversion import replayed, subvert
+from lab.trial import Result
+from lab.views import Guess, Known, client_view, server_view
+
+FAMILY = [name for name, part in SPIES.items() if issubclass(part, Subversion)]
+SMALL = Experiment().changed(
+    {
+        "data.source": "digits",
+        "data.clients": 6,
+        "model": {"kind": "mlp", "hidden": 256},
+        "training.rounds": 3,
+        "training.steps": 1,
+        "training.batch_size": 24,
+    }
+)
+MASKED = {"secure_aggregation__enabled": True, "training__batch_size": 4}
+
+
+@cache
+def _played(settings: tuple[tuple[str, Any], ...], round: int) -> tuple[State, Moment]:
+    now = SMALL.changed({path.replace("__", "."): value for path, value in settings})
+    before = begin(now)
+    for _ in range(round - 1):
+        before = step(before).state
+    return before, step(before)
+
+
+def played(round: int = 1, **settings: Any) -> tuple[State, Moment]:
+    """The state before a round, and the round."""
+    return _played(tuple(sorted(settings.items())), round)
+
+
+def spy_of(name: str, **settings: Any) -> Subversion:
+    part = SPIES[name].read({"kind": name, **settings})
+    assert isinstance(part, Subversion)
+    return part
+
+
+def private(now: Experiment, round: int, clients: tuple[int, ...]) -> Tensor:
+    """The examples behind those clients' updates.  -> (examples, *shape)"""
+    federation, found = poisoned(now, round), []
+    for client in clients:
+        held = federation.held(client)
+        found.append(held[torch.from_numpy(touched(now, round, client, len(held)))])
+    return as_floats(federation.inputs[torch.cat(found)])
+
+
+def answer(spy: Subversion, before: State, moment: Moment, target: int = 0) -> tuple[Guess, Tensor]:
+    """What the attack says, and what is behind the row that it read."""
+    view = server_view(replayed(spy, before, moment).transcript, target)
+    known = known_of(before.experiment, moment.record.round)
+    *_, guess = spy(view, target, known)
+    there = view.senders[view.row_of(target)]
+    return guess, private(before.experiment.at(moment.record.round), moment.record.round, there)
+
+
+def recall(guess: Guess, truth: Tensor) -> float:
+    """Share of the examples that are there to the last digits."""
+    pairs = match(guess.inputs, truth)
+    return sum(psnr(guess.inputs[m], truth[t]) > EXACT for m, t in pairs) / len(truth)
+
+
+def seen(before: State, moment: Moment) -> tuple[Any, Any]:
+    round = moment.record.round
+    return server_view(moment.transcript), known_of(before.experiment, round)
+
+
+def alone(spy: Subversion, before: State, moment: Moment, truth: Tensor) -> float:
+    """The closed form: share of the examples without another in their bin."""
+    planted = spy.plant(*seen(before, moment))
+    weight, bias = list(planted.network.split(planted.sent.double()).values())[:2]
+    fired = truth.flatten(1).double() @ weight.T + bias > 0  # nested: the brighter, the more
+    bins = fired.sum(dim=1)
+    return float((torch.bincount(bins)[bins] == 1).float().mean())
+
+
+def result(
+    name: str, target: int = 0, spy: dict[str, Any] | None = None, **settings: Any
+) -> Result:
+    *_, glimpse = subvert(spy_of(name, **(spy or {})), *played(**settings), target)
+    assert glimpse.result is not None
+    return glimpse.result
+
+
+# --- the imprint --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "lenet", "logistic"])
+@pytest.mark.parametrize("bins", [16, 256])
+def test_the_imprints_recall_is_the_closed_form(model: str, bins: int) -> None:
+    before, moment = played(model=model)
+    spy = spy_of("imprint", bins=bins, module=True)
+    guess, truth = answer(spy, before, moment)
+    assert len(truth) == 24
+    assert recall(guess, truth) == pytest.approx(alone(spy, before, moment, truth), abs=0.02)
+    assert recall(guess, truth) > 0
+
+
+def test_a_models_own_neurons_do_as_well_as_a_module() -> None:
+    before, moment = played()
+    assert spy_of("imprint").plant(*seen(before, moment)).network == before.experiment.architecture
+    guess, truth = answer(spy_of("imprint"), before, moment)
+    expected = alone(spy_of("imprint"), before, moment, truth)
+    assert recall(guess, truth) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_the_imprint_walks_through_secure_aggregation(model: str) -> None:
+    before, moment = played(model=model, **MASKED)
+    spy = spy_of("imprint", bins=512)
+    guess, truth = answer(spy, before, moment)
+    assert len(truth) == 24  # 4 of each of 6 clients
+    assert recall(guess, truth) == pytest.approx(alone(spy, before, moment, truth), abs=0.02)
+    assert recall(guess, truth) > 0.5
+
+
+def test_one_pass_in_several_steps_gives_no_less_away() -> None:
+    """More: a bin that has moved does not see what falls into it in a later step."""
+    before, moment = played(round=2, training__steps=0, training__batch_size=8)
+    guess, truth = answer(spy_of("imprint"), before, moment)
+    assert len(truth) > 200
+    assert recall(guess, truth) > alone(spy_of("imprint"), before, moment, truth) - 0.02
+
+
+def test_labels_are_read_with_the_pictures() -> None:
+    found = result("imprint", model="cnn").likeness
+    assert found is not None
+    assert found.labels > 0.85
+
+
+def test_records_of_a_table_are_imprinted_too() -> None:
+    before, moment = played(
+        model="logistic", data__source="heart", data__split="natural", data__clients=4
+    )
+    guess, truth = answer(spy_of("imprint"), before, moment)
+    assert recall(guess, truth) > 0.3
+
+
+def test_edges_hold_equal_shares_of_the_public_examples() -> None:
+    public = torch.rand(1000, generator=torch.Generator().manual_seed(0))
+    found = edges_of(public, 8)
+    counts = torch.histc(torch.bucketize(public, found).float(), 8, 1, 8)
+    assert counts.tolist() == [125.0] * 8
+    same = edges_of(torch.full((9,), 0.5), 4)
+    assert (same.diff() > 0).all()
+
+
+def test_the_bins_pass_a_picture_on() -> None:
+    layer, inputs = Bins("imprint", (1, 4, 4), 16), torch.rand(5, 1, 4, 4)
+    outputs = layer([torch.rand(16, 16), torch.zeros(16)], inputs)
+    assert (outputs - inputs).abs().max() <= 0.0501
+
+
+# --- trap weights -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.8])
+def test_traps_give_away_who_sets_one_off_alone(scale: float) -> None:
+    before, moment = played()
+    spy = spy_of("trap-weights", scale=scale)
+    planted = spy.plant(*seen(before, moment))
+    weight = planted.network.split(planted.sent)["hidden.weight"]
+    guess, truth = answer(spy, before, moment)
+    fired = truth.flatten(1) @ weight.T > 0  # (examples, neurons)
+    single = fired[:, fired.sum(dim=0) == 1].any(dim=1).float().mean()
+    assert recall(guess, truth) >= float(single) - 0.02
+
+
+def test_what_is_certain_is_taken_off_and_leaves_others_alone() -> None:
+    before, moment = played()
+    view = server_view(replayed(spy_of("trap-weights"), before, moment).transcript)
+    guesses = list(spy_of("trap-weights")(view, 0, known_of(before.experiment, 1)))
+    certain = [guess.objective for guess in guesses if guess.objective is not None]
+    assert len(certain) > 1
+    assert certain == sorted(certain, reverse=True)
+    truth = private(before.experiment, 1, (0,))
+    assert 1 - certain[-1] == pytest.approx(recall(guesses[-1], truth), abs=0.05)
+
+
+# --- fishing ------------------------------------------------------------------------------------
+
+
+def test_fishing_takes_one_class_out_of_a_batch_exactly() -> None:
+    before, moment = played(training__batch_size=48)
+    guess, truth = answer(spy_of("fishing"), before, moment)
+    assert recall(guess, truth) == pytest.approx(len(guess.inputs) / len(truth))
+    assert guess.proven
+    assert len(set(guess.labels.tolist())) == 1
+
+
+def test_fishing_inverts_what_it_has_isolated() -> None:
+    found = result("fishing", model="lenet", spy={"iterations": 200}).likeness
+    assert found is not None
+    assert len(found.matches) < 6
+    assert found.psnr > 30
+    assert found.labels == 1.0
+
+
+def test_fishing_for_a_class_that_is_not_there_says_so() -> None:
+    before, moment = played(training__batch_size=2)
+    labels = {"class": set(range(10))}
+    federation = poisoned(before.experiment, 1)
+    held = federation.held(0)
+    used = held[torch.from_numpy(touched(before.experiment, 1, 0, len(held)))]
+    labels["class"] -= set(federation.labels[used].tolist())
+    with pytest.raises(
+        SettingError, match=r"has an example of class \d: choose another fishing.label"
+    ):
+        answer(spy_of("fishing", label=min(labels["class"])), before, moment)
+
+
+# --- where they end -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("kind", ["client", "example"])
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_noise_ends_it(name: str, kind: str, noise: float) -> None:
+    target = 0
+    found = result(name, target, privacy__kind=kind, privacy__noise=noise).likeness
+    assert found is not None
+    assert found.psnr < found.floor + 1
+    assert found.exact == 0
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("algorithm", ["scaffold", "fedper", "fedbuff"])
+def test_clients_with_a_memory_of_their_own_are_refused(name: str, algorithm: str) -> None:
+    with pytest.raises(SettingError, match=f"under training.algorithm.kind {algorithm}"):
+        result(name, training__algorithm=algorithm)
+
+
+@pytest.mark.parametrize("name", ["imprint", "trap-weights"])
+def test_without_public_examples_nothing_can_be_laid_out(name: str) -> None:
+    view = seen(*played())[0]
+    with pytest.raises(SettingError, match="public examples"):
+        spy_of(name).plant(view, Known.nothing(view.network))
+
+
+def test_traps_need_a_dense_layer_with_relu() -> None:
+    spy_of("trap-weights").check(Network(Mlp(), (1, 8, 8), 10))
+    with pytest.raises(SettingError, match="such as mlp; this is logistic"):
+        spy_of("trap-weights").check(Experiment().changed({"model": "logistic"}).architecture)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_honest_clients_poisons_and_packets_are_as_in_the_run(name: str) -> None:
+    """What is staged differs from the round in the model that is sent, and in nothing else."""
+    before, moment = played(network__compression="half", adversary__count=1, network__dropout=0.2)
+    again = replayed(
+        spy_of(name, **({"module": False} if name == "imprint" else {})), before, moment
+    )
+    one, other = again.transcript.delivery, moment.transcript.delivery
+    assert one.senders == other.senders
+    assert one.bytes_up == other.bytes_up
+    assert torch.equal(one.weights, other.weights)
+    assert again.record == moment.record
+    assert not torch.equal(again.transcript.sent, moment.transcript.sent)
+
+
+# --- what a client could have noticed ------------------------------------------------------------
+
+HONEST: list[dict[str, Any]] = [
+    {},
+    {"model": "cnn"},
+    {"model": "logistic", "training__rate": 1.0},
+    {"training__steps": 0, "training__epochs": 5, "data__split": "dirichlet"},
+    {"training__algorithm": "fedadam"},
+    {"privacy__kind": "client", "privacy__noise": 1.0},
+]
+
+
+@pytest.mark.parametrize("settings", HONEST, ids=str)
+def test_an_honest_round_raises_no_alarm(settings: dict[str, Any]) -> None:
+    earlier: Tensor | None = None
+    for round in (1, 2, 3):
+        before, moment = played(round=round, **settings)
+        federation = poisoned(before.experiment, round)
+        for client in moment.record.clients[:3]:
+            view = client_view(moment.transcript, federation, client)
+            assert [sign.told for sign in signs(view, view, earlier) if sign.raised] == []
+        earlier = before.model
+
+
+@pytest.mark.parametrize("name", FAMILY)
+@pytest.mark.parametrize("round", [1, 3])
+def test_each_attack_could_have_been_noticed(name: str, round: int) -> None:
+    noticed = raised(name, round)
+    expected = {"imprint": "copies", "trap-weights": "quiet neurons", "fishing": "copies"}
+    assert expected[name] in noticed
+
+
+def test_a_module_is_another_architecture_than_agreed() -> None:
+    assert "architecture" in raised("imprint", 1, model="cnn")
+    assert "architecture" not in raised("imprint", 1)
+
+
+def raised(name: str, round: int, **settings: Any) -> dict[str, Sign]:
+    before, moment = played(round=round, **settings)
+    earlier = played(round=round - 1, **settings)[0].model if round > 1 else None
+    *_, glimpse = subvert(spy_of(name), before, moment, 0, earlier)
+    assert glimpse.result is not None
+    assert glimpse.result.noticed is not None
+    found = {sign.name: sign for sign in glimpse.result.noticed if sign.raised}
+    assert all(sign.told in glimpse.result.lines() for sign in found.values())
+    return found
+
+
+# --- from a store --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_a_stored_run_is_attacked_in_any_of_its_rounds(name: str, store: Store) -> None:
+    ledger = Ledger(store)
+    job = ledger.start(SMALL.changed({"training.rounds": 2}))
+    for _ in pull(ledger, job):
+        pass
+    for round in (1, 2):
+        *_, glimpse = glimpses_of(store, job.id, Order(spy=spy_of(name), round=round, client=1))
+        assert glimpse.result is not None
+        assert glimpse.result.noticed is not None
+        assert ("jump" in [sign.name for sign in glimpse.result.noticed]) == (round == 2)
+        assert Result.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
