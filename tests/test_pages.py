@@ -19,7 +19,7 @@ from lab.ledger import Ledger
 from lab.store import Order, Store
 from tests.sweeps import GRID
 
-PAGES = ["live", "inversion", "membership", "malicious", "aggregation", "budget"]
+PAGES = ["live", "inversion", "leaks", "membership", "malicious", "aggregation", "budget"]
 TINY = Experiment.read(
     {
         "data": {"source": "digits", "clients": 4},
