@@ -17,6 +17,7 @@ from jinja2 import Environment
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from lab.likeness import GAIN
 from lab.pictures import data_uri, png, side_by_side
 from lab.tally import Entry, Tally
 
@@ -35,7 +36,18 @@ def fragment(tally: Tally, pictures: Pictures) -> str:
     return (
         Environment(autoescape=True)
         .from_string(FRAGMENT.read_text(encoding="utf-8"))
-        .render(tally=tally, places=places, columns=len(tally.sweep.columns))
+        .render(places=places, columns=len(tally.sweep.columns), legend=legend(tally))
+    )
+
+
+def legend(tally: Tally) -> str:
+    """What stands in the places."""
+    seeds = len(tally.sweep.seeds)
+    several = f", both the mean of {seeds} seeds" if seeds > 1 else ""
+    return (
+        "Private on the left, reconstructed on the right. In dB: the median PSNR over all examples "
+        f"of a place, beside the best guess without the update{several}. ● exact, ◐ leaks, ○ at "
+        f"most {GAIN:g} dB better than the guess."
     )
 
 
@@ -51,7 +63,8 @@ def _place(entry: Entry, pictures: Pictures) -> dict[str, Any]:
 def told(entry: Entry, pictures: Pictures) -> list[str]:
     """What stands below the pictures of a place: the score, the guess's score, the verdict."""
     if not entry.leaks:
-        return [f"{SIGNS.get(entry.word, '')} {entry.word}".strip()]
+        begun = entry.word == "waiting" and any(_drawable(pictures, key) for key in entry.keys)
+        return [f"{SIGNS.get(entry.word, '')} {'at work' if begun else entry.word}".strip()]
     leaks = list(entry.leaks.values())
     lines = [f"{_sign(entry)} {', '.join(dict.fromkeys(leak.word for leak in leaks))}"]
     medians = [leak.median for leak in leaks if leak.median is not None]
@@ -130,10 +143,13 @@ def _draw(
     """One place, its column's name above and its score below."""
     left, top = corner
     pen.text((left, top), entry.column, "black", font)
-    room, found = (WIDTH - EDGE, HEIGHT - 100), _mosaic(entry, pictures)
+    found, below = _mosaic(entry, pictures), top + 24
     if found is not None:
         picture = Image.open(BytesIO(png(found))).convert("RGB")
-        picture.thumbnail(room)
-        canvas.paste(picture, (left, top + 20))
-    words = [part for line in told(entry, pictures) for part in wrap(line, 30)]
-    pen.text((left, top + 24 + room[1]), "\n".join(words), "#444444", font)
+        picture.thumbnail((WIDTH - EDGE, HEIGHT - 100))
+        canvas.paste(picture, (left, below - 4))
+        below += picture.height + 2
+    # The font has no signs; the words say the same.
+    words = [line.lstrip(f"{''.join(SIGNS.values())}●◐○ ") for line in told(entry, pictures)]
+    wrapped = [part for line in words for part in wrap(line, 30)]
+    pen.text((left, below), "\n".join(wrapped), "#444444", font)

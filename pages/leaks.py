@@ -65,7 +65,6 @@ def _table(name: str) -> None:
     if sweep.lesson:
         _judged(tally)
     st.html(fragment(tally, grid.pictures()))
-    st.caption(tally.caption())
     for reason in tally.reasons():
         st.caption(reason)
 
