@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TypeVar
 
+from lab.aim import Aim
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
 from lab.parts import Inference, Reconstruction, Subversion, Unmasking
@@ -164,16 +165,16 @@ def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
 
 def measured(ledger: Ledger, job: Job) -> Generator[int, None, None]:
     """Carry out a claimed cell of sweeps, round by round.  Only what it measured is stored."""
-    steps = _leaks(ledger, job) if job.attacked else _measures(ledger, job)
+    steps = _leaks(ledger, job, job.aim) if job.aim else _measures(ledger, job)
     return _settled(ledger, job, steps, ("queued", ""))
 
 
-def _leaks(ledger: Ledger, job: Job) -> Generator[int, None, Ending]:
+def _leaks(ledger: Ledger, job: Job, aim: Aim) -> Generator[int, None, Ending]:
     """A cell that ends with an attack.  What cannot be attacked is refused, with the reason."""
     ledger.forget_glimpses(job)
     shown, number = float("-inf"), 0
     try:
-        for glimpse in raided(job.experiment, job.order):
+        for glimpse in raided(job.experiment, aim):
             if glimpse and (glimpse.result or time.monotonic() - shown > SELDOM):
                 number, shown = number + 1, time.monotonic()
                 ledger.show(job, number, glimpse)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.aim import Aim
 from lab.engine import Moment, begin, run
 from lab.experiment import Experiment
-from lab.order import Order
 from lab.parts import Reconstruction, Subversion
 from lab.rng import stream
 from lab.settings import SettingError
@@ -14,20 +14,20 @@ from lab.subversion import subvert
 from lab.trial import Glimpse, reconstruct
 
 
-def raided(experiment: Experiment, order: Order) -> Iterator[Glimpse | None]:
+def raided(experiment: Experiment, aim: Aim) -> Iterator[Glimpse | None]:
     """Nothing for each round before, then the attack's glimpses; the last one has the result.
 
     Raises SettingError where there is nothing to attack, Stopped where the run ends before.
     """
-    order.check(experiment)
-    spy, states = order.spy, [begin(experiment)]  # the last two, the newest first
+    aim.check(experiment)
+    spy, states = aim.spy, [begin(experiment)]  # the last two, the newest first
     assert isinstance(spy, Reconstruction)
     for moment in run(experiment):
-        if moment.record.round < order.round:
+        if moment.record.round < aim.round:
             states = [moment.state, states[0]]
             yield None
             continue
-        target = target_of(order, moment)
+        target = target_of(aim, moment)
         if isinstance(spy, Subversion):
             earlier = states[1].model if states[1:] else None
             yield from subvert(spy, states[0], moment, target, earlier)
@@ -36,12 +36,12 @@ def raided(experiment: Experiment, order: Order) -> Iterator[Glimpse | None]:
         return
 
 
-def target_of(order: Order, moment: Moment) -> int:
-    """Whom the order names, or one of those whose update arrived, by the experiment's seed."""
-    if order.client is not None:
-        return order.client
+def target_of(aim: Aim, moment: Moment) -> int:
+    """Whom the aim names, or one of those whose update arrived, by the experiment's seed."""
+    if aim.client is not None:
+        return aim.client
     arrived = moment.record.arrived
     if not arrived:
-        raise SettingError(f"nobody's update arrived in round {order.round}: {moment.record.note}")
-    drawn = stream(moment.state.experiment.seed, "victim", order.round)
+        raise SettingError(f"nobody's update arrived in round {aim.round}: {moment.record.note}")
+    drawn = stream(moment.state.experiment.seed, "victim", aim.round)
     return arrived[int(drawn.integers(len(arrived)))]

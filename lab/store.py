@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,14 +17,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
 
+from lab.aim import Aim
 from lab.arrays import Arrays
 from lab.engine import State, begin
 from lab.engine import run as rounds_of
 from lab.experiment import Experiment
-from lab.order import Order as Order
-from lab.parts import Reconstruction, Unmasking
+from lab.parts import Reconstruction, Spy, Unmasking
 from lab.records import Record
 from lab.schema import (
     commands,
@@ -36,7 +38,7 @@ from lab.schema import (
     records,
     writing,
 )
-from lab.settings import SettingError
+from lab.settings import SettingError, Settings
 from lab.siege import check_siege
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
@@ -44,12 +46,27 @@ ACTIVE = ("queued", "running")
 ARRAYS = "LEAKLAB_ARRAYS"  # a folder
 
 
+class Order(Settings):
+    """What to attack, and with what."""
+
+    spy: Spy
+    round: int = Field(ge=1)
+    client: int | None = Field(None, ge=0)
+
+    def command(self, run: str) -> str:
+        """The command line that does the same."""
+        words = ["leaklab attack", self.spy.kind, "--run", run, "--round", str(self.round)]
+        if self.client is not None:
+            words += ["--client", str(self.client)]
+        usual = type(self.spy)().dump()
+        changed = {name: value for name, value in self.spy.dump().items() if usual[name] != value}
+        words += [f"-s {shlex.quote(f'{name}={value}')}" for name, value in changed.items()]
+        return " ".join(words)
+
+
 @dataclass(frozen=True)
 class Job:
-    """A run, an attack on one, or a cell of sweeps, as the store has it.
-
-    The body of a cell that is attacked has the experiment and the attack by name.
-    """
+    """A run, an attack on one, or a cell of sweeps, as the store has it."""
 
     id: str
     kind: Literal["run", "attack", "cell"]
@@ -68,16 +85,17 @@ class Job:
 
     @property
     def experiment(self) -> Experiment:
-        return Experiment.read(self.body.get("experiment", self.body))
+        return Experiment.read(self.body if self.aim is None else self.body["experiment"])
+
+    @property
+    def aim(self) -> Aim | None:
+        """The attack that a cell ends with, if it does; its body has both by name."""
+        ends = self.kind == "cell" and "attack" in self.body
+        return Aim.read(self.body["attack"]) if ends else None
 
     @property
     def order(self) -> Order:
-        return Order.read(self.body.get("attack", self.body))
-
-    @property
-    def attacked(self) -> bool:
-        """Whether it is a cell that ends with an attack."""
-        return self.kind == "cell" and "attack" in self.body
+        return Order.read(self.body)
 
     @property
     def active(self) -> bool:

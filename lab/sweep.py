@@ -21,9 +21,9 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, field_validator, model_validator
 
+from lab.aim import Aim
 from lab.experiment import Experiment
 from lab.notation import parse, read_file
-from lab.order import Order
 from lab.settings import SettingError, Settings, shown
 from lab.variant import UNNAMED, Variant, one_line
 
@@ -44,7 +44,7 @@ class Cell:
     experiment: Experiment | None
     key: str = ""  # equal for equal experiments and attacks; empty without one
     refused: str = ""
-    attack: Order | None = None
+    attack: Aim | None = None
 
     def body(self) -> dict[str, Any]:
         """What a worker is given.  Only of a cell with an experiment."""
@@ -72,7 +72,7 @@ class Sweep(Settings):
     experiment: Experiment = Field(
         default_factory=Experiment, description="what all runs have in common"
     )
-    attack: Order | None = Field(None, description="what every run ends with, for measure leak")
+    attack: Aim | None = Field(None, description="what every run ends with, for measure leak")
     rows: tuple[Variant, ...] = Field(min_length=1, max_length=50)
     columns: tuple[Variant, ...] = Field(min_length=1, max_length=50)
     best: tuple[Variant, ...] = Field(
@@ -119,7 +119,7 @@ class Sweep(Settings):
             return Cell(here, seed, None, refused=" ".join(str(error).split()))
         return Cell(here, seed, experiment, key_of(experiment, attack), attack=attack)
 
-    def _set(self, settings: Mapping[str, Any]) -> tuple[Experiment, Order | None]:
+    def _set(self, settings: Mapping[str, Any]) -> tuple[Experiment, Aim | None]:
         """Experiment and attack with settings replaced.  Raises SettingError."""
         mine = {path: each for path, each in settings.items() if not path.startswith(ATTACK)}
         theirs = {p.removeprefix(ATTACK): settings[p] for p in settings if p.startswith(ATTACK)}
@@ -207,7 +207,7 @@ class Sweep(Settings):
             )
 
 
-def key_of(experiment: Experiment, attack: Order | None = None) -> str:
+def key_of(experiment: Experiment, attack: Aim | None = None) -> str:
     """Equal for equal experiments and attacks, as long as they give the same records."""
     attacked = [SCORES, attack.dump()] if attack else []
     text = json.dumps([NUMBERS, experiment.dump(), *attacked], sort_keys=True)

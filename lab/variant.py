@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from lab.aim import Aim
 from lab.experiment import ByPath, Experiment
-from lab.order import Order
 from lab.settings import Part, SettingError, Settings, nearest, shown
 
 Claim = Literal["", "exact", "leaks", "stopped"]  # see `lab.lesson`
@@ -18,7 +18,7 @@ SECTIONS = {
     if isinstance(field.annotation, type)
     and issubclass(field.annotation, Settings)
     and not issubclass(field.annotation, Part)
-} | {"attack": Order}
+} | {"attack": Aim}
 
 
 class Variant(Settings):

@@ -17,6 +17,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT, Experiment, presets, run
+from lab.aim import Aim
 from lab.cli import main
 from lab.cohorts import asked
 from lab.gallery import fragment
@@ -26,7 +27,6 @@ from lab.jobs import measured
 from lab.leak import Leak
 from lab.ledger import Ledger
 from lab.lesson import lesson_of
-from lab.order import Order
 from lab.outcome import Outcome
 from lab.raid import raided, target_of
 from lab.report import render_sweep
@@ -116,7 +116,7 @@ def test_rows_and_columns_may_set_the_attack() -> None:
     ]
     attacks = [cell.attack for cell in quick(lesson="", rows=rows, columns=columns).cells]
     assert [one and one.dump() for one in attacks] == [
-        Order.read({"spy": spy, "round": 2, "client": 3}).dump()
+        Aim.read({"spy": spy, "round": 2, "client": 3}).dump()
         for spy in (
             {"kind": "spear", "seed": 5},
             {"kind": "spear", "iterations": 7},
@@ -138,7 +138,7 @@ def test_attacks_tell_runs_apart_and_leave_other_sweeps_alone() -> None:
 
 def test_a_setting_of_the_attack_can_be_replaced_from_outside() -> None:
     changed = quick().changed({"attack.round": 2, "training.rate": 0.5})
-    assert changed.attack == Order.read({"spy": "first-layer", "round": 2})
+    assert changed.attack == Aim.read({"spy": "first-layer", "round": 2})
     assert changed.experiment.training.rate == 0.5
 
 
@@ -238,7 +238,7 @@ def test_a_cell_that_was_interrupted_begins_its_attack_anew(grid: Grid) -> None:
     ledger = Ledger(grid.store)
     job = ledger.claim()
     assert job is not None
-    assert job.attacked
+    assert job.aim
     steps = measured(ledger, job)
     next(steps)
     steps.close()
@@ -249,7 +249,7 @@ def test_a_cell_that_was_interrupted_begins_its_attack_anew(grid: Grid) -> None:
 
 def test_a_later_round_is_attacked_after_those_before_it() -> None:
     setting = quick().experiment
-    *before, last = raided(setting, Order.read({"spy": "first-layer", "round": 2}))
+    *before, last = raided(setting, Aim.read({"spy": "first-layer", "round": 2}))
     assert before[0] is None
     assert last is not None
     assert last.result is not None
@@ -261,19 +261,19 @@ def test_a_later_round_is_attacked_after_those_before_it() -> None:
 
 def test_a_malicious_server_plants_its_model() -> None:
     setting = quick().experiment.changed({"model.hidden": 64, "training.batch_size": 2})
-    *_, last = raided(setting, Order.read({"spy": "imprint", "round": 2}))
+    *_, last = raided(setting, Aim.read({"spy": "imprint", "round": 2}))
     assert last is not None
     assert last.result is not None
     assert last.result.attack == "imprint"
 
 
 def test_the_target_is_drawn_by_the_seed_among_those_who_sent() -> None:
-    order = Order.read({"spy": "first-layer", "round": 1})
+    order = Aim.read({"spy": "first-layer", "round": 1})
     seeds = [Experiment.read(quick().experiment.dump() | {"seed": seed}) for seed in range(12)]
     drawn = [target_of(order, next(run(one))) for one in seeds]
     assert drawn == [target_of(order, next(run(one))) for one in seeds]
     assert len(set(drawn)) > 1
-    named = Order.read({"spy": "first-layer", "round": 1, "client": 2})
+    named = Aim.read({"spy": "first-layer", "round": 1, "client": 2})
     assert target_of(named, next(run(seeds[0]))) == 2
 
 
@@ -431,4 +431,4 @@ def test_the_page_offers_every_preset() -> None:
 
 def test_a_raid_on_a_round_that_never_comes_is_refused() -> None:
     with pytest.raises(SettingError, match=r"attack\.round is 5"):
-        deque(raided(quick().experiment, Order.read({"spy": "first-layer", "round": 5})))
+        deque(raided(quick().experiment, Aim.read({"spy": "first-layer", "round": 5})))

@@ -1,8 +1,7 @@
-"""Order: what to attack, and with what."""
+"""Aim: the attack that every run of a sweep ends with, on one of its rounds."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,25 +12,15 @@ from lab.parts import Reconstruction, Spy
 from lab.settings import SettingError, Settings
 
 
-class Order(Settings):
-    """What to attack, and with what."""
+class Aim(Settings):
+    """What to attack in a run, and with what."""
 
     spy: Spy = Field(description="the attack")
     round: int = Field(ge=1, description="the round whose messages it gets")
     client: int | None = Field(None, ge=0, description="its target; none given: drawn by the seed")
 
-    def command(self, run: str) -> str:
-        """The command line that does the same."""
-        words = ["leaklab attack", self.spy.kind, "--run", run, "--round", str(self.round)]
-        if self.client is not None:
-            words += ["--client", str(self.client)]
-        usual = type(self.spy)().dump()
-        changed = {name: value for name, value in self.spy.dump().items() if usual[name] != value}
-        words += [f"-s {shlex.quote(f'{name}={value}')}" for name, value in changed.items()]
-        return " ".join(words)
-
-    def changed(self, settings: Mapping[str, Any]) -> Order:
-        """The same order with settings replaced, such as round, spy, spy.seed.
+    def changed(self, settings: Mapping[str, Any]) -> Aim:
+        """The same aim with settings replaced, such as round, spy, spy.seed.
 
         Another spy takes its own defaults.  Raises SettingError.
         """
@@ -46,7 +35,7 @@ class Order(Settings):
                 tree["spy"][name] = value
             else:
                 tree["spy"] = dict(value) if isinstance(value, Mapping) else {"kind": value}
-        return Order.read(tree, "attack")
+        return Aim.read(tree, "attack")
 
     def check(self, experiment: Experiment) -> None:
         """Raises SettingError where a run of that experiment gives nothing to rebuild."""
