@@ -87,15 +87,16 @@ class Fishing(Subversion):
     def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """What the inversion says of the class's examples, as it finds them."""
         label, alone = isolated(view, target, noisy=known.mechanism.noise > 0)
-        for guess in self._inversion(view.network)(alone, target, known):
+        examples = int(alone.weights[0])
+        for guess in self._inversion(view.network, examples)(alone, target, known):
             yield replace(guess, labels=torch.full_like(guess.labels, label))
 
-    def _inversion(self, network: Network) -> Reconstruction:
-        """What works best on a few examples."""
+    def _inversion(self, network: Network, examples: int) -> Reconstruction:
+        """What works best on so many.  A single one is read off without any search."""
         given = {"iterations": self.iterations} if self.iterations else {}
         plain = [type(layer) for layer in network.layers if not isinstance(layer, Flatten)]
         if plain[0] is Dense:
-            return Spear(**given) if Relu in plain[1:2] else FirstLayer()
+            return Spear(**given) if Relu in plain[1:2] and examples > 1 else FirstLayer()
         return Idlg(**given) if Sigmoid in plain else InvertingGradients(**given)
 
 
@@ -106,7 +107,7 @@ def isolated(view: ServerView, target: int, noisy: bool = False) -> tuple[int, S
     features, from which the other rows follow: their errors would be their probabilities.
     """
     seen = observe(view, target)
-    weight, bias = list(view.network.split(view.sent).values())[-2:]
+    bias = list(view.network.split(view.sent).values())[-1]
     label, shares = int(bias.argmin()), bias.softmax(dim=0).double()
     gradient = seen.gradient.clone()
     errors, slopes = list(view.network.split(gradient).values())[-2:]

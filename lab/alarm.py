@@ -2,7 +2,8 @@
 
 It compares with what was agreed on, with the model that it was sent before, and with its own
 examples.  Whether a sign is raised follows from that alone; the number of the honest round beside
-it is for the reader, who may know both.
+it is for the reader, who may know both.  Only what no training brings about is raised: dead
+neurons, jumps and losses were as large in honest runs at a high rate, and are numbers to look at.
 """
 
 from __future__ import annotations
@@ -21,10 +22,8 @@ from lab.views import ClientView
 
 ALIKE = 0.9999  # cosine of two rows of weights that point the same way
 LEAST = 8  # weights in a row, below which rows may point the same way by chance
+MIRRORED = 1e-3  # relative spread of the ratios of two rows' sizes that may be rounding
 RARE = 0.1  # share of its examples for which a quiet neuron fires at most
-QUIET = 0.5  # share of quiet neurons; honest models had up to 0.33
-JUMP = 3.0  # relative change of the weights; honest first rounds, at a high rate or noisy, had 1.75
-WORSE = 1.0  # rise of the loss, in nats
 
 
 class Sign(Settings):
@@ -32,7 +31,7 @@ class Sign(Settings):
 
     name: str
     told: str  # a sentence with a number, and the number of the honest round
-    raised: bool
+    raised: bool | None = None  # None: honest rounds have such numbers, too
 
 
 def signs(view: ClientView, usual: ClientView, earlier: Tensor | None = None) -> tuple[Sign, ...]:
@@ -40,7 +39,7 @@ def signs(view: ClientView, usual: ClientView, earlier: Tensor | None = None) ->
 
     earlier (params,): the model of the round before, which it was sent; None: there was none.
     """
-    found = [_size(view, usual), _copies(view, usual), _quiet(view, usual)]
+    found = [_size(view, usual), _copies(view, usual), _mirrored(view, usual), _quiet(view, usual)]
     if earlier is not None:
         found.append(_jump(view, usual, earlier))
     found.append(_loss(view, usual, earlier))
@@ -80,6 +79,31 @@ def copies(network: Network, sent: Tensor) -> tuple[int, int]:
     return found, total
 
 
+def _mirrored(view: ClientView, usual: ClientView) -> Sign:
+    mine, rows = mirrored(view.network, view.sent)
+    honest, of = mirrored(usual.network, usual.sent)
+    return Sign(
+        name="mirrored weights",
+        told=f"In {mine} of {rows} rows of the first layer, positive weights are as large as "
+        f"negative ones but for a factor; in {honest} of {of} in the honest round.",
+        raised=mine > 0,
+    )
+
+
+def mirrored(network: Network, sent: Tensor) -> tuple[int, int]:
+    """Rows of the first layer whose sizes are the same on both sides of zero; and all."""
+    rows = next(iter(network.split(sent).values())).flatten(1)
+    if rows.shape[1] < LEAST:
+        return 0, len(rows)
+    found = 0
+    for row in rows.double():
+        above, below = row[row > 0].sort().values, -row[row < 0].sort(descending=True).values
+        if len(above) == len(below) > 1:
+            ratios = above / below
+            found += bool(ratios.std() < MIRRORED * ratios.mean())
+    return found, len(rows)
+
+
 def _quiet(view: ClientView, usual: ClientView) -> Sign | None:
     mine, honest = quiet(view), quiet(usual)
     if mine is None or honest is None:
@@ -88,7 +112,7 @@ def _quiet(view: ClientView, usual: ClientView) -> Sign | None:
         name="quiet neurons",
         told=f"{mine:.0%} of the first layer's neurons fire for at most {RARE:.0%} of its own "
         f"examples; {honest:.0%} in the honest round.",
-        raised=mine > QUIET,
+        raised=None,
     )
 
 
@@ -111,7 +135,7 @@ def _jump(view: ClientView, usual: ClientView, earlier: Tensor) -> Sign | None:
         name="jump",
         told=f"Since the round before, the weights have changed by {mine:.2f} of their length; "
         f"by {honest:.2f} in the honest round.",
-        raised=mine > JUMP,
+        raised=None,
     )
 
 
@@ -127,7 +151,7 @@ def _loss(view: ClientView, usual: ClientView, earlier: Tensor | None) -> Sign |
         name="loss",
         told=f"The loss on its own examples is {mine:.2f}, and {before:.2f} {source}; "
         f"{honest:.2f} in the honest round.",
-        raised=not mine < before + WORSE,
+        raised=None,
     )
 
 

@@ -415,7 +415,10 @@ class Subversion(Reconstruction):
 
     @abstractmethod
     def plant(self, view: ServerView, known: Known) -> Planted:
-        """What it sends to the cohort.  view: of the round as it was, before the attack"""
+        """What it sends to the cohort.
+
+        view: of the round as it was, before the attack, with the rows that it is after
+        """
 
 
 class Inference(Spy):

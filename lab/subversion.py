@@ -21,7 +21,7 @@ from lab.knowledge import known_of
 from lab.parts import Subversion
 from lab.settings import SettingError
 from lab.trial import Glimpse, reconstruct
-from lab.views import Planted, client_view, server_view
+from lab.views import Planted, ServerView, client_view, server_view
 
 
 def subvert(
@@ -32,33 +32,50 @@ def subvert(
     before: the state that the round began with; earlier: the model of the round before that one.
     Raises SettingError where there is nothing to attack.
     """
-    played = replayed(spy, before, moment)
+    played = replayed(spy, before, moment, target)
     federation = poisoned(before.experiment.at(moment.record.round), moment.record.round)
     noticed = signs(
         client_view(played.transcript, federation, target),
         client_view(moment.transcript, federation, target),
         earlier,
     )
+    sizes = [each.transcript.network.size for each in (played, moment)]
+    planted = {"planted": "a model of {:,} parameters in place of {:,}".format(*sizes)}
     for glimpse in reconstruct(spy, played, target):
-        if glimpse.result:
-            glimpse = replace(
-                glimpse, result=glimpse.result.model_copy(update={"noticed": noticed})
-            )
+        if result := glimpse.result:
+            told = {"noticed": noticed, "declared": result.declared | planted}
+            glimpse = replace(glimpse, result=result.model_copy(update=told))
         yield glimpse
 
 
-def replayed(spy: Subversion, before: State, moment: Moment) -> Moment:
-    """The moment as it was, but for its messages: those of the round with the planted model."""
+def replayed(spy: Subversion, before: State, moment: Moment, target: int | None = None) -> Moment:
+    """The moment as it was, but for its messages: those of the round with the planted model.
+
+    target: whose row the server is after; None: all of them
+    """
     experiment, round = before.experiment, moment.record.round
     check_memory(spy, experiment.at(round))
     view = server_view(moment.transcript)
     spy.check(view.network)
+    view = view if target is None else only(view, target)
     planted = spy.plant(view, known_of(experiment, round))
     try:
         played = step(staged(before, planted))
     except Stopped as stopped:
         raise SettingError(f"the round with the planted model was broken off: {stopped}") from None
     return replace(moment, transcript=played.transcript)
+
+
+def only(view: ServerView, target: int) -> ServerView:
+    """The view with a single row, if that client sent something; as it is otherwise."""
+    try:
+        row = view.row_of(target)
+    except LookupError:  # which the trial says in words
+        return view
+    those = slice(row, row + 1)
+    return replace(
+        view, rows=view.rows[those], weights=view.weights[those], senders=view.senders[those]
+    )
 
 
 def staged(before: State, planted: Planted) -> State:

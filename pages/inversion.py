@@ -6,7 +6,16 @@ import streamlit as st
 
 from lab import displays
 from lab.parts import Reconstruction
-from lab.session import attack, attacks_of, followed, pick_round, pick_run, pick_spy, store
+from lab.session import (
+    attack,
+    attacks_of,
+    followed,
+    pick_round,
+    pick_run,
+    pick_spy,
+    sentence,
+    store,
+)
 from lab.store import Job, Order
 from lab.trial import Result
 
@@ -17,7 +26,7 @@ def page() -> None:
     st.header("Gradient inversion", anchor=False)
     st.markdown(
         "Clients send updates instead of data. The server looks for inputs that would have caused "
-        "the very update that it received."
+        "the very update that it received; a malicious one first sends a model of its own making."
     )
     if (job := pick_run()) is None:
         return
@@ -66,13 +75,31 @@ def _watch(id: str, status: str) -> None:
     if not sights:
         return
     displays.show(sights, job)
-    _assumed(job)
-
-
-def _assumed(job: Job) -> None:
     if job.result:
+        result = Result.read(job.result)
+        _noticed(result)
         with st.expander("What was assumed"):
-            st.table({"": Result.read(job.result).declared})
+            st.table({"": result.declared})
+
+
+def _noticed(result: Result) -> None:
+    """Signs of tampering, where the clients were sent a planted model."""
+    if result.noticed is None:
+        return
+    raised = [sign for sign in result.noticed if sign.raised]
+    rest = [sign for sign in result.noticed if not sign.raised]
+    with st.expander("What a careful client could have noticed", expanded=bool(raised)):
+        for sign in raised:
+            st.warning(f"{sentence(sign.name)}: {sign.told}")
+        if not raised:
+            st.info("Nothing that Leaklab looks at gives this model away.")
+        for sign in rest:
+            st.markdown(f"- {sentence(sign.name)}: {sign.told}")
+        if any(sign.raised is None for sign in rest):
+            st.caption(
+                "Dead neurons, jumps of the weights and losses as large occur in honest rounds, "
+                "too, so that they raise no alarm by themselves."
+            )
 
 
 page()

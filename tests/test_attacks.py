@@ -316,7 +316,7 @@ def test_a_reconstruction_does_not_change_when_the_truth_does(name: str) -> None
     spy = SPIES[name].model_validate({"iterations": 20} if searches else {})
     moment = last(experiment(model__kind="mlp"))
     if isinstance(spy, Subversion):
-        moment = replayed(spy, begin(moment.state.experiment), moment)
+        moment = replayed(spy, begin(moment.state.experiment), moment, 0)
     view = server_view(moment.transcript)
     first = [(guess.inputs, guess.labels) for guess in spy(view, 0, Known.nothing(view.network))]  # type: ignore[operator]
     federation = assemble(experiment(model__kind="mlp"))

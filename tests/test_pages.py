@@ -306,6 +306,17 @@ def test_label_counts_are_told_beside_an_even_guess_and_without_pictures(store: 
     assert not app.exception
 
 
+def test_a_planted_model_is_shown_with_what_a_client_could_have_noticed(store: Store) -> None:
+    run, ledger = trained(store), Ledger(store)
+    order = Order.read({"spy": "imprint", "round": 2, "client": 1})
+    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    app = opened("inversion", run=run)
+    assert "What a careful client could have noticed" in [one.label for one in app.expander]
+    assert {one.value.split(":")[0] for one in app.warning} == {"Architecture", "Copies"}
+    assert "0 of" in words(app)
+    assert not app.exception
+
+
 def test_inversion_under_secure_aggregation_says_what_the_server_got(store: Store) -> None:
     app = opened(
         "inversion", run=trained(store, TINY.changed({"secure_aggregation.enabled": True}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -12,23 +13,22 @@ from torch import Tensor
 from attacks import SPIES
 from attacks.implant import Bins
 from attacks.imprint import edges_of
+from benchmarks.imprint import SEEDS, alone, answer, fired, private, recall, single, written
 from lab import Experiment
 from lab.alarm import Sign, signs
 from lab.assembly import poisoned
 from lab.batches import touched
 from lab.engine import Moment, State, begin, step
-from lab.federation import as_floats
 from lab.jobs import glimpses_of, pull
 from lab.knowledge import known_of
 from lab.ledger import Ledger
-from lab.likeness import EXACT, match, psnr
 from lab.models import Mlp, Network
 from lab.parts import Subversion
 from lab.settings import SettingError
 from lab.store import Order, Store
 from lab.subversion import replayed, subvert
 from lab.trial import Result
-from lab.views import Guess, Known, client_view, server_view
+from lab.views import Known, client_view, server_view
 
 FAMILY = [name for name, part in SPIES.items() if issubclass(part, Subversion)]
 SMALL = Experiment().changed(
@@ -64,42 +64,9 @@ def spy_of(name: str, **settings: Any) -> Subversion:
     return part
 
 
-def private(now: Experiment, round: int, clients: tuple[int, ...]) -> Tensor:
-    """The examples behind those clients' updates.  -> (examples, *shape)"""
-    federation, found = poisoned(now, round), []
-    for client in clients:
-        held = federation.held(client)
-        found.append(held[torch.from_numpy(touched(now, round, client, len(held)))])
-    return as_floats(federation.inputs[torch.cat(found)])
-
-
-def answer(spy: Subversion, before: State, moment: Moment, target: int = 0) -> tuple[Guess, Tensor]:
-    """What the attack says, and what is behind the row that it read."""
-    view = server_view(replayed(spy, before, moment).transcript, target)
-    known = known_of(before.experiment, moment.record.round)
-    *_, guess = spy(view, target, known)
-    there = view.senders[view.row_of(target)]
-    return guess, private(before.experiment.at(moment.record.round), moment.record.round, there)
-
-
-def recall(guess: Guess, truth: Tensor) -> float:
-    """Share of the examples that are there to the last digits."""
-    pairs = match(guess.inputs, truth)
-    return sum(psnr(guess.inputs[m], truth[t]) > EXACT for m, t in pairs) / len(truth)
-
-
 def seen(before: State, moment: Moment) -> tuple[Any, Any]:
     round = moment.record.round
     return server_view(moment.transcript), known_of(before.experiment, round)
-
-
-def alone(spy: Subversion, before: State, moment: Moment, truth: Tensor) -> float:
-    """The closed form: share of the examples without another in their bin."""
-    planted = spy.plant(*seen(before, moment))
-    weight, bias = list(planted.network.split(planted.sent.double()).values())[:2]
-    fired = truth.flatten(1).double() @ weight.T + bias > 0  # nested: the brighter, the more
-    bins = fired.sum(dim=1)
-    return float((torch.bincount(bins)[bins] == 1).float().mean())
 
 
 def result(
@@ -120,7 +87,9 @@ def test_the_imprints_recall_is_the_closed_form(model: str, bins: int) -> None:
     spy = spy_of("imprint", bins=bins, module=True)
     guess, truth = answer(spy, before, moment)
     assert len(truth) == 24
-    assert recall(guess, truth) == pytest.approx(alone(spy, before, moment, truth), abs=0.02)
+    assert recall(guess, truth) == pytest.approx(
+        alone(replayed(spy, before, moment), truth), abs=0.02
+    )
     assert recall(guess, truth) > 0
 
 
@@ -128,7 +97,7 @@ def test_a_models_own_neurons_do_as_well_as_a_module() -> None:
     before, moment = played()
     assert spy_of("imprint").plant(*seen(before, moment)).network == before.experiment.architecture
     guess, truth = answer(spy_of("imprint"), before, moment)
-    expected = alone(spy_of("imprint"), before, moment, truth)
+    expected = alone(replayed(spy_of("imprint"), before, moment), truth)
     assert recall(guess, truth) == pytest.approx(expected, abs=0.02)
 
 
@@ -138,7 +107,9 @@ def test_the_imprint_walks_through_secure_aggregation(model: str) -> None:
     spy = spy_of("imprint", bins=512)
     guess, truth = answer(spy, before, moment)
     assert len(truth) == 24  # 4 of each of 6 clients
-    assert recall(guess, truth) == pytest.approx(alone(spy, before, moment, truth), abs=0.02)
+    assert recall(guess, truth) == pytest.approx(
+        alone(replayed(spy, before, moment), truth), abs=0.02
+    )
     assert recall(guess, truth) > 0.5
 
 
@@ -147,7 +118,7 @@ def test_one_pass_in_several_steps_gives_no_less_away() -> None:
     before, moment = played(round=2, training__steps=0, training__batch_size=8)
     guess, truth = answer(spy_of("imprint"), before, moment)
     assert len(truth) > 200
-    assert recall(guess, truth) > alone(spy_of("imprint"), before, moment, truth) - 0.02
+    assert recall(guess, truth) > alone(replayed(spy_of("imprint"), before, moment), truth) - 0.02
 
 
 def test_labels_are_read_with_the_pictures() -> None:
@@ -186,12 +157,9 @@ def test_the_bins_pass_a_picture_on() -> None:
 def test_traps_give_away_who_sets_one_off_alone(scale: float) -> None:
     before, moment = played()
     spy = spy_of("trap-weights", scale=scale)
-    planted = spy.plant(*seen(before, moment))
-    weight = planted.network.split(planted.sent)["hidden.weight"]
     guess, truth = answer(spy, before, moment)
-    fired = truth.flatten(1) @ weight.T > 0  # (examples, neurons)
-    single = fired[:, fired.sum(dim=0) == 1].any(dim=1).float().mean()
-    assert recall(guess, truth) >= float(single) - 0.02
+    assert recall(guess, truth) >= single(replayed(spy, before, moment), truth) - 0.02
+    assert fired(replayed(spy, before, moment), truth).float().mean() < 0.3
 
 
 def test_what_is_certain_is_taken_off_and_leaves_others_alone() -> None:
@@ -216,8 +184,15 @@ def test_fishing_takes_one_class_out_of_a_batch_exactly() -> None:
     assert len(set(guess.labels.tolist())) == 1
 
 
+def test_a_single_example_of_a_class_is_fished_out_of_a_masked_sum() -> None:
+    before, moment = played(**MASKED)
+    guess, truth = answer(spy_of("fishing"), before, moment)
+    assert len(guess.inputs) == 1
+    assert recall(guess, truth) == pytest.approx(1 / len(truth))
+
+
 def test_fishing_inverts_what_it_has_isolated() -> None:
-    found = result("fishing", model="lenet", spy={"iterations": 200}).likeness
+    found = result("fishing", model="lenet", spy={"iterations": 100}).likeness
     assert found is not None
     assert len(found.matches) < 6
     assert found.psnr > 30
@@ -292,6 +267,9 @@ HONEST: list[dict[str, Any]] = [
     {},
     {"model": "cnn"},
     {"model": "logistic", "training__rate": 1.0},
+    {"model": "lenet"},
+    {"data__source": "heart", "data__split": "natural", "data__clients": 4},
+    {"training__rate": 2.0, "training__steps": 20},
     {"training__steps": 0, "training__epochs": 5, "data__split": "dirichlet"},
     {"training__algorithm": "fedadam"},
     {"privacy__kind": "client", "privacy__noise": 1.0},
@@ -314,12 +292,13 @@ def test_an_honest_round_raises_no_alarm(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("round", [1, 3])
 def test_each_attack_could_have_been_noticed(name: str, round: int) -> None:
     noticed = raised(name, round)
-    expected = {"imprint": "copies", "trap-weights": "quiet neurons", "fishing": "copies"}
+    expected = {"imprint": "copies", "trap-weights": "mirrored weights", "fishing": "copies"}
     assert expected[name] in noticed
 
 
 def test_a_module_is_another_architecture_than_agreed() -> None:
     assert "architecture" in raised("imprint", 1, model="cnn")
+    assert result("imprint", model="cnn").declared["planted"].startswith("a model of 4")
     assert "architecture" not in raised("imprint", 1)
 
 
@@ -349,3 +328,17 @@ def test_a_stored_run_is_attacked_in_any_of_its_rounds(name: str, store: Store) 
         assert glimpse.result.noticed is not None
         assert ("jump" in [sign.name for sign in glimpse.result.noticed]) == (round == 2)
         assert Result.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
+
+
+# --- what is on file -----------------------------------------------------------------------------
+
+
+def test_on_file_the_imprint_is_its_closed_form_and_traps_find_more() -> None:
+    rows = written()
+    assert {len(row["recall"]) for row in rows} == {SEEDS}
+    for row in rows:
+        gap = [found - form for found, form in zip(row["recall"], row["closed_form"], strict=True)]
+        if row["attack"] == "imprint":
+            assert abs(fmean(gap)) < 0.02, row
+        elif "fitted" in row["row"]:
+            assert fmean(gap) > -0.02, row
