@@ -85,7 +85,10 @@ def _rule(sweep: Sweep) -> str:
     for variant in (*sweep.rows, *sweep.columns):
         if variant.expects:
             found.setdefault(variant.expects, []).append(variant.label)
-    told = [f"{', '.join(labels)} must be {CLAIMS[claim]}" for claim, labels in found.items()]
+    told = [
+        f"places of {' and '.join(f'“{label}”' for label in labels)} must be {CLAIMS[claim]}"
+        for claim, labels in found.items()
+    ]
     seeds = f", under each of {len(sweep.seeds)} seeds" if len(sweep.seeds) > 1 else ""
     return f"The rule: {'; '.join(told)}{seeds}."
 

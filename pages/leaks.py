@@ -46,7 +46,7 @@ def _watched(name: str, sweep: Sweep) -> None:
     """The table, drawn again every second as long as its runs wait or are at work."""
     grid = Grid(store(), sweep)
     st.fragment(_table, run_every=EVERY if grid.progress().open else None)(name)
-    st.code(f"leaklab sweep experiments/leaks/{name}.toml --out {name}", "bash")
+    st.code(f"leaklab sweep experiments/leaks/{name}.toml --out {name}", "bash", wrap_lines=True)
 
 
 def _table(name: str) -> None:

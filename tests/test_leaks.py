@@ -309,7 +309,7 @@ def test_what_speaks_against_a_lesson_is_named_with_its_numbers() -> None:
         "noise / first layer: expected stopped, found 12.0 dB, guess 10.0: partial"
     )
     assert "2 could not be attacked" in lesson.lines()[0]
-    assert "noise must be stopped: the median at most 1 dB" in lesson.rule
+    assert "places of “noise” must be stopped: the median at most 1 dB" in lesson.rule
 
 
 @pytest.mark.parametrize(("median", "stopped"), [(11.0, True), (11.1, False)])
@@ -338,7 +338,7 @@ def test_the_gallery_holds_every_place_and_nothing_unescaped(grid: Grid) -> None
     sweep = quick(rows=[{"label": "<b>a</b> & b", "expects": "leaks"}])
     table = whole(Grid(grid.store, sweep))
     page = parsed(fragment(table, Grid(grid.store, sweep).pictures()))
-    assert page.texts["p"] == ["<b>a</b> & b"]
+    assert page.texts["p"][0] == "<b>a</b> & b"
     assert len(page.of("figure")) == 3
     (picture,) = page.of("img")
     assert str(picture["src"]).startswith("data:image/png;base64,")
@@ -362,7 +362,7 @@ def test_a_sweep_of_leaks_is_written_as_numbers_pictures_and_a_page(
     assert ended.value.code in (None, 0)
     told = capsys.readouterr().out
     assert "Noise stops it." in told
-    assert "The rule: none must be exact" in told
+    assert "The rule: places of “none” must be exact" in told
     out = tmp_path / "out"
     results = json.loads((out / "results.json").read_text())
     assert results["lesson"]["state"] in ("borne out", "not borne out")
@@ -416,7 +416,7 @@ def test_a_lesson_is_one_click_away(
     assert [one.label for one in app.button] == []
     told = " ".join(str(one.value) for one in [*app.markdown, *app.caption])
     assert "orne out" in told
-    assert "The rule: none must be exact" in told
+    assert "The rule: places of “none” must be exact" in told
     assert "first-layer needs a model with a dense first layer" in told
 
 
