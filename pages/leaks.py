@@ -70,13 +70,13 @@ def _table(name: str) -> None:
 
 
 def _buttons(name: str, grid: Grid) -> None:
-    standing = grid.progress()
+    standing, title = grid.progress(), grid.sweep.title
     if standing.open:
         share = standing.done / standing.total
         st.progress(share, f"{standing.done} of {standing.total} runs are done")
-        st.button("Stop", key=f"stop {name}", on_click=grid.cancel)
+        st.button(f"Stop: {title}", key=f"stop {name}", on_click=grid.cancel)
     elif standing.finished < standing.total:
-        words = "Run what is missing" if standing.done else "Measure"
+        words = f"Measure what is missing: {title}" if standing.done else f"Measure: {title}"
         st.button(words, key=f"run {name}", type="primary", on_click=grid.start)
 
 

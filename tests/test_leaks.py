@@ -407,9 +407,9 @@ def test_a_lesson_is_one_click_away(
     monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
     app = opened()
     assert "Not measured yet" in app.info[0].value
-    next(one for one in app.button if one.label == "Measure").click()
+    next(one for one in app.button if one.label == "Measure: Attack by defence").click()
     app.run()
-    assert [one.label for one in app.button] == ["Stop"]
+    assert [one.label for one in app.button] == ["Stop: Attack by defence"]
     work_off(store)
     app.run()
     assert not app.exception
