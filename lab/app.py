@@ -31,6 +31,7 @@ st.navigation(
     [
         st.Page(ROOT / "pages" / "live.py", title="Live", default=True),
         st.Page(ROOT / "pages" / "inversion.py", title="Gradient inversion"),
+        st.Page(ROOT / "pages" / "leaks.py", title="What leaks when"),
         st.Page(ROOT / "pages" / "membership.py", title="Membership"),
         st.Page(ROOT / "pages" / "malicious.py", title="Malicious clients"),
         st.Page(ROOT / "pages" / "aggregation.py", title="Secure aggregation"),

@@ -21,11 +21,12 @@ from lab.accountant import cautions, promise, spent
 from lab.accountants import ACCOUNTANTS, Question
 from lab.catalog import entries, tables
 from lab.experiment import Experiment
-from lab.export import write_attack, write_run, write_sweep
+from lab.export import results, write_attack, write_run, write_sweep
 from lab.grid import Grid
 from lab.hands import carried_out
 from lab.jobs import attacked, longest_idle, most_workers, pull, work
 from lab.ledger import Ledger
+from lab.lesson import lesson_of
 from lab.notation import parse_pairs, write_value
 from lab.presets import is_sweep
 from lab.settings import SettingError, nearest, shown
@@ -172,7 +173,7 @@ def sweep(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Run a table of experiments, and show the worst of each row.
+    """Run a table of experiments, attacked or not, and show the worst of each row.
 
     Ctrl-C stops it, and the same command carries it on.
     """
@@ -192,9 +193,11 @@ def sweep(
     if out:
         from lab.report import render_sweep  # as late as possible: figures take their time to load
 
-        write_sweep(grid.sweep, grid.outcomes(), render_sweep(found), out)
+        pictures = grid.pictures()
+        page = render_sweep(found, pictures)
+        write_sweep(grid.sweep, grid.outcomes(), page, out, pictures)
     if as_json:
-        print(json.dumps(found.dump()))
+        print(json.dumps(results(found)))
     else:
         _print_tally(found)
     if grid.progress().failed:
@@ -380,6 +383,9 @@ def _print_tally(found: Tally) -> None:
     wide = Measurement.get(paper, paper.options.update(max_width=10_000), listed).maximum
     Console(highlight=False, markup=False, width=max(wide, paper.width)).print(listed)
     paper.print("\n".join(["", found.caption(), *found.reasons()]))
+    if found.sweep.lesson:
+        lesson = lesson_of(found)
+        paper.print("\n".join(["", lesson.sentence, *lesson.lines(), lesson.rule]))
 
 
 def _ended(store: Store, id: str) -> Job:

@@ -7,15 +7,18 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
 
+from lab.gallery import Pictures, poster
+from lab.lesson import lesson_of
 from lab.pictures import contact_sheet, png
 from lab.settings import SettingError
 from lab.store import Job, Store
 from lab.sweep import Sweep
-from lab.tally import Outcome, lines, tally
+from lab.tally import Outcome, Tally, lines, tally
 
 
 def write_run(store: Store, job: Job, folder: Path) -> None:
@@ -55,22 +58,43 @@ def sheet_of(pictures: Mapping[str, Tensor]) -> bytes | None:
     return contact_sheet(private, guesses)
 
 
-def write_sweep(sweep: Sweep, outcomes: Mapping[str, Outcome], page: str, folder: Path) -> None:
+def write_sweep(
+    sweep: Sweep,
+    outcomes: Mapping[str, Outcome],
+    page: str,
+    folder: Path,
+    pictures: Pictures | None = None,
+) -> None:
     """sweep.toml, results.json, runs.csv with a line for each run, and the page as heat.html.
 
+    Of what leaked, the page is leaks.html, with all places as leaks.png beside it.
     Raises SettingError.
     """
+    found = tally(sweep, outcomes)
     runs, table = list(lines(sweep, outcomes)), io.StringIO()
     writer = csv.DictWriter(table, list(runs[0]))
     writer.writeheader()
     writer.writerows(runs)
     files = {
         "sweep.toml": sweep.to_toml().encode(),
-        "results.json": json.dumps(tally(sweep, outcomes).dump(), indent=2).encode(),
+        "results.json": json.dumps(results(found), indent=2).encode(),
         "runs.csv": table.getvalue().encode(),
-        "heat.html": page.encode(),
     }
+    if sweep.measure == "leak":
+        files |= {"leaks.html": page.encode(), "leaks.png": poster(found, pictures or {})}
+    else:
+        files["heat.html"] = page.encode()
     _write(files, folder)
+
+
+def results(tally: Tally) -> dict[str, Any]:
+    """The table as plain values, with what became of its lesson."""
+    found = tally.dump()
+    if not tally.sweep.lesson:
+        return found
+    lesson = lesson_of(tally)
+    told = {"sentence": lesson.sentence, "state": lesson.state, "rule": lesson.rule}
+    return found | {"lesson": told | {"told": lesson.lines()}}
 
 
 def _write(files: dict[str, bytes], folder: Path) -> None:

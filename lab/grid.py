@@ -13,8 +13,9 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from torch import Tensor
 
-from lab.schema import jobs, reading, writing
+from lab.schema import glimpses, jobs, reading, writing
 from lab.store import ACTIVE, Store
 from lab.sweep import Sweep
 from lab.tally import Outcome, Tally, tally
@@ -80,11 +81,21 @@ class Grid:
         query = select(*columns).where(jobs.c.id.in_(self.keys))
         with reading(self.store.engine) as connection:
             rows = connection.execute(query).mappings().all()
-        found = {}
-        for row in rows:
-            measures = {name: tuple(each) for name, each in (row.get("result") or {}).items()}
-            found[row["id"]] = Outcome(row["status"], row["message"], **measures)
-        return found
+        return {
+            row["id"]: Outcome.read(row["status"], row["message"], row.get("result") or {})
+            for row in rows
+        }
+
+    def pictures(self) -> dict[str, dict[str, Tensor]]:
+        """What the attacks have shown last, by key: "guess" beside "private", both in one order."""
+        last = select(glimpses.c.attack, func.max(glimpses.c.number).label("number"))
+        last = last.where(glimpses.c.attack.in_(self.keys)).group_by(glimpses.c.attack)
+        newest = last.subquery()
+        same = and_(glimpses.c.attack == newest.c.attack, glimpses.c.number == newest.c.number)
+        with reading(self.store.engine) as connection:
+            query = select(glimpses.c.attack, glimpses.c.arrays).join(newest, same)
+            rows = connection.execute(query).all()
+        return {row.attack: self.store.arrays.get(row.arrays) for row in rows}
 
     @property
     def keys(self) -> list[str]:
@@ -102,7 +113,7 @@ class Grid:
                 if key in known:
                     connection.execute(update(jobs).where(jobs.c.id == key).values(values))
                     continue
-                body = self.sweep.experiments[key].dump()
+                body = self.sweep.runs[key].body()
                 values |= {"id": key, "kind": "cell", "body": body, "created": time.time()}
                 connection.execute(insert(jobs).values(values))
 

@@ -21,11 +21,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TypeVar
 
+from lab.aim import Aim
 from lab.engine import Moment, State, Stopped, run, step
 from lab.ledger import EvictedError, Ledger
 from lab.own import invert
 from lab.pace import paced
 from lab.parts import Inference, Reconstruction, Subversion, Unmasking
+from lab.raid import raided
 from lab.records import Record
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
@@ -40,6 +42,7 @@ IDLE = "LEAKLAB_IDLE"  # the one with the seconds until a worker without work le
 NAP = 0.1  # seconds between two looks at the queue
 APART = 0.15  # seconds between two stored glimpses of an attack
 LOOK = 0.2  # seconds after which a command is seen, whatever an attack is busy with
+SELDOM = 1.0  # the same for a cell of sweeps
 
 Ending = tuple[Status, str]  # how a job ends, and why
 Step = TypeVar("Step")
@@ -202,7 +205,25 @@ def _keep(ledger: Ledger, job: Job, number: int, last: Glimpse | None, why: str)
 
 def measured(ledger: Ledger, job: Job) -> Generator[int, None, None]:
     """Carry out a claimed cell of sweeps, round by round.  Only what it measured is stored."""
-    return _settled(ledger, job, _measures(ledger, job), ("queued", ""))
+    steps = _leaks(ledger, job, job.aim) if job.aim else _measures(ledger, job)
+    return _settled(ledger, job, steps, ("queued", ""))
+
+
+def _leaks(ledger: Ledger, job: Job, aim: Aim) -> Generator[int, None, Ending]:
+    """A cell that ends with an attack.  What cannot be attacked is refused, with the reason."""
+    ledger.forget_glimpses(job)
+    shown, number = float("-inf"), 0
+    try:
+        for glimpse in raided(job.experiment, aim):
+            if glimpse and (glimpse.result or time.monotonic() - shown > SELDOM):
+                number, shown = number + 1, time.monotonic()
+                ledger.show(job, number, glimpse)
+            if glimpse and glimpse.result:
+                ledger.note(job, {"attack": glimpse.result.dump()})
+            yield number
+    except (SettingError, Stopped) as error:
+        ledger.note(job, {"refused": str(error)})
+    return "finished", ""
 
 
 def _measures(ledger: Ledger, job: Job) -> Generator[int, None, Ending]:

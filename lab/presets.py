@@ -18,6 +18,11 @@ def sweeps() -> dict[str, Path]:
     return {path.stem: path for path in sorted(FOLDER.glob("*.toml")) if is_sweep(path)}
 
 
+def leaks() -> dict[str, Path]:
+    """Sweeps of attacks on privacy, by name."""
+    return {path.stem: path for path in sorted((FOLDER / "leaks").glob("*.toml"))}
+
+
 def is_sweep(path: Path) -> bool:
     """Whether it has rows.  What cannot be read has none: whoever opens it is told why."""
     try:

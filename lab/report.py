@@ -12,6 +12,8 @@ from plotly.io import to_html
 from lab import figures
 from lab.accountant import promise
 from lab.fairness import told
+from lab.gallery import Pictures, fragment
+from lab.lesson import lesson_of
 from lab.pictures import data_uri
 from lab.portrait import portrait
 from lab.settings import SettingError
@@ -61,15 +63,21 @@ def render(store: Store, run_id: str) -> str:
     )
 
 
-def render_sweep(tally: Tally) -> str:
-    """The page of a sweep: the heat map, the same as a table, and the sweep itself."""
+def render_sweep(tally: Tally, pictures: Pictures | None = None) -> str:
+    """The page of a sweep: heat map or pictures, the same as a table, and the sweep itself.
+
+    pictures: of the attacks, where what leaks is measured
+    """
+    leaks = tally.sweep.measure == "leak"
+    figure = fragment(tally, pictures or {}) if leaks else _html(figures.heat(tally), first=True)
     return (
         Environment(autoescape=True)
         .from_string(PAGE_OF_SWEEP.read_text(encoding="utf-8"))
         .render(
             tally=tally,
             title=tally.sweep.title or "A sweep",
-            figure=_html(figures.heat(tally), first=True),
+            figure=figure,
+            lesson=lesson_of(tally) if tally.sweep.lesson else None,
         )
     )
 

@@ -22,6 +22,7 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
 from torch import Tensor
 
+from lab.aim import Aim
 from lab.arrays import Arrays
 from lab.engine import State, begin
 from lab.engine import run as rounds_of
@@ -91,7 +92,13 @@ class Job:
 
     @property
     def experiment(self) -> Experiment:
-        return Experiment.read(self.body)
+        return Experiment.read(self.body if self.aim is None else self.body["experiment"])
+
+    @property
+    def aim(self) -> Aim | None:
+        """The attack that a cell ends with, if it does; its body has both by name."""
+        ends = self.kind == "cell" and "attack" in self.body
+        return Aim.read(self.body["attack"]) if ends else None
 
     @property
     def order(self) -> Order:

@@ -1,7 +1,8 @@
 """Sweeps: one experiment under every combination of a few settings, to find the worst cases.
 
 Such as attack by rule.  A further axis may stand for the best rule or the worst attack of each
-place, as in the heat maps of ByzFL (González et al. 2025).
+place, as in the heat maps of ByzFL (González et al. 2025).  A sweep may carry an attack on privacy:
+then each run ends with it, and what leaked is shown.
 """
 
 from __future__ import annotations
@@ -20,49 +21,18 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, field_validator, model_validator
 
-from lab.experiment import ByPath, Experiment
+from lab.aim import Aim
+from lab.experiment import Experiment
 from lab.notation import parse, read_file
-from lab.settings import Part, SettingError, Settings, nearest, shown
+from lab.settings import SettingError, Settings, shown
+from lab.variant import UNNAMED, Variant, one_line
 
 NUMBERS = 1  # raised whenever an experiment gives other records than before: no old one is reused
+SCORES = 1  # the same for what attacks find, and how it is scored
 MOST = 2_000  # runs of a sweep
 AXES = ("rows", "columns", "best", "worst")
-SECTIONS = {
-    name: field.annotation
-    for name, field in Experiment.model_fields.items()
-    if isinstance(field.annotation, type)
-    and issubclass(field.annotation, Settings)
-    and not issubclass(field.annotation, Part)
-}
-
+ATTACK = "attack."  # begins the paths of its settings
 Seed = Annotated[int, Field(ge=0, le=2**53 - 1, strict=True)]
-
-
-class Variant(Settings):
-    """A few settings, and what they are called."""
-
-    label: str = Field(min_length=1, max_length=40, description="its name in the table")
-    set: ByPath = Field(default_factory=dict, description="section.key = value")
-
-    @field_validator("label")
-    @classmethod
-    def _check_label(cls, label: str) -> str:
-        return _one_line(label, "label")
-
-    @field_validator("set", mode="before")
-    @classmethod
-    def _by_path(cls, settings: Any) -> Any:
-        """A section that was written as a table means the settings in it, and leaves the others."""
-        if not isinstance(settings, Mapping):
-            return settings
-        found: dict[str, Any] = {}
-        for path, value in settings.items():
-            whole = isinstance(value, Mapping) and path in SECTIONS
-            inner = {f"{path}.{name}": one for name, one in value.items()} if whole else {}
-            found |= inner or {path: value}
-        for path in found:
-            _check_path(str(path))
-        return found
 
 
 @dataclass(frozen=True)
@@ -72,8 +42,15 @@ class Cell:
     place: tuple[int, int, int, int]  # on each of AXES
     seed: int
     experiment: Experiment | None
-    key: str = ""  # equal for equal experiments; empty without one
+    key: str = ""  # equal for equal experiments and attacks; empty without one
     refused: str = ""
+    attack: Aim | None = None
+
+    def body(self) -> dict[str, Any]:
+        """What a worker is given.  Only of a cell with an experiment."""
+        assert self.experiment is not None
+        run: dict[str, Any] = self.experiment.dump()
+        return {"experiment": run, "attack": self.attack.dump()} if self.attack else run
 
 
 class Sweep(Settings):
@@ -83,13 +60,19 @@ class Sweep(Settings):
     seeds: tuple[Seed, ...] = Field(
         (), max_length=100, description="of the runs of each place; none: the experiment's own"
     )
-    measure: Literal["accuracy", "backdoor"] = Field(
-        "accuracy", description="what is shown; the worst of accuracy is low, of backdoor high"
+    lesson: str = Field(
+        "",
+        max_length=200,
+        description="what the table teaches; rows or columns say what it expects",
+    )
+    measure: Literal["accuracy", "backdoor", "leak"] = Field(
+        "accuracy", description="what is shown; the worst of accuracy is low, of the others high"
     )
     last: int = Field(1, ge=1, le=2000, description="rounds at the end whose mean is shown")
     experiment: Experiment = Field(
         default_factory=Experiment, description="what all runs have in common"
     )
+    attack: Aim | None = Field(None, description="what every run ends with, for measure leak")
     rows: tuple[Variant, ...] = Field(min_length=1, max_length=50)
     columns: tuple[Variant, ...] = Field(min_length=1, max_length=50)
     best: tuple[Variant, ...] = Field(
@@ -118,21 +101,38 @@ class Sweep(Settings):
         """What is to be run, by key, in the order of the table; equal ones once."""
         return {cell.key: cell.experiment for cell in self.cells if cell.experiment}
 
+    @cached_property
+    def runs(self) -> dict[str, Cell]:
+        """The same with its attack, if there is one."""
+        return {cell.key: cell for cell in self.cells if cell.experiment}
+
     def _cell(self, place: tuple[int, ...], seed: int) -> Cell:
         rows, columns, best, worst = place
         chosen = [axis[at] for axis, at in zip(self.axes, place, strict=True)]
         settings = {path: value for variant in chosen for path, value in variant.set.items()}
         here = (rows, columns, best, worst)
         try:
-            experiment = self.experiment.changed(settings | {"seed": seed})
+            experiment, attack = self._set(settings | {"seed": seed})
+            if attack:
+                attack.check(experiment)
         except SettingError as error:
             return Cell(here, seed, None, refused=" ".join(str(error).split()))
-        return Cell(here, seed, experiment, key_of(experiment))
+        return Cell(here, seed, experiment, key_of(experiment, attack), attack=attack)
+
+    def _set(self, settings: Mapping[str, Any]) -> tuple[Experiment, Aim | None]:
+        """Experiment and attack with settings replaced.  Raises SettingError."""
+        mine = {path: each for path, each in settings.items() if not path.startswith(ATTACK)}
+        theirs = {p.removeprefix(ATTACK): settings[p] for p in settings if p.startswith(ATTACK)}
+        if theirs and not self.attack:
+            raise SettingError(f"{ATTACK}{next(iter(theirs))} is set, and there is no attack")
+        attack = self.attack.changed(theirs) if self.attack else None
+        return self.experiment.changed(mine), attack
 
     def changed(self, settings: Mapping[str, Any]) -> Sweep:
-        """The same sweep of another experiment.  Raises SettingError."""
-        other = self.experiment.changed(settings)
-        return Sweep.read(self.dump() | {"experiment": other.dump()})
+        """The same sweep of another experiment, or with another attack.  Raises SettingError."""
+        experiment, attack = self._set(settings)
+        ours = {"attack": attack.dump()} if attack else {}
+        return Sweep.read(self.dump() | {"experiment": experiment.dump()} | ours)
 
     # --- as text --------------------------------------------------------------------------------
 
@@ -152,7 +152,12 @@ class Sweep(Settings):
     @field_validator("title")
     @classmethod
     def _check_title(cls, title: str) -> str:
-        return _one_line(title, "title")
+        return one_line(title, "title")
+
+    @field_validator("lesson")
+    @classmethod
+    def _check_lesson(cls, lesson: str) -> str:
+        return one_line(lesson, "lesson")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -162,6 +167,7 @@ class Sweep(Settings):
             if twice := _twice([variant.label for variant in getattr(self, name)]):
                 raise SettingError(f"{name} has the label {twice} twice: give each its own")
         self._agree_on_paths()
+        self._agree_on_attack()
         runs = prod(len(axis) for axis in self.axes) * max(1, len(self.seeds))
         if runs > MOST:
             raise SettingError(
@@ -183,32 +189,29 @@ class Sweep(Settings):
                     )
                 owner[path] = name
 
+    def _agree_on_attack(self) -> None:
+        """What leaks takes an attack, and a lesson says what it expects, once for each place."""
+        if (self.measure == "leak") != (self.attack is not None):
+            there = "an" if self.attack else "no"
+            raise SettingError(
+                f"measure is {self.measure} with {there} attack: measure leak needs one, such as "
+                '{ spy = "spear", round = 1 }, and no other measure does'
+            )
+        expect = [name for name in AXES if any(variant.expects for variant in getattr(self, name))]
+        if len(expect) > 1 or not {*expect} <= {"rows", "columns"}:
+            raise SettingError(f"{' and '.join(expect)} expect: leave it to rows or to columns")
+        if bool(expect) != bool(self.lesson) or (expect and self.measure != "leak"):
+            raise SettingError(
+                "lesson, the expects of its rows or columns, and measure leak go together: give "
+                "all of them or none"
+            )
 
-UNNAMED = (Variant.model_construct(label="", set={}),)
 
-
-def key_of(experiment: Experiment) -> str:
-    """Equal for equal experiments, as long as they give the same records."""
-    text = json.dumps([NUMBERS, experiment.dump()], sort_keys=True)
+def key_of(experiment: Experiment, attack: Aim | None = None) -> str:
+    """Equal for equal experiments and attacks, as long as they give the same records."""
+    attacked = [SCORES, attack.dump()] if attack else []
+    text = json.dumps([NUMBERS, experiment.dump(), *attacked], sort_keys=True)
     return sha256(text.encode()).hexdigest()[:16]
-
-
-def _check_path(path: str) -> None:
-    """Only what lies above the settings of parts; whether those are right depends on the kind."""
-    section, _, key = path.partition(".")
-    known: Any = [name for name in Experiment.model_fields if name != "seed"]
-    if section == "seed":
-        raise SettingError("seed is no setting of a row or column: give seeds for the whole sweep")
-    if section in SECTIONS:
-        section, known = key.partition(".")[0], SECTIONS[section].model_fields
-    if section not in known:
-        raise SettingError(f"{shown(path)} is not a setting: {nearest(section, known)}")
-
-
-def _one_line(text: str, name: str) -> str:
-    if not text.isprintable() or text != text.strip():
-        raise SettingError(f"{name} is {shown(text)}: give one line, without blanks at its ends")
-    return text
 
 
 def _twice(values: Sequence[Any]) -> str:

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any, Literal
 
+from lab.leak import Leak
+from lab.likeness import GAIN
+from lab.outcome import Outcome as Outcome
 from lab.sweep import Cell, Sweep
 
 Word = Literal["", "refused", "failed", "waiting"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one run."""
-
-    status: str
-    message: str = ""
-    accuracy: tuple[float, ...] = ()  # after each round
-    backdoor: tuple[float | None, ...] = ()
-
-    def value(self, sweep: Sweep) -> float | None:
-        measured = (self.accuracy if sweep.measure == "accuracy" else self.backdoor)[-sweep.last :]
-        known = [value for value in measured if value is not None]
-        return fmean(known) if known else None
 
 
 UNKNOWN = Outcome("missing")
@@ -42,8 +30,13 @@ class Entry:
     seeds: Mapping[int, float] = field(default_factory=dict)  # the value of each
     word: Word = ""  # why there is no value
     reason: str = ""
+    leaks: Mapping[int, Leak] = field(default_factory=dict)  # the attack under each seed
+    keys: tuple[str, ...] = ()  # of its runs, one for each seed
 
     def told(self) -> str:
+        if self.leaks:
+            words = ", ".join(dict.fromkeys(leak.word for leak in self.leaks.values()))
+            return words if self.value is None else f"{self.value:+.1f} dB"
         return self.word if self.value is None else f"{self.value:.1%}"
 
 
@@ -58,11 +51,11 @@ class Tally:
     def caption(self) -> str:
         """What the numbers mean."""
         sweep = self.sweep
+        if sweep.measure == "leak":
+            return _caption_of_leaks(sweep)
         rounds = "the last round" if sweep.last == 1 else f"the last {sweep.last} rounds"
         name = {"accuracy": "Accuracy", "backdoor": "Success of the backdoor"}[sweep.measure]
-        seeds = f", mean of {len(sweep.seeds)} seeds" if len(sweep.seeds) > 1 else ""
-        inner = [f"the {axis} of {len(which)}" for axis, which in _inner(sweep).items() if which]
-        shown = f"; each place shows {' against '.join(inner)}" if inner else ""
+        seeds, shown = _seeds(sweep), _shown(sweep)
         worst = "lowest" if sweep.measure == "accuracy" else "highest"
         return f"{name} in {rounds}{seeds}{shown}; the worst of a row is its {worst}."
 
@@ -109,7 +102,7 @@ def tally(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Tally:
 def _entry(sweep: Sweep, cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> Entry:
     """Of the same run under each seed."""
     row, column, best, worst = _labels(sweep, cells[0])
-    bare = Entry(row, column, best, worst)
+    bare = Entry(row, column, best, worst, keys=tuple(cell.key for cell in cells if cell.key))
     refused = [cell.refused for cell in cells if cell.refused]
     if refused:
         return replace(bare, word="refused", reason=refused[0])
@@ -119,12 +112,17 @@ def _entry(sweep: Sweep, cells: Sequence[Cell], outcomes: Mapping[str, Outcome])
         return replace(bare, word="failed", reason=failed[0])
     if any(outcome.status != "finished" for outcome in found.values()):
         return replace(bare, word="waiting")
+    useless = [outcome.refused for outcome in found.values() if outcome.refused]
+    if useless:
+        return replace(bare, word="refused", reason=useless[0])
+    leaks = {seed: outcome.leak for seed, outcome in found.items() if outcome.leak}
     values = {seed: outcome.value(sweep) for seed, outcome in found.items()}
     seeds = {seed: value for seed, value in values.items() if value is not None}
-    if len(seeds) < len(values):
+    if len(seeds) < len(values) and len(leaks) < len(values):
         return replace(bare, word="refused", reason=f"its runs measure no {sweep.measure}")
-    ended = [outcome.message for outcome in found.values() if outcome.message]
-    return replace(bare, value=fmean(seeds.values()), seeds=seeds, reason="".join(ended[:1]))
+    ended = "".join([outcome.message for outcome in found.values() if outcome.message][:1])
+    value = fmean(seeds.values()) if len(seeds) == len(values) else None
+    return replace(bare, value=value, seeds=seeds, reason=ended, leaks=leaks)
 
 
 def _labels(sweep: Sweep, cell: Cell) -> list[str]:
@@ -141,7 +139,8 @@ def _pick(entries: Sequence[Entry], choose: Callable[..., Entry]) -> Entry:
             if entry.word == word:
                 return entry
     known = [entry for entry in entries if entry.value is not None]
-    return choose(known, key=lambda entry: entry.value) if known else entries[0]
+    told = [entry for entry in entries if entry.leaks]  # without pictures there is no number
+    return choose(known, key=lambda entry: entry.value) if known else [*told, *entries][0]
 
 
 def lines(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
@@ -150,9 +149,33 @@ def lines(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Iterator[dict[str, A
         named = dict(zip(("row", "column", "best", "worst"), _labels(sweep, cell), strict=True))
         known = outcomes.get(cell.key, UNKNOWN)
         ended = {"status": known.status, "message": known.message}
-        if cell.refused:
-            ended = {"status": "refused", "message": cell.refused}
-        yield named | {"seed": cell.seed} | ended | {sweep.measure: known.value(sweep)}
+        if refused := cell.refused or known.refused:
+            ended = {"status": "refused", "message": refused}
+        leak = {} if sweep.measure != "leak" else _columns_of(known.leak)
+        yield named | {"seed": cell.seed} | ended | {sweep.measure: known.value(sweep)} | leak
+
+
+def _columns_of(leak: Leak | None) -> dict[str, Any]:
+    """The rest of what the attack came to, for a file."""
+    names = [each.name for each in fields(Leak)]
+    return asdict(leak) if leak else dict.fromkeys(names)
+
+
+def _caption_of_leaks(sweep: Sweep) -> str:
+    return (
+        "What the attack gains: the median PSNR of its pictures less that of the best guess "
+        f"without the update{_seeds(sweep)}; up to {GAIN:g} dB is no leak{_shown(sweep)}. The "
+        "worst of a row is its highest."
+    )
+
+
+def _seeds(sweep: Sweep) -> str:
+    return f", mean of {len(sweep.seeds)} seeds" if len(sweep.seeds) > 1 else ""
+
+
+def _shown(sweep: Sweep) -> str:
+    inner = [f"the {axis} of {len(which)}" for axis, which in _inner(sweep).items() if which]
+    return f"; each place shows {' against '.join(inner)}" if inner else ""
 
 
 def _inner(sweep: Sweep) -> dict[str, tuple[Any, ...]]:

@@ -188,7 +188,7 @@ def test_an_attack_on_secure_aggregation_is_within_reach_of_the_keyboard(
 
 
 @pytest.mark.parametrize(
-    "path", ["", "inversion", "membership", "malicious", "aggregation", "budget"]
+    "path", ["", "inversion", "leaks", "membership", "malicious", "aggregation", "budget"]
 )
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_no_page_is_wider_than_the_window(

@@ -21,7 +21,7 @@ from lab.store import Order, Store
 from tests.sweeps import GRID
 from tests.test_own_picture import photograph
 
-PAGES = ["live", "inversion", "membership", "malicious", "aggregation", "budget"]
+PAGES = ["live", "inversion", "leaks", "membership", "malicious", "aggregation", "budget"]
 TINY = Experiment.read(
     {
         "data": {"source": "digits", "clients": 4},

@@ -10,8 +10,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from lab.figures.style import dress
-from lab.sweep import Variant
 from lab.tally import Entry, Tally
+from lab.variant import Variant
 
 APART = 1.25  # columns from the last one to the worst
 LINE = 14  # letters of a label

@@ -1,0 +1,55 @@
+"""Aim: the attack that every run of a sweep ends with, on one of its rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from lab.experiment import Experiment
+from lab.parts import Reconstruction, Spy
+from lab.settings import SettingError, Settings
+
+
+class Aim(Settings):
+    """What to attack in a run, and with what."""
+
+    spy: Spy = Field(description="the attack")
+    round: int = Field(ge=1, description="the round whose messages it gets")
+    client: int | None = Field(None, ge=0, description="its target; none given: drawn by the seed")
+
+    def changed(self, settings: Mapping[str, Any]) -> Aim:
+        """The same aim with settings replaced, such as round, spy, spy.seed.
+
+        Another spy takes its own defaults.  Raises SettingError.
+        """
+        tree = self.dump()
+        # The spy before its settings, in whatever order they were given.
+        for path in sorted(settings, key=lambda path: (path.count("."), path != "spy.kind")):
+            section, _, name = path.partition(".")
+            value = settings[path]
+            if section != "spy":
+                tree[path] = value
+            elif name and name != "kind":
+                tree["spy"][name] = value
+            else:
+                tree["spy"] = dict(value) if isinstance(value, Mapping) else {"kind": value}
+        return Aim.read(tree, "attack")
+
+    def check(self, experiment: Experiment) -> None:
+        """Raises SettingError where a run of that experiment gives nothing to rebuild."""
+        if not isinstance(self.spy, Reconstruction):
+            known = [name for name, spy in Spy.table.items() if issubclass(spy, Reconstruction)]
+            raise SettingError(
+                f"attack.spy is {self.spy.kind}, which rebuilds nothing: use {', '.join(known)}"
+            )
+        self.spy.check(experiment.architecture)
+        last, clients = experiment.at(self.round).training.rounds, experiment.data.clients
+        if self.round > last:
+            raise SettingError(
+                f"attack.round is {self.round}, and the run ends after training.rounds = {last}: "
+                f"give 1 to {last}, or more rounds"
+            )
+        if self.client is not None and self.client >= clients:
+            raise SettingError(f"attack.client is {self.client}: give 0 to {clients - 1}")

@@ -1,0 +1,44 @@
+"""Outcome: what became of one run of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from lab.leak import Leak
+from lab.sweep import Sweep
+from lab.trial import Result
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run."""
+
+    status: str
+    message: str = ""
+    accuracy: tuple[float, ...] = ()  # after each round
+    backdoor: tuple[float | None, ...] = ()
+    leak: Leak | None = None  # what the attack at its end came to,
+    refused: str = ""  # or why there was nothing to attack
+
+    @classmethod
+    def read(cls, status: str, message: str, result: Mapping[str, Any]) -> Outcome:
+        """result: as the store has it"""
+        attack = result.get("attack")
+        return cls(
+            status,
+            message,
+            accuracy=tuple(result.get("accuracy", ())),
+            backdoor=tuple(result.get("backdoor", ())),
+            leak=Leak.of(Result.read(attack)) if attack else None,
+            refused=result.get("refused", ""),
+        )
+
+    def value(self, sweep: Sweep) -> float | None:
+        if sweep.measure == "leak":
+            return self.leak.gain if self.leak else None
+        measured = (self.accuracy if sweep.measure == "accuracy" else self.backdoor)[-sweep.last :]
+        known = [value for value in measured if value is not None]
+        return fmean(known) if known else None
