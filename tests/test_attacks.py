@@ -374,7 +374,7 @@ def test_a_reconstruction_does_not_change_when_the_truth_does(name: str) -> None
     view, known = server_view(moment.transcript), known_of(now, 1)
     if isinstance(spy, Subversion):
         planted = spy.plant(view, known)
-        inputs, labels = assemble(now).examples(torch.arange(2))
+        inputs, labels = assemble(now).examples(torch.arange(64))  # of every class
         view = view_of(now, 1, planted.network, planted.sent, inputs, labels)
     first = told(spy, view, known)
     with poisoned_truth(now):
