@@ -43,7 +43,7 @@ jobs = Table(
     Column("id", String(16), primary_key=True),  # of a cell: the key of its experiment
     Column("kind", String(8), nullable=False),
     Column("run", String(16), ForeignKey("jobs.id"), index=True),  # what an attack attacks
-    Column("body", JSON, nullable=False),  # the experiment, or the attack's order
+    Column("body", JSON, nullable=False),  # the experiment, the attack's order, or both
     Column("status", String(8), nullable=False, index=True),
     Column("message", String, nullable=False, default=""),
     Column("round", Integer, nullable=False, default=0),  # the last one finished
