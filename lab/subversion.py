@@ -62,7 +62,7 @@ def replayed(spy: Subversion, before: State, moment: Moment, target: int | None 
     experiment, round = before.experiment, moment.record.round
     check_memory(spy, experiment.at(round))
     view = server_view(moment.transcript)
-    spy.check(view.network)
+    spy.suits(view.network)
     view = view if target is None else only(view, target)
     planted = spy.plant(view, known_of(experiment, round))
     try:

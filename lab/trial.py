@@ -26,7 +26,7 @@ from lab.federation import as_floats
 from lab.headcount import Headcount, headcount
 from lab.knowledge import known_of
 from lab.likeness import Judge, Likeness
-from lab.parts import Inference, Reconstruction, Source, Spy
+from lab.parts import Inference, Reconstruction, Source, Spy, Subversion
 from lab.public import outsiders, tested
 from lab.records import Guarantee
 from lab.roc import Ceiling, Exposure, expose
@@ -187,7 +187,8 @@ def reconstruct(
     except LookupError as error:
         there = ", ".join(str(one) for row in view.senders for one in row) or "nobody"
         raise SettingError(f"{error}: choose from {there}") from None
-    spy.suits(view.network)
+    if not isinstance(spy, Subversion):  # it suits the model that the clients agreed to
+        spy.suits(view.network)
     judge = judge_of(now, moment.record.round, client)
     blank = Result(
         attack=spy.kind,
