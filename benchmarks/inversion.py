@@ -125,7 +125,10 @@ def lenet(quick: bool) -> list[dict[str, Any]]:
 
 
 def steps(quick: bool) -> list[dict[str, Any]]:
-    """One example, that many local steps; repeated step by step, and read as one gradient."""
+    """One example, that many local steps; repeated step by step, and read as one gradient.
+
+    The latter in fewer iterations, so compare the two from two steps on.
+    """
     return [
         {"steps": count, "seed": seed}
         | {name: attacked(spy, on) for name, spy in spies(count).items()}
