@@ -37,7 +37,7 @@ class Idlg(Reconstruction):
     restarts: int = Field(
         3, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
     )
-    seconds: float = Field(60.0, ge=1, le=3600, description="of search at most")
+    seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
     unroll: int = Field(
         10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
     )

@@ -1,10 +1,10 @@
 """Inverting gradients. Geiping et al. 2020, arXiv:2003.14053, sections 4 and 5.
 
 Cosine distance between rows plus total variation, by Adam on the sign of the derivative, whose
-steps shrink to nothing along a cosine.  One long search beats several short ones on most models;
-several may also be drawn towards their mean (group consistency: Yin et al. 2021, arXiv:2104.07586,
-section 3.3).  Their term for the statistics of batch normalisation has nothing to work on here: no
-model of the lab has such layers.
+steps shrink to nothing along a cosine.  A start may end beside the picture, so several are tried
+for a short while.  All may also go on and be drawn towards their mean (group consistency: Yin et
+al. 2021, arXiv:2104.07586, section 3.3).  Their term for the statistics of batch normalisation has
+nothing to work on here: no model of the lab has such layers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lab.rng import normal, stream
 from lab.views import Guess, Known, ServerView
 
 DECAYS = 0.9, 0.999  # Adam's
+TRIAL = 0.1  # of the way, after which only the best of several starts goes on
 
 
 class InvertingGradients(Reconstruction):
@@ -36,12 +37,14 @@ class InvertingGradients(Reconstruction):
     knows: ClassVar[str] = "the architecture, the training recipe, that pictures are smooth"
     fails: ClassVar[str] = "many examples or local steps behind a row, noise"
     iterations: int = Field(1000, ge=10, le=30_000, description="steps of signed Adam at most")
-    seconds: float = Field(60.0, ge=1, le=3600, description="of search at most")
+    seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
     rate: float = Field(0.1, gt=0, le=1, description="step size at the start; decays to zero")
     smooth: float = Field(0.03, ge=0, le=10, description="weight of the total variation")
-    restarts: int = Field(1, ge=1, le=64, description="random starts, searched side by side")
+    restarts: int = Field(
+        4, ge=1, le=64, description="random starts; the best goes on after a tenth of the way"
+    )
     agree: float = Field(
-        0.0, ge=0, le=10, description="how strongly several starts are drawn to their mean"
+        0.0, ge=0, le=10, description="how strongly starts are drawn to their mean; then all go on"
     )
     unroll: int = Field(
         10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
@@ -73,6 +76,9 @@ class InvertingGradients(Reconstruction):
             move /= (fast / (1 - DECAYS[1] ** pace.step)).sqrt().add(1e-8)
             rate = self.rate * (1 + cos(pi * min(1.0, pace.spent))) / 2
             inputs = (inputs - rate * move).clamp_(*_box(view))
+            if len(inputs) > 1 and not self.agree and pace.spent >= TRIAL:
+                first = objectives.argmin().view(1)
+                inputs, slow, fast = inputs[first], slow[first], fast[first]
 
     def _start(self, view: ServerView, examples: int) -> Tensor:
         """Noise around grey.  -> (restarts, examples, *shape)"""

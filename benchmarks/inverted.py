@@ -46,7 +46,7 @@ def of_lenet(rows: Rows) -> Table:
 
 
 def of_steps(rows: Rows) -> Table:
-    table = Table("local steps", "victims", "step by step, dB", "as one gradient, dB",
+    table = Table("local steps", "victims", "step by step, dB", "as one (100 iterations), dB",
                   "nearest other, dB", "s", title="LeNet, one example, local SGD")  # fmt: skip
     for count, some in groupby(rows, lambda row: row["steps"]):
         group = list(some)
