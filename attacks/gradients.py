@@ -50,7 +50,7 @@ def label_counts(view: ServerView, seen: Observed, known: Known) -> Tensor:
 
     For one example the sign of the last bias's gradient tells: the only negative entry (Zhao et
     al. 2020, arXiv:2001.02610).  For more, `counting` tells.  Several local steps are taken for
-    one from the model that was sent, which they are only nearly.
+    one from the middle of the clients' way, which they are only nearly.
     """
     classes = view.network.classes
     if view.shared < view.network.size:  # nothing is known, and every class as likely
@@ -58,10 +58,12 @@ def label_counts(view: ServerView, seen: Observed, known: Known) -> Tensor:
     of = view.network.split(seen.gradient)
     if seen.images == 1:
         return F.one_hot(of["out.bias"].argmin(), classes)
+    later = view.recipe.rate * (view.recipe.local_steps(seen.size) - 1) / 2
+    model = view.sent - later * seen.gradient.to(view.sent.dtype)
     if classes > TOO_WIDE:
-        wanted = roughly(view.network, view.sent, known, of["out.bias"], seen.images)
+        wanted = roughly(view.network, model, known, of["out.bias"], seen.images)
     else:
-        causes = Causes.of(view.network, view.sent, known)
+        causes = Causes.of(view.network, model, known)
         wanted = causes.likeliest(causes.seen(of["out.weight"], of["out.bias"]), seen.images)
     wanted = wanted.clamp_min(0)
     return _whole(wanted * (seen.images / wanted.sum().clamp_min(1e-12)), seen.images)
