@@ -150,14 +150,14 @@ def test_clipping_alone_does_not_stop_idlg_that_knows_of_it() -> None:
 
 
 def test_the_labels_of_a_clipped_batch_are_counted_at_its_own_length() -> None:
-    view, _ = seen_in(attacked(model__kind="cnn", training__batch_size=8))
-    mechanism = Mechanism(unit="client", clip=0.05)
+    view, known = seen_in(attacked(model__kind="cnn", training__batch_size=8))
+    told = replace(known, mechanism=Mechanism(unit="client", clip=0.05))
     for client in range(2):
         seen = observe(view, client)
         short = replace(seen, gradient=seen.gradient * 0.05 / seen.gradient.norm())
-        true = label_counts(view, seen)
-        assert torch.equal(label_counts(view, lengthened(view, short, mechanism)), true)
-        assert not torch.equal(label_counts(view, short), true)
+        true = label_counts(view, seen, known)
+        assert torch.equal(label_counts(view, lengthened(view, short, told), known), true)
+        assert not torch.equal(label_counts(view, short, known), true)
 
 
 def test_only_what_arrived_is_compared() -> None:

@@ -135,9 +135,9 @@ def test_a_rate_is_told_with_its_interval() -> None:
 
 def test_the_interval_of_a_rate_covers_the_true_rate_nearly_always() -> None:
     true, covered = norm.sf(norm.isf(0.01) - 1.0), 0
-    for seed in range(100):
+    for seed in range(40):
         (told, _) = exposed(*drawn(seed, 1_000, 1_000, shift=1.0)).rates
         assert told.low is not None
         assert told.high is not None
         covered += told.low <= true <= told.high
-    assert covered >= 88  # of a true 95 %, fewer happen once in 240
+    assert covered >= 34  # of a true 95 %, fewer happen once in 290
