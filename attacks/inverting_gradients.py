@@ -39,7 +39,9 @@ class InvertingGradients(Reconstruction):
     iterations: int = Field(1000, ge=10, le=30_000, description="steps of signed Adam at most")
     seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
     rate: float = Field(0.1, gt=0, le=1, description="step size at the start; decays to zero")
-    smooth: float = Field(0.03, ge=0, le=10, description="weight of the total variation")
+    smooth: float = Field(
+        0.01, ge=0, le=10, description="weight of the total variation, for each example sought"
+    )
     restarts: int = Field(
         4, ge=1, le=64, description="random starts; the best goes on after a tenth of the way"
     )
@@ -90,16 +92,16 @@ class InvertingGradients(Reconstruction):
 
         inputs (restarts, examples, *shape) -> (restarts,), (restarts, examples, *shape)
         """
-        mean = inputs.mean(dim=0)
+        mean, smooth = inputs.mean(dim=0), self.smooth * inputs.shape[1]
         objectives, slopes = [], []
         for own in inputs:  # one by one: side by side in vmap takes longer
             free = own.clone().requires_grad_(True)
             row, rough = cause(free, cause.labels), total_variation(free)
             distance, slope = from_row(row.detach(), cause.row)
-            uphill = [slope, torch.tensor(self.smooth)]
+            uphill = [slope, torch.tensor(smooth)]
             (found,) = torch.autograd.grad([row, rough], free, uphill)
             slopes.append(found + self.agree * 2 * (own - mean) / own.numel())
-            objectives.append(distance + self.smooth * rough.detach())
+            objectives.append(distance + smooth * rough.detach())
         return torch.stack(objectives), torch.stack(slopes)
 
 

@@ -189,7 +189,7 @@ def test_idlg_takes_its_time_over_colour() -> None:
 @pytest.mark.parametrize("kind", ["cnn", "mlp"])
 def test_inverting_gradients_recognises_pictures_through_relu(kind: str) -> None:
     moment = last(experiment(model__kind=kind))
-    found = [attack("inverting-gradients", moment, client, iterations=400) for client in (0, 3, 5)]
+    found = [attack("inverting-gradients", moment, client, iterations=600) for client in (0, 3, 5)]
     assert sorted(map(psnr, found))[1] > 22
     assert min(map(gain, found)) > 3
 

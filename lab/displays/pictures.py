@@ -28,9 +28,10 @@ def show(sights: list[Sight], job: Job) -> None:
     left, right = st.columns(2)
     steps = [sight.body["step"] for sight in sights]
     heights = [sight.body["likeness"]["psnr"] for sight in sights]
-    left.plotly_chart(
-        figures.approach(steps, heights, found.floor), key="approach", alt="PSNR by step"
-    )
+    if len(sights) > 1:
+        left.plotly_chart(
+            figures.approach(steps, heights, found.floor), key="approach", alt="PSNR by step"
+        )
     with right:
         _beside(found)
     if job.result:
@@ -40,10 +41,10 @@ def show(sights: list[Sight], job: Job) -> None:
 def _verdict(found: Likeness, job: Job) -> None:
     if job.result:
         st.subheader(sentence(found.verdict), anchor=False)
-    numbers = {
-        "PSNR": f"{found.psnr:.1f} dB",
-        "Median": f"{found.median:.1f} dB",
-        "Worst": f"{found.worst:.1f} dB",
+    numbers = {"PSNR": f"{found.psnr:.1f} dB"}
+    if len(found.matches) > 1:
+        numbers |= {"Median": f"{found.median:.1f} dB", "Worst": f"{found.worst:.1f} dB"}
+    numbers |= {
         "Best guess without the gradient": f"{found.floor:.1f} dB",
         "Labels right": f"{found.labels:.0%}",
     }
