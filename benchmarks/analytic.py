@@ -195,12 +195,12 @@ def _counted(net: Net, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
     return label_share(guessed, labels), even_share(len(labels), labels, 10)
 
 
-def of_features(batches: int = 6) -> dict[str, Any]:
+def of_features(batches: int = 20) -> dict[str, Any]:
     """Batches of eight behind an untrained CNN with 128 neurons, labels not given."""
     rows, net = [], trained("cnn", 128, 0)
     for seed in range(batches):
         inputs, labels = batch(seed, 8)
-        guess, took = attacked(FeatureInversion(seconds=120), view(net, inputs, labels))
+        guess, took = attacked(FeatureInversion(seconds=10), view(net, inputs, labels))
         pairs = match(guess.inputs, inputs)
         named = np.mean([bool(guess.labels[mine] == labels[true]) for mine, true in pairs])
         found = heights(replace(guess, inputs=guess.inputs.clamp(0, 1)), inputs)
