@@ -23,7 +23,7 @@ from lab.store import Job, Order
 from lab.trial import Result
 from lab.upload import MEGABYTES, decoded
 
-EVERY = 0.2  # seconds between two looks at an attack that runs
+EVERY = 0.1  # seconds between two looks at an attack that runs
 CLIENTS, OWN = "A client's", "My own"
 
 
