@@ -2,6 +2,8 @@
 
 CASES.npz holds the updates of one net; CASES.pictures.npz is what comes of it.  torchvision's
 compiled operations do not load beside a CPU build of PyTorch; breaching only needs them declared.
+Measured with breaching 0.1.2 beside torch 2.13.0 and torchvision 0.28.0, which pip must be told to
+install with --no-deps, or it brings another PyTorch.
 """
 
 from __future__ import annotations
