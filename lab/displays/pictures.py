@@ -11,7 +11,7 @@ from torch import Tensor
 from lab import figures
 from lab.export import sheet_of
 from lab.likeness import Likeness
-from lab.pictures import png, side_by_side
+from lab.pictures import SIDE, png, side_by_side
 from lab.session import sentence, store
 from lab.store import Job, Sight
 
@@ -69,13 +69,13 @@ def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
         )
     places = range(start, min(start + SHOWN, count))
     st.caption(f"Private on the left, reconstructed on the right: {found.counted}.")
-    captions = found.captions()
+    captions, large = found.captions(), 1 if count > 1 else 2  # a single pair has room
     with st.container(horizontal=True, gap="small"):
         for k in places:
             st.image(
-                png(side_by_side(private[k], guesses[k])),
+                png(side_by_side(private[k], guesses[k]), large * SIDE),
                 captions[k],
-                width=WIDTH,
+                width=large * WIDTH,
                 alt=f"Private picture and its reconstruction, {captions[k]}",
             )
 
