@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.dense import labels_of, mixture_of, place_of, taken_apart
-from attacks.gradients import legal
+from attacks.gradients import legal, total_variation
 from lab.layers import Flatten, Layer, Parameters, Relu
 from lab.models import Network
 from lab.parts import Reconstruction
@@ -94,7 +94,7 @@ class FeatureInversion(Reconstruction):
             yield best, float(lowest.max())
             # Absolute values: the few features that pass by another pixel must not decide.
             objective = missing.abs().sum() / missing.shape[1] ** 0.5
-            objective = objective + self.smooth * variation(inputs)
+            objective = objective + self.smooth * total_variation(inputs)
             slope = torch.autograd.grad(objective, inputs)[0]
             slow = DECAYS[0] * slow + (1 - DECAYS[0]) * slope
             fast = DECAYS[1] * fast + (1 - DECAYS[1]) * slope.square()
@@ -162,9 +162,3 @@ class Body:
         found = weights @ torch.linalg.solve(product, pictures)
         decoded: Tensor = (found.float() + mean).clamp(0, 1)
         return decoded.view(count, *self.shape)
-
-
-def variation(inputs: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels, summed over the pictures."""
-    across, down = inputs.diff(dim=-1).abs(), inputs.diff(dim=-2).abs()
-    return (across.flatten(1).mean(dim=1) + down.flatten(1).mean(dim=1)).sum()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from attacks.counting import TOO_WIDE, Causes, roughly
+from lab.apportion import apportioned
 from lab.settings import SettingError
 from lab.views import Known, ServerView
 
@@ -54,7 +56,7 @@ def label_counts(view: ServerView, seen: Observed, known: Known) -> Tensor:
     """
     classes = view.network.classes
     if view.shared < view.network.size:  # nothing is known, and every class as likely
-        return _whole(torch.full((classes,), seen.images / classes), seen.images)
+        return apportioned(torch.ones(classes), seen.images)
     of = view.network.split(seen.gradient)
     if seen.images == 1:
         return F.one_hot(of["out.bias"].argmin(), classes)
@@ -66,15 +68,8 @@ def label_counts(view: ServerView, seen: Observed, known: Known) -> Tensor:
         causes = Causes.of(view.network, model, known)
         wanted = causes.likeliest(causes.seen(of["out.weight"], of["out.bias"]), seen.images)
     wanted = wanted.clamp_min(0)
-    return _whole(wanted * (seen.images / wanted.sum().clamp_min(1e-12)), seen.images)
-
-
-def _whole(wanted: Tensor, total: int) -> Tensor:
-    """Whole numbers that sum to `total`, nearest to `wanted` (largest remainders)."""
-    counts = wanted.floor()
-    rest = total - int(counts.sum())
-    counts[(wanted - counts).argsort(descending=True)[:rest]] += 1
-    return counts.long()
+    told = 0 < float(wanted.sum()) < inf  # noise may leave nothing
+    return apportioned(wanted if told else torch.ones(classes), seen.images)
 
 
 def labels_from(counts: Tensor, most: int) -> Tensor:
@@ -89,6 +84,16 @@ def legal(inputs: Tensor, view: ServerView) -> Tensor:
     """Pixels lie in [0, 1]; the columns of a table may be anything finite."""
     finite = inputs.float().nan_to_num(0.0, 0.0, 0.0)
     return finite.clamp(0, 1) if len(view.network.shape) == 3 else finite
+
+
+def total_variation(inputs: Tensor) -> Tensor:
+    """Mean absolute difference of neighbouring pixels, summed over the pictures; of a table zero.
+
+    inputs (examples, *shape) -> ()
+    """
+    if inputs.ndim < 4:
+        return 0 * inputs.sum()
+    return len(inputs) * (inputs.diff(dim=-2).abs().mean() + inputs.diff(dim=-1).abs().mean())
 
 
 def gradient_of(view: ServerView, sent: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:

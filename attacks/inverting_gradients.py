@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.causation import Causation
-from attacks.gradients import legal, whole
+from attacks.gradients import legal, total_variation, whole
 from attacks.pace import Pace
 from lab.parts import Reconstruction
 from lab.rng import normal, stream
@@ -40,7 +40,7 @@ class InvertingGradients(Reconstruction):
     seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
     rate: float = Field(0.1, gt=0, le=1, description="step size at the start; decays to zero")
     smooth: float = Field(
-        0.01, ge=0, le=10, description="weight of the total variation, for each example sought"
+        0.01, ge=0, le=10, description="weight of the total variation, summed over examples"
     )
     restarts: int = Field(
         4, ge=1, le=64, description="random starts; the best goes on after a tenth of the way"
@@ -92,16 +92,16 @@ class InvertingGradients(Reconstruction):
 
         inputs (restarts, examples, *shape) -> (restarts,), (restarts, examples, *shape)
         """
-        mean, smooth = inputs.mean(dim=0), self.smooth * inputs.shape[1]
+        mean = inputs.mean(dim=0)
         objectives, slopes = [], []
         for own in inputs:  # one by one: side by side in vmap takes longer
             free = own.clone().requires_grad_(True)
             row, rough = cause(free, cause.labels), total_variation(free)
             distance, slope = from_row(row.detach(), cause.row)
-            uphill = [slope, torch.tensor(smooth)]
+            uphill = [slope, torch.tensor(self.smooth)]
             (found,) = torch.autograd.grad([row, rough], free, uphill)
             slopes.append(found + self.agree * 2 * (own - mean) / own.numel())
-            objectives.append(distance + smooth * rough.detach())
+            objectives.append(distance + self.smooth * rough.detach())
         return torch.stack(objectives), torch.stack(slopes)
 
 
@@ -110,16 +110,6 @@ def from_row(row: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     length, other = row.norm().clamp_min(1e-20), seen.norm().clamp_min(1e-20)
     cosine = row @ seen / (length * other)
     return 1 - cosine, (cosine / length.square()) * row - seen / (length * other)
-
-
-def total_variation(inputs: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels; zero for the rows of a table.
-
-    inputs (examples, *shape) -> ()
-    """
-    if inputs.ndim < 4:
-        return 0 * inputs.sum()
-    return inputs.diff(dim=-2).abs().mean() + inputs.diff(dim=-1).abs().mean()
 
 
 def _box(view: ServerView) -> tuple[float, float]:

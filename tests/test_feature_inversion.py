@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from attacks.dense import labels_of, mixture_of, place_of, taken_apart
-from attacks.feature_inversion import Body, FeatureInversion, variation
+from attacks.feature_inversion import Body, FeatureInversion
 from lab.likeness import match, psnr
 from lab.models import Cnn, LeNet, Logistic, Mlp, Model, Network
 from lab.settings import SettingError
@@ -89,11 +89,6 @@ def test_nothing_is_missing_from_the_true_picture_and_something_from_any_other()
     body = replace(body, features=body(inputs, len(body.layers)))
     assert body.missing(inputs).abs().max() < 1e-6
     assert body.missing(inputs.flip(0)).square().sum(dim=1).max() > 1e-3
-
-
-def test_variation_by_hand() -> None:
-    """Four pixels: two steps of 1 across of two, and none down."""
-    assert variation(torch.tensor([[[[0.0, 1.0], [0.0, 1.0]]]])).item() == 1.0
 
 
 @pytest.mark.parametrize("seed", [0, 1])

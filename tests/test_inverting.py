@@ -11,9 +11,9 @@ from torch import Tensor
 
 from attacks.causation import Causation, clipped
 from attacks.courses import courses
-from attacks.gradients import gradient_of, label_counts, observe
+from attacks.gradients import gradient_of, label_counts, observe, total_variation
 from attacks.idlg import Idlg
-from attacks.inverting_gradients import InvertingGradients, from_row, total_variation
+from attacks.inverting_gradients import InvertingGradients, from_row
 from attacks.lengths import lengthened
 from attacks.pace import Pace
 from lab import Experiment, run
@@ -200,6 +200,7 @@ def test_rows_of_one_direction_are_no_distance_apart() -> None:
 def test_variation_of_a_step_by_hand() -> None:
     picture = torch.tensor([[0.0, 1.0], [0.0, 1.0]]).view(1, 1, 2, 2)
     assert float(total_variation(picture)) == 1.0
+    assert float(total_variation(picture.repeat(3, 1, 1, 1))) == 3.0
     assert float(total_variation(torch.rand(3, 105))) == 0.0
 
 

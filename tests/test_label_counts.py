@@ -76,6 +76,12 @@ def test_counts_by_hand() -> None:
     assert guess.labels.tolist() == [0, 0, 1, 1, 1, 2]
 
 
+def test_a_bias_that_leaves_no_class_is_an_even_batch() -> None:
+    """Every entry is above any probability, as noise may have it: no count is left."""
+    view = view_of([2.0, 2.0, 2.0], 9)
+    assert label_counts(view, observe(view, 0), Known.nothing(view.network)).tolist() == [3, 3, 3]
+
+
 def test_one_example_is_the_only_negative_error() -> None:
     """Label 2 and p = 1/3 each: p - y is (1/3, 1/3, -2/3)."""
     view = view_of([1 / 3, 1 / 3, -2 / 3], 1)
