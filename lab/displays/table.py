@@ -38,8 +38,9 @@ def _records(found: Dossier, rows: dict[str, Tensor], job: Job) -> None:
     columns = store().run(str(job.run)).experiment.data.source.columns()
     cells = {name: cells_of(columns, each).tolist() for name, each in rows.items()}
     st.caption(f"{RIGHT} marks a reconstructed cell that is right, {WRONG} one that is not:")
-    shown = st.columns(2)
     for place, pair in enumerate(found.pairs[:SHOWN]):
+        if place % 2 == 0:  # anew, so that they come in order where columns are stacked
+            shown = st.columns(2)
         private, guess = cells["private"][place], cells["guess"][place]
         words = {"private": {}, "reconstructed": {}}  # type: dict[str, dict[str, str]]
         for column, true, mine in zip(columns, private, guess, strict=True):
