@@ -80,7 +80,7 @@ class Causes:
         rest = images * (seen - share @ self.means)
         counts = images * share
         for _ in range(PASSES):
-            there = counts.clamp_min(0)
+            there = counts.clamp(0, images)
             spread = there + there.square() * (1 / held + self.shift)
             weighted = self.apart * (spread / held)[self.labels].unsqueeze(1)
             noise = weighted.T @ self.apart + explained

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.parts import Inference
-from lab.views import Candidates, OutsiderView
+from lab.views import Candidates, Evidence, OutsiderView
 
 
 class LossThreshold(Inference):
@@ -21,12 +21,16 @@ class LossThreshold(Inference):
     knows: ClassVar[str] = "the architecture, and each candidate with its label"
     fails: ClassVar[str] = "models that do as well on new examples as on their own"
 
-    def __call__(self, view: OutsiderView, candidates: Candidates) -> Tensor:
-        """Minus the cross-entropy of each candidate.  -> (candidates,)"""
-        pairs = zip(candidates.inputs.split(1024), candidates.labels.split(1024), strict=True)
+    def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        """The cross-entropy of each candidate.  -> (candidates,)"""
+        pairs = zip(asked.inputs.split(1024), asked.labels.split(1024), strict=True)
         with torch.no_grad():
             losses = [
                 F.cross_entropy(view.network(view.model, inputs), labels, reduction="none")
                 for inputs, labels in pairs
             ]
-        return -torch.cat(losses)
+        return torch.cat(losses)
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        """-> (candidates,)"""
+        return -evidence.target

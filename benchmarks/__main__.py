@@ -24,6 +24,8 @@ from rich.console import Console
 from benchmarks.clock import WARM_UPS, ask, busy, launch, products
 from benchmarks.rules import of_rules, timed
 from benchmarks.secure_aggregation import compared, of_masks
+from benchmarks.shadows import of_shadows
+from benchmarks.shadows import timed as shadows_timed
 from benchmarks.tables import of_private, of_rounds
 from benchmarks.workloads import WORKLOADS, Workload, installed
 from lab import ROOT
@@ -152,12 +154,15 @@ def main() -> None:
     masks = compared()  # has a file of results of its own
     screen.print("rules and stages", style="dim")
     rules = timed()  # and so has this
+    screen.print("shadow models", style="dim")
+    shadows = shadows_timed()  # and this
     found["machine"]["load_after"] = os.getloadavg()
     write(found)
     paper.print(of_rounds(found))
     paper.print(of_private(found["private"]))
     paper.print(of_masks(masks))
     paper.print(of_rules(rules))
+    paper.print(of_shadows(shadows))
     paper.print(f"W3 beside one busy process: a median round takes {found['contention']:.1f} x.")
     for name, row in workloads.items():
         for peer_found in row["peers"].values():

@@ -12,6 +12,7 @@ from datasets.heart import Heart
 from datasets.iid import Iid
 from datasets.mnist import Mnist5k
 from datasets.natural import Natural
+from datasets.people import People
 from datasets.photos import Photos
 from datasets.quantity import Quantity
 from datasets.shards import Shards
@@ -20,6 +21,6 @@ from lab.parts import Source, Split
 SOURCES = Source.enter(
     FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Adult, Photos, Faces, Chat
 )
-SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural, Feature, Concept)
+SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural, People, Feature, Concept)
 
 __all__ = ["SOURCES", "SPLITS"]

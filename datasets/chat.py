@@ -57,7 +57,8 @@ class Chat(Source):
         inputs, labels = _apart(np.concatenate(train))
         test_inputs, test_labels = _apart(np.concatenate(test))
         groups = torch.arange(PEOPLE).repeat_interleave(TRAIN)
-        return Examples(inputs, labels, test_inputs, test_labels, groups)
+        test_groups = torch.arange(PEOPLE).repeat_interleave(TEST)
+        return Examples(inputs, labels, test_inputs, test_labels, groups, test_groups)
 
 
 def _windows(typed: np.ndarray, count: int) -> np.ndarray:

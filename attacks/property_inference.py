@@ -1,0 +1,91 @@
+"""A property of clients' data that no label names. Melis et al. 2019, arXiv:1805.04049, section 4.
+
+The attacker makes updates of its own from public examples with and without the property, and learns
+to tell them apart.  Here a ridge regression on whole updates says what share of the examples has
+the property; so many parameters and so few updates need no forest.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from lab.parts import Survey
+from lab.rng import stream
+from lab.traits import Trait, trait_of
+from lab.views import Known, ServerView
+
+RIDGE = 0.1  # of the mean squared length of an update, after centring
+MIXES = (-1.0, 2.0)  # decimal exponents of Dirichlet draws: one class only, to all alike
+ODDS = (0.3, 0.7)  # of being drawn, with the property against without
+
+
+class PropertyInference(Survey):
+    """Tell what share of a client's examples has a property that the task never asks for."""
+
+    kind: Literal["property-inference"] = "property-inference"
+    source: ClassVar[str] = "Melis et al. 2019, arXiv:1805.04049, section 4"
+    attacker: ClassVar[str] = "an honest-but-curious server"
+    knows: ClassVar[str] = (
+        "the architecture, the training recipe, how many examples a client has on average, public "
+        "examples of which it knows the property"
+    )
+    fails: ClassVar[str] = (
+        "clients who all have the same share of it, properties that hardly change a gradient; "
+        "noise; under secure aggregation it tells of the cohort only"
+    )
+    property: str = Field(
+        "label=0",
+        max_length=80,
+        pattern=r"^[^=]+(=.+)?$",
+        description="label=3; bright (pictures); sex=Female and the like (tables)",
+    )
+    made: int = Field(100, ge=10, le=1000, description="updates of its own to learn from, a round")
+    rounds: int = Field(3, ge=1, le=50, description="rounds that it looks at, the last ones")
+    present: float = Field(
+        0.0, ge=0, lt=1, description="share from which the property counts as there; 0: the median"
+    )
+
+    def trait(self, known: Known, classes: int) -> Trait:
+        return trait_of(self.property, known, classes)
+
+    def sets(self, view: ServerView, known: Known) -> Tensor:
+        """Of every mix of classes, and tilted towards the property or away from it.
+
+        So what the regression finds does not follow the classes alone.
+        """
+        labels, drawn = known.labels.numpy(), stream(view.round, "property sets")
+        has = self.trait(known, view.network.classes).holds(known.inputs, known.labels).numpy()
+        size = max(1, min(round(view.recipe.mean_size), len(labels) // 2))
+        there = np.bincount(labels, minlength=view.network.classes)
+        found = []
+        for _ in range(self.made):
+            mix = drawn.dirichlet(np.full(len(there), 10 ** drawn.uniform(*MIXES)))
+            odds = drawn.uniform(*ODDS)
+            likely = mix[labels] / there[labels] * np.where(has, odds, 1 - odds)
+            # Without replacement, each by its weight: the largest of weights plus Gumbel noise.
+            keys = np.log(likely + 1e-12) + drawn.gumbel(size=len(labels))
+            found.append(np.argsort(-keys)[:size])
+        return torch.from_numpy(np.stack(found))
+
+    def __call__(self, view: ServerView, known: Known, sets: Tensor, made: Tensor) -> Tensor:
+        """Ridge regression of the share on the direction of the update, in its dual form.
+
+        sets (sets, examples), made (sets, params) -> (rows,)
+        """
+        has = self.trait(known, view.network.classes).holds(known.inputs, known.labels)
+        shares = has.double()[sets].mean(dim=1)  # (sets,)
+        mine, theirs = F.normalize(made.double()), F.normalize(view.rows.double())
+        middle = mine.mean(dim=0)
+        gram = (mine - middle) @ (mine - middle).T  # (sets, sets)
+        strength = RIDGE * gram.diagonal().mean().clamp_min(1e-12)
+        weights = torch.linalg.solve(
+            gram + strength * torch.eye(len(gram), dtype=gram.dtype), shares - shares.mean()
+        )
+        found: Tensor = (theirs - middle) @ (mine - middle).T @ weights + shares.mean()
+        return found

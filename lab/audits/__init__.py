@@ -1,0 +1,20 @@
+"""Audits: a file each, and this table."""
+
+from lab.audits.audit import Audit
+from lab.audits.black_box import BlackBox
+from lab.audits.client_canary import ClientCanary
+from lab.audits.one_run import OneRun
+from lab.experiment import Experiment
+from lab.parts import Spy
+
+AUDITS: dict[str, type[Audit]] = Audit.enter(OneRun, BlackBox, ClientCanary)
+Spy.table.update(AUDITS)  # an order of the store carries either
+
+
+def fitting(experiment: Experiment) -> str:
+    """The kind of audit that asks what the run promises."""
+    kinds = {"example": "one-run", "client": "client-canary"}
+    return kinds.get(experiment.privacy.kind, "black-box")
+
+
+__all__ = ["AUDITS", "Audit", "fitting"]

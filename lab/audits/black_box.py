@@ -1,0 +1,181 @@
+"""Mislabelled canaries, and the released model only. Steinke et al. 2023, arXiv:2305.08846.
+
+A canary is an example with a wrong label: who never trained on it has no reason to believe it.
+One that is out is nowhere, neither wrong nor right, so that what is proven is about adding or
+removing an example, as the claim is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab.accountant import Adversary
+from lab.assembly import assemble, malicious, shifts
+from lab.audits.audit import Audit, Past, Sighting
+from lab.engine import begin, step
+from lab.experiment import Experiment
+from lab.federation import Federation, as_floats
+from lab.models import Content, Network
+from lab.parts import Split
+from lab.planting import Plant, planted
+from lab.public import tested
+from lab.rng import stream
+from lab.settings import SettingError
+
+MOST = 2  # one in so many of the examples becomes a canary, at most
+MANY = 2000  # test examples that tell what is usual
+BLOCK = 1024  # examples at once
+
+
+class BlackBox(Audit):
+    """Examples with wrong labels, in a run of their own: what a released model gives away."""
+
+    kind: Literal["black-box"] = "black-box"
+    source: ClassVar[str] = "Steinke et al. 2023, arXiv:2305.08846, section 6"
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")
+    against: ClassVar[Adversary] = "public"
+    attacker: ClassVar[str] = "whoever is given the released model, and no other"
+    knows: ClassVar[str] = "every canary with its wrong label, and public test examples"
+    fails: ClassVar[str] = "much noise: one model shows far less than all rounds do"
+    main: ClassVar[str] = "steinke"  # a released model is no Gaussian mechanism
+
+    def refuse(self, past: Past) -> None:
+        now = past.experiment.at(max(1, past.round))
+        if self.fault != "none":
+            raise SettingError(
+                f"fault is {self.fault}, and {self.kind} sees too little to catch one: audit "
+                "with one-run"
+            )
+        if shifts(now.data):
+            raise SettingError(
+                f"data.split.kind {now.data.split.kind} changes each client's examples: audit a "
+                "run whose examples stay as they are"
+            )
+        most = len(_places(now, past.client)) // MOST
+        if self.canaries > most:
+            raise SettingError(
+                f"canaries is {self.canaries}, which take the places of examples: give {most} or "
+                "fewer, or more data.examples"
+            )
+
+    def __call__(self, past: Past) -> Iterator[Sighting]:
+        self.refuse(past)
+        inside = past.draw(self.canaries)
+        chosen = mislabelled(past.experiment.at(1), self.canaries, past.client)
+        state = begin(inserted(past.experiment, chosen, inside))
+        network, public = past.experiment.architecture, tested(past.experiment.at(1))
+        for round in range(1, past.round + 1):
+            state = step(state).state
+            scores = belief(network, state.model, chosen, public)
+            yield Sighting(round, inside, {"belief in the wrong label": scores})
+
+
+@dataclass(frozen=True, eq=False)
+class Mislabelled:
+    """Examples in whose places canaries are, or nothing is."""
+
+    clients: np.ndarray  # (canaries,)
+    positions: np.ndarray  # (canaries,) among the client's own
+    inputs: Tensor  # (canaries, *shape) floats
+    labels: Tensor  # (canaries,) wrong ones
+    right: Tensor  # (canaries,)
+
+
+class Thinned(Split):
+    """A split of which some examples are left out.  In no table: no file can ask for it."""
+
+    kind: Literal["thinned"] = "thinned"
+    honest: Split
+    absent: tuple[tuple[int, ...], ...]  # of each client, places among its own
+
+    def __call__(
+        self,
+        labels: np.ndarray,
+        groups: np.ndarray | None,
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[np.ndarray]:
+        shares = self.honest(labels, groups, clients, generator)
+        return [
+            np.delete(share, np.array(gone, dtype=np.int64))
+            for share, gone in zip(shares, self.absent, strict=True)
+        ]
+
+    def dump(self) -> Any:
+        """The honest split's: who is absent is the toss of a coin and no setting."""
+        return self.honest.dump()
+
+
+def mislabelled(now: Experiment, count: int, client: int | None = None) -> Mislabelled:
+    """Examples of honest clients at random, or of `client`, each with a wrong label at random."""
+    federation, places = assemble(now), _places(now, client)
+    chosen = stream(now.seed, "canary examples").permutation(len(places))[:count]
+    clients, positions = places[np.sort(chosen)].T
+    held = torch.cat(
+        [federation.held(one)[[at]] for one, at in zip(clients, positions, strict=True)]
+    )
+    classes = len(now.data.source.classes)
+    further = stream(now.seed, "canary labels").integers(1, classes, size=count)
+    right = federation.labels[held]
+    wrong = (right + torch.from_numpy(further)) % classes
+    return Mislabelled(clients, positions, as_floats(federation.inputs[held]), wrong, right)
+
+
+def inserted(experiment: Experiment, chosen: Mislabelled, inside: np.ndarray) -> Experiment:
+    """The experiment with those canaries that are in, and without the examples of the others."""
+    absent, plants = [], []
+    for client in range(experiment.data.clients):
+        mine = chosen.clients == client
+        gone, there = chosen.positions[mine & ~inside], chosen.positions[mine & inside]
+        absent.append(tuple(gone.tolist()))
+        if len(there):
+            moved = torch.from_numpy(there - np.searchsorted(np.sort(gone), there))
+            which = torch.from_numpy(np.flatnonzero(mine & inside))
+            plants.append(Plant(client, moved, chosen.inputs[which], chosen.labels[which]))
+    split = Thinned(honest=experiment.data.split, absent=tuple(absent))
+    data = experiment.data.model_copy(update={"split": split})
+    return planted(experiment.model_copy(update={"data": data}), plants)
+
+
+def belief(network: Network, model: Tensor, chosen: Mislabelled, public: Federation) -> np.ndarray:
+    """How much more a model believes in wrong labels than it does of others in the right class.
+
+    public: whose test examples are those others.  In logarithms, (canaries,)
+    """
+    others = _logarithms(network, model, as_floats(public.test_inputs[:MANY]))
+    usual = others.new_zeros(2 * [others.shape[1]])  # (classes, classes): the right one, another
+    for right in range(len(usual)):
+        like = others[public.test_labels[:MANY] == right]
+        usual[right] = like.mean(dim=0) if len(like) else 0.0
+    mine = _logarithms(network, model, chosen.inputs)  # (canaries, classes)
+    gained = mine.gather(1, chosen.labels[:, None])[:, 0] - usual[chosen.right, chosen.labels]
+    return gained.numpy()
+
+
+def _logarithms(network: Network, model: Tensor, inputs: Tensor) -> Tensor:
+    """Of the chances that the model gives each class.  -> (inputs, classes) float64"""
+    with torch.no_grad():
+        blocks = [network(model, block) for block in inputs.split(BLOCK)]
+    return torch.cat(blocks).double().log_softmax(dim=1)
+
+
+def _places(now: Experiment, client: int | None) -> np.ndarray:
+    """Every example that may become a canary: whose it is, and where.  -> (examples, 2)"""
+    honest = [one for one in assemble(now).everyone if one not in malicious(now)]
+    if client is not None and client not in honest:
+        raise SettingError(f"client is {client}, who is malicious: choose from {honest}")
+    sizes = assemble(now).sizes
+    return np.array(
+        [
+            (one, place)
+            for one in (honest if client is None else [client])
+            for place in range(int(sizes[one]))
+        ],
+        dtype=np.int64,
+    ).reshape(-1, 2)

@@ -1,0 +1,179 @@
+"""Canary clients within the federated run. Andrew et al. 2023, arXiv:2302.03098, algorithms 1, 2.
+
+Each sends an update in a random direction of its own, longer than the clip, and is drawn, clipped,
+noised and averaged as everybody is.  In high dimension such directions are as good as orthogonal.
+From round to round they point back and forth, so that what others do along them cancels out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.accountant import Adversary, noise_multiplier
+from lab.audits.audit import Audit, Past, Sighting, claimed, log_ratios
+from lab.audits.faults import Fault
+from lab.cohorts import asked, client_rate
+from lab.engine import Guests, begin, step
+from lab.experiment import Experiment
+from lab.models import Content
+from lab.rng import normal, stream
+from lab.settings import SettingError
+
+LONG = 10.0  # a canary's update, in clips
+MOST = 250_000_000  # numbers in all canaries' updates: 1 GB
+PLAYED: tuple[Fault, ...] = (
+    "none",
+    "noise-halved",
+    "no-clipping",
+    "denominator-from-batch",
+    "always-sampled",
+)
+
+
+class ClientCanary(Audit):
+    """Clients that send random directions, in the run as everybody is: client-level privacy."""
+
+    kind: Literal["client-canary"] = "client-canary"
+    source: ClassVar[str] = "Andrew et al. 2023, arXiv:2302.03098, algorithms 1 and 2"
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    against: ClassVar[Adversary] = "public"
+    attacker: ClassVar[str] = "whoever is given the models"
+    knows: ClassVar[str] = "every canary's update, and all settings"
+    fails: ClassVar[str] = "runs whose promise is not to one client, or that hide updates in masks"
+
+    canaries: int = Field(500, ge=100, le=20_000, description="canary clients, half of them in")
+    sees: Literal["all", "final"] = Field(
+        "all", description="the models of all rounds, or the last one only"
+    )
+
+    def refuse(self, past: Past) -> None:
+        claimed(self, past, "client")
+        if self.fault not in PLAYED:
+            raise SettingError(
+                f"fault is {self.fault}, which {self.kind} does not play: choose from "
+                f"{', '.join(PLAYED)}, or audit one example with one-run"
+            )
+        params = past.experiment.architecture.size
+        if self.canaries * params > MOST:
+            raise SettingError(
+                f"canaries is {self.canaries}, too many for a model of {params:,} parameters: "
+                f"give {max(100, MOST // params)} or fewer, or a smaller model"
+            )
+        for round in range(1, past.round + 1):
+            _suits(past.experiment.at(round))
+        if self.fault == "always-sampled" and client_rate(past.experiment.at(1)) >= 1:
+            raise SettingError(f"fault is {self.fault}, and everybody is in every cohort anyway")
+
+    def __call__(self, past: Past) -> Iterator[Sighting]:
+        self.refuse(past)
+        stage = Troupe.of(self, past)
+        state = begin(past.experiment)
+        ratios, sums = torch.zeros(2, self.canaries, dtype=torch.float64)
+        for round in range(1, past.round + 1):
+            played, guests = stage.enter(round)
+            moment = step(replace(state, experiment=played), guests)
+            seen = stage.seen(round, moment.state.model - state.model)
+            state = replace(moment.state, experiment=past.experiment)
+            noise = noise_multiplier(past.experiment, round)
+            rate = client_rate(past.experiment.at(round))
+            ratios += log_ratios(seen, noise, rate)
+            sums += seen / noise**2
+            scores = {"sum": sums.numpy().copy()}
+            if self.sees == "all" and rate < 1:
+                scores = {"likelihood ratio": ratios.numpy().copy(), **scores}
+            yield Sighting(round, stage.inside, scores)
+
+
+def _suits(now: Experiment) -> None:
+    """Raises SettingError where canary clients cannot take part as others do."""
+    network, privacy, algorithm = now.network, now.privacy, now.training.algorithm
+    refused = {
+        "privacy.sampling fixed": privacy.sampling == "fixed" and client_rate(now) < 1,
+        "privacy.place local": privacy.place == "local",
+        "privacy.quantile": privacy.adapts,
+        "secure_aggregation.enabled": now.secure_aggregation.enabled,
+        f"training.algorithm.kind {algorithm.kind}": algorithm.kind != "fedavg",
+        f"rule.kind {now.rule.kind}": now.rule.needs_rows,
+        "stages": bool(now.stages),
+        f"network.compression.kind {network.compression.kind}": network.compression.kind != "none",
+        "network.devices": network.devices != "none",
+    }
+    for name, given in refused.items():
+        if given:
+            raise SettingError(
+                f"client-canary knows what a plain run does to a canary's update, and here is "
+                f"{name}: audit a run without it"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Troupe:
+    """The canary clients of a run, numbered after all others."""
+
+    audit: ClientCanary
+    experiment: Experiment
+    inside: np.ndarray  # (canaries,) bool
+    directions: Tensor  # (canaries, params) of length 1
+
+    @classmethod
+    def of(cls, audit: ClientCanary, past: Past) -> Troupe:
+        generator = stream(past.experiment.seed, "canary directions")
+        drawn = normal(generator, audit.canaries, past.experiment.architecture.size)
+        drawn /= torch.linalg.vector_norm(drawn, dim=1, keepdim=True)  # (canaries, params)
+        return cls(audit, past.experiment, past.draw(audit.canaries), drawn)
+
+    def enter(self, round: int) -> tuple[Experiment, Guests]:
+        """The experiment as it is played in that round, and the canaries that are drawn."""
+        now, clients = self.experiment.at(round), self.experiment.data.clients
+        found = asked(self.experiment, round, len(self.inside))
+        there = {one - clients for one in found if one >= clients}
+        if self.audit.fault == "always-sampled":
+            there = set(range(len(self.inside)))
+        mine = [one for one in sorted(there) if self.inside[one]]
+        came = len(found) - len([one for one in found if one >= clients]) + len(mine)
+        rows = self._sign(round) * LONG * now.privacy.clip * self.directions[mine]
+        # The denominator is public: it counts all canaries that might be there.
+        expected = self._expected(now)
+        if self.audit.fault == "denominator-from-batch":
+            expected = float(max(1, came))
+        return self._broken(round, came), Guests(
+            tuple(clients + one for one in mine), rows, expected
+        )
+
+    def _broken(self, round: int, came: int) -> Experiment:
+        fault, now = self.audit.fault, self.experiment.at(round)
+        if fault in ("none", "always-sampled"):
+            return self.experiment
+        noise = noise_multiplier(self.experiment, round)
+        if fault == "noise-halved":
+            return now.changed({"privacy.noise": noise / 2})
+        if fault == "no-clipping":  # as much noise, and a clip that no canary reaches
+            longer = min(2 * LONG * now.privacy.clip, 1000.0)
+            slack = longer / now.privacy.clip
+            return now.changed({"privacy.clip": longer, "privacy.noise": noise / slack})
+        # The noise stays what it is, beside a sum that is divided by those who came.
+        return now.changed({"privacy.noise": noise * max(1, came) / self._expected(now)})
+
+    def _expected(self, now: Experiment) -> float:
+        return now.cohort_size + client_rate(now) * len(self.inside)
+
+    def _sign(self, round: int) -> float:
+        """Only who sees every round can tell back from forth."""
+        return (-1.0) ** round if self.audit.sees == "all" else 1.0
+
+    def seen(self, round: int, change: Tensor) -> Tensor:
+        """What the model's change shows of each canary, in clips.  (canaries,)
+
+        change (params,)
+        """
+        now = self.experiment.at(round)
+        unit = now.privacy.clip * float(now.training.algorithm.dump()["rate"])
+        along = (self.directions @ change).double()
+        return self._sign(round) * along * self._expected(now) / unit
