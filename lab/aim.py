@@ -1,4 +1,4 @@
-"""Aim: the attack that every run of a sweep ends with, on one of its rounds."""
+"""Aim: the attack that every run of a sweep ends with, on one of its rounds or on its model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from lab.experiment import Experiment
-from lab.parts import Reconstruction, Spy
+from lab.parts import Inference, Reconstruction, Spy
 from lab.settings import SettingError, Settings
 
 
@@ -16,8 +16,10 @@ class Aim(Settings):
     """What to attack in a run, and with what."""
 
     spy: Spy = Field(description="the attack")
-    round: int = Field(ge=1, description="the round whose messages it gets")
-    client: int | None = Field(None, ge=0, description="its target; none given: drawn by the seed")
+    round: int = Field(ge=1, description="the round whose messages, or whose model, it gets")
+    client: int | None = Field(
+        None, ge=0, description="its target; none given: drawn by the seed, or all for membership"
+    )
 
     def changed(self, settings: Mapping[str, Any]) -> Aim:
         """The same aim with settings replaced, such as round, spy, spy.seed.
@@ -38,13 +40,14 @@ class Aim(Settings):
         return Aim.read(tree, "attack")
 
     def check(self, experiment: Experiment) -> None:
-        """Raises SettingError where a run of that experiment gives nothing to rebuild."""
-        if not isinstance(self.spy, Reconstruction):
-            known = [name for name, spy in Spy.table.items() if issubclass(spy, Reconstruction)]
+        """Raises SettingError where a run of that experiment gives nothing to attack."""
+        if not isinstance(self.spy, (Reconstruction, Inference)):
             raise SettingError(
-                f"attack.spy is {self.spy.kind}, which rebuilds nothing: use {', '.join(known)}"
+                f"attack.spy is {self.spy.kind}, which neither rebuilds examples nor infers "
+                "membership: use one that does, such as first-layer, idlg or loss-threshold"
             )
-        self.spy.check(experiment.architecture)
+        if isinstance(self.spy, Reconstruction):
+            self.spy.check(experiment.architecture)
         last, clients = experiment.at(self.round).training.rounds, experiment.data.clients
         if self.round > last:
             raise SettingError(

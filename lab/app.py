@@ -7,17 +7,22 @@ the first visit opens the page within the frame.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
 
 HERE = Path(__file__).resolve().parent
 # Streamlit puts this folder first on the path, where our `jobs` or `views` could shadow others'.
-sys.path[:] = [entry for entry in sys.path if Path(entry).resolve() != HERE]
+# Taken off in one step: sessions share the path, and one that is built anew from it while another
+# session adds to it loses entries for good.
+with suppress(ValueError):
+    sys.path.remove(str(HERE))
 
 from lab import ROOT  # noqa: E402
+from lab.passphrase import passphrase  # noqa: E402
 from lab.schema import StoreError  # noqa: E402
-from lab.session import store, supervisor  # noqa: E402
+from lab.session import heartbeat, store, supervisor  # noqa: E402
 
 st.set_page_config(page_title="Leaklab", page_icon="💧", layout="wide")
 try:
@@ -25,17 +30,37 @@ try:
 except StoreError as error:
     st.error(str(error))
     st.stop()
+LARGE = "large type"
 supervisor()
-st.html("<style>.stMainBlockContainer { padding-top: 3.5rem }</style>")
+heartbeat()
+st.html(HERE / "style.css")
+if st.session_state.get(LARGE):
+    st.html(HERE / "projector.css")
+PAGES = {
+    "": {
+        "live": "Live",
+        "server": "What the server sees",
+        "tradeoff": "Trade-offs",
+        "runs": "Runs",
+    },
+    "Attacks": {
+        "inversion": "Gradient inversion",
+        "leaks": "What leaks when",
+        "membership": "Membership",
+        "malicious": "Malicious clients",
+        "aggregation": "Secure aggregation",
+    },
+    "Proofs": {"budget": "Budget", "audit": "Audit"},
+    "Learn": {"how": "How it works", "glossary": "Glossary"},
+} | ({"Teach": {"admin": "Admin"}} if passphrase() else {})
 st.navigation(
-    [
-        st.Page(ROOT / "pages" / "live.py", title="Live", default=True),
-        st.Page(ROOT / "pages" / "inversion.py", title="Gradient inversion"),
-        st.Page(ROOT / "pages" / "leaks.py", title="What leaks when"),
-        st.Page(ROOT / "pages" / "membership.py", title="Membership"),
-        st.Page(ROOT / "pages" / "malicious.py", title="Malicious clients"),
-        st.Page(ROOT / "pages" / "aggregation.py", title="Secure aggregation"),
-        st.Page(ROOT / "pages" / "budget.py", title="Budget"),
-    ],
+    {
+        section: [
+            st.Page(ROOT / "pages" / f"{name}.py", title=title, default=name == "live")
+            for name, title in pages.items()
+        ]
+        for section, pages in PAGES.items()
+    },
     position="top",
 ).run()
+st.toggle("Large type, for a projector", key=LARGE)

@@ -13,8 +13,10 @@ from lab.experiment import Experiment
 from lab.federation import Examples, Federation, as_floats, like
 from lab.layers import Shape
 from lab.parts import Poison, Source, Split
+from lab.planting import Planted
 from lab.rng import stream
 from lab.sections import Data
+from lab.settings import SettingError
 
 # A few are kept, because pages and attacks come back to the same data again and again.
 KEPT = 4
@@ -24,6 +26,11 @@ OWN_TEST = 100  # test examples of one client, where every client needs its own
 def assemble(experiment: Experiment) -> Federation:
     """Every client with its own, honest data."""
     return whole(experiment.data, experiment.seed)
+
+
+def examples_of(experiment: Experiment) -> Examples:
+    """All that the source has, by real owner where it says."""
+    return _load(experiment.data.source)
 
 
 def malicious(experiment: Experiment) -> tuple[int, ...]:
@@ -72,7 +79,8 @@ def outside(data: Data, poison: Poison, test: bool) -> Tensor | None:
 
 def shifts(data: Data) -> bool:
     """Whether the split changes examples, besides dealing them out."""
-    return type(data.split).shift is not Split.shift
+    split = data.split.honest if isinstance(data.split, Planted) else data.split
+    return type(split).shift is not Split.shift
 
 
 def own_test(experiment: Experiment, client: int) -> tuple[Tensor, Tensor]:
@@ -100,6 +108,8 @@ def strangers(name: str, label: int, shape: Shape, test: bool) -> Tensor:
 @lru_cache(maxsize=KEPT)
 def whole(data: Data, seed: int) -> Federation:
     """As `assemble`."""
+    if isinstance(data.split, Planted):
+        return _planted(data, data.split, seed)
     examples = _load(data.source)
     order = stream(seed, "examples").permutation(len(examples.labels))
     used = np.sort(order[: data.shared()])
@@ -110,6 +120,20 @@ def whole(data: Data, seed: int) -> Federation:
     if not shifts(data):
         return federation
     return federation.rewritten(federation.everyone, partial(_shifted, data, seed))
+
+
+def _planted(data: Data, split: Planted, seed: int) -> Federation:
+    """The honest federation with plants in it."""
+    federation = whole(data.model_copy(update={"split": split.honest}), seed)
+    plants = {plant.client: plant for plant in split.plants}
+    for client, plant in plants.items():
+        size = int(federation.sizes[client])
+        if len(plant.positions) and int(plant.positions.max()) >= size:
+            raise SettingError(
+                f"plant.positions of client {client} go up to {int(plant.positions.max())}, and "
+                f"it holds {size} examples: give 0 to {size - 1}"
+            )
+    return federation.rewritten(plants, lambda client, *held: plants[client](*held))
 
 
 def _shifted(

@@ -8,7 +8,7 @@ from typing import Any
 import attacks
 import datasets
 import defenses
-from lab import algorithms, models
+from lab import algorithms, audits, models
 from lab.settings import Part, SettingError, nearest
 
 
@@ -24,6 +24,7 @@ def tables() -> dict[str, dict[str, type[Part]]]:
         "channels": dict(defenses.CHANNELS),
         "poisons": dict(attacks.POISONS),
         "spies": dict(attacks.SPIES),
+        "audits": dict(audits.AUDITS),
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import ceil
 
+import numpy as np
+
 from lab.experiment import Experiment
 from lab.flights import available, landing
 from lab.rng import stream
@@ -21,18 +23,22 @@ def client_rate(experiment: Experiment) -> float:
     return experiment.cohort_size / experiment.data.clients
 
 
-def asked(experiment: Experiment, round: int) -> tuple[int, ...]:
-    """The clients of a round, in order.  A Poisson cohort may be empty."""
+def asked(experiment: Experiment, round: int, guests: int = 0) -> tuple[int, ...]:
+    """The clients of a round, in order.  A Poisson cohort may be empty.
+
+    guests: further clients, numbered after the others, who are drawn as they are where draws are
+    independent, and otherwise always there; nobody else's draw depends on them
+    """
     if experiment.at(round).training.algorithm.asynchronous:
         return tuple(flight.client for flight in landing(experiment, round).flights)
     experiment = experiment.at(round)
     clients, generator = experiment.data.clients, stream(experiment.seed, "cohort", round)
     if is_poisson(experiment):
-        drawn = (generator.random(clients) < client_rate(experiment)).nonzero()[0]
+        drawn = (generator.random(clients + guests) < client_rate(experiment)).nonzero()[0]
     else:
         asked = ceil(experiment.cohort_size * (1 + experiment.network.spare))
         order, there = generator.permutation(clients), available(experiment, round)
-        drawn = order[there[order]][:asked]
+        drawn = np.append(order[there[order]][:asked], np.arange(clients, clients + guests))
     return tuple(sorted(int(client) for client in drawn))
 
 

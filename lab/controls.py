@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil, floor, isclose, log10
 from typing import Any, Literal, get_args, get_origin
 
@@ -10,6 +10,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from lab.experiment import Experiment
+from lab.glossary import entry_of
 from lab.notation import flatten, parse_value
 from lab.settings import Part, Settings
 
@@ -24,7 +25,7 @@ def control(experiment: Experiment, path: str, label: str, locked: bool = False)
     field, value = type(owner).model_fields[name], getattr(owner, name)
     if isinstance(value, Part):
         return _kind(value, path, label, field, locked)
-    return {path: _widget(path, label, field, value, locked)}
+    return {path: _widget(path, label, field, value, locked, path)}
 
 
 def chain(experiment: Experiment, path: str, label: str) -> dict[str, Any]:
@@ -57,14 +58,17 @@ def part_of(experiment: Experiment, path: str, kind: str) -> Part:
     return part if part.kind == kind else part.family().table[kind].model_validate({})
 
 
-def settings_of(part: Part, path: str, locked: bool = False) -> dict[str, Any]:
-    """The widgets of all settings of a part.  -> values by path"""
+def settings_of(
+    part: Part, path: str, locked: bool = False, without: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The widgets of all settings of a part but those `without`.  -> values by path"""
+    entry = entry_of(type(part))
     return {
         f"{path}.{name}": _widget(
-            f"{path}.{part.kind}.{name}", _words(name), field, getattr(part, name), locked
+            f"{path}.{part.kind}.{name}", _words(name), field, getattr(part, name), locked, entry
         )
         for name, field in type(part).model_fields.items()
-        if name != "kind"
+        if name not in ("kind", *without)
     }
 
 
@@ -94,12 +98,16 @@ def _kind(part: Part, path: str, label: str, field: FieldInfo, locked: bool) -> 
 
 
 def _known(table: Mapping[str, type[Part]]) -> str:
-    return "\n".join(f"- **{kind}**: {one.about()}" for kind, one in table.items())
+    return "\n".join(
+        f"- [{kind}](glossary?entry={entry_of(one)}): {one.about()}" for kind, one in table.items()
+    )
 
 
-def _widget(path: str, label: str, field: FieldInfo, value: Any, locked: bool) -> Any:
+def _widget(path: str, label: str, field: FieldInfo, value: Any, locked: bool, entry: str) -> Any:
+    """entry: of the glossary, which the help text leads to"""
     low, high = _bounds(field)
-    known: dict[str, Any] = {"help": field.description, "key": _key(path), "disabled": locked}
+    about = f"{field.description} [Glossary](glossary?entry={entry})"
+    known: dict[str, Any] = {"help": about, "key": _key(path), "disabled": locked}
     if get_origin(field.annotation) is Literal:
         options = list(get_args(field.annotation))
         return st.selectbox(label, options, index=options.index(value), **known)

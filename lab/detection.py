@@ -10,7 +10,8 @@ from math import inf, log
 
 import numpy as np
 
-from lab.roc import LEVEL, auc, true_positives
+from lab.ladder import LEVEL
+from lab.roc import auc, true_positives
 from lab.settings import Settings
 
 DIGITS = 9  # of a score that count: rounding must not put equals in an order

@@ -23,7 +23,7 @@ from lab.folding import REMEMBERED
 from lab.measures import MARKS, measure
 from lab.records import Record
 from lab.rng import stream
-from lab.wire import Memory, Transcript
+from lab.wire import Cohort, Memory, Transcript
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +72,30 @@ def run(experiment: Experiment, state: State | None = None) -> Iterator[Moment]:
         state = moment.state
 
 
+@dataclass(frozen=True, eq=False)
+class Guests:
+    """Further clients of a round, who bring an update: canaries of an audit."""
+
+    clients: tuple[int, ...]  # numbered after all others
+    rows: Tensor  # (guests, shared)
+    expected: float  # the cohort's expected size with such guests
+
+    def join(self, rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort]:
+        """What all bring together, and who they are."""
+        absent = torch.zeros(len(self.clients), dtype=torch.bool)
+        return torch.cat([rows, self.rows]), replace(
+            party,
+            clients=(*party.clients, *self.clients),
+            weights=torch.cat([party.weights, torch.ones(len(self.clients))]),
+            malicious=torch.cat([party.malicious, absent]),
+            lost=torch.cat([party.lost, absent]),
+            expected=self.expected,
+            seen=None,
+        )
+
+
 @torch.no_grad()
-def step(state: State) -> Moment:
+def step(state: State, guests: Guests | None = None) -> Moment:
     """The next round."""
     experiment, round, sent = state.experiment, state.round + 1, state.model
     now, clients = experiment.at(round), asked(experiment, round)
@@ -83,6 +105,8 @@ def step(state: State) -> Moment:
     insight, wire = server.insight(party), sent[: server.shared]
     crew = crew_of(experiment, round, clients, insight)
     local, report, rows = outcome(now, crew, party, sent, memory)
+    if guests:
+        rows, party = guests.join(rows, party)
 
     found = exchange(experiment, rows, party, wire, state.memory, insight)
     delivery = found.delivery
@@ -108,8 +132,8 @@ def step(state: State) -> Moment:
         duration=found.party.lasted,
         clip=found.clip,
         clients=clients,
-        lost=_those(clients, found.party.lost),
-        late=_those(clients, found.party.late),
+        lost=_those(party.clients, found.party.lost),
+        late=_those(party.clients, found.party.late),
         norms=tuple(norm if isfinite(norm) else None for norm in _lengths(local.rows)),
         note="; ".join(note for note in (*found.notes, answer.complaint) if note),
         **answer.seen,

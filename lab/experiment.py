@@ -59,7 +59,8 @@ class Experiment(Outline):
         for change in self._in_order():
             if change.round <= round:
                 now = now.changed(change.set)
-        return now
+        # Data never change in mid-run, and what was planted in them is in no file.
+        return now.model_copy(update={"data": self.data})
 
     def _in_order(self) -> list[Change]:
         return sorted(self.changes, key=lambda change: change.round)

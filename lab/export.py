@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
 
+from lab import tradeoff
 from lab.gallery import Pictures, poster
 from lab.lesson import lesson_of
 from lab.pictures import contact_sheet, png
 from lab.settings import SettingError
+from lab.sheets import inert
 from lab.store import Job, Store
+from lab.study import Study
 from lab.sweep import Sweep
 from lab.tally import Outcome, Tally, lines, tally
 
@@ -29,7 +32,7 @@ def write_run(store: Store, job: Job, folder: Path) -> None:
         "records.jsonl": "".join(f"{line}\n" for line in lines).encode(),
         "model.safetensors": save({"model": store.state(job.id).model}),
     }
-    _write(files, folder)
+    write(files, folder)
 
 
 def write_attack(store: Store, job: Job, folder: Path) -> None:
@@ -47,7 +50,7 @@ def write_attack(store: Store, job: Job, folder: Path) -> None:
             files[f"{name}_{place}.png"] = png(picture)
     if sheet := sheet_of(pictures):
         files["sheet.png"] = sheet
-    _write(files, folder)
+    write(files, folder)
 
 
 def sheet_of(pictures: Mapping[str, Tensor]) -> bytes | None:
@@ -71,20 +74,40 @@ def write_sweep(
     Raises SettingError.
     """
     found = tally(sweep, outcomes)
-    runs, table = list(lines(sweep, outcomes)), io.StringIO()
-    writer = csv.DictWriter(table, list(runs[0]))
-    writer.writeheader()
-    writer.writerows(runs)
     files = {
         "sweep.toml": sweep.to_toml().encode(),
         "results.json": json.dumps(results(found), indent=2).encode(),
-        "runs.csv": table.getvalue().encode(),
+        "runs.csv": _csv(list(lines(sweep, outcomes))),
     }
     if sweep.measure == "leak":
         files |= {"leaks.html": page.encode(), "leaks.png": poster(found, pictures or {})}
     else:
         files["heat.html"] = page.encode()
-    _write(files, folder)
+    write(files, folder)
+
+
+def write_study(study: Study, outcomes: Mapping[str, Outcome], page: str, folder: Path) -> None:
+    """study.toml, results.json, runs.csv with a line for each run, and the page as tradeoff.html.
+
+    Raises SettingError.
+    """
+    runs = list(lines(study.sweep, outcomes))
+    found = tradeoff.results(study, tradeoff.points(study, outcomes))
+    files = {
+        "study.toml": study.to_toml().encode(),
+        "results.json": json.dumps(found, indent=2).encode(),
+        "runs.csv": _csv(runs),
+        "tradeoff.html": page.encode(),
+    }
+    write(files, folder)
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
+    return table.getvalue().encode()
 
 
 def results(tally: Tally) -> dict[str, Any]:
@@ -97,10 +120,12 @@ def results(tally: Tally) -> dict[str, Any]:
     return found | {"lesson": told | {"told": lesson.lines()}}
 
 
-def _write(files: dict[str, bytes], folder: Path) -> None:
+def write(files: Mapping[str, bytes], folder: Path) -> None:
+    """By file name.  Raises SettingError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
     except OSError as error:
         raise SettingError(f"--out {folder} cannot be written: {error.strerror}") from None

@@ -31,6 +31,7 @@ class Examples:
     test_inputs: Tensor  # (test examples, *shape)
     test_labels: Tensor  # (test examples,)
     groups: Tensor | None = None  # (examples,) the real owner: a hospital, a person
+    test_groups: Tensor | None = None  # (test examples,) the same of those
 
     def head(self, order: np.ndarray) -> Examples:
         """Only the training examples of that order."""

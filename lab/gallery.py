@@ -17,6 +17,7 @@ from jinja2 import Environment
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from lab.leak import Leak
 from lab.likeness import GAIN
 from lab.pictures import data_uri, png, side_by_side
 from lab.tally import Entry, Tally
@@ -43,6 +44,13 @@ def fragment(tally: Tally, pictures: Pictures) -> str:
 def legend(tally: Tally) -> str:
     """What stands in the places."""
     seeds = len(tally.sweep.seeds)
+    if tally.sweep.infers:
+        each = f"Means of {seeds} seeds: t" if seeds > 1 else "T"
+        return (
+            f"{each}he AUC of the attack, pooled and among examples with the same label; its true-"
+            "positive rate at 1 % false positives; the model's accuracy on members and on test "
+            "examples. ◐ members stand out, ○ no better than chance, ∅ not to be said."
+        )
     several = f", both the mean of {seeds} seeds" if seeds > 1 else ""
     return (
         "Private on the left, reconstructed on the right. In dB: the median PSNR over all examples "
@@ -67,6 +75,8 @@ def told(entry: Entry, pictures: Pictures) -> list[str]:
         return [f"{SIGNS.get(entry.word, '')} {'at work' if begun else entry.word}".strip()]
     leaks = list(entry.leaks.values())
     lines = [f"{_sign(entry)} {', '.join(dict.fromkeys(leak.word for leak in leaks))}"]
+    if tested := [leak for leak in leaks if leak.auc is not None]:
+        lines += _inferred(tested)
     medians = [leak.median for leak in leaks if leak.median is not None]
     floors = [leak.floor for leak in leaks if leak.floor is not None]
     if medians:
@@ -75,8 +85,27 @@ def told(entry: Entry, pictures: Pictures) -> list[str]:
     return lines + ([f"{SHOWN} of {there} shown"] if there > SHOWN else [])
 
 
+def _inferred(leaks: list[Leak]) -> list[str]:
+    """Of membership attacks: how well they do, and how much the model learnt by heart."""
+    given = [leak.given for leak in leaks if leak.given is not None]
+    rates = [leak.rate for leak in leaks if leak.rate is not None]
+    within = f", given the label {_mean(given):.3f}" if given else ""
+    found = f"{_mean(rates):.2%}" if len(rates) == len(leaks) else "too few to say"
+    learnt, tested = (
+        [float(leak.learnt) for leak in leaks],
+        [float(leak.accuracy) for leak in leaks],
+    )
+    return [
+        f"AUC {_mean([leak.auc or 0.0 for leak in leaks]):.3f}{within}",
+        f"TPR at 1%: {found}",
+        f"accuracy {_mean(learnt):.2f} on members, {_mean(tested):.2f} on others",
+    ]
+
+
 def _sign(entry: Entry) -> str:
     leaks = entry.leaks.values()
+    if any(leak.unclear for leak in leaks):
+        return "∅"
     if all(leak.exact for leak in leaks):
         return "●"
     return "○" if all(leak.stopped for leak in leaks) else "◐"

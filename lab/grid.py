@@ -1,13 +1,14 @@
 """The grid: a sweep's runs in the store, queued, followed and called off.
 
 Sweeps share the runs that they have in common, and what is finished is never run again.  Workers
-take a cell when no run or attack waits.
+take a cell when no run or attack waits.  Who may call off what: see `lab.wishes`.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from lab.schema import glimpses, jobs, reading, writing
 from lab.store import ACTIVE, Store
 from lab.sweep import Sweep
 from lab.tally import Outcome, Tally, tally
+from lab.visitors import check_rounds, line
+from lab.wishes import check_cells, forget, take_back, wanted, wish
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,36 @@ class Grid:
     store: Store
     sweep: Sweep
 
-    def start(self, again: bool = True) -> None:
+    def start(self, again: bool = True, visitor: str = "") -> None:
         """Queue what is not finished, and what failed only if it shall be tried again.
 
-        Whoever else wants the same runs may have called them off: call this now and then.
+        The same command line elsewhere may have called the runs off: call this now and then.
+        Raises SettingError for a visitor who asks for too much.
         """
         try:
-            self._queue(again)
+            self._queue(again, visitor)
         except IntegrityError:  # somebody started the same at this moment: now it is there
-            self._queue(again)
+            self._queue(again, visitor)
 
-    def cancel(self) -> None:
-        """Call off what waits.  What is at work is carried to its end, and stays."""
-        waits = and_(jobs.c.id.in_(self.keys), jobs.c.status == "queued")
+    def cancel(self, names: Sequence[str] = ("",)) -> None:
+        """Those visitors, by default the command line, want it no more.
+
+        What waits and nobody else wants is called off.
+        """
         with writing(self.store.engine) as connection:
-            connection.execute(update(jobs).where(waits).values(status="stopped"))
+            take_back(connection, names, self.keys)
+
+    def wanted(self, names: Sequence[str]) -> int:
+        """How many of the open runs one of those visitors has asked for."""
+        with reading(self.store.engine) as connection:
+            return wanted(connection, names, self.keys)
+
+    def before(self) -> int:
+        """How many jobs are likely to be taken up before the first of its runs that wait."""
+        with reading(self.store.engine) as connection:
+            waiting = line(connection, cells=True)
+        mine = set(self.keys)
+        return next((place for place, id in enumerate(waiting) if id in mine), 0)
 
     def progress(self) -> Standing:
         count = Counter(outcome.status for outcome in self.outcomes(measured=False).values())
@@ -101,12 +119,17 @@ class Grid:
     def keys(self) -> list[str]:
         return list(self.sweep.experiments)
 
-    def _queue(self, again: bool) -> None:
+    def _queue(self, again: bool, visitor: str) -> None:
         ends = ("stopped", "failed") if again else ("stopped",)
         with writing(self.store.engine) as connection:
             there = select(jobs.c.id, jobs.c.status).where(jobs.c.id.in_(self.keys))
             known = {row.id: row.status for row in connection.execute(there).all()}
             missing = [key for key in self.keys if known.get(key, "stopped") in ends]
+            asked = [*missing, *(key for key, status in known.items() if status in ACTIVE)]
+            check_cells(connection, visitor, asked)
+            for key in asked:
+                check_rounds(connection, visitor, self.sweep.experiments[key])
+            forget(connection, missing)
             fresh = {"status": "queued", "message": "", "deaths": 0, "worker": None}
             for place, key in zip(_places(connection, len(missing)), missing, strict=True):
                 values: dict[str, Any] = fresh | {"queued": place}
@@ -116,6 +139,7 @@ class Grid:
                 body = self.sweep.runs[key].body()
                 values |= {"id": key, "kind": "cell", "body": body, "created": time.time()}
                 connection.execute(insert(jobs).values(values))
+            wish(connection, visitor, asked)
 
 
 def _places(connection: Connection, count: int) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +12,13 @@ from torch import Tensor
 from lab.experiment import Experiment
 from lab.passes import Stack, Visit, descend_clipped
 from lab.rng import noise
+
+
+class Mechanism(Protocol):
+    """A private step."""
+
+    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+        """In place.  mask (clients, examples): 0 for padding"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +34,7 @@ class Guard:
         """A private step, in place.  mask (clients, examples): 0 for padding"""
         network, privacy, rate = self.now.architecture, self.now.privacy, self.now.training.rate
         # An empty batch still gets its noise.
-        expected = self._expected()[: len(mask)].to(mask.device)  # (clients,)
+        expected = self.expected()[: len(mask)].to(mask.device)  # (clients,)
         if found:
             shares = mask / expected.unsqueeze(1)
             descend_clipped(target, found, privacy.clip, shares, rate, privacy.per_layer)
@@ -40,7 +48,7 @@ class Guard:
                 for part, one in zip(parts, draws, strict=True):
                     part[place].sub_(one, alpha=deviation)
 
-    def _expected(self) -> Tensor:
+    def expected(self) -> Tensor:
         """How many examples a batch has, or is expected to have.  -> (clients,)"""
         recipe = self.now.recipe
         if recipe.poisson is None:

@@ -31,6 +31,7 @@ def carried_out(grid: Grid, most: int) -> Generator[Standing, None, None]:
     finally:
         if crew is not None:
             crew.dismiss()
+        ledger.abandon(ledger.worker)  # what was claimed just as Ctrl-C came
         grid.cancel()
 
 

@@ -16,24 +16,47 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 from math import isclose
 from pathlib import Path
 from threading import Event, Thread
 from typing import TypeVar
 
 from lab.aim import Aim
+from lab.auditing import audit
+from lab.audits import Audit
+from lab.audits.audit import Past
 from lab.engine import Moment, State, Stopped, run, step
+from lab.extraction import extract
+from lab.inference import infer
 from lab.ledger import EvictedError, Ledger
+from lab.lookout import glance
+from lab.office import give_up
 from lab.own import invert
 from lab.pace import paced
-from lab.parts import Inference, Reconstruction, Subversion, Unmasking
+from lab.parts import (
+    Extraction,
+    Inference,
+    Provocation,
+    Recognition,
+    Reconstruction,
+    Subversion,
+    Surveillance,
+    Survey,
+    Unmasking,
+)
+from lab.probe import EARLY, probed
+from lab.provocation import before_of, provoke
 from lab.raid import raided
+from lab.recognition import recognise
 from lab.records import Record
 from lab.schema import DATABASE, data_folder
 from lab.settings import SettingError
 from lab.store import Job, Order, Round, Status, Store, check_replay
 from lab.subversion import subvert
-from lab.trial import Glimpse, infer, reconstruct
+from lab.surveillance import surveil
+from lab.survey import survey
+from lab.trial import Glimpse, reconstruct
 from lab.unmask import unmask
 from lab.workers import warm_up
 
@@ -43,12 +66,14 @@ NAP = 0.1  # seconds between two looks at the queue
 APART = 0.15  # seconds between two stored glimpses of an attack
 LOOK = 0.2  # seconds after which a command is seen, whatever an attack is busy with
 SELDOM = 1.0  # the same for a cell of sweeps
+TURN = 5.0  # seconds of a run, after which another visitor's job goes first
+TIDY = 5.0  # seconds between two looks for what was left behind
 
 Ending = tuple[Status, str]  # how a job ends, and why
 Step = TypeVar("Step")
 
 
-def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Iterator[Round]:
+def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Generator[Round, None, None]:
     """Carry on a claimed run until it ends or is told to; every round yielded is in the store."""
     return _settled(ledger, job, _rounds(ledger, job), (interrupted, ""))
 
@@ -103,6 +128,8 @@ def _rounds(ledger: Ledger, job: Job) -> Generator[Round, None, Ending]:
             return "finished", ""
         finished = Round(moment.record, time.perf_counter() - began)
         ledger.finish_round(job, moment, finished.seconds)
+        if ledger.store.watched(job.id) and (seen := glance(moment)):
+            ledger.show(job, moment.record.round, seen)
         state = moment.state
         yield finished
         until, last = ledger.store.job(job.id).until, _last_round(state)
@@ -120,8 +147,28 @@ def glimpses_of(store: Store, run_id: str, order: Order) -> Iterator[Glimpse]:
     Raises SettingError where there is nothing to attack.
     """
     spy = order.spy
+    if isinstance(spy, Audit):
+        experiment = store.run(run_id).experiment
+        past = Past(experiment, order.round, partial(store.sent, run_id), order.client)
+        return audit(spy, past)
     if isinstance(spy, Inference):
-        return infer(spy, store.state(run_id, order.round), order.client)
+        state = store.state(run_id, order.round)
+        return _thinned(infer(spy, state, order.client, order.targets, store.stock))
+    if isinstance(spy, Surveillance):
+        return surveil(spy, store.state(run_id, order.round), order.client)
+    if isinstance(spy, Recognition):
+        return recognise(spy, store.state(run_id, order.round), order.client)
+    if isinstance(spy, Extraction):
+        return extract(spy, store.state(run_id, order.round), order.client)
+    if isinstance(spy, Provocation):
+        first = before_of(spy, order.round)
+        before, usual = (store.state(run_id, one) for one in (first, order.round))
+        earlier = store.state(run_id, first - 1).model if first else None
+        return provoke(spy, before, usual, order.client, earlier)
+    if isinstance(spy, Survey):
+        those = range(max(1, order.round + 1 - spy.rounds), order.round + 1)
+        moments = (replay(store, run_id, one) for one in those)
+        return survey(spy, moments, len(those), order.client)
     if not isinstance(spy, (Reconstruction, Unmasking)):
         raise SettingError(f"{spy.kind} is no attack on a run")
     if order.picture is not None and isinstance(spy, Reconstruction):
@@ -171,6 +218,7 @@ def replay(store: Store, run_id: str, round: int) -> Moment:
 def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
     ledger.forget_glimpses(job)
     number, last = 0, None
+    end = time.monotonic() + ledger.longest(job)
 
     def found() -> Iterator[Glimpse]:
         yield from glimpses_of(ledger.store, str(job.run), job.order)
@@ -188,6 +236,9 @@ def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
                     ledger.carried_out(job, command, "done")
                     _keep(ledger, job, number, last, "by hand")
                     return "stopped", "stopped by hand"
+                if last is not None and time.monotonic() > end:  # with something to show for it
+                    _keep(ledger, job, number, last, "at its time limit")
+                    return "stopped", "stopped at the time limit of this lab"
         except (KeyboardInterrupt, GeneratorExit):
             _keep(ledger, job, number, last, "interrupted")
             raise
@@ -228,10 +279,12 @@ def _leaks(ledger: Ledger, job: Job, aim: Aim) -> Generator[int, None, Ending]:
 
 def _measures(ledger: Ledger, job: Job) -> Generator[int, None, Ending]:
     found: list[Record] = []
+    leaks = dict.fromkeys(range(len(job.probes)), EARLY)
     message = ""
     try:
-        for moment in run(job.experiment):
+        for moment, told in probed(job.experiment, run(job.experiment), job.probes):
             found.append(moment.record)
+            leaks |= told
             yield moment.record.round
     except SettingError as error:
         return "failed", str(error)
@@ -240,7 +293,8 @@ def _measures(ledger: Ledger, job: Job) -> Generator[int, None, Ending]:
     if not found:
         return "failed", message
     accuracy, backdoor = [each.accuracy for each in found], [each.backdoor for each in found]
-    ledger.note(job, {"accuracy": accuracy, "backdoor": backdoor})
+    besides = {"probes": list(leaks.values())} if leaks else {}
+    ledger.note(job, {"accuracy": accuracy, "backdoor": backdoor} | besides)
     return "finished", message
 
 
@@ -268,11 +322,21 @@ def _carry_out(ledger: Ledger, job: Job) -> None:
                 for _ in rounds:
                     while (urgent := ledger.claim(cells=False)) is not None:
                         _carry_out(ledger, urgent)
+        elif job.kind == "attack":
+            deque(attacked(ledger, job), maxlen=0)  # for what it writes
         else:
-            steps = attacked(ledger, job) if job.kind == "attack" else pull(ledger, job, "queued")
-            deque(steps, maxlen=0)  # for what it writes
+            _take_turns(ledger, job)
     except Exception:  # our bug: told in the store and in the log, and the next job is tried
         traceback.print_exc()
+
+
+def _take_turns(ledger: Ledger, job: Job) -> None:
+    """A run, until it ends, or until it has had its turn and another visitor waits."""
+    began = time.monotonic()
+    with closing(pull(ledger, job, "queued")) as rounds:
+        for _ in rounds:
+            if time.monotonic() - began > TURN and ledger.others_wait(job):
+                return
 
 
 def most_workers() -> int:
@@ -303,7 +367,8 @@ class Supervisor:
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._over = Event()
         self._thread = Thread(target=self._tend, daemon=True)
-        self._thread.start()
+        if self.most:  # else there is nobody to look after
+            self._thread.start()
 
     def workers(self) -> list[subprocess.Popen[bytes]]:
         """Those that this supervisor started and has not buried."""
@@ -312,7 +377,8 @@ class Supervisor:
     def close(self) -> None:
         """Stop tending; the workers go on."""
         self._over.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def dismiss(self) -> None:
         """Stop tending and send the workers home; what they hold goes back into the queue."""
@@ -324,8 +390,11 @@ class Supervisor:
             Ledger(self.store).abandon(token)
 
     def _tend(self) -> None:
-        ledger = Ledger(self.store)
+        ledger, tidied = Ledger(self.store), time.monotonic()
         while not self._over.wait(NAP):
+            if time.monotonic() - tidied > TIDY:
+                give_up(self.store)
+                tidied = time.monotonic()
             for token, worker in list(self._workers.items()):
                 if worker.poll() is not None:
                     del self._workers[token]

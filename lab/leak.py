@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lab.likeness import GAIN
+from lab.likeness import GAIN, Likeness
 from lab.trial import Result
 
 
@@ -20,19 +20,31 @@ class Leak:
     verdict: str
     median: float | None = None  # PSNR over the examples, dB
     floor: float | None = None  # of the best guess without the update, dB
+    auc: float | None = None  # of a membership attack,
+    given: float | None = None  # and among examples with the same label
+    rate: float | None = None  # its true positives at 1 % false positives; None: too few to say
+    learnt: str = ""  # accuracy of the model on members
+    identified: float | None = None  # share of the examples whose rebuilt picture leads to them
 
     @classmethod
     def of(cls, result: Result) -> Leak:
-        found, told = result.likeness, result.declared
+        found, told, exposed = result.likeness, result.declared, result.exposure
         return cls(
             attack=result.attack,
             round=result.round,
             client=result.client,
             examples=told.get("examples behind the update", ""),
-            accuracy=told.get("accuracy after the round", ""),
+            accuracy=told.get(
+                "accuracy after the round", told.get("accuracy on test examples", "")
+            ),
             verdict=verdict_of(result),
             median=found.median if found else None,
             floor=found.floor if found else None,
+            auc=exposed.auc if exposed else None,
+            given=exposed.strata.given if exposed and exposed.strata else None,
+            rate=exposed.rates[0].value if exposed else None,
+            learnt=told.get("accuracy on members", ""),
+            identified=_identified(found) if found else None,
         )
 
     @property
@@ -52,15 +64,28 @@ class Leak:
         return self.verdict.startswith("no better") if self.gain is None else self.gain <= GAIN
 
     @property
+    def unclear(self) -> bool:
+        """Whether its score itself says that it means nothing."""
+        return self.verdict.startswith(("invalid", "too few"))
+
+    @property
     def word(self) -> str:
         """Its verdict in short."""
         return self.verdict.partition(":")[0].removesuffix(" without the gradient")
 
     def told(self) -> str:
         """In a line."""
+        if self.auc is not None:
+            return f"AUC {self.auc:.3f}: {self.word}"
         if self.median is None or self.floor is None:
             return self.word
         return f"{self.median:.1f} dB, guess {self.floor:.1f}: {self.word}"
+
+
+def _identified(found: Likeness) -> float | None:
+    if found.identified is None:
+        return None
+    return found.identified.first / (found.private or len(found.identified.ranks))
 
 
 def verdict_of(result: Result) -> str:

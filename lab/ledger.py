@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from math import inf
 from threading import Event, Thread
 from typing import Any
 
@@ -19,9 +20,10 @@ from sqlalchemy.exc import OperationalError
 
 from lab.engine import Moment
 from lab.experiment import Experiment
-from lab.schema import commands, glimpses, jobs, reading, records, writing
+from lab.schema import commands, glimpses, jobs, owners, reading, records, writing
 from lab.store import Job, Order, Status, Store
 from lab.trial import Glimpse
+from lab.visitors import in_turn, limits_of, serve
 
 KEPT = 10  # every so many rounds, what the algorithm remembers stays in the store
 LEASE = 10.0  # seconds
@@ -53,18 +55,18 @@ class Ledger:
         return {"status": "running", "worker": self.worker, "lease": time.time() + LEASE}
 
     def claim(self, *ids: str, cells: bool = True) -> Job | None:
-        """The job that waits longest, of those named if any are; orphans of dead workers count.
+        """The job whose turn it is, of those named if any are; orphans of dead workers count.
 
         cells: whether cells of sweeps may be claimed, which come after everything else
         """
-        now, last = time.time(), jobs.c.kind == "cell"
+        now = time.time()
         orphaned = and_(jobs.c.status == "running", jobs.c.lease < now)
         waits = or_(jobs.c.status == "queued", orphaned)
         which = and_(waits, jobs.c.id.in_(ids)) if ids else waits
         which = which if cells else and_(which, jobs.c.kind != "cell")
-        query = select(jobs).where(which).order_by(last, jobs.c.queued).limit(1)
+        query = in_turn(which).limit(1).with_for_update(skip_locked=True, of=jobs)
         with writing(self.store.engine) as connection:
-            row = connection.execute(query.with_for_update(skip_locked=True)).first()
+            row = connection.execute(query).first()
             if row is None:
                 return None
             deaths, mine = row.deaths + (row.status == "running"), jobs.c.id == row.id
@@ -77,6 +79,7 @@ class Ledger:
                 stale = and_(commands.c.job == row.id, commands.c.kind != "change")
                 connection.execute(update(commands).where(stale).values(outcome="void"))
             connection.execute(update(jobs).where(mine).values(self._hold() | {"deaths": deaths}))
+            serve(connection, row.id)
         return self.store.job(row.id)
 
     @contextmanager
@@ -117,6 +120,24 @@ class Ledger:
             queued = int(connection.execute(waiting).scalar_one())
         others = [row for row in rows if row.worker not in mine and row.lease >= now]
         return queued + len(rows) - len(others), len(others)
+
+    def others_wait(self, job: Job) -> bool:
+        """Whether a visitor other than the job's waits for a worker."""
+        whose = select(owners.c.visitor).where(owners.c.job == job.id).scalar_subquery()
+        query = select(jobs.c.id).join(owners, owners.c.job == jobs.c.id).limit(1)
+        waits = and_(jobs.c.status == "queued", jobs.c.kind != "cell")
+        with reading(self.store.engine) as connection:
+            return (
+                connection.execute(query.where(waits, owners.c.visitor != whose)).first()
+                is not None
+            )
+
+    def longest(self, job: Job) -> float:
+        """Seconds that an attack may take; no end to what the command line asks for."""
+        with reading(self.store.engine) as connection:
+            owned = connection.execute(select(owners).where(owners.c.job == job.id)).first()
+            minutes = limits_of(connection).minutes
+        return 60.0 * minutes if owned and minutes else inf
 
     # --- what comes of it -----------------------------------------------------------------------
 
@@ -168,6 +189,8 @@ class Ledger:
             body["dossier"] = glimpse.dossier.dump()
         if glimpse.wording:
             body["wording"] = glimpse.wording.dump()
+        if glimpse.audited:
+            body["audited"] = glimpse.audited.dump()
         with writing(self.store.engine) as connection:
             self._update_in(connection, job, deaths=0)
             row = {"attack": job.id, "number": number, "body": body, "arrays": digest}

@@ -7,7 +7,7 @@ numbers do not depend on how many cores there are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -20,7 +20,7 @@ from lab.batches import batches
 from lab.contest import Restraint
 from lab.experiment import Experiment
 from lab.federation import Federation
-from lab.guard import Guard
+from lab.guard import Guard, Mechanism
 from lab.hardware import device_of, moved
 from lab.leash import Leash
 from lab.mixing import Mixing
@@ -33,6 +33,7 @@ from lab.workers import side_by_side
 
 BLOCK = 10  # dense models stacked at most: measured fastest
 Plan = list[np.ndarray]  # pool indices, an array for each local step
+Seat = tuple[int, int]  # a lot, and the place of one of its clients
 
 
 @torch.no_grad()
@@ -78,10 +79,58 @@ def cohort(
         if mixture and mixed:
             mixture.own[block], mixture.share[block] = mixed.own, mixed.share
 
-    # Blocks of like length, so that no client waits long for the others of its block.
-    order = sorted(range(len(plans)), key=lambda place: -len(plans[place]))
-    side_by_side(train, _blocks(order, now))
+    side_by_side(train, _blocks(plans, now, 2))
     return Updates(rows, sizes, mixture)
+
+
+@dataclass(frozen=True, eq=False)
+class Lot:
+    """The cohort of one federation among several that train at once."""
+
+    now: Experiment
+    federation: Federation
+    clients: tuple[int, ...]
+    start: Tensor  # (params,)
+
+
+@torch.no_grad()
+def together(lots: Sequence[Lot], round: int) -> list[Tensor]:
+    """The cohorts of several federations over one pool, with one recipe; their seeds differ.
+
+    -> of each: (clients, params) the change
+    """
+    now = lots[0].now
+    guarded = now.privacy.kind == "example"
+    multiplier = noise_multiplier(now, round) if guarded else 0.0
+    rows = [lot.start.new_empty(len(lot.clients), len(lot.start)) for lot in lots]
+    plans = [
+        [
+            _plan(lot.now, lot.federation.held(client), round, client, Task(lot.start))
+            for client in lot.clients
+        ]
+        for lot in lots
+    ]
+
+    def train(block: list[Seat]) -> None:
+        there = [(lots[number], lots[number].clients[place]) for number, place in block]
+        guard, first = None, block[0][0]
+        if guarded:
+            names = [(lot.now.seed, "example noise", round, client) for lot, client in there]
+            sizes = torch.stack([lot.federation.sizes[client] for lot, client in there])
+            guard = Guard(now, multiplier, sizes, [stream(*name) for name in names])
+        alone = all(number == first for number, _ in block)
+        start = lots[first].start if alone else torch.stack([lot.start for lot, _ in there])
+        chosen = [plans[number][place] for number, place in block]
+        # One pool for all of them, so that it is moved to a device once.
+        found, _ = _trained(now, lots[0].federation, chosen, Task(start), guard, None)
+        if block == [(first, place) for place in range(len(rows[first]))]:
+            rows[first] = found  # copying takes as long as a small net takes to train
+            return
+        for (number, place), row in zip(block, found, strict=True):
+            rows[number][place] = row
+
+    side_by_side(train, _shared_blocks(plans, now))
+    return rows
 
 
 @torch.no_grad()
@@ -104,6 +153,14 @@ def trusted(experiment: Experiment, round: int, model: Tensor) -> Tensor:
     return _alone(now, federation, held, round, model, epochs, steps)
 
 
+@torch.no_grad()
+def private_steps(
+    now: Experiment, federation: Federation, batches: Plan, model: Tensor, mechanism: Mechanism
+) -> None:
+    """One client's local steps on those batches, for the sake of what the mechanism sees."""
+    _trained(now, federation, [batches], Task(model), mechanism, None)
+
+
 def _alone(
     now: Experiment,
     federation: Federation,
@@ -120,12 +177,33 @@ def _alone(
     return rows[0]
 
 
-def _blocks(order: list[int], now: Experiment) -> list[list[int]]:
-    """At least two blocks, so that a second core is used."""
-    width = max(1, min(BLOCK, -(-len(order) // 2)))
+def _blocks(plans: Sequence[Plan], now: Experiment, fewest: int) -> list[list[int]]:
+    """Places of like length, so that no client waits long for the others of its block.
+
+    fewest: blocks, where there are clients enough, so that other cores are used
+    """
+    order = sorted(range(len(plans)), key=lambda place: -len(plans[place]))
+    blocks = max(fewest, -(-len(order) // BLOCK))
+    width = max(1, -(-len(order) // blocks))
     if any(layer.one_by_one for layer in now.architecture.layers):
         width = 1
     return [order[start : start + width] for start in range(0, len(order), width)]
+
+
+def _shared_blocks(plans: Sequence[Sequence[Plan]], now: Experiment) -> list[list[Seat]]:
+    """Blocks of each lot by itself, and of several lots together where those are small."""
+    found: list[list[Seat]] = []
+    for number, mine in enumerate(plans):
+        for places in _blocks(mine, now, 1):
+            block = [(number, place) for place in places]
+            small = len(places) > 1 and found and len(found[-1]) + len(places) <= BLOCK
+            if small and len(places) == len(mine):
+                found[-1].extend(block)
+            else:
+                found.append(block)
+    for block in found:
+        block.sort(key=lambda seat: -len(plans[seat[0]][seat[1]]))
+    return found
 
 
 def _plan(now: Experiment, held: Tensor, round: int, client: int, task: Task) -> Plan:
@@ -139,7 +217,7 @@ def _trained(
     federation: Federation,
     plans: list[Plan],
     task: Task,
-    guard: Guard | None,
+    guard: Mechanism | None,
     leash: Leash | None,
 ) -> tuple[Tensor, Mixture | None]:
     """Local SGD of a block, the longest plan first.  -> (clients, params) the change
@@ -179,7 +257,8 @@ def _trained(
         if leash:
             leash.hold(changing, whole=not once)
     mixture = mixing.mixture().moved(home) if mixing else None
-    return (flattened(target) if once else flattened(target) - begun).to(home), mixture
+    changed = flattened(target)
+    return (changed if once else changed.sub_(begun)).to(home), mixture
 
 
 def _slopes(
@@ -189,7 +268,7 @@ def _slopes(
     labels: Tensor,
     mask: Tensor,
     task: Task,
-    guard: Guard | None,
+    guard: Mechanism | None,
 ) -> list[Visit]:
     """Of the layers that the task moves."""
     if not mask.numel():

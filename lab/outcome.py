@@ -22,11 +22,13 @@ class Outcome:
     backdoor: tuple[float | None, ...] = ()
     leak: Leak | None = None  # what the attack at its end came to,
     refused: str = ""  # or why there was nothing to attack
+    probes: tuple[Leak | None, ...] = ()  # what each came to; None: nothing to attack,
+    useless: tuple[str, ...] = ()  # and why
 
     @classmethod
     def read(cls, status: str, message: str, result: Mapping[str, Any]) -> Outcome:
         """result: as the store has it"""
-        attack = result.get("attack")
+        attack, probes = result.get("attack"), result.get("probes", ())
         return cls(
             status,
             message,
@@ -34,11 +36,15 @@ class Outcome:
             backdoor=tuple(result.get("backdoor", ())),
             leak=Leak.of(Result.read(attack)) if attack else None,
             refused=result.get("refused", ""),
+            probes=tuple(Leak(**each["leak"]) if "leak" in each else None for each in probes),
+            useless=tuple(each["refused"] for each in probes if "refused" in each),
         )
 
     def value(self, sweep: Sweep) -> float | None:
         if sweep.measure == "leak":
-            return self.leak.gain if self.leak else None
+            if self.leak is None:
+                return None
+            return self.leak.gain if self.leak.auc is None else self.leak.auc
         measured = (self.accuracy if sweep.measure == "accuracy" else self.backdoor)[-sweep.last :]
         known = [value for value in measured if value is not None]
         return fmean(known) if known else None

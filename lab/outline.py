@@ -54,7 +54,8 @@ class Outline(Settings):
         Under example-level privacy every client draws each example with one common probability, so
         that all take equally many steps and the guarantee is the same for every example.
         """
-        training, mean_size = self.training, self.data.shared() / self.data.clients
+        training, data = self.training, self.data
+        mean_size = data.shared() * data.split.dealt / data.clients
         drawn = self.privacy.kind == "example" and self.privacy.sampling == "poisson"
         return Recipe(
             epochs=training.epochs,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +20,20 @@ from lab.federation import Examples
 from lab.layers import Shape
 from lab.models import Content, Network
 from lab.settings import Part, SettingError
+from lab.traits import Trait
 from lab.views import (
     Candidates,
     Claim,
+    Evidence,
     Guess,
     Known,
+    Opening,
     OutsiderView,
     Planted,
+    Provoked,
     ServerView,
     Siege,
+    Watched,
 )
 from lab.wire import Cohort, Crew, Delivery, Drift, Local, Memory, Report, Task
 
@@ -60,6 +65,11 @@ class Split(Part):
     """Who gets which examples, and how they look to whom."""
 
     table: ClassVar[dict[str, type[Split]]] = {}
+
+    @property
+    def dealt(self) -> float:
+        """The share of the examples that it deals out, or nearly."""
+        return 1.0
 
     @abstractmethod
     def __call__(
@@ -391,6 +401,7 @@ class Spy(Part):
     knows: ClassVar[str]  # what it is assumed to know besides its view
     fails: ClassVar[str]  # where it must fail
     reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")  # what it can tell examples of
+    seat: ClassVar[Literal["client", "server", "outsider"]] = "server"  # where the attacker sits
 
     @classmethod
     def notes(cls) -> dict[str, str]:
@@ -436,14 +447,167 @@ class Subversion(Reconstruction):
         """
 
 
+class Needs(NamedTuple):
+    """What an attack has to have besides its view."""
+
+    shadows: int = 0  # models of its own
+    public: int = 0  # examples of the same kind that nobody trains on
+
+
 class Inference(Spy):
-    """Tells which of the candidates were trained on."""
+    """Tells which of the candidates were trained on, by the released model."""
+
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    seat: ClassVar[Literal["client", "server", "outsider"]] = "outsider"
+
+    def needs(self) -> Needs:
+        return Needs()
+
+    @abstractmethod
+    def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        """What it measures of each example on one model.  -> (candidates, ...)"""
+
+    @abstractmethod
+    def __call__(self, evidence: Evidence) -> Tensor:
+        """A score for each candidate, higher for likelier members.  -> (candidates,)"""
+
+
+class Surveillance(Spy):
+    """Tells which client holds which candidate, by all that the server gets round after round."""
+
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    apart: ClassVar[bool] = False  # whether it needs every client's update by itself
+
+    def needs(self) -> Needs:
+        """Shadows are whole federations here."""
+        return Needs()
+
+    @abstractmethod
+    def signal(self, view: ServerView, asked: Candidates) -> Tensor:
+        """What it measures of each example on each row that it got.  -> (rows, candidates)"""
+
+    @abstractmethod
+    def gather(self, signals: Tensor) -> Tensor:
+        """All rounds as one, each candidate by itself.
+
+        signals (rounds, clients, candidates), NaN where nothing came
+        -> (clients, candidates, ...)
+        """
+
+    @abstractmethod
+    def __call__(self, evidence: Watched) -> Tensor:
+        """How likely each client holds each candidate, higher for likelier.
+
+        -> (clients, candidates)
+        """
+
+
+class Recognition(Spy):
+    """Tells which people were trained on, by examples of theirs."""
 
     reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
 
+    def needs(self) -> Needs:
+        """Shadows are trained on further people."""
+        return Needs()
+
+    def seen(self) -> bool:
+        """Whether it has the very examples that people trained on, which is for comparison."""
+        return False
+
     @abstractmethod
-    def __call__(self, view: OutsiderView, candidates: Candidates) -> Tensor:
+    def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        """What it measures of each example on one model.  -> (examples, ...)"""
+
+    @abstractmethod
+    def __call__(self, evidence: Evidence, person: Tensor) -> Tensor:
+        """A score for each person, higher for those who likelier took part.
+
+        person (examples,) whose each is -> (people,)
+        """
+
+
+class Insertion(NamedTuple):
+    """Which secrets an experimenter inserts, to see whether an attack gets at them."""
+
+    canaries: int  # secrets for each number of copies
+    copies: int  # the most often that one is inserted
+    length: int  # its words
+
+
+class Extraction(Spy):
+    """Draws secrets out of a released language model, of which it knows how they begin."""
+
+    reads: ClassVar[tuple[Content, ...]] = ("text",)
+
+    @abstractmethod
+    def inserted(self) -> Insertion:
+        """What it is measured by."""
+
+    @abstractmethod
+    def __call__(self, view: OutsiderView, opening: Opening, fillings: Tensor) -> Tensor:
+        """How hard the model finds each filling, lower for likelier ones.
+
+        fillings (fillings, length) word numbers -> (fillings,)
+        """
+
+    @abstractmethod
+    def search(self, view: OutsiderView, opening: Opening) -> Tensor:
+        """What the model says next, of all words there are; the likeliest first.
+
+        -> (found, length) word numbers
+        """
+
+
+class Provocation(Spy):
+    """Changes the model that clients train, and tells members by how training takes that back."""
+
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    by: Literal["server", "client"] = "server"  # a client can only add to its own update
+    rounds: int = 1  # in which it acts
+    together: int = 8  # candidates asked about in one course of the run
+
+    @abstractmethod
+    def provoke(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        """What it adds to that model.  -> (params,)"""
+
+    @abstractmethod
+    def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        """What it measures of each example on one model.  -> (candidates, ...)"""
+
+    @abstractmethod
+    def __call__(self, evidence: Provoked) -> Tensor:
         """A score for each candidate, higher for likelier members.  -> (candidates,)"""
+
+    @abstractmethod
+    def still(self) -> Provocation:
+        """The same without doing anything: what watching alone would tell."""
+
+
+class Survey(Spy):
+    """Tells how many of the examples behind an update have a property that no label names.
+
+    It trains updates of its own from the model that was sent, and learns from those.
+    """
+
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    rounds: int = 1  # that it looks at
+    present: float = 0.0  # the share from which the property counts as there; 0: the median
+
+    @abstractmethod
+    def trait(self, known: Known, classes: int) -> Trait:
+        """Raises SettingError, with what there is, for a property that examples do not have."""
+
+    @abstractmethod
+    def sets(self, view: ServerView, known: Known) -> Tensor:
+        """Public examples that updates are to be made of.  -> (sets, examples) int64"""
+
+    @abstractmethod
+    def __call__(self, view: ServerView, known: Known, sets: Tensor, made: Tensor) -> Tensor:
+        """The share that it sees in each row that the server got.  -> (rows,)
+
+        made (sets, params): the updates of clients who hold those sets
+        """
 
 
 class Unmasking(Spy):

@@ -47,6 +47,10 @@ def framed(picture: Tensor) -> Tensor:
     return F.pad(picture, (1, 1, 1, 1), value=0.5)
 
 
-def data_uri(picture: Tensor) -> str:
-    """The picture as an address that a page can carry within itself."""
-    return f"data:image/png;base64,{b64encode(png(picture)).decode()}"
+def data_uri(picture: Tensor, side: int = SIDE) -> str:
+    """The picture as an address that a page can carry within itself.
+
+    What is redrawn often is shown so: a server forgets a picture as soon as the next has come, and
+    a slow browser would ask for it in vain.
+    """
+    return f"data:image/png;base64,{b64encode(png(picture, side)).decode()}"

@@ -23,6 +23,11 @@ def leaks() -> dict[str, Path]:
     return {path.stem: path for path in sorted((FOLDER / "leaks").glob("*.toml"))}
 
 
+def tradeoffs() -> dict[str, Path]:
+    """Studies of what defences cost and save, by name."""
+    return {path.stem: path for path in sorted((FOLDER / "tradeoffs").glob("*.toml"))}
+
+
 def is_sweep(path: Path) -> bool:
     """Whether it has rows.  What cannot be read has none: whoever opens it is told why."""
     try:

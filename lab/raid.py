@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lab.aim import Aim
-from lab.engine import Moment, begin, run
+from lab.engine import Moment, State, begin, run
 from lab.experiment import Experiment
-from lab.parts import Reconstruction, Subversion
+from lab.inference import infer
+from lab.parts import Inference, Reconstruction, Subversion
 from lab.rng import stream
 from lab.settings import SettingError
 from lab.subversion import subvert
@@ -20,20 +21,32 @@ def raided(experiment: Experiment, aim: Aim) -> Iterator[Glimpse | None]:
     Raises SettingError where there is nothing to attack, Stopped where the run ends before.
     """
     aim.check(experiment)
-    spy, states = aim.spy, [begin(experiment)]  # the last two, the newest first
-    assert isinstance(spy, Reconstruction)
+    states = [begin(experiment)]  # the last two, the newest first
     for moment in run(experiment):
         if moment.record.round < aim.round:
             states = [moment.state, states[0]]
             yield None
             continue
-        target = target_of(aim, moment)
-        if isinstance(spy, Subversion):
-            earlier = states[1].model if states[1:] else None
-            yield from subvert(spy, states[0], moment, target, earlier)
-        else:
-            yield from reconstruct(spy, moment, target)
+        yield from struck(aim, states, moment)
         return
+
+
+def struck(aim: Aim, before: Sequence[State], moment: Moment) -> Iterator[Glimpse]:
+    """The attack on what was sent in that round, or on its model.  Raises SettingError.
+
+    before: the states before that round, the newest first; the last two will do
+    """
+    spy = aim.spy
+    if isinstance(spy, Inference):
+        yield from infer(spy, moment.state, aim.client)
+        return
+    assert isinstance(spy, Reconstruction)
+    target = target_of(aim, moment)
+    if isinstance(spy, Subversion):
+        earlier = before[1].model if before[1:] else None
+        yield from subvert(spy, before[0], moment, target, earlier)
+    else:
+        yield from reconstruct(spy, moment, target)
 
 
 def target_of(aim: Aim, moment: Moment) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +10,25 @@ import plotly.graph_objects as go
 from jinja2 import Environment
 from plotly.io import to_html
 
-from lab import figures
+from lab import figures, illustrations
 from lab.accountant import promise
+from lab.comparison import Side, differences, outcome, read_of
 from lab.fairness import told
+from lab.figures.style import buttons, on_paper
 from lab.gallery import Pictures, fragment
 from lab.lesson import lesson_of
 from lab.pictures import data_uri
-from lab.portrait import portrait
 from lab.settings import SettingError
 from lab.store import Job, Store
+from lab.study import AXES, Study
 from lab.tally import Tally
-from lab.trial import Result, ceiling_of
+from lab.tradeoff import MEASURES, Point, reasons, sentences, table
+from lab.trial import Result
 
 PAGE = Path(__file__).with_suffix(".html")
 PAGE_OF_SWEEP = Path(__file__).with_name("sweep.html")
+PAGE_OF_STUDY = Path(__file__).with_name("tradeoff.html")
+PAGE_OF_COMPARISON = Path(__file__).with_name("comparison.html")
 
 
 def write_report(store: Store, run_id: str, target: Path) -> None:
@@ -41,21 +47,14 @@ def render(store: Store, run_id: str) -> str:
     experiment = job.experiment
     if not records:
         raise SettingError(f"run {run_id} has finished no round yet, so there is nothing to report")
-    drawn = [
-        figures.curves(records, experiment.changes, experiment.training.rounds),
-        figures.federation(portrait(experiment.at(job.round)), records[-1]),
-        figures.traffic(records),
-        figures.fairness(records[-1]),
-        *([figures.moved(records[-1])] if records[-1].influence else []),
-    ]
-    curves = [_html(figure, first=place == 0) for place, figure in enumerate(drawn)]
     attacks = [_attack(store, one) for one in store.attacks_on(run_id) if one.result]
     return (
         Environment(autoescape=True)
         .from_string(PAGE.read_text(encoding="utf-8"))
         .render(
             job=job,
-            curves=curves,
+            note=store.notes().get(run_id, ""),
+            curves=_all(illustrations.of_run(job, records, read_of(store, run_id))),
             told=told(records[-1]),
             attacks=attacks,
             guarantee=promise(experiment, job.round),
@@ -69,7 +68,9 @@ def render_sweep(tally: Tally, pictures: Pictures | None = None) -> str:
     pictures: of the attacks, where what leaks is measured
     """
     leaks = tally.sweep.measure == "leak"
-    figure = fragment(tally, pictures or {}) if leaks else _html(figures.heat(tally), first=True)
+    figure = (
+        fragment(tally, pictures or {}) if leaks else _html("heat", figures.heat(tally), first=True)
+    )
     return (
         Environment(autoescape=True)
         .from_string(PAGE_OF_SWEEP.read_text(encoding="utf-8"))
@@ -82,13 +83,47 @@ def render_sweep(tally: Tally, pictures: Pictures | None = None) -> str:
     )
 
 
+def render_study(study: Study, found: Sequence[Point]) -> str:
+    """The page of a study: a picture and its sentences for each measure, and all as a table."""
+    there = [name for name in MEASURES if any(name in point.leaks for point in found)]
+    by = (study.varied or AXES)[0]
+    drawn = [
+        {
+            "title": MEASURES[name].title,
+            "figure": _html(
+                f"frontier-{name}", figures.frontier(found, name, by), first=place == 0
+            ),
+            "told": list(sentences(study, found, name)),
+        }
+        for place, name in enumerate(there)
+    ]
+    rows = table(study, found, there[0] if there else "auc")
+    return (
+        Environment(autoescape=True)
+        .from_string(PAGE_OF_STUDY.read_text(encoding="utf-8"))
+        .render(study=study, drawn=drawn, rows=rows, reasons=reasons(found))
+    )
+
+
+def render_comparison(found: Sequence[Side]) -> str:
+    """The page of several runs beside each other."""
+    rows = [outcome(side) for side in found]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return (
+        Environment(autoescape=True)
+        .from_string(PAGE_OF_COMPARISON.read_text(encoding="utf-8"))
+        .render(
+            sides=found,
+            curves=_all(illustrations.of_comparison(found)),
+            outcomes={name: [row.get(name, "") for row in rows] for name in names},
+            apart=differences([side.job.experiment for side in found]),
+        )
+    )
+
+
 def _attack(store: Store, job: Job) -> dict[str, Any]:
     result = Result.read(job.result)
     pictures = store.arrays.get(store.sights(job.id)[-1].arrays)
-    drawn = []
-    if result.exposure:
-        drawn.append(figures.roc(result.exposure, ceiling_of(result.guarantee)))
-        drawn.append(figures.histogram(result.exposure))
     uris = {
         name: [data_uri(picture) for picture in several]
         for name, several in pictures.items()
@@ -102,10 +137,19 @@ def _attack(store: Store, job: Job) -> dict[str, Any]:
         "result": result,
         "pairs": pairs,
         "pictures": uris,
-        "figures": [_html(each) for each in drawn],
+        "figures": [
+            _html(f"{job.order.spy.kind}-{name}", figure)
+            for name, figure in illustrations.of_attack(store, job).items()
+        ],
     }
 
 
-def _html(figure: go.Figure, first: bool = False) -> str:
-    config = {"displaylogo": False, "responsive": True}
-    return str(to_html(figure, full_html=False, include_plotlyjs=first, config=config))
+def _all(drawn: illustrations.Figures) -> list[str]:
+    """plotly's script comes with the first."""
+    return [_html(name, figure, place == 0) for place, (name, figure) in enumerate(drawn.items())]
+
+
+def _html(name: str, figure: go.Figure, first: bool = False) -> str:
+    return str(
+        to_html(on_paper(figure), full_html=False, include_plotlyjs=first, config=buttons(name))
+    )

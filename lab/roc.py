@@ -6,32 +6,15 @@ from math import exp
 
 import numpy as np
 
+from lab.ladder import Ladder, interval, redrawn
+from lab.rates import FEWEST, NEEDED, Balanced, Rate, balanced, finite, stated
 from lab.rng import stream
-from lab.settings import SettingError, Settings
+from lab.settings import Settings
+from lab.strata import Strata, stratified
 
-DRAWS = 400  # of the bootstrap
-LEVEL = 0.95
 FINE = 4000  # points under a ceiling
 GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])  # false-positive rates of the curve
 STATED = (0.01, 0.001)  # false-positive rates at which a number is given
-NEEDED = 10  # false positives that a stated rate rests on at least
-FEWEST = 20  # members and others each; below that the bootstrap cannot be believed
-
-
-class Rate(Settings):
-    """True-positive rate at a false-positive rate, where there are non-members enough to say."""
-
-    false_positives: float  # the rate asked for
-    value: float | None = None
-    low: float | None = None  # 95 %, bootstrap, and at least as wide as Clopper-Pearson
-    high: float | None = None
-    note: str = ""
-
-    def sentence(self) -> str:
-        at = f"TPR at {self.false_positives:.1%} FPR"
-        if self.value is None:
-            return f"{at}: {self.note}"
-        return f"{at}: {self.value:.2%} (95 % {self.low:.2%} to {self.high:.2%})"
 
 
 class Curve(Settings):
@@ -61,6 +44,22 @@ class Exposure(Settings):
     blind_low: float | None = None
     blind_high: float | None = None
     ceiling_auc: float | None = None  # the most that any attack can reach, under the run's epsilon
+    balanced: Balanced | None = None  # None: too few to choose a threshold by and to judge it
+    strata: Strata | None = None  # the same among examples with the same label
+
+    def lines(self, blind: bool = True) -> list[str]:
+        """In plain sentences: what was found, beside what a guess would give."""
+        told = [
+            self.verdict,
+            f"AUC {self.auc:.3f} (95 % {self.auc_low:.3f} to {self.auc_high:.3f}), "
+            f"{self.members:,} members, {self.others:,} others",
+            *(rate.sentence() for rate in self.rates),
+            *([self.balanced.sentence()] if self.balanced else []),
+            *([self.baseline()] if blind else []),
+        ]
+        if self.ceiling_auc is not None:
+            told.append(f"under this epsilon no attack can expect more than {self.ceiling_auc:.3f}")
+        return told + (self.strata.lines() if self.strata else [])
 
     def baseline(self) -> str:
         """What a classifier reaches that never saw the model."""
@@ -91,19 +90,23 @@ def true_positives(members: np.ndarray, others: np.ndarray, rates: np.ndarray) -
 
 
 def expose(
-    scores: np.ndarray, member: np.ndarray, blind: np.ndarray | None, ceiling: Ceiling | None
+    scores: np.ndarray,
+    member: np.ndarray,
+    blind: np.ndarray | None,
+    ceiling: Ceiling | None,
+    labels: np.ndarray | None = None,
 ) -> Exposure:
     """Judge the scores of all candidates, of which `member` (candidates,) says the truth.
 
     blind: scores of a classifier that never saw the model, NaN where it gave none
+    labels: (candidates,) whose members and others are compared with their like, too
     """
-    scores = _finite(scores)
+    scores = finite(scores)
     members, others = scores[member], scores[~member]
-    generator = stream(0, "bootstrap")
-    draws = [_redrawn(members, others, generator) for _ in range(DRAWS)]
-    low, high = _interval(np.array([auc(*draw) for draw in draws]))
-    stated = _interval(np.stack([true_positives(*draw, np.array(STATED)) for draw in draws]))
-    band = _interval(np.stack([true_positives(*draw, GRID) for draw in draws]))
+    ladder = Ladder.of(scores, member, np.zeros(len(scores), dtype=np.int64))
+    areas, rates = _drawn(ladder, np.concatenate([STATED, GRID]))
+    low, high = interval(areas)
+    ends = interval(rates)  # (2, rates)
     order = np.flatnonzero(member)[np.argsort(-members, kind="stable")]
     baseline = _blind(blind, member)
     value = auc(members, others)
@@ -114,14 +117,14 @@ def expose(
         auc_low=float(low),
         auc_high=float(high),
         rates=tuple(
-            rate(members, others, asked, (float(ends[0]), float(ends[1])))
-            for asked, ends in zip(STATED, stated.T, strict=True)
+            rate(members, others, asked, (float(ends[0, k]), float(ends[1, k])))
+            for k, asked in enumerate(STATED)
         ),
         curve=Curve(
             false_positives=_floats(GRID),
             true_positives=_floats(true_positives(members, others, GRID)),
-            low=_floats(band[0]),
-            high=_floats(band[1]),
+            low=_floats(ends[0, len(STATED) :]),
+            high=_floats(ends[1, len(STATED) :]),
         ),
         histogram=_histogram(members, others),
         blind=baseline[0],
@@ -130,6 +133,8 @@ def expose(
         most=tuple(int(place) for place in order[:8]),
         least=tuple(int(place) for place in order[::-1][:8]),
         ceiling_auc=ceiling.auc() if ceiling else None,
+        balanced=balanced(scores, member),
+        strata=None if labels is None else stratified(scores, member, labels, blind),
         verdict=_verdict(low, high, baseline, min(len(members), len(others))),
     )
 
@@ -145,18 +150,12 @@ def rate(
     Its interval is Clopper and Pearson's, which takes the threshold as given, widened to `drawn`,
     the bootstrap's, which does not (but has no width at a rate of zero).
     """
-    from scipy.stats import binomtest
-
     needed = round(NEEDED / asked)
     if len(others) < needed:
         note = f"not enough non-members to say: {len(others):,} of {needed:,}"
         return Rate(false_positives=asked, note=note)
-    value = float(true_positives(members, others, np.array([asked]))[0])
-    found = round(value * len(members))
-    exact = binomtest(found, len(members)).proportion_ci(LEVEL, method="exact")
-    ends = [(float(exact.low), float(exact.high)), *([drawn] if drawn else [])]
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    return Rate(false_positives=asked, value=value, low=low, high=high)
+    found = round(true_positives(members, others, np.array([asked]))[0] * len(members))
+    return stated(asked, found, len(members), drawn)
 
 
 class Ceiling(Settings):
@@ -189,31 +188,14 @@ class Ceiling(Settings):
         return min(area, float(np.diff(rates) @ self.true_positives(rates[1:])))
 
 
-def _finite(scores: np.ndarray) -> np.ndarray:
-    """Overflowed scores become the lowest or highest; what is no number becomes the lowest.
-
-    Raises SettingError when there is no finite score at all.
-    """
-    known = scores[np.isfinite(scores)]
-    if not len(known):
-        raise SettingError("the model answers with nothing but overflow: choose an earlier round")
-    low, high = float(known.min()) - 1, float(known.max()) + 1
-    finite: np.ndarray = np.nan_to_num(scores, nan=low, neginf=low, posinf=high)
-    return finite
-
-
-def _redrawn(
-    members: np.ndarray, others: np.ndarray, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    pick = generator.integers
-    return members[pick(len(members), size=len(members))], others[
-        pick(len(others), size=len(others))
-    ]
-
-
-def _interval(values: np.ndarray) -> np.ndarray:
-    ends: np.ndarray = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return ends
+def _drawn(ladder: Ladder, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Area and true-positive rates of every draw.  -> (draws,), (draws, rates)"""
+    areas, found = [], []
+    for each in redrawn(len(ladder.members), len(ladder.others), stream(0, "bootstrap")):
+        counts = ladder.counted(*each)
+        areas.append(ladder.area(counts))
+        found.append(ladder.above(counts, rates)[0] / len(ladder.members))
+    return np.array(areas), np.stack(found)
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
@@ -236,11 +218,10 @@ def _blind(
     if scores is None:
         return None, None, None
     known = ~np.isnan(scores)
-    members, others = scores[known & member], scores[known & ~member]
-    generator = stream(0, "blind bootstrap")
-    draws = [auc(*_redrawn(members, others, generator)) for _ in range(DRAWS)]
-    low, high = _interval(np.array(draws))
-    return auc(members, others), float(low), float(high)
+    ladder = Ladder.of(scores[known], member[known], np.zeros(known.sum(), dtype=np.int64))
+    drawn = redrawn(len(ladder.members), len(ladder.others), stream(0, "blind bootstrap"))
+    low, high = interval(np.array([ladder.area(ladder.counted(*each)) for each in drawn]))
+    return ladder.area(ladder.counts), float(low), float(high)
 
 
 def _verdict(

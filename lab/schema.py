@@ -15,6 +15,7 @@ from sqlalchemy import (
     Engine,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -84,6 +85,64 @@ commands = Table(
     Column("kind", String(8), nullable=False),
     Column("body", JSON, nullable=False),
     Column("outcome", String, nullable=False, default=""),  # empty until it is carried out
+)
+
+# Whose turn it is when a job's turn comes.  Runs of the command line have no owner.
+owners = Table(
+    "owners",
+    metadata,
+    Column("job", String(16), ForeignKey("jobs.id"), primary_key=True),
+    Column("visitor", String(32), nullable=False, index=True),
+)
+
+# Who wants which cells.  What the command line wants is wanted by a visitor without a name.
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("job", String(16), ForeignKey("jobs.id"), primary_key=True),
+    Column("visitor", String(32), primary_key=True),
+    Column("asked", Float, nullable=False),
+    Index("ix_wishes_visitor", "visitor"),
+)
+
+visitors = Table(
+    "visitors",
+    metadata,
+    Column("id", String(32), primary_key=True),  # the hash of a browser's cookie
+    Column("seen", Float, nullable=False),  # when one of its pages last told that it is there
+    Column("served", Float, nullable=False, default=0.0),  # when a worker last took up a job of it
+)
+
+# Runs of which every round is looked over for what it gives away.
+watches = Table(
+    "watches",
+    metadata,
+    Column("run", String(16), ForeignKey("jobs.id"), primary_key=True),
+)
+
+# What people wrote beside a run.
+notes = Table(
+    "notes",
+    metadata,
+    Column("run", String(16), ForeignKey("jobs.id"), primary_key=True),
+    Column("words", String, nullable=False),
+)
+
+limits = Table(
+    "limits",
+    metadata,
+    Column("name", String(16), primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+# Shadow models, which any attack on the same run and round uses again.
+shadows = Table(
+    "shadows",
+    metadata,
+    Column("key", String(64), primary_key=True),  # sha256 of everything that determines the model
+    Column("arrays", String(64), nullable=False, index=True),
+    Column("bytes", Integer, nullable=False),
+    Column("used", Float, nullable=False, index=True),  # when it was asked for last
 )
 
 

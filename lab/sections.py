@@ -25,7 +25,7 @@ class Data(Settings):
     )
 
     def shared(self) -> int:
-        """How many training examples the clients hold together."""
+        """How many training examples there are to deal out."""
         return min(self.examples, self.source.size) or self.source.size
 
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections.abc import Callable
 from threading import Lock
+from typing import Any
 
 import streamlit as st
+from plotly.graph_objects import Figure
 
+from lab.audits import Audit
 from lab.controls import settings_of
 from lab.experiment import Experiment
 from lab.jobs import Supervisor
 from lab.models import Network
 from lab.parts import Spy
+from lab.plain import plain
 from lab.portrait import Portrait, portrait
 from lab.settings import SettingError
 from lab.store import Job, Order, Round, Sight, Store
+from lab.visitors import COOKIE, HEARTBEAT, is_class, names, visitor_of
 
+ANONYMOUS = "visitor"  # in the session's state: in place of a cookie
+TROUBLE = "trouble"  # there, too: when something was refused, and why
+SHOWN = 15.0  # seconds that it is shown
+EACH = 0.05  # seconds that a redraw of one visitor's page may take, for all to have theirs in time
 _READING = Lock()  # sessions of one server share what they read
 STATUS = {  # a sign and a word, never a colour alone
     "queued": "◔ queued",
@@ -37,6 +48,24 @@ def store() -> Store:
 def supervisor() -> Supervisor:
     """Starts the workers; a page calls it before it needs them."""
     return Supervisor(store())
+
+
+def visitor() -> str:
+    """Whose browser this is, as the store knows it.
+
+    A browser without cookies is nobody where it is alone with the machine.  In a class it is
+    somebody for as long as its page is open, so that limits hold and what it leaves is given up.
+    """
+    cookie = st.context.cookies.get(COOKIE, "")
+    if not cookie and is_class():
+        cookie = st.session_state.setdefault(ANONYMOUS, secrets.token_urlsafe(24))
+    return visitor_of(cookie)
+
+
+@st.fragment(run_every=HEARTBEAT)
+def heartbeat() -> None:
+    """As long as a page is open, what its visitor has asked for is not given up."""
+    store().seen(visitor())
 
 
 def rounds_of(run: str) -> list[Round]:
@@ -75,18 +104,35 @@ def picture_of(experiment: Experiment) -> Portrait:
     return _portrait(experiment.at(1).to_json())
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def _portrait(text: str) -> Portrait:
     return portrait(Experiment.from_json(text))
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def drawn(name: str, key: tuple[Any, ...], _draw: Callable[[], Figure]) -> Figure:
+    """A figure, drawn once for all sessions that look at the same.
+
+    key: all that it shows, in few words, such as the run and how many rounds of it there are
+    """
+    return _draw()
+
+
+def pace(every: float) -> float:
+    """Seconds between two redraws: so many, and more of them the more visitors are there."""
+    return max(every, EACH * store().visitors())
 
 
 def look_at(run: str | None) -> None:
     """Remember the run on all pages, and in the address, so that a copied link shows it too."""
     st.session_state["run"] = run
     if run is None:
-        st.query_params.pop("run", None)
-    elif st.query_params.get("run") != run:
-        st.query_params.from_dict({"run": run})
+        st.query_params.clear()
+        return
+    # With the settings beside, the link means the same on a server that has no such run.
+    wanted = {"run": run} | store().run(run).experiment.overrides_as_text()
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
 
 
 def looked_at() -> Job | None:
@@ -97,16 +143,74 @@ def looked_at() -> Job | None:
     try:
         job = store().run(run)
     except SettingError as error:
-        st.warning(str(error))
-        look_at(None)
+        st.warning(plain(error))
+        st.session_state["run"] = None
+        st.query_params.pop("run", None)
         return None
     look_at(run)
     return job
 
 
+def may_command(job: Job) -> bool:
+    """Whether this visitor may steer, stop, annotate and delete a run or an attack.
+
+    Whoever has only the link may look, attack and branch, each with jobs of its own.
+    """
+    return store().owner(job.id) in names(visitor())
+
+
+def command(act: Callable[..., None], id: str, *more: Any, **named: Any) -> None:
+    """For callbacks: do that to a job, if this visitor may.
+
+    A button may have been drawn, or a message from it made up, by whoever may not.
+    """
+    st.session_state.pop(TROUBLE, None)
+    try:
+        if not may_command(store().job(id)):
+            raise SettingError(f"{id} is somebody else's: start one like it, or branch from it")
+        act(id, *more, **named)
+    except SettingError as error:
+        refuse(error)
+
+
+def refuse(error: SettingError, beside: str = "") -> None:
+    """For callbacks: what one draws itself is lost where only a part of the page is redrawn.
+
+    beside: which of several sweeps on a page
+    """
+    st.session_state[TROUBLE] = (time.monotonic(), sentence(str(error)), beside)
+
+
+def trouble(beside: str = "") -> None:
+    """What was refused a moment ago; drawn beside the buttons."""
+    when, words, where = st.session_state.get(TROUBLE, (0.0, "", ""))
+    if words and where == beside and time.monotonic() - when < SHOWN:
+        st.error(plain(words))
+
+
+def resume(id: str, rounds: int | None = None) -> None:
+    """As the store does, within the limits of this visitor; for `command`."""
+    store().resume(id, rounds, visitor())
+
+
+def started(experiment: Experiment, rounds: int | None = None) -> str:
+    """The new run of this visitor; empty, and said, where it may have no more."""
+    try:
+        return store().create(experiment, rounds, visitor=visitor())
+    except SettingError as error:
+        refuse(error)
+        return ""
+
+
+def visible_runs() -> list[Job]:
+    """The visitor's own runs, and the one that it looks at by a link, the newest first."""
+    mine, now = store().runs(visitor=visitor()), looked_at()
+    return mine if now is None or now.id in {job.id for job in mine} else [now, *mine]
+
+
 def pick_run() -> Job | None:
     """A select box of all runs that have finished a round; explains what to do without any."""
-    found = {job.id: job for job in store().runs() if job.round}
+    found = {job.id: job for job in visible_runs() if job.round}
     if not found:
         st.info("There is no run to attack yet: start one on the Live page first.")
         return None
@@ -123,19 +227,14 @@ def pick_run() -> Job | None:
     return found[chosen]
 
 
-def attacks_of(job: Job, kind: type[Spy]) -> list[Job]:
-    """The attacks of that kind on a run, the newest first."""
+def attacks_of(job: Job, kind: type[Spy] | tuple[type[Spy], ...]) -> list[Job]:
+    """The attacks of that kind, or of any of those kinds, on a run, the newest first."""
     return [one for one in store().attacks_on(job.id) if isinstance(one.order.spy, kind)]
 
 
 def pick_spy(job: Job, kind: type[Spy], past: list[Job]) -> Spy:
     """A select box of the attacks that suit the model; the settings of the one chosen below."""
-    network = job.experiment.architecture
-    table = {
-        name: part
-        for name, part in Spy.table.items()
-        if issubclass(part, kind) and _suits(part(), network)
-    }
+    table = spies_of(job, kind)
     last = past[0].order.spy if past else None
     start = list(table).index(last.kind) if last and last.kind in table else 0
     chosen = st.selectbox("Attack", table, start, key=f"spy of {job.id}, {kind.__name__}")
@@ -149,6 +248,16 @@ def pick_spy(job: Job, kind: type[Spy], past: list[Job]) -> Spy:
     with st.expander("Settings of the attack"):
         values = settings_of(part, "spy")
     return type(part).read({name.removeprefix("spy."): value for name, value in values.items()})
+
+
+def spies_of(job: Job, kind: type[Spy]) -> dict[str, type[Spy]]:
+    """The attacks of that kind that suit the run's model, by name."""
+    network = job.experiment.architecture
+    return {
+        name: part
+        for name, part in Spy.table.items()
+        if issubclass(part, kind) and _suits(part(), network)
+    }
 
 
 def _suits(spy: Spy, network: Network) -> bool:
@@ -180,11 +289,17 @@ def attack(
 
     watch: draws an attack by id and status, again every so many seconds while it is at work
     """
-    ordered = next((one for one in past if one.order == order), None)
-    if ordered is not None and ordered.active:
-        st.button("Stop the attack", on_click=store().stop, args=(ordered.id,))
+    alike = [one for one in past if one.order == order]
+    mine = next((one for one in alike if one.active and may_command(one)), None)
+    ordered = mine or next(iter(alike), None)
+    name = "Audit" if isinstance(order.spy, Audit) else "Attack"
+    if mine:
+        st.button(f"Stop the {name.lower()}", on_click=command, args=(store().stop, mine.id))
     else:
-        st.button("Attack", type="primary", on_click=_ordered, args=(job.id, order))
+        st.button(name, type="primary", on_click=_ordered, args=(job.id, order))
+        if ordered and ordered.active:
+            st.caption("Somebody else has asked for just this, and you see it, too.")
+    trouble()
     if ordered is None:
         st.info(invitation)
     else:
@@ -200,12 +315,16 @@ def followed(id: str, status: str) -> Job:
     waits = f", {store().place(id)} before it" if job.status == "queued" else ""
     st.text(f"{STATUS[job.status]}{waits}")
     if job.message:
-        st.warning(job.message)
+        st.warning(plain(job.message))
     return job
 
 
 def _ordered(run: str, order: Order) -> None:
-    store().attack(run, order)
+    st.session_state.pop(TROUBLE, None)
+    try:
+        store().attack(run, order, visitor=visitor())
+    except SettingError as error:
+        refuse(error)
 
 
 def sentence(words: str) -> str:

@@ -78,9 +78,10 @@ class Part(Settings):
 
     @classmethod
     def enter(cls, *parts: type[Self]) -> dict[str, type[Self]]:
-        """Put `parts` in the family's table, by kind."""
-        cls.table.update({part.model_fields["kind"].default: part for part in parts})
-        return cls.table
+        """Put `parts` in the family's table, by kind.  -> those parts"""
+        entered = {part.model_fields["kind"].default: part for part in parts}
+        cls.table.update(entered)
+        return entered
 
     @classmethod
     def pick(cls, value: Any) -> Self:

@@ -13,21 +13,24 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from sqlalchemy import ColumnElement, Connection, Row, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, literal, select, update
 from torch import Tensor
 
 from lab.aim import Aim
 from lab.arrays import Arrays
+from lab.audits import Audit
+from lab.audits.audit import Past
 from lab.engine import State, begin
 from lab.engine import run as rounds_of
 from lab.experiment import Experiment
-from lab.parts import Reconstruction, Spy, Unmasking
+from lab.parts import Inference, Reconstruction, Spy, Surveillance, Unmasking
 from lab.records import Record
 from lab.schema import (
     commands,
@@ -36,16 +39,23 @@ from lab.schema import (
     default_url,
     glimpses,
     jobs,
+    notes,
+    owners,
     reading,
     records,
+    watches,
     writing,
 )
 from lab.settings import SettingError, Settings
 from lab.siege import check_siege
+from lab.stock import Stock
+from lab.surveillance import check_watched
+from lab.visitors import check_limits, check_rounds, line, present, see, take, visible_to
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
 ACTIVE = ("queued", "running")
 ARRAYS = "LEAKLAB_ARRAYS"  # a folder
+LONGEST_NOTE = 2000  # letters
 
 
 class Order(Settings):
@@ -56,15 +66,20 @@ class Order(Settings):
     client: int | None = Field(None, ge=0)
     picture: str | None = None  # the digest of a picture of the user's own, in place of a client
     label: int = Field(0, ge=0)  # the class that its owner trains it as
+    targets: int = Field(0, ge=0, le=256)  # models by the run's recipe to attack besides
 
     def command(self, run: str) -> str:
         """The command line that does the same."""
         words = ["leaklab attack", self.spy.kind, "--run", run, "--round", str(self.round)]
+        if isinstance(self.spy, Audit):
+            words[:3] = ["leaklab audit", "--kind", self.spy.kind, "--run"]
         if self.picture is not None:
             words[:2] = ["leaklab invert YOUR_PICTURE --attack", self.spy.kind]
             words += ["--label", str(self.label)]
         if self.client is not None:
             words += ["--client", str(self.client)]
+        if self.targets:
+            words += ["--targets", str(self.targets)]
         usual = type(self.spy)().dump()
         changed = {name: value for name, value in self.spy.dump().items() if usual[name] != value}
         words += [f"-s {shlex.quote(f'{name}={value}')}" for name, value in changed.items()]
@@ -92,13 +107,18 @@ class Job:
 
     @property
     def experiment(self) -> Experiment:
-        return Experiment.read(self.body if self.aim is None else self.body["experiment"])
+        return Experiment.read(self.body.get("experiment", self.body))  # by name beside attacks
 
     @property
     def aim(self) -> Aim | None:
         """The attack that a cell ends with, if it does; its body has both by name."""
         ends = self.kind == "cell" and "attack" in self.body
         return Aim.read(self.body["attack"]) if ends else None
+
+    @property
+    def probes(self) -> tuple[Aim, ...]:
+        """The attacks on a cell while it runs."""
+        return tuple(Aim.read(probe) for probe in self.body.get("probes", ()))
 
     @property
     def order(self) -> Order:
@@ -150,6 +170,7 @@ class Store:
         beside = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         folder = Path(beside).parent if beside else data_folder()
         self.arrays = Arrays(Path(os.environ.get(ARRAYS) or folder / "arrays"))
+        self.stock = Stock(self.engine, self.arrays)
 
     # --- look -----------------------------------------------------------------------------------
 
@@ -169,21 +190,26 @@ class Store:
             raise SettingError(f"{id!r} is {what}, not a run")
         return job
 
-    def runs(self, most: int = 200) -> list[Job]:
-        """The newest runs first."""
-        return self._jobs(jobs.c.kind == "run", most)
+    def runs(self, most: int = 200, visitor: str | None = None) -> list[Job]:
+        """The newest runs first: those that a visitor may see listed, or everybody's."""
+        which = jobs.c.kind == "run"
+        return self._jobs(which if visitor is None else and_(which, visible_to(visitor)), most)
 
     def attacks_on(self, run: str) -> list[Job]:
         """The newest attacks first."""
         return self._jobs(jobs.c.run == run, 200)
 
     def place(self, id: str) -> int:
-        """How many jobs are queued before this run or attack."""
-        mine = select(jobs.c.queued).where(jobs.c.id == id).scalar_subquery()
-        waits = and_(jobs.c.status == "queued", jobs.c.kind != "cell")
-        before = select(func.count()).where(waits, jobs.c.queued < mine)
+        """How many jobs are likely to be taken up before this run or attack."""
         with reading(self.engine) as connection:
-            return int(connection.execute(before).scalar_one())
+            waiting = line(connection)
+        return waiting.index(id) if id in waiting else 0
+
+    def owner(self, id: str) -> str:
+        """The visitor who started it; empty for one that the command line did."""
+        with reading(self.engine) as connection:
+            query = select(owners.c.visitor).where(owners.c.job == id)
+            return str(connection.execute(query).scalar() or "")
 
     def rounds(self, run: str, after: int = 0) -> list[Round]:
         """Finished rounds later than `after`, in order."""
@@ -207,6 +233,14 @@ class Store:
                 islice(rounds_of(job.experiment, state), wanted - state.round - 1, None)
             ).state
         return state
+
+    def sent(self, run: str, round: int) -> Tensor:
+        """The model that clients were sent in a finished round.  -> (params,)"""
+        if round == 1:
+            return begin(self.run(run).experiment).model
+        query = select(records.c.arrays).where(records.c.run == run, records.c.round == round - 1)
+        with reading(self.engine) as connection:
+            return self.arrays.get(connection.execute(query).scalar_one())["model"]
 
     def _checkpoint(self, job: Job, round: int) -> State | None:
         """The state as it was stored; None where the algorithm's memory was not kept."""
@@ -251,14 +285,25 @@ class Store:
         experiment: Experiment,
         rounds: int | None = None,
         held: Mapping[str, Any] | None = None,
+        visitor: str = "",
     ) -> str:
         """Queue a new run, for `rounds` rounds if given, under an id that nobody can guess.
 
-        held: what a worker enters that takes the run up itself
+        held: what a worker enters that takes the run up itself.  Raises SettingError for a visitor
+        who has too much at work already, or asks for too many rounds.
         """
-        return self._enter("run", None, experiment.dump(), {"until": rounds} | dict(held or {}))
+        until = {"until": rounds} | dict(held or {})
+        with writing(self.engine) as connection:
+            check_rounds(connection, visitor, experiment)
+            return self._enter_in(connection, "run", None, experiment.dump(), until, visitor)
 
-    def attack(self, run: str, order: Order, held: Mapping[str, Any] | None = None) -> str:
+    def attack(
+        self,
+        run: str,
+        order: Order,
+        held: Mapping[str, Any] | None = None,
+        visitor: str = "",
+    ) -> str:
         """Queue an attack on a finished round, unless it is held.  Raises SettingError.
 
         Whoever asks for an update of nobody in particular gets the round's first sender.
@@ -266,7 +311,7 @@ class Store:
         job = self.run(run)
         if order.picture is not None:
             self._check_own(job, order)
-            return self._enter("attack", run, order.dump(), held)
+            return self._enter("attack", run, order.dump(), held, visitor)
         if order.round > job.round:
             raise SettingError(f"round is {order.round}: run {run} has finished {job.round} rounds")
         if order.client is not None and order.client >= job.experiment.data.clients:
@@ -274,8 +319,17 @@ class Store:
                 f"client is {order.client}: give 0 to {job.experiment.data.clients - 1}"
             )
         order.spy.suits(job.experiment.architecture)
+        if order.targets and not isinstance(order.spy, Inference):
+            raise SettingError(
+                f"targets is {order.targets}, and {order.spy.kind} attacks one round of one run: "
+                "give 0, or an attack on membership"
+            )
+        if isinstance(order.spy, Audit):
+            self._check_audit(job, order, order.spy)
         if isinstance(order.spy, Unmasking):
             check_siege(job.experiment, order.round)
+        if isinstance(order.spy, Surveillance):
+            check_watched(order.spy, job.experiment, order.round)
         if isinstance(order.spy, (Reconstruction, Unmasking)):
             check_replay(job, order.round)
         if isinstance(order.spy, (Reconstruction, Unmasking)) and order.client is None:
@@ -285,7 +339,10 @@ class Store:
                     f"nobody's update arrived in round {order.round}: choose another round"
                 )
             order = order.model_copy(update={"client": arrived[0]})
-        return self._enter("attack", run, order.dump(), held)
+        return self._enter("attack", run, order.dump(), held, visitor)
+
+    def _check_audit(self, job: Job, order: Order, audit: Audit) -> None:
+        audit.refuse(Past(job.experiment, order.round, partial(self.sent, job.id), order.client))
 
     def _check_own(self, job: Job, order: Order) -> None:
         """A picture of the user's own needs a model only, and not that anybody has trained it."""
@@ -322,25 +379,93 @@ class Store:
         """As `pause`, but done with; a stopped run can still be resumed."""
         self._end(id, "stop", "stopped")
 
-    def resume(self, id: str, rounds: int | None = None) -> None:
-        """Back into the queue; for `rounds` more rounds only, if given."""
+    def resume(self, id: str, rounds: int | None = None, visitor: str = "") -> None:
+        """Back into the queue; for `rounds` more rounds only, if given.
+
+        Raises SettingError for a visitor who could not start it now.
+        """
         with writing(self.engine) as connection:
             job = self._locked(connection, id)
+            if not job.active:
+                check_limits(connection, visitor)
+                check_rounds(connection, visitor, job.experiment, job.round)
             values: dict[str, Any] = {"until": None if rounds is None else job.round + rounds}
             if not job.active:
                 values |= {"status": "queued", "queued": time.time(), "deaths": 0, "message": ""}
             connection.execute(update(jobs).where(jobs.c.id == id).values(values))
 
-    def change(self, id: str, settings: Mapping[str, Any]) -> None:
-        """New settings from the next round on.  Raises SettingError for what a run cannot do."""
+    def change(self, id: str, settings: Mapping[str, Any], visitor: str = "") -> None:
+        """New settings from the next round on.
+
+        Raises SettingError for what a run cannot do, or what that visitor may not ask for.
+        """
         with writing(self.engine) as connection:
             job = self._locked(connection, id)
             changed = job.experiment.changed_from(job.round + 1, settings)
+            check_rounds(connection, visitor, changed, job.round)
             if job.status == "running":  # the worker knows which round is next
                 self._tell(connection, id, "change", dict(settings))
             else:
                 body = changed.dump()
                 connection.execute(update(jobs).where(jobs.c.id == id).values(body=body))
+
+    def watch(self, run: str, on: bool = True) -> None:
+        """Whether the run's rounds are looked over from now on."""
+        with writing(self.engine) as connection:
+            connection.execute(delete(watches).where(watches.c.run == run))
+            if on:
+                connection.execute(insert(watches).values(run=run))
+
+    def watched(self, run: str) -> bool:
+        with reading(self.engine) as connection:
+            query = select(watches.c.run).where(watches.c.run == run)
+            return connection.execute(query).first() is not None
+
+    def branch(self, run: str, round: int, visitor: str = "") -> str:
+        """A new run that has everything of this one up to that round, and waits there, paused.
+
+        Raises SettingError for a round that is not finished.
+        """
+        job = self.run(run)
+        if not 1 <= round <= job.round:
+            raise SettingError(f"round is {round}: run {run} has finished 1 to {job.round}")
+        kept = [change for change in job.experiment.changes if change.round <= round]
+        body = job.experiment.model_copy(update={"changes": tuple(kept)}).dump()
+        held = {"status": "paused", "round": round}
+        columns = [column for column in records.c if column.name != "run"]
+        past = select(*columns).where(records.c.run == run, records.c.round <= round)
+        with writing(self.engine) as connection:
+            new = self._enter_in(connection, "run", None, body, held, visitor)
+            named = past.add_columns(literal(new))
+            names = [*[column.name for column in columns], "run"]
+            connection.execute(insert(records).from_select(names, named))
+        return new
+
+    def annotate(self, run: str, words: str) -> None:
+        """What to remember of a run, in place of what was noted before.  Raises SettingError."""
+        self.run(run)
+        if len(words) > LONGEST_NOTE:
+            raise SettingError(f"note has {len(words)} letters: give {LONGEST_NOTE} at most")
+        with writing(self.engine) as connection:
+            connection.execute(delete(notes).where(notes.c.run == run))
+            if words.strip():
+                connection.execute(insert(notes).values(run=run, words=words.strip()))
+
+    def notes(self) -> dict[str, str]:
+        """What was noted, by run."""
+        with reading(self.engine) as connection:
+            return {row.run: row.words for row in connection.execute(select(notes)).all()}
+
+    def seen(self, visitor: str) -> None:
+        """A page of that visitor is open now."""
+        if visitor:
+            with writing(self.engine) as connection:
+                see(connection, visitor)
+
+    def visitors(self) -> int:
+        """How many have a page open now."""
+        with reading(self.engine) as connection:
+            return present(connection)
 
     # --- how ------------------------------------------------------------------------------------
 
@@ -349,13 +474,26 @@ class Store:
         with reading(self.engine) as connection:
             return [Job.of(row) for row in connection.execute(query).all()]
 
-    def _enter(self, kind: str, run: str | None, body: Any, held: Mapping[str, Any] | None) -> str:
-        id, now = secrets.token_hex(6), time.time()
-        values = {"id": id, "kind": kind, "run": run, "body": body, "created": now, "queued": now}
+    def _enter(
+        self, kind: str, run: str | None, body: Any, held: Mapping[str, Any] | None, visitor: str
+    ) -> str:
         with writing(self.engine) as connection:
-            connection.execute(
-                insert(jobs).values({"status": "queued"} | values | dict(held or {}))
-            )
+            return self._enter_in(connection, kind, run, body, held, visitor)
+
+    def _enter_in(
+        self,
+        connection: Connection,
+        kind: str,
+        run: str | None,
+        body: Any,
+        held: Mapping[str, Any] | None,
+        visitor: str,
+    ) -> str:
+        id, now = secrets.token_hex(8), time.time()
+        values = {"id": id, "kind": kind, "run": run, "body": body, "created": now, "queued": now}
+        check_limits(connection, visitor)
+        connection.execute(insert(jobs).values({"status": "queued"} | values | dict(held or {})))
+        take(connection, id, visitor)
         return id
 
     def _locked(self, connection: Connection, id: str) -> Job:

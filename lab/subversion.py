@@ -18,7 +18,7 @@ from lab.clipping import CLIP
 from lab.engine import Moment, State, Stopped, step
 from lab.experiment import Experiment
 from lab.knowledge import known_of
-from lab.parts import Subversion
+from lab.parts import Spy, Subversion
 from lab.settings import SettingError
 from lab.trial import Glimpse, reconstruct
 from lab.views import Planted, ServerView, client_view, server_view
@@ -97,7 +97,7 @@ def staged(before: State, planted: Planted) -> State:
     return State(before.round, planted.sent, now.model_copy(update={"model": model}), kept)
 
 
-def check_memory(spy: Subversion, now: Experiment) -> None:
+def check_memory(spy: Spy, now: Experiment) -> None:
     """Raises SettingError where clients train anything but the model that they are sent."""
     algorithm = now.training.algorithm
     usual = not algorithm.asynchronous and algorithm.talks and algorithm.models == 1

@@ -2,7 +2,8 @@
 
 Such as attack by rule.  A further axis may stand for the best rule or the worst attack of each
 place, as in the heat maps of ByzFL (González et al. 2025).  A sweep may carry an attack on privacy:
-then each run ends with it, and what leaked is shown.
+then each run ends with it, and what leaked is shown.  Or it carries probes: attacks beside a
+measure, on runs that go on to their last round.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from itertools import product
 from math import prod
@@ -24,6 +25,7 @@ from pydantic import Field, field_validator, model_validator
 from lab.aim import Aim
 from lab.experiment import Experiment
 from lab.notation import parse, read_file
+from lab.parts import Inference
 from lab.settings import SettingError, Settings, shown
 from lab.variant import UNNAMED, Variant, one_line
 
@@ -45,11 +47,14 @@ class Cell:
     key: str = ""  # equal for equal experiments and attacks; empty without one
     refused: str = ""
     attack: Aim | None = None
+    probes: tuple[Aim, ...] = ()
 
     def body(self) -> dict[str, Any]:
         """What a worker is given.  Only of a cell with an experiment."""
         assert self.experiment is not None
         run: dict[str, Any] = self.experiment.dump()
+        if self.probes:
+            return {"experiment": run, "probes": [probe.dump() for probe in self.probes]}
         return {"experiment": run, "attack": self.attack.dump()} if self.attack else run
 
 
@@ -73,6 +78,9 @@ class Sweep(Settings):
         default_factory=Experiment, description="what all runs have in common"
     )
     attack: Aim | None = Field(None, description="what every run ends with, for measure leak")
+    probes: tuple[Aim, ...] = Field(
+        (), max_length=5, description="attacks on every run besides; they go into the table of runs"
+    )
     rows: tuple[Variant, ...] = Field(min_length=1, max_length=50)
     columns: tuple[Variant, ...] = Field(min_length=1, max_length=50)
     best: tuple[Variant, ...] = Field(
@@ -106,6 +114,11 @@ class Sweep(Settings):
         """The same with its attack, if there is one."""
         return {cell.key: cell for cell in self.cells if cell.experiment}
 
+    @property
+    def infers(self) -> bool:
+        """Whether its attack asks for membership."""
+        return self.attack is not None and isinstance(self.attack.spy, Inference)
+
     def _cell(self, place: tuple[int, ...], seed: int) -> Cell:
         rows, columns, best, worst = place
         chosen = [axis[at] for axis, at in zip(self.axes, place, strict=True)]
@@ -113,11 +126,12 @@ class Sweep(Settings):
         here = (rows, columns, best, worst)
         try:
             experiment, attack = self._set(settings | {"seed": seed})
-            if attack:
-                attack.check(experiment)
+            for aim in (*([attack] if attack else []), *self.probes):
+                aim.check(experiment)
         except SettingError as error:
             return Cell(here, seed, None, refused=" ".join(str(error).split()))
-        return Cell(here, seed, experiment, key_of(experiment, attack), attack=attack)
+        key = key_of(experiment, attack, self.probes)
+        return Cell(here, seed, experiment, key, attack=attack, probes=self.probes)
 
     def _set(self, settings: Mapping[str, Any]) -> tuple[Experiment, Aim | None]:
         """Experiment and attack with settings replaced.  Raises SettingError."""
@@ -141,8 +155,9 @@ class Sweep(Settings):
         return cls.read(parse(tomllib.loads, text, "a TOML file"))
 
     @classmethod
-    def from_file(cls, path: Path) -> Self:
-        return read_file(cls.from_toml, path)
+    def from_file(cls, path: Path) -> Sweep:
+        """Pages ask again at each look; a text that was read is known, with all its runs."""
+        return read_file(_known, path)
 
     def to_toml(self) -> str:
         return tomli_w.dumps(self.dump())
@@ -197,6 +212,8 @@ class Sweep(Settings):
                 f"measure is {self.measure} with {there} attack: measure leak needs one, such as "
                 '{ spy = "spear", round = 1 }, and no other measure does'
             )
+        if self.attack and self.probes:
+            raise SettingError("attack ends the run, and probes want it whole: give one of the two")
         expect = [name for name in AXES if any(variant.expects for variant in getattr(self, name))]
         if len(expect) > 1 or not {*expect} <= {"rows", "columns"}:
             raise SettingError(f"{' and '.join(expect)} expect: leave it to rows or to columns")
@@ -207,9 +224,16 @@ class Sweep(Settings):
             )
 
 
-def key_of(experiment: Experiment, attack: Aim | None = None) -> str:
+@lru_cache(maxsize=32)
+def _known(text: str) -> Sweep:
+    return Sweep.from_toml(text)
+
+
+def key_of(experiment: Experiment, attack: Aim | None = None, probes: Sequence[Aim] = ()) -> str:
     """Equal for equal experiments and attacks, as long as they give the same records."""
     attacked = [SCORES, attack.dump()] if attack else []
+    if probes:
+        attacked = [SCORES, [probe.dump() for probe in probes]]
     text = json.dumps([NUMBERS, experiment.dump(), *attacked], sort_keys=True)
     return sha256(text.encode()).hexdigest()[:16]
 

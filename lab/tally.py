@@ -36,6 +36,8 @@ class Entry:
     def told(self) -> str:
         if self.leaks:
             words = ", ".join(dict.fromkeys(leak.word for leak in self.leaks.values()))
+            if self.value is not None and any(leak.auc for leak in self.leaks.values()):
+                return f"AUC {self.value:.3f}"
             return words if self.value is None else f"{self.value:+.1f} dB"
         return self.word if self.value is None else f"{self.value:.1%}"
 
@@ -152,7 +154,19 @@ def lines(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Iterator[dict[str, A
         if refused := cell.refused or known.refused:
             ended = {"status": "refused", "message": refused}
         leak = {} if sweep.measure != "leak" else _columns_of(known.leak)
-        yield named | {"seed": cell.seed} | ended | {sweep.measure: known.value(sweep)} | leak
+        value = {sweep.measure: known.value(sweep)}
+        yield named | {"seed": cell.seed} | ended | value | leak | _probed(sweep, known)
+
+
+def _probed(sweep: Sweep, known: Outcome) -> dict[str, Any]:
+    """What every probe came to, under its name."""
+    found = known.probes or (None,) * len(sweep.probes)
+    named = zip(sweep.probes, found, strict=True)
+    return {
+        f"{probe.spy.kind} of round {probe.round}: {name}": value
+        for probe, leak in named
+        for name, value in _columns_of(leak).items()
+    }
 
 
 def _columns_of(leak: Leak | None) -> dict[str, Any]:
@@ -162,6 +176,11 @@ def _columns_of(leak: Leak | None) -> dict[str, Any]:
 
 
 def _caption_of_leaks(sweep: Sweep) -> str:
+    if sweep.infers:
+        return (
+            f"AUC of the membership attack{_seeds(sweep)}: 0.5 is chance{_shown(sweep)}. The worst "
+            "of a row is its highest."
+        )
     return (
         "What the attack gains: the median PSNR of its pictures less that of the best guess "
         f"without the update{_seeds(sweep)}; up to {GAIN:g} dB is no leak{_shown(sweep)}. The "

@@ -8,31 +8,35 @@ from functools import cached_property, partial
 from math import exp, inf
 from time import monotonic
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from lab.accountant import detailed, spent
+from lab.accountant import spent
 from lab.alarm import Sign
-from lab.assembly import malicious, poisoned
+from lab.assembly import poisoned
+from lab.attribution import Attribution
+from lab.audited import Audited
 from lab.batches import touched
-from lab.blind import blind_scores
+from lab.breakdown import Breakdown
 from lab.closeness import Unmasked
 from lab.dossier import Clerk, Dossier
-from lab.engine import Moment, State
+from lab.engine import Moment
 from lab.evaluate import evaluate
 from lab.experiment import Experiment
 from lab.federation import as_floats
+from lab.gain import Gain
 from lab.headcount import Headcount, headcount
 from lab.knowledge import known_of
 from lab.likeness import Judge, Likeness
-from lab.parts import Inference, Reconstruction, Source, Spy, Subversion
-from lab.public import outsiders, tested
+from lab.parts import Reconstruction, Source, Spy, Subversion
+from lab.poll import Poll
+from lab.public import tested
 from lab.records import Guarantee
-from lab.roc import Ceiling, Exposure, expose
+from lab.roc import Ceiling, Exposure
+from lab.secret import Secrets
 from lab.sections import Privacy
 from lab.settings import SettingError, Settings
-from lab.views import Candidates, Guess, Known, OutsiderView, ServerView, server_view
+from lab.views import Guess, Known, ServerView, server_view
 from lab.wording import Proofreader, Wording
 
 
@@ -52,7 +56,16 @@ class Result(Settings):
     dossier: Dossier | None = None
     wording: Wording | None = None
     exposure: Exposure | None = None
+    breakdown: Breakdown | None = None  # who is exposed most
+    pooled: Exposure | None = None  # the same attack on models like this one, taken together
+    targets: int = 0  # how many those are
+    rivals: Exposure | None = None  # against members of other clients
+    attribution: Attribution | None = None
     unmasked: Unmasked | None = None
+    secrets: Secrets | None = None
+    gain: Gain | None = None  # of acting over watching
+    poll: Poll | None = None
+    audited: Audited | None = None
     noticed: tuple[Sign, ...] | None = None  # by a client that was sent a planted model
 
     def lines(self) -> list[str]:
@@ -71,18 +84,27 @@ class Result(Settings):
             told += self.dossier.lines()
         if self.wording:
             told += self.wording.lines()
-        if seen := self.exposure:
-            told += [
-                seen.verdict,
-                f"AUC {seen.auc:.3f} (95 % {seen.auc_low:.3f} to {seen.auc_high:.3f}), "
-                f"{seen.members:,} members, {seen.others:,} others",
-                *(rate.sentence() for rate in seen.rates),
-                seen.baseline(),
-            ]
-            if seen.ceiling_auc is not None:
-                told.append(
-                    f"under this epsilon no attack can expect more than {seen.ceiling_auc:.3f}"
-                )
+        if self.exposure:
+            told += self.exposure.lines()
+        if self.breakdown:
+            told += self.breakdown.lines()
+        if self.pooled:
+            told.append(
+                f"models like this one, {self.targets} federations by the same recipe together:"
+            )
+            told += self.pooled.lines(blind=False)  # who is inside was drawn at random
+        if self.rivals:
+            told += ["against members of other clients:", *self.rivals.lines()]
+        if self.attribution:
+            told += self.attribution.lines()
+        if self.secrets:
+            told += self.secrets.lines()
+        if self.poll:
+            told += self.poll.lines()
+        if self.gain:
+            told += self.gain.lines()
+        if self.audited:
+            told += self.audited.lines()
         if self.noticed is not None:
             raised = [sign.told for sign in self.noticed if sign.raised]
             nothing = "a careful client could have noticed nothing that Leaklab looks at"
@@ -113,6 +135,7 @@ class Glimpse:
     conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does
     dossier: Dossier | None = None
     wording: Wording | None = None
+    audited: Audited | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,59 +223,6 @@ def reconstruct(
     )
     known = known_of(moment.state.experiment, moment.record.round)
     yield from Trial(spy, view, client, known, judge, now.data.source, blank).glimpses(apart)
-
-
-def infer(spy: Inference, state: State, client: int | None = None) -> Iterator[Glimpse]:
-    """Attack the model that was released after the state's round.
-
-    Members are the examples of all honest clients, or of `client`; everybody else's examples that
-    nobody trains on, and the test examples, are the others.
-    """
-    now = state.experiment.at(max(1, state.round))
-    federation = tested(now)
-    honest = [one for one in federation.everyone if one not in malicious(now)]
-    held = torch.cat([federation.held(one) for one in honest if client in (None, one)])
-    if not len(held):
-        raise SettingError(f"client {client} is malicious or holds nothing: choose from {honest}")
-    free = outsiders(now)
-    inputs = torch.cat([federation.inputs[held], federation.inputs[free], federation.test_inputs])
-    labels = torch.cat([federation.labels[held], federation.labels[free], federation.test_labels])
-    candidates = Candidates(as_floats(inputs), labels)
-    member = np.arange(len(labels)) < len(held)
-    view = OutsiderView(state.round, now.architecture, state.model)
-    guarantee = detailed(state.experiment, state.round, "public") if state.round else None
-    exposure = expose(
-        spy(view, candidates).double().numpy(),
-        member,
-        blind_scores(candidates, member),
-        ceiling_of(guarantee),
-    )
-    mine = evaluate(now.architecture, state.model, federation.inputs[held], federation.labels[held])
-    test = evaluate(now.architecture, state.model, federation.test_inputs, federation.test_labels)
-    result = Result(
-        attack=spy.kind,
-        settings=settings_of_spy(spy),
-        round=state.round,
-        client=client,
-        declared={
-            "attacker": spy.attacker,
-            "knows": spy.knows,
-            "model": now.model.kind,
-            "accuracy on members": f"{mine[0]:.3f}",
-            "accuracy on test examples": f"{test[0]:.3f}",
-            "members": f"{len(held):,} examples of "
-            + (f"{len(honest)} honest clients" if client is None else f"client {client}"),
-            "non-members": f"{len(free):,} that no client holds, "
-            f"{len(federation.test_labels):,} test",
-        },
-        guarantee=guarantee,
-        exposure=exposure,
-    )
-    pictures = {
-        "most": candidates.inputs[list(exposure.most)],
-        "least": candidates.inputs[list(exposure.least)],
-    }
-    yield Glimpse(1, 1, None, pictures, None, result)
 
 
 def _certificate(guess: Guess) -> dict[str, str]:

@@ -125,6 +125,51 @@ class Candidates:
     labels: Tensor  # (candidates,)
 
 
+@dataclass(frozen=True, eq=False)
+class Opening:
+    """What an attacker knows of a secret that somebody may have typed."""
+
+    before: Tensor  # (contexts, words) floats: other people's words, and how the secret begins
+    alphabet: Tensor  # (letters,) int64: the words of which one stands in each place of the secret
+    length: int  # its places
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What an attack has measured of each example, on the model that it asks and on its own.
+
+    Its own are shadow models: trained by the same recipe on halves of the candidates, drawn at
+    random in pairs of which the second has what the first has not.
+    """
+
+    candidates: Candidates
+    target: Tensor  # (candidates, ...) on the model under attack
+    shadows: Tensor  # (shadows, candidates, ...) on the attacker's own models
+    inside: Tensor  # (shadows, candidates) bool: what each of those was trained on
+    public: Candidates  # examples of the same kind, of which no model was trained on any
+    target_public: Tensor  # (public, ...)
+    shadows_public: Tensor  # (shadows, public, ...)
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """What a server has measured over all rounds, of the federation and of its own shadow ones."""
+
+    candidates: Candidates
+    target: Tensor  # (clients, candidates, ...)
+    shadows: Tensor  # (shadows, clients, candidates, ...)
+    holders: Tensor  # (shadows, candidates) int64: which client of each held it, -1 for none
+
+
+@dataclass(frozen=True, eq=False)
+class Provoked:
+    """What an active attacker has measured of each example, round after round."""
+
+    start: Tensor  # (candidates, ...) on the model before it did anything
+    sent: Tensor  # (rounds, candidates, ...) on the models that clients began with
+    answered: Tensor  # (rounds, candidates, ...) on what came of their training
+
+
 @dataclass(frozen=True)
 class Mechanism:
     """What clients do to an update before they send it; the server prescribes it, so it knows."""

@@ -9,6 +9,7 @@ from lab.exhibit import Exhibit, exhibit
 from lab.jobs import replay
 from lab.parts import Unmasking
 from lab.pictures import png, side_by_side
+from lab.plain import plain
 from lab.session import (
     attack,
     attacks_of,
@@ -50,7 +51,7 @@ def page() -> None:
     try:
         shown = _shown(job.id, round)
     except SettingError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
         return
     _seen(shown)
     st.caption(". ".join(shown.sentences()) + ".")
@@ -71,7 +72,7 @@ def _switched_off(job: Job, round: int) -> None:
     try:
         switched = job.experiment.changed({"secure_aggregation.enabled": True})
     except SettingError as error:
-        st.caption(f"This run would need other changes as well: {error}")
+        st.caption(f"This run would need other changes as well: {plain(error)}")
         return
     st.caption("The same run under masks, from the command line:")
     st.code(switched.command(), "bash", wrap_lines=True)
@@ -89,9 +90,12 @@ def _seen(shown: Exhibit) -> None:
     )
     with st.container(horizontal=True, gap="small"):
         for each in shown.seen:
-            st.image(png(side_by_side(each.masked, each.sent)), each.caption, width=160)
+            st.image(
+                png(side_by_side(each.masked, each.sent)), each.caption, width=160,
+                alt=f"Noise on the left, the update of client {each.client} on the right",
+            )  # fmt: skip
     st.caption(f"And the mean of those {shown.arrived}, which is all that the server learns:")
-    st.image(png(shown.mean), width=112)
+    st.image(png(shown.mean), width=112, alt="The mean of the updates, as greys")
 
 
 def _attack(job: Job, round: int, past: list[Job]) -> None:
@@ -159,7 +163,7 @@ def _pictures(arrays: str, result: Result) -> None:
     shown = {name: told for name, told in VECTORS.items() if name in pictures}
     with st.container(horizontal=True, gap="medium"):
         for name, told in shown.items():
-            st.image(png(pictures[name][0]), told, width=144)
+            st.image(png(pictures[name][0]), told, width=144, alt=f"An update as greys: {told}")
     if result.likeness is None or pictures["private"].ndim != 4:
         return
     st.caption(
@@ -168,7 +172,8 @@ def _pictures(arrays: str, result: Result) -> None:
         f"{result.likeness.psnr:.1f} dB, and {result.likeness.floor:.1f} dB for the best guess "
         "without it."
     )
-    st.image(png(side_by_side(pictures["private"][0], pictures["guess"][0])), width=240)
+    pair = side_by_side(pictures["private"][0], pictures["guess"][0])
+    st.image(png(pair), width=240, alt="A private example, and what was read off")
 
 
 page()

@@ -9,10 +9,12 @@ from streamlit.delta_generator import DeltaGenerator
 from lab import figures
 from lab.accountant import cautions, detailed, faced, promise, spans, spent
 from lab.budget import Course, compared, course, needed, stretches
+from lab.displays.chart import draw
 from lab.experiment import Experiment
+from lab.plain import plain
 from lab.records import Guarantee
 from lab.roc import Ceiling
-from lab.session import looked_at, store
+from lab.session import looked_at, store, visible_runs
 from lab.settings import SettingError
 
 DRAFT = "draft"
@@ -46,7 +48,7 @@ def _choices() -> dict[str, tuple[Experiment, int]]:
     found: dict[str, tuple[Experiment, int]] = {}
     if draft := st.session_state.get("draft"):
         found[DRAFT] = draft.at(1), 0
-    for job in store().runs():
+    for job in visible_runs():
         found[job.id] = job.experiment, job.round
     return {name: one for name, one in found.items() if _private(one[0])}
 
@@ -80,12 +82,13 @@ def _whole(experiment: Experiment, done: int, other: tuple[Experiment, int] | No
     left, right = st.columns(2)
     found = _course(experiment.to_json(), done, end)
     privacy = experiment.at(done + 1).privacy
-    left.plotly_chart(
+    draw(
         figures.spending(
             found.points, found.epsilons, done, privacy.epsilon, found.at_least, found.changes
         ),
-        key="spending",
-        alt="Epsilon by round, by three accountants",
+        "spending",
+        "Epsilon by round, by three accountants",
+        left,
     )
     left.caption(
         "Three ways to count the same releases. PLD is tight, and what Leaklab states; RDP is "
@@ -133,9 +136,7 @@ def _trade_off(
             )
         else:
             drawn[f"epsilon {theirs.value()}, the other run"] = _ceiling(theirs)
-    place.plotly_chart(
-        figures.trade_off(drawn), key="trade-off", alt="Best true-positive rate of any attack"
-    )
+    draw(figures.trade_off(drawn), "trade-off", "Best true-positive rate of any attack", place)
     found = float(ceiling.true_positives(np.array([0.01]))[0])
     place.caption(
         f"No attack tells whether one {mine.unit} took part any better than this line: at 1 % "
@@ -172,7 +173,7 @@ def _what_if(experiment: Experiment, end: int) -> None:
     try:
         noise = f"{needed(experiment, epsilon, int(rounds)):.4g}"
     except SettingError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
         return
     third.metric("Noise multiplier", noise)
     st.caption(

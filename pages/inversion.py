@@ -7,6 +7,7 @@ import streamlit as st
 from lab import displays
 from lab.parts import Reconstruction
 from lab.pictures import png
+from lab.plain import plain
 from lab.session import (
     attack,
     attacks_of,
@@ -92,10 +93,13 @@ def _pick_own(job: Job, past: list[Job]) -> dict[str, str | int]:
         try:
             shrunk = decoded(given.getvalue(), source.shape)
         except SettingError as error:
-            st.error(str(error))
+            st.error(plain(error))
             return {}
         picture = store().arrays.put({"picture": shrunk})
-        st.image(png(shrunk[0].float() / 255), "As the client trains on it", width=112)
+        st.image(
+            png(shrunk[0].float() / 255), "As the client trains on it", width=112,
+            alt="Your picture, shrunk",
+        )  # fmt: skip
     return {} if picture is None else {"picture": picture, "label": label}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from lab.displays import sweep as displays
 from lab.gallery import fragment
 from lab.grid import Grid
 from lab.lesson import lesson_of
@@ -72,12 +73,9 @@ def _table(name: str) -> None:
 def _buttons(name: str, grid: Grid) -> None:
     standing, title = grid.progress(), grid.sweep.title
     if standing.open:
-        share = standing.done / standing.total
-        st.progress(share, f"{standing.done} of {standing.total} runs are done")
-        st.button(f"Stop: {title}", key=f"stop {name}", on_click=grid.cancel)
-    elif standing.finished < standing.total:
-        words = f"Measure what is missing: {title}" if standing.done else f"Measure: {title}"
-        st.button(words, key=f"run {name}", type="primary", on_click=grid.start)
+        displays.progress(grid, standing)
+    words = f"Measure what is missing: {title}" if standing.done else f"Measure: {title}"
+    displays.buttons(grid, standing, words, f"Stop: {title}", name)
 
 
 def _judged(tally: Tally) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
+from lab.displays import sweep as displays
+from lab.displays.chart import draw
+from lab.displays.lively import redraw
 from lab.experiment import Experiment
 from lab.geometry import DETECTORS
 from lab.grid import Grid
@@ -12,6 +15,7 @@ from lab.jobs import replay
 from lab.muster import Muster, muster
 from lab.obedience import Sample, samples
 from lab.pictures import framed, png, side_by_side
+from lab.plain import plain
 from lab.presets import sweeps
 from lab.session import pick_round, pick_run, rounds_of, sentence, store
 from lab.settings import Part, SettingError
@@ -68,7 +72,7 @@ def _updates(job: Job, round: int) -> None:
     try:
         shown = _shown(job.id, round)
     except SettingError as error:
-        st.info(sentence(str(error)))
+        st.info(plain(sentence(str(error))))
         return
     _moved(shown)
     _judged(shown)
@@ -88,9 +92,7 @@ def _moved(shown: Muster) -> None:
         return
     if told := shown.moved():
         st.markdown(f"{told}.")
-    st.plotly_chart(
-        figures.moved(shown.record), key="moved", alt="Each client's share of the step, and weight"
-    )
+    draw(figures.moved(shown.record), "moved", "Each client's share of the step, and weight")
     st.caption(
         "Share: what part of the server's step came from that client, 100 % in all; below 0 it "
         "pulled the other way. Weight: how far the step moves when that update moves, whatever is "
@@ -108,20 +110,18 @@ def _judged(shown: Muster) -> None:
         return
     for line in shown.judged():
         st.markdown(f"- {line}")
-    st.plotly_chart(
-        figures.judged(shown.record), key="judged", alt="Kept, shortened or left out, by client"
-    )
+    draw(figures.judged(shown.record), "judged", "Kept, shortened or left out, by client")
 
 
 def _lie(shown: Muster) -> None:
     st.subheader("Where the updates lie", anchor=False)
     left, right = st.columns(2)
-    left.plotly_chart(figures.landscape(shown), key="landscape", alt="The updates on two axes")
+    draw(figures.landscape(shown), "landscape", "The updates on two axes", left)
     left.caption(
         "Each mark is an update, on the two axes along which they differ most: near each other is "
         "alike. The star is what the server made of them all."
     )
-    right.plotly_chart(figures.cosines(shown), key="cosines", alt="Cosines of every two updates")
+    draw(figures.cosines(shown), "cosines", "Cosines of every two updates", right)
     right.caption(
         "Blue: two updates point the same way. Red: they point against each other. White: they "
         "have nothing to do with each other."
@@ -138,7 +138,7 @@ def _detected(shown: Muster) -> None:
         "that a malicious update looks more suspect than an honest one: 1 finds all, 0.5 is a coin."
     )
     left, right = st.columns(2)
-    left.plotly_chart(figures.detection(found), key="detection", alt="ROC of each score")
+    draw(figures.detection(found), "detection", "ROC of each score", left)
     right.table(
         {
             "Score": [each.name for each in found],
@@ -161,9 +161,7 @@ def _success(job: Job, round: int) -> None:
     if all(record.backdoor is None for record in records):
         return
     st.subheader("Whether the attacker is obeyed", anchor=False)
-    st.plotly_chart(
-        figures.obeyed(records, round), key="obeyed", alt="Success and clean accuracy by round"
-    )
+    draw(figures.obeyed(records, round), "obeyed", "Success and clean accuracy by round")
     found = _samples(job.id, round)
     if not found:
         return
@@ -174,7 +172,10 @@ def _success(job: Job, round: int) -> None:
             shown = framed(each.shown)
             if each.plain is not None:
                 shown = side_by_side(framed(each.plain), shown)
-            st.image(png(shown), sentence(each.caption), width=112 if each.plain is None else 160)
+            st.image(
+                png(shown), sentence(each.caption), width=112 if each.plain is None else 160,
+                alt=f"A test example that should be read as {each.wanted}",
+            )  # fmt: skip
 
 
 def _invitation(now: Experiment, found: tuple[Sample, ...]) -> str:
@@ -204,24 +205,19 @@ def _grids() -> None:
 
 
 def _grid(name: str) -> None:
-    """How far it is.  Runs of the grid wait until nobody else's run or attack does."""
+    """How far it is.  Runs of the grid wait until nobody's run or attack does."""
     grid, asked = Grid(store(), Sweep.from_file(sweeps()[name])), st.session_state
     standing = grid.progress()
     asked.setdefault("open grid", standing.open > 0)
     if asked["open grid"] != (standing.open > 0):
         asked["open grid"] = standing.open > 0
         st.rerun()  # starts or stops looking again
-    with st.container(horizontal=True):
-        if standing.open:
-            st.button("Stop", key="stop grid", on_click=grid.cancel)
-        elif standing.finished < standing.total:
-            words = "Run the grid" if not standing.done else "Run what is missing"
-            st.button(words, key="run grid", type="primary", on_click=grid.start)
+    words = "Run what is missing" if standing.done else "Run the grid"
+    displays.buttons(grid, standing, words, "Stop", "grid")
     if standing.open or standing.done:
-        share = standing.done / standing.total
-        st.progress(share, f"{standing.done} of {standing.total} runs are done")
+        displays.progress(grid, standing)
         tally = grid.tally()
-        st.plotly_chart(figures.heat(tally), key="heat", alt="Accuracy of each rule and attack")
+        redraw(figures.heat(tally), "heat", "Accuracy of each rule and attack")
         st.caption(tally.caption())
         for reason in tally.reasons():
             st.caption(reason)

@@ -1,13 +1,22 @@
-"""Membership: whether a released model betrays whom it was trained on."""
+"""Membership: whether a trained model betrays whom it was trained on, and who is betrayed most."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from lab import figures
-from lab.parts import Inference
-from lab.pictures import png
-from lab.roc import Exposure
+from lab.assembly import malicious
+from lab.displays import membership
+from lab.displays.chart import draw
+from lab.parts import (
+    Extraction,
+    Inference,
+    Provocation,
+    Recognition,
+    Spy,
+    Surveillance,
+    Survey,
+)
 from lab.session import (
     attack,
     attacks_of,
@@ -15,29 +24,43 @@ from lab.session import (
     pick_round,
     pick_run,
     pick_spy,
-    sentence,
+    sights_of,
+    spies_of,
     store,
 )
 from lab.store import Job, Order
 from lab.trial import Result, ceiling_of
 
 EVERY = 0.5  # seconds between two looks at an attack that runs
+FAMILIES: dict[str, type[Spy]] = {  # who attacks and what for, and the attacks that do
+    "an outsider, with the model": Inference,
+    "the server, over all rounds": Surveillance,
+    "an active attacker, in the rounds": Provocation,
+    "an outsider, after a person": Recognition,
+    "an outsider, after a secret in text": Extraction,
+    "the server, after a property of the data": Survey,
+}
+TARGETS = (0, 1, 2, 4, 8, 16, 32, 64)
 
 
 def page() -> None:
     st.header("Membership inference", anchor=False)
     st.markdown(
-        "Was this very example used for training? Whoever is given the model asks it, and looks "
-        "how sure it is."
+        "Was this very example used for training, this person, this secret? An attack scores each "
+        "candidate, and is judged by how much higher it scores members than others like them."
     )
     if (job := pick_run()) is None:
         return
-    past = attacks_of(job, Inference)
+    past = attacks_of(job, tuple(FAMILIES.values()))
     with st.sidebar:
         round = pick_round(job, past)
-        spy = pick_spy(job, Inference, past)
-    st.caption(f"The model of round {round}, {spy.kind}, on {job.experiment.title()}")
-    order = Order(spy=spy, round=round)
+        family = _pick_family(job, past)
+        mine = [one for one in past if isinstance(one.order.spy, family)]
+        spy = pick_spy(job, family, mine)
+        client = _pick_client(job, mine)
+        targets = _pick_targets(job, spy, mine)
+        order = Order(spy=spy, round=round, client=client, targets=targets)
+    st.caption(f"Round {round}, {spy.kind}, on {job.experiment.title()}. {_cost(order)}")
     attack(
         job,
         order,
@@ -46,59 +69,114 @@ def page() -> None:
         EVERY,
         "Press Attack to see whether members of the training data stand out.",
     )
+    _compared(past)
+
+
+def _pick_family(job: Job, past: list[Job]) -> type[Spy]:
+    """Those who attack, with at least one attack in the catalogue; at first the last one."""
+    there = [name for name, family in FAMILIES.items() if spies_of(job, family)]
+    last = past[0].order.spy if past else None
+    start = next((k for k, name in enumerate(there) if isinstance(last, FAMILIES[name])), 0)
+    return FAMILIES[st.selectbox("Who attacks", there, start, key=f"who attacks {job.id}")]
+
+
+def _pick_client(job: Job, past: list[Job]) -> int | None:
+    """By whose members the attack is judged; malicious clients have none to betray."""
+    last = past[0].order.client if past else None
+    bad = malicious(job.experiment.at(job.round))
+    honest = [client for client in range(job.experiment.data.clients) if client not in bad]
+    whose: list[int | None] = [None, *honest]
+    chosen: int | None = st.selectbox(
+        "Members are the examples of",
+        whose,
+        whose.index(last) if last in whose else 0,
+        format_func=lambda one: "all honest clients" if one is None else f"client {one}",
+        key=f"members of {job.id}",
+    )
+    return chosen
+
+
+def _pick_targets(job: Job, spy: Spy, past: list[Job]) -> int:
+    """How many models like this one are attacked besides; only the released model has likes."""
+    if not isinstance(spy, Inference):
+        return 0
+    last = past[0].order.targets if past else 0
+    return int(
+        st.select_slider(
+            "Models like this one to attack besides",
+            sorted({*TARGETS, last}),
+            last,
+            key=f"targets of {job.id}",
+            help="Trained by the run's recipe on other halves of the candidates. Together they "
+            "have non-members enough for a rate at 0.1 % false positives.",
+        )
+    )
+
+
+def _cost(order: Order) -> str:
+    """What the attack has to train before it can ask."""
+    spy, rounds = order.spy, f"{order.round} round{'s' * (order.round != 1)} each"
+    if isinstance(spy, Provocation):
+        return "It plays the last rounds again, once for each few candidates."
+    if isinstance(spy, Extraction):
+        return f"It trains the run again with secrets in it, {order.round} rounds."
+    if isinstance(spy, Survey):
+        return "It trains updates of its own on public examples."
+    shadows = 0
+    if isinstance(spy, (Inference, Surveillance, Recognition)):
+        shadows = spy.needs().shadows
+    trained = shadows + order.targets
+    if not trained:
+        return "It trains nothing of its own."
+    return f"It trains {trained} federations of its own, {rounds}, unless they are kept already."
 
 
 def _watch(id: str, status: str) -> None:
     job = followed(id, status)
-    if not job.result:
+    if job.result:
+        pictures = store().arrays.get(store().sights(id)[-1].arrays)
+        names = store().run(str(job.run)).experiment.data.source.classes
+        membership.show(Result.read(job.result), pictures, names)
+    elif job.active and (seen := sights_of(id)):
+        step, steps = seen[-1].body["step"], max(1, seen[-1].body["steps"])
+        st.progress(min(1.0, step / steps), f"At work: step {step} of {steps}")
+
+
+def _compared(past: list[Job]) -> None:
+    """All attacks on this run that have ended, each as it was ordered last."""
+    results: dict[str, Result] = {}
+    for job in past:
+        if job.result and (result := Result.read(job.result)).exposure:
+            whose = "" if result.client is None else f", client {result.client}"
+            name = f"{result.attack}, round {result.round}{whose}"
+            changed = ", ".join(f"{key} {value}" for key, value in result.settings.items())
+            results.setdefault(f"{name}, {changed}" if changed else name, result)
+    if len(results) < 2:
         return
-    result = Result.read(job.result)
-    assert result.exposure is not None
-    _numbers(result.exposure)
-    left, right = st.columns(2)
-    ceiling = ceiling_of(result.guarantee)
-    left.plotly_chart(figures.roc(result.exposure, ceiling), key="roc", alt="ROC on log axes")
-    if result.guarantee:
-        left.caption(f"Guaranteed: {result.guarantee.sentence()}.")
-    else:
-        left.caption("No privacy guarantee, so there is no ceiling on what an attack can reach.")
-    right.plotly_chart(figures.histogram(result.exposure), key="scores", alt="Histogram of scores")
-    with right:
-        _exposed(job)
-    with st.expander("What was assumed"):
-        st.table({"": result.declared})
+    st.subheader("All attacks on this run", anchor=False)
+    st.table([_row(name, result) for name, result in results.items()])
+    exposures = {name: each.exposure for name, each in results.items() if each.exposure}
+    ceiling = ceiling_of(next(iter(results.values())).guarantee)
+    draw(figures.rocs(exposures, ceiling), "roc of all attacks", "ROC of all attacks")
 
 
-def _numbers(found: Exposure) -> None:
-    st.subheader(sentence(found.verdict), anchor=False)
-    with st.container(horizontal=True, gap="medium"):
-        st.metric("AUC", f"{found.auc:.3f}", width="content")
-        for rate in found.rates:
-            name = f"TPR at {rate.false_positives:.1%} FPR"
-            value = "too few to say" if rate.value is None else f"{rate.value:.2%}"
-            st.metric(name, value, width="content", help=rate.sentence())
-        if found.blind is not None:
-            st.metric("Blind guess, AUC", f"{found.blind:.3f}", width="content")
-        if found.ceiling_auc is not None:
-            st.metric("Ceiling, AUC", f"{found.ceiling_auc:.3f}", width="content")
-    told = [
-        f"AUC between {found.auc_low:.3f} and {found.auc_high:.3f} (95 %, bootstrap), from "
-        f"{found.members:,} members and {found.others:,} others",
-        *(rate.sentence() for rate in found.rates),
-        sentence(found.baseline()),
-    ]
-    st.caption(". ".join(told) + ".")
-
-
-def _exposed(job: Job) -> None:
-    """The members that give themselves away most, and least."""
-    pictures = store().arrays.get(store().sights(job.id)[-1].arrays)
-    for name in ("most", "least"):
-        st.markdown(f"**The {name} exposed members**")
-        if pictures[name].ndim == 4:
-            st.image([png(picture, side=56) for picture in pictures[name]], width=64)
-        else:
-            st.dataframe(pictures[name].numpy())
+def _row(name: str, result: Result) -> dict[str, str]:
+    found = result.exposure
+    assert found is not None
+    given = found.strata.given if found.strata else None
+    rates = {
+        f"TPR at {rate.false_positives:.1%}": "too few"
+        if rate.value is None
+        else f"{rate.value:.2%}"
+        for rate in found.rates
+    }
+    return {
+        "attack": name,
+        "AUC": f"{found.auc:.3f} ({found.auc_low:.3f} to {found.auc_high:.3f})",
+        **rates,
+        "given the label": "" if given is None else f"{given:.3f}",
+        "verdict": found.verdict.partition(":")[0],
+    }
 
 
 page()

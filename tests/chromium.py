@@ -12,11 +12,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, Playwright, ViewportSize
 
 from lab import ROOT
+from lab.jobs import WORKERS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDE, PHONE = ViewportSize(width=1280, height=800), ViewportSize(width=390, height=844)
 QUIET = (
     "--no-sandbox",
     "--disable-gpu",
@@ -48,9 +50,10 @@ def free_port() -> int:
 @contextmanager
 def served(store_url: str, port: int) -> Iterator[str]:
     """The lab as `leaklab app` serves it.  -> its address"""
-    environment = os.environ | {
+    environment = {name: value for name, value in os.environ.items() if name != WORKERS} | {
         "LEAKLAB_DB": store_url,
         "LEAKLAB_IDLE": "20",
+        "LEAKLAB_WORKERS": "2",
         "STREAMLIT_SERVER_HEADLESS": "true",
     }
     command = [sys.executable, "-m", "lab.cli", "app", "--port", str(port)]

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import count
 
 import pytest
+import streamlit as st
 import torch
 from hypothesis import settings
+from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 
+from lab.jobs import WORKERS
 from lab.schema import DATABASE
 from lab.store import Store
 
+pytest_plugins = ("tests.browsing",)
 # A machine that is busy with other things is slow now and then, and that is no failure.
 settings.register_profile("lab", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("lab")
+
+_NUMBERS = count()  # of stores, one for each test
+_SCRIPTS = ScriptCache()
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +31,33 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def store_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Nobody's real store is touched."""
-    url = f"sqlite:///{tmp_path / 'store' / 'leaklab.db'}"
+def store_url(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Nobody's real store is touched.
+
+    Whoever uses its folder makes it: most tests don't, and `tmp_path` reads the names of the
+    folders of all tests before it.
+    """
+    folder = tmp_path_factory.getbasetemp() / "stores" / str(next(_NUMBERS))
+    url = f"sqlite:///{folder / 'store' / 'leaklab.db'}"
     monkeypatch.setenv(DATABASE, url)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     return url
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a server; `AppTest` would compile every page again whenever it runs."""
+    monkeypatch.setattr("streamlit.testing.v1.app_test.ScriptCache", lambda: _SCRIPTS)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages under test share a process, and would see the store of the test before.
+
+    They start no worker: tests do the workers' work themselves, or start some by name.
+    """
+    st.cache_resource.clear()
+    monkeypatch.setenv(WORKERS, "0")
 
 
 @pytest.fixture
@@ -36,3 +65,31 @@ def store(store_url: str) -> Iterator[Store]:
     opened = Store(store_url)
     yield opened
     opened.engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def cookies(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the browser of a page under test sends; none, as long as a test puts none in."""
+    sent: dict[str, str] = {}
+    monkeypatch.setattr("streamlit.runtime.context.ContextProxy.cookies", sent)
+    return sent
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since a test in a browser waits for most of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
+# Workers take whole files in the order of collection.  These take longest, and a long one that is
+# begun last is waited for.
+LONGEST = (
+    "accessibility", "journeys_sharing", "journeys_pages", "journeys_live", "attacks", "jobs",
+    "grid", "pages_live", "pages_inversion", "classroom", "cli", "glossary",
+    "label_counts", "algorithms", "inverting", "live_page", "engine", "gradient_ascent",
+    "personalised", "poisons", "exposure", "faults", "filtering_rules",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))

@@ -80,7 +80,9 @@ class Declared:
 
     def given(self, value: Any) -> dict[str, Any]:
         text = self.kind.get("model.kind") in TEXT_MODELS
-        return ({"data.source": "chat"} if text else {}) | self.kind | {self.path: value}
+        people = self.kind.get("data.split.kind") == "people"
+        typed = {"data.source": "chat"} | ({"model.kind": "keyboard"} if people else {})
+        return (typed if text or people else {}) | self.kind | {self.path: value}
 
 
 def declared() -> Iterator[Declared]:

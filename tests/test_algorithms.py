@@ -71,7 +71,7 @@ def test_scaffold_reaches_it_with_unequal_steps_too() -> None:
 def test_feddyn_needs_its_local_problems_solved() -> None:
     """Acar et al. prove their limit for exact minimisers; more steps come closer."""
     long = quadratics(60, 60, 60, 60)
-    assert long.gap(made("feddyn", pull=1.0), 800) < 1e-10
+    assert long.gap(made("feddyn", pull=1.0), 400) < 1e-10
 
 
 def test_a_strong_spring_leaves_no_drift() -> None:
@@ -82,7 +82,7 @@ def test_a_strong_spring_leaves_no_drift() -> None:
 
 def test_a_larger_q_evens_the_losses_out() -> None:
     spread = [
-        float(EQUAL.losses(EQUAL.rounds(made("qffl", fairness=q), 2000)[0]).std())
+        float(EQUAL.losses(EQUAL.rounds(made("qffl", fairness=q), 500)[0]).std())
         for q in (0.0, 1.0, 4.0)
     ]
     assert spread[0] > spread[1] > spread[2]
@@ -90,7 +90,7 @@ def test_a_larger_q_evens_the_losses_out() -> None:
 
 def test_afl_lifts_the_worst_client() -> None:
     def worst(algorithm: Algorithm) -> float:
-        return float(EQUAL.losses(EQUAL.rounds(algorithm, 2000)[0]).max())
+        return float(EQUAL.losses(EQUAL.rounds(algorithm, 500)[0]).max())
 
     assert worst(made("afl", ascent=0.01)) < 0.9 * worst(made("fedavg"))
 
@@ -98,8 +98,8 @@ def test_afl_lifts_the_worst_client() -> None:
 @pytest.mark.parametrize("kind", ["fedavgm", "fedadagrad", "fedadam", "fedyogi"])
 def test_server_optimisers_come_close_to_fedavgs_limit(kind: str) -> None:
     """They change the way, and not where it stands still."""
-    limit, _ = EQUAL.rounds(made("fedavg"), 3000)
-    model, _ = EQUAL.rounds(made(kind), 3000)
+    limit, _ = EQUAL.rounds(made("fedavg"), 500)
+    model, _ = EQUAL.rounds(made(kind), 500)
     assert float((model - limit).norm()) < 0.05
 
 
@@ -210,15 +210,19 @@ def test_an_algorithm_leaves_what_it_is_given_alone(kind: str) -> None:
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_a_stored_run_goes_on_from_any_round(kind: str, store: Store) -> None:
     """Older memories are thinned out, and come back by training on from one that was kept."""
-    experiment = DIGITS.changed({"training.algorithm": kind, "training.rounds": 12})
+    long = {"training.algorithm": kind, "training.rounds": 12, "data.examples": 300}
+    experiment = DIGITS.changed(long)
     ledger = Ledger(store)
     job = ledger.start(experiment)
     rounds = [each.record for each in pull(ledger, job)]
-    assert rounds == [moment.record for moment in run(experiment)]
     for past in (12, 10, 7, 0):
         state = store.state(job.id, past)
         assert state.round == past
         assert [moment.record for moment in run(experiment, state)] == rounds[past:]
+    first = begin(experiment)  # from where the last of them went, so the run is as if never stored
+    assert torch.equal(state.model, first.model)
+    assert state.memory.keys() == first.memory.keys()
+    assert all(torch.equal(state.memory[name], value) for name, value in first.memory.items())
 
 
 def test_memories_do_not_fill_the_disk(store: Store) -> None:

@@ -25,14 +25,16 @@ from attacks import POISONS, SPIES
 from attacks.implant import Implanted
 from datasets import SOURCES, SPLITS
 from defenses import CHANNELS, RULES, STAGES
-from lab import ROOT, algorithms, catalog
+from lab import ROOT, algorithms, audits, catalog
 from lab.algorithms import ALGORITHMS
+from lab.audits import AUDITS, Audit
+from lab.audits.black_box import Thinned
 from lab.experiment import Experiment
 from lab.federation import Federation
 from lab.models import MODELS, Model
 from lab.parts import Algorithm, Channel, Poison, Rule, Source, Split, Spy, Stage
 from lab.settings import Part, SettingError
-from lab.views import OutsiderView, ServerView, Siege
+from lab.views import Evidence, OutsiderView, Provoked, ServerView, Siege, Watched
 
 FAMILIES: dict[str, type[Part]] = {
     "sources": Source,
@@ -44,6 +46,7 @@ FAMILIES: dict[str, type[Part]] = {
     "channels": Channel,
     "poisons": Poison,
     "spies": Spy,
+    "audits": Audit,
 }
 PARTS = [
     pytest.param(part, kind, id=f"{name}: {kind}")
@@ -58,10 +61,13 @@ SETTINGS = [
 ]
 # Nobody's paper: textbook models, no skew, the real owners, and messages that just travel.
 WITHOUT_PAPER = {
-    "iid", "natural", "logistic", "mlp", "plain", "silent", "none", "centralised", "local-only",
+    "iid", "natural", "people", "logistic", "mlp", "plain", "silent", "none", "centralised",
+    "local-only",
 }  # fmt: skip
 # Made by the engine out of an experiment's own settings, and those have both bounds.
 MADE_BY_THE_ENGINE = {"stages", "channels"}
+# What an attack is given of a party's eyes, or what it has measured through them.
+VIEWS = (ServerView, OutsiderView, Siege, Evidence, Watched, Provoked)
 # What is private, or would say so.
 SECRETS = re.compile(r"truth|private|secret|federation|examples|pool", re.IGNORECASE)
 
@@ -69,7 +75,7 @@ SECRETS = re.compile(r"truth|private|secret|federation|examples|pool", re.IGNORE
 def modules() -> Iterator[ModuleType]:
     """Every module that may hold a part, also one that its package forgot."""
     yield sys.modules["lab.models"]
-    for package in (attacks, datasets, defenses, algorithms):
+    for package in (attacks, datasets, defenses, algorithms, audits):
         for found in walk_packages(package.__path__, f"{package.__name__}."):
             yield import_module(found.name)
 
@@ -103,6 +109,7 @@ def test_the_catalogue_holds_the_tables_of_the_packages() -> None:
         "channels": CHANNELS,
         "poisons": POISONS,
         "spies": SPIES,
+        "audits": AUDITS,
     }
 
 
@@ -146,12 +153,17 @@ def test_a_table_that_was_given_away_can_be_changed_without_harm() -> None:
 def test_a_table_holds_every_part_of_its_family(name: str) -> None:
     """Also those of a file whose line in the table was forgotten; and no two share a kind.
 
-    But for the model that only a malicious server sends, which nobody may choose for a run.
+    But for the model that only a malicious server sends, and the split without an audit's canaries,
+    which nobody may choose for a run.  Audits are spies that stand in a table of their own.
     """
-    parts = leaves(FAMILIES[name]) - {Implanted}
+    parts = leaves(FAMILIES[name]) - {Implanted, Thinned}
+    if name == "spies":
+        parts -= leaves(Audit)
+        assert {**catalog.table(name), **AUDITS} == Spy.table
     assert set(catalog.table(name).values()) == parts
     assert len(catalog.table(name)) == len(parts)
-    assert catalog.table(name) == FAMILIES[name].table
+    if name != "spies":
+        assert catalog.table(name) == FAMILIES[name].table
 
 
 @pytest.mark.parametrize("name", catalog.tables())
@@ -256,6 +268,10 @@ def test_a_setting_has_bounds_and_a_default_within(
     if "enum" in field or field["type"] == "boolean":
         assert field["default"] in field.get("enum", (False, True))
         return
+    if field["type"] == "string":  # free words, of a shape and length that are told
+        assert re.fullmatch(field["pattern"], field["default"])
+        assert len(field["default"]) <= field["maxLength"]
+        return
     below = "minimum" if "minimum" in field else "exclusiveMinimum"
     above = "maximum" if "maximum" in field else "exclusiveMaximum"
     assert field[below] <= field["default"]
@@ -271,10 +287,12 @@ def test_two_parts_of_different_settings_differ(
     usual = field["default"]
     if "enum" in field or field["type"] == "boolean":
         changed = next(value for value in field.get("enum", (False, True)) if value != usual)
+    elif field["type"] == "string":
+        changed = usual + "1"
     else:
         changed = usual + (1 if field["type"] == "integer" else 0.125)
         if changed > field.get("maximum", changed):
-            changed = usual / 2
+            changed = max(usual / 2, field.get("minimum", 0))
     other = part.read({key: changed})
     assert other != part()
     assert other == part.read(other.dump())
@@ -349,7 +367,7 @@ def test_no_spy_is_given_the_truth(kind: str) -> None:
 @pytest.mark.parametrize("kind", SPIES)
 def test_a_spy_is_given_one_view_and_what_it_asks_for(kind: str) -> None:
     hints = list(get_type_hints(SPIES[kind].__call__).values())
-    views = [hint for hint in hints if hint in (ServerView, OutsiderView, Siege)]
+    views = [hint for hint in hints if hint in VIEWS]
     assert len(views) == 1
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     parameters = inspect.signature(SPIES[kind].__call__).parameters.values()
@@ -398,7 +416,7 @@ def test_every_part_has_a_file_of_its_own() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["rules", "poisons", "spies"])
+@pytest.mark.parametrize("name", ["rules", "poisons", "spies", "audits"])
 def test_the_catalogue_says_what_attackers_know_and_where_defences_fail(name: str) -> None:
     for entry in catalog.entries(name):
         assert entry["notes"]

@@ -12,10 +12,20 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from lab import figures
+from datasets import SPLITS
+from defenses import RULES
+from lab import figures, secret
+from lab.audited import Audited, Reading
+from lab.breakdown import Group
 from lab.experiment import Change
+from lab.glances import Glance
+from lab.poll import Poll, Said
 from lab.roc import Ceiling, Exposure, expose
+from lab.secret import Secrets
+from lab.toys import of_rule, of_split
+from lab.tradeoff import points
 from tests.drawings import drawn, federation_of, mustered, record, trace, traces
+from tests.studies import ended, quick
 from tests.sweeps import filled, sweep
 
 
@@ -44,15 +54,82 @@ MOVED = record(
     verdict=("kept", "shortened", "left out", "left out"),
 )
 SHOWN = mustered(6, bad=(1, 4), fates=("kept", "left out", "kept", "shortened", "kept", "kept"))
+GROUPS = (
+    Group(number=0, members=30, others=90, skew=0.1, auc=0.7, low=0.6, high=0.8, apart=True),
+    Group(number=1, members=5, others=90, skew=0.1),
+    Group(number=2, members=40, others=90, skew=0.1, auc=0.5, low=0.45, high=0.55),
+)
+AUDITED = Audited(
+    readings=(
+        Reading(round=1, claimed=2.0, proven=1.0, certain=0.5, beside={"f-dp": 0.5}, point=2.5),
+        Reading(round=2, claimed=3.0, proven=2.0, certain=1.5, beside={"f-dp": 0.8}, point=None),
+    ),
+    delta=1e-5,
+    confidence=0.95,
+    adversary="whoever looks",
+    unit="example",
+    canaries=100,
+    included=51,
+    fault="none",
+    bounds=(),
+    verdict="nothing speaks against it",
+)
+POLL = Poll(
+    trait="bright",
+    told="is brighter than most",
+    public=0.5,
+    present=0.5,
+    said=(Said(clients=(0,), round=1, score=0.7, share=0.6),),
+    verdict="cannot be told",
+    error=0.1,
+    guessed=0.1,
+)
+SECRETS = Secrets(
+    space=1000,
+    groups=tuple(
+        secret.Group(
+            copies=copies,
+            exposures=(1.0, 2.0),
+            mean=1.5,
+            low=1.0,
+            high=2.0,
+            luck=0.5,
+            first=0,
+            continued=0,
+            followed=1,
+        )
+        for copies in (0, 4)
+    ),
+    expected=1.44,
+    expected_low=1.0,
+    expected_high=2.0,
+    examples=("my pin is 1 2 3",),
+    verdict="no more exposed than by luck",
+)
 COUNTED = {"PLD": [1.0, 1.5, 2.0], "RDP": [1.5, 2.0, 3.0], "PRV": [1.1, 1.6, None]}
+POINTS = points(quick(), ended(quick()))
 FIGURES: dict[str, tuple[Callable[..., go.Figure], tuple[Any, ...]]] = {
     "curves": (figures.curves, (RECORDS, CHANGES, 6)),
     "traffic": (figures.traffic, (RECORDS,)),
     "fairness": (figures.fairness, (RECORDS[0],)),
     "federation": (figures.federation, (federation_of(5, bad=(1, 2)), RECORDS[-1])),
     "split": (figures.split, (federation_of(5, classes=3),)),
+    "said": (figures.said, (POLL,)),
+    "secrets": (figures.secrets, (SECRETS,)),
+    "dealt": (figures.dealt, (of_split(SPLITS["iid"]()),)),
+    "seats": (figures.seats, ("server",)),
+    "toy": (figures.toy, (of_rule(RULES["mean"]()),)),
+    "compared": (figures.compared, ({"one": RECORDS, "other": RECORDS[:1]},)),
     "roc": (figures.roc, (EXPOSURE, Ceiling(epsilon=2, delta=1e-3))),
+    "rocs": (figures.rocs, ({"one": EXPOSURE, "other": EXPOSURE}, Ceiling(epsilon=2, delta=1e-3))),
+    "frontier": (figures.frontier, (POINTS, "auc", "epsilons")),
+    "groups": (figures.groups, (GROUPS, ["shirt", "bag", "coat"], "class")),
     "histogram": (figures.histogram, (EXPOSURE,)),
+    "promises": (figures.promises, (AUDITED, 4)),
+    "reach": (
+        figures.reach,
+        (Ceiling(epsilon=2, delta=1e-3), ((0.1, 0.4), (0.5, 0.9)), {"attack": EXPOSURE.curve}),
+    ),
     "spending": (
         figures.spending,
         ([1, 2, 4], COUNTED, 2, 3.0, [0.5, 0.8, None], [2]),
@@ -95,12 +172,12 @@ def test_a_figure_holds_no_number_that_json_cannot(name: str) -> None:
     json.loads(draw(*given_).to_json(engine="json"), parse_constant=refuse)
 
 
-@pytest.mark.parametrize("name", sorted({*FIGURES} - {"federation", "heat"}))
+@pytest.mark.parametrize("name", sorted({*FIGURES} - {"federation", "heat", "seats"}))
 def test_axes_say_what_they_show(name: str) -> None:
     draw, given_ = FIGURES[name]
     layout = drawn(draw(*given_))["layout"]
     # Of several, one above the other.
-    lowest = {"curves": "xaxis3", "moved": "xaxis2"}.get(name, "xaxis")
+    lowest = {"curves": "xaxis3", "compared": "xaxis3", "moved": "xaxis2"}.get(name, "xaxis")
     assert layout[lowest]["title"]["text"]
     upright = [axis for axis in layout if axis.startswith("yaxis")]
     assert all(layout[axis]["title"]["text"] for axis in upright)
@@ -165,6 +242,26 @@ def test_against_costs_a_baseline_is_the_level_that_it_ends_at() -> None:
 def test_a_baseline_that_has_not_begun_is_not_drawn() -> None:
     figure = figures.curves(RECORDS, baselines={"centralised": []})
     assert not traces(figure, "centralised")
+
+
+READ = [Glance(1, 120.0, 11.0, "dB"), Glance(2, 9.0, 12.0, "dB"), Glance(3, 8.0, 12.0, "dB")]
+
+
+def test_what_was_read_is_drawn_below_beside_what_a_guess_reaches() -> None:
+    figure = figures.curves(RECORDS, against="megabytes", read=READ)
+    line, guess = trace(figure, "read by the server"), trace(figure, "guess without the update")
+    assert (line["y"], guess["y"]) == ([120.0, 9.0], [11.0, 12.0])  # there is no record of round 3
+    assert line["x"] == trace(figure, "accuracy")["x"][:2]
+    assert line["yaxis"] == guess["yaxis"] != trace(figure, "epsilon")["yaxis"]
+    assert line["line"]["dash"] != guess["line"]["dash"]
+    assert drawn(figure)["layout"]["yaxis4"]["title"]["text"] == "read, dB"
+
+
+def test_what_was_read_in_several_runs_is_laid_over_each_other() -> None:
+    runs = {"one": RECORDS, "other": RECORDS}
+    lines = drawn(figures.compared(runs, {"one": READ, "other": READ[1:]}))["data"]
+    below = [(line["name"], line["y"]) for line in lines if line["yaxis"] == "y4"]
+    assert below == [("one", [120.0, 9.0, 8.0]), ("other", [9.0, 8.0])]
 
 
 def test_a_run_that_has_not_begun_has_empty_curves() -> None:
@@ -254,6 +351,31 @@ def test_the_histogram_carries_the_shares() -> None:
         assert bars["x"] == [(low + high) / 2 for low, high in pairwise(edges)]
     patterns = [bars["marker"]["pattern"]["shape"] for bars in drawn(figure)["data"]]
     assert len(set(patterns)) == 2
+
+
+def test_rocs_share_one_pair_of_axes_and_differ_by_more_than_colour() -> None:
+    few = expose(np.arange(30.0), np.arange(30) % 2 == 0, None, None)
+    figure = figures.rocs({"one": EXPOSURE, "few": few})
+    lines = [trace(figure, name) for name in ("one", "few")]
+    assert len({line["line"]["dash"] for line in lines}) == 2
+    assert [min(line["x"]) for line in lines] >= [1 / EXPOSURE.others, 1 / few.others]
+    most = max(EXPOSURE.others, few.others)
+    assert drawn(figure)["layout"]["xaxis"]["range"] == pytest.approx([log10(1 / most), 0])
+
+
+def test_where_ten_false_positives_are_missing_the_roc_is_shaded() -> None:
+    (shade,) = drawn(figures.roc(EXPOSURE))["layout"]["shapes"]
+    least = 1 / EXPOSURE.others
+    assert [shade["x0"], shade["x1"]] == pytest.approx([least, min(1, 10 * least)])
+
+
+def test_groups_are_drawn_with_intervals_and_those_apart_have_a_sign() -> None:
+    figure = figures.groups(GROUPS, ["shirt", "bag", "coat"], "class")
+    apart, like = trace(figure, "apart"), trace(figure, "like the rest")
+    assert (apart["x"], apart["y"], like["x"], like["y"]) == (["shirt"], [0.7], ["coat"], [0.5])
+    assert apart["error_y"]["array"] == pytest.approx([0.1])
+    assert apart["error_y"]["arrayminus"] == pytest.approx([0.1])
+    assert apart["marker"]["symbol"] != like["marker"]["symbol"]
 
 
 def test_the_approach_is_drawn_above_its_floor() -> None:

@@ -149,8 +149,8 @@ def test_a_setting_of_the_attack_can_be_replaced_from_outside() -> None:
         ({"attack": {"spy": "spear"}}, "attack.round"),
         ({"attack": {"spy": "spearr", "round": 1}}, "did you mean spear?"),
         (
-            {"attack": {"spy": "loss-threshold", "round": 1}, "columns": [{"label": "x"}]},
-            "which rebuilds nothing",
+            {"attack": {"spy": "single-out", "round": 1}, "columns": [{"label": "x"}]},
+            "which neither rebuilds examples nor infers membership",
         ),
         ({"attack": {"spy": "first-layer", "round": 3}}, "attack.round is 3"),
         ({"attack": {"spy": "first-layer", "round": 1, "client": 4}}, "attack.client is 4"),
@@ -385,7 +385,6 @@ def test_the_report_of_nothing_yet_says_so() -> None:
 
 def opened() -> AppTest:
     app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    app.run()
     app.switch_page("../pages/leaks.py")
     app.run()
     assert not app.exception

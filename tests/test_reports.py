@@ -111,7 +111,7 @@ def test_a_report_brings_plotly_once_and_draws_every_figure(page: Page) -> None:
     scripts = page.texts["script"]
     assert sum(len(script) > 1_000_000 for script in scripts) == 1
     drawings = sum("Plotly.newPlot(" in script for script in scripts if len(script) < 1_000_000)
-    assert drawings == 4 + 2  # of the run, and of its membership attack
+    assert drawings == 4 + 4  # of the run, and of its membership attack
 
 
 def test_a_report_holds_the_experiment_and_how_to_repeat_it(done: Done, page: Page) -> None:

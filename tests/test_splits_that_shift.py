@@ -23,11 +23,12 @@ from lab.assembly import assemble, malicious, poisoned
 from lab.engine import Moment
 from lab.experiment import Experiment
 from lab.federation import Federation, as_floats
-from lab.parts import Split
+from lab.inference import infer
+from lab.parts import Inference, Split
 from lab.portrait import Portrait
 from lab.rng import stream
 from lab.settings import SettingError
-from lab.trial import infer, reconstruct
+from lab.trial import reconstruct
 from lab.views import Candidates, OutsiderView
 
 SHIFTING = [kind for kind, split in SPLITS.items() if split.shift is not Split.shift]
@@ -164,13 +165,14 @@ def test_the_members_of_a_trial_are_what_clients_see(
 ) -> None:
     """Members come first, then who holds nothing, then test examples."""
     spy, given_ = SPIES["loss-threshold"](), []
-    usual = type(spy).__call__
+    assert isinstance(spy, Inference)
+    usual = type(spy).signal
 
-    def listening(self: object, view: OutsiderView, candidates: Candidates) -> Tensor:
-        given_.append(candidates)
-        return usual(spy, view, candidates)
+    def listening(self: Inference, view: OutsiderView, asked: Candidates) -> Tensor:
+        given_.append(asked)
+        return usual(self, view, asked)
 
-    monkeypatch.setattr(type(spy), "__call__", listening)
+    monkeypatch.setattr(type(spy), "signal", listening)
     list(infer(spy, first_round(kind).state))
     federation = assemble(with_(kind))
     held = torch.cat([federation.held(client) for client in federation.everyone])

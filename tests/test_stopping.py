@@ -9,6 +9,7 @@ from threading import Event, Timer
 import pytest
 
 from lab import Experiment, cli, jobs
+from lab.cli import attacking
 from lab.jobs import APART, attacked, pull
 from lab.ledger import Ledger
 from lab.likeness import Likeness
@@ -135,7 +136,7 @@ def test_ctrl_c_tells_the_best_guess_so_far(
         yield next(glimpses)
         glimpses.throw(KeyboardInterrupt)
 
-    monkeypatch.setattr(cli, "attacked", interrupted)
+    monkeypatch.setattr(attacking, "attacked", interrupted)
     words = ["attack", "idlg", "--run", str(attack.run), "-s", "restarts=20"]
     monkeypatch.setattr("sys.argv", ["leaklab", *words])
     with pytest.raises(SystemExit) as ended:

@@ -62,7 +62,7 @@ def test_a_second_process_sees_the_same(store: Store) -> None:
 def test_ids_cannot_be_guessed(store: Store) -> None:
     ids = {store.create(TINY) for _ in range(20)}
     assert len(ids) == 20
-    assert all(len(id) == 12 for id in ids)
+    assert all(len(id) == 16 for id in ids)
 
 
 def test_the_newest_run_comes_first(store: Store) -> None:

@@ -502,7 +502,6 @@ def test_the_page_shows_what_was_typed_beside_what_was_read(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Right words are underlined, so that nobody needs to see colours."""
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
     ledger = Ledger(store)
     job = ledger.start(typed(model__heads=2, training__batch_size=2))
     deque(pull(ledger, job), maxlen=0)
@@ -512,7 +511,6 @@ def test_the_page_shows_what_was_typed_beside_what_was_read(
     assert found.verdict.startswith("exact")
     app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
     app.query_params["run"] = job.id
-    app.run()
     app.switch_page("../pages/inversion.py")
     app.run()
     assert not app.exception

@@ -9,9 +9,10 @@ import streamlit as st
 from torch import Tensor
 
 from lab import figures
+from lab.displays.lively import redraw
 from lab.export import sheet_of
 from lab.likeness import Likeness
-from lab.pictures import SIDE, png, side_by_side
+from lab.pictures import SIDE, data_uri, side_by_side
 from lab.session import sentence, store
 from lab.store import Job, Sight
 
@@ -29,9 +30,7 @@ def show(sights: list[Sight], job: Job) -> None:
     steps = [sight.body["step"] for sight in sights]
     heights = [sight.body["likeness"]["psnr"] for sight in sights]
     if len(sights) > 1:
-        left.plotly_chart(
-            figures.approach(steps, heights, found.floor), key="approach", alt="PSNR by step"
-        )
+        redraw(figures.approach(steps, heights, found.floor), "approach", "PSNR by step", left)
     with right:
         _beside(found)
     if job.result:
@@ -58,8 +57,8 @@ def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
     private, guesses = pictures["private"], pictures["guess"]
     if private.ndim != 4:
         st.caption("Rows of a table: private above, reconstructed below.")
-        st.dataframe(private.numpy())
-        st.dataframe(guesses.numpy())
+        st.dataframe(private.numpy(), alt="Private examples")
+        st.dataframe(guesses.numpy(), alt="Reconstructed examples")
         return
     count, start = len(found.matches), 0
     if count > SHOWN:
@@ -73,7 +72,7 @@ def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
     with st.container(horizontal=True, gap="small"):
         for k in places:
             st.image(
-                png(side_by_side(private[k], guesses[k]), large * SIDE),
+                data_uri(side_by_side(private[k], guesses[k]), large * SIDE),
                 captions[k],
                 width=large * WIDTH,
                 alt=f"Private picture and its reconstruction, {captions[k]}",

@@ -8,7 +8,7 @@ from math import ceil, cos, pi, sin, sqrt
 import plotly.graph_objects as go
 from scipy.spatial.distance import pdist
 
-from lab.figures.style import BLUE, CLASSES, GREEN, ORANGE, RED, dress
+from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, RED, dress
 from lab.portrait import Portrait
 from lab.records import Record
 
@@ -49,7 +49,7 @@ def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 x=outline[0], y=outline[1], name=name, fill="toself", mode="lines",
-                line={"width": 0.5, "color": "white"}, hoverinfo="skip",
+                line={"width": 0.5, "color": GREY}, hoverinfo="skip",
                 fillcolor=CLASSES[label % len(CLASSES)],
             )
         )  # fmt: skip

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from lab.experiment import Change
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
+from lab.glances import Glance
 from lab.records import Record
 
 AGAINST = ("rounds", "megabytes", "seconds")  # what accuracy can be drawn against
@@ -23,15 +24,18 @@ def curves(
     rounds: int = 1,
     against: str = "rounds",
     baselines: Mapping[str, Sequence[Record]] = MappingProxyType({}),
+    read: Sequence[Glance] = (),
 ) -> go.Figure:
-    """Accuracy, loss and epsilon spent, one above the other; changes as dashed lines.
+    """Accuracy, loss, epsilon spent and what was read, one above the other; changes dashed.
 
     against: one of AGAINST; megabytes are of both ways, seconds those of the simulated clock
     baselines: records by name, whose accuracy is drawn beside it
     """
     spent = any(record.epsilon is not None for record in records)
-    rows, x = (3 if spent else 2), _costs(records, against)
-    titles = ("accuracy", "loss", "epsilon spent")[:rows]
+    x = _costs(records, against)
+    titles = ["accuracy", "loss"] + ["epsilon spent"] * spent
+    titles += [f"read, {one.unit}" for one in read[:1]]
+    rows = len(titles)
     figure = make_subplots(rows, 1, shared_xaxes=True, vertical_spacing=0.06)
     lines = [
         (1, "accuracy", [r.accuracy for r in records], BLUE, "solid"),
@@ -46,6 +50,9 @@ def curves(
             x=x, y=y, name=name, mode="lines+markers", line={"color": colour, "dash": dash}
         )
         figure.add_trace(trace, row, 1)
+    places = {each.round: cost for each, cost in zip(records, x, strict=True)}
+    for trace in _read(read, places):
+        figure.add_trace(trace, rows, 1)
     for name, theirs in baselines.items():
         for trace in _baseline(name, theirs, x, against):
             figure.add_trace(trace, 1, 1)
@@ -56,7 +63,7 @@ def curves(
         figure.update_xaxes(range=[0.5, max(rounds, 2) + 0.5])
         _mark(figure, changes)
     figure.update_xaxes(title_text=TITLES[against], row=rows, col=1)
-    return dress(figure, 190 * rows + 30 * len(baselines))
+    return dress(figure, 190 * rows + 30 * len(baselines) + 30 * bool(read))
 
 
 def _costs(records: Sequence[Record], against: str) -> list[float]:
@@ -66,6 +73,19 @@ def _costs(records: Sequence[Record], against: str) -> list[float]:
     if against == "megabytes":
         return list(accumulate((r.bytes_up + r.bytes_down) / 1e6 for r in records))
     return list(accumulate(record.duration or 0.0 for record in records))
+
+
+def _read(read: Sequence[Glance], places: Mapping[int, float]) -> list[go.Scatter]:
+    """What the server read, and what a guess would have; places: where each round is drawn."""
+    shown = [one for one in read if one.round in places]
+    where = [places[one.round] for one in shown]
+    lines = {"read by the server": (RED, "solid"), "guess without the update": (GREY, "dot")}
+    values = [[one.value for one in shown], [one.floor for one in shown]]
+    return [
+        go.Scatter(x=where, y=y, name=name, mode="lines+markers", line={"color": hue, "dash": dash})
+        for (name, (hue, dash)), y in zip(lines.items(), values, strict=True)
+        if shown
+    ]
 
 
 def _baseline(

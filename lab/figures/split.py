@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import plotly.graph_objects as go
 
 from lab.figures.style import GREY, dress
 from lab.portrait import Portrait
+from lab.toys import EACH
 
 
 def split(portrait: Portrait) -> go.Figure:
@@ -41,4 +43,24 @@ def split(portrait: Portrait) -> go.Figure:
         xaxis={"title": "client", "dtick": 1 if len(clients) <= 24 else None},
         yaxis={"title": "label", "type": "category", "autorange": "reversed", "domain": [0, 0.7]},
         yaxis2={"title": "examples", "nticks": 4, "domain": [0.75, 1]},
+    )
+
+
+def dealt(counts: np.ndarray) -> go.Figure:
+    """The same without names, on one scale for all splits.  counts (clients, classes)"""
+    figure = go.Figure(
+        go.Heatmap(
+            z=counts.T,
+            colorscale="Viridis",
+            zmin=0,
+            zmax=EACH,
+            colorbar={"title": "examples"},
+            hovertemplate="client %{x}: %{z} of class %{y}<extra></extra>",
+        )
+    )
+    dress(figure, 340)
+    return figure.update_layout(
+        hovermode="closest",
+        xaxis={"title": "client", "dtick": 1},
+        yaxis={"title": "class", "dtick": 1, "autorange": "reversed"},
     )

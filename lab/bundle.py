@@ -1,0 +1,113 @@
+"""Bundles: all of a run, or of several beside each other, as files for programs and for people.
+
+The experiments, their records in four formats, the model, the report, the results of attacks, the
+command lines that give the same numbers, and a notebook that does; with `illustrated`, every
+figure of the report as SVG and PNG too.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from safetensors.torch import save
+
+from lab import illustrations
+from lab.comparison import Side, differences, outcome
+from lab.export import sheet_of
+from lab.notebook import notebook, notebook_of_several
+from lab.prints import prints
+from lab.report import render, render_comparison
+from lab.settings import SettingError
+from lab.sheets import columnar, comma_separated
+from lab.store import Job, Store
+
+STAMP = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
+MISSING = "figures/missing.txt"
+Files = dict[str, bytes]
+
+
+def bundle(store: Store, job: Job) -> Files:
+    """By file name.  Raises SettingError for a run without a finished round."""
+    page, note = render(store, job.id), store.notes().get(job.id, "")
+    attacks = [one for one in reversed(store.attacks_on(job.id)) if one.result]
+    commands = [job.experiment.command(), *(one.order.command(job.id) for one in attacks)]
+    found = {
+        "experiment.toml": job.experiment.to_toml().encode(),
+        "command.txt": _lines(commands),
+        **_records([each.line() for each in store.rounds(job.id)]),
+        "attacks.json": json.dumps([one.result for one in attacks], indent=2).encode(),
+        "model.safetensors": save({"model": store.state(job.id).model}),
+        "notebook.ipynb": json.dumps(notebook(job, attacks, note), indent=1).encode(),
+        "report.html": page.encode(),
+    }
+    return found | ({"note.txt": note.encode()} if note else {})
+
+
+def illustrated(store: Store, job: Job) -> Files:
+    """The same with figures."""
+    sheets = {}
+    for name, attack in illustrations.attacks_by_name(store, job).items():
+        if sheet := sheet_of(store.arrays.get(store.sights(attack.id)[-1].arrays)):
+            sheets[f"figures/{name}-pictures.png"] = sheet
+    return bundle(store, job) | sheets | _figures(illustrations.all_of(store, job))
+
+
+def joint(store: Store, sides: Sequence[Side]) -> Files:
+    """All of several runs beside each other, figures included."""
+    lines = {side.job.id: [each.line() for each in store.rounds(side.job.id)] for side in sides}
+    experiments = {side.job.id: side.job.experiment for side in sides}
+    return {
+        "report.html": render_comparison(sides).encode(),
+        "runs.csv": comma_separated(_outcomes(sides)),
+        "command.txt": _lines([one.command() for one in experiments.values()]),
+        "notebook.ipynb": json.dumps(notebook_of_several(sides), indent=1).encode(),
+        **_records([{"run": id} | line for id, some in lines.items() for line in some]),
+        **{f"experiments/{id}.toml": one.to_toml().encode() for id, one in experiments.items()},
+        **_figures(illustrations.of_comparison(sides)),
+    }
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """One archive of them."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, STAMP), content, zipfile.ZIP_DEFLATED)
+    return target.getvalue()
+
+
+def _records(lines: Sequence[Mapping[str, Any]]) -> Files:
+    return {
+        "records.json": json.dumps(lines).encode(),
+        "records.jsonl": _lines([json.dumps(line) for line in lines]),
+        "records.csv": comma_separated(lines),
+        "records.parquet": columnar(lines),
+    }
+
+
+def _outcomes(sides: Sequence[Side]) -> list[dict[str, str]]:
+    """A line for each run: what it is, in what it differs, and what came of it."""
+    apart = differences([side.job.experiment for side in sides])
+    return [
+        {"run": side.job.id, "name": side.name, "what": side.job.experiment.title()}
+        | {path: values[place] for path, values in apart.items()}
+        | {f"came to: {name}": value for name, value in outcome(side).items()}
+        | {"attacks": "\n".join(side.leaks), "note": side.note}
+        for place, side in enumerate(sides)
+    ]
+
+
+def _figures(drawn: illustrations.Figures) -> Files:
+    """In a folder of their own; where no browser can draw them, a file says what to install."""
+    try:
+        return {f"figures/{name}": content for name, content in prints(drawn).items()}
+    except SettingError as error:
+        return {MISSING: _lines([str(error)])}
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

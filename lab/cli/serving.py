@@ -1,0 +1,43 @@
+"""The lab in a browser, and the workers behind it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Annotated
+
+import typer
+
+from lab import ROOT, jobs
+from lab.jobs import longest_idle, most_workers
+from lab.passphrase import check_host, is_loopback, passphrase
+from lab.store import Store
+from lab.visitors import CLASS, grace
+
+
+def app(
+    host: Annotated[
+        str, typer.Option(help="address to serve on; 0.0.0.0 for a class, with a passphrase")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+) -> None:
+    """Open the lab in a browser.
+
+    For a class: LEAKLAB_ADMIN='four words of your own' leaklab app --host 0.0.0.0
+    """
+    check_host(host)
+    if not is_loopback(host):
+        os.environ[CLASS] = "1"
+    Store()  # what is wrong with the store or the environment is told here, in a line or two
+    most_workers(), longest_idle(), grace(), passphrase()
+    os.chdir(ROOT)  # which holds .streamlit/config.toml: no telemetry, no e-mail prompt
+    from streamlit.web.cli import main as streamlit
+
+    script = str(ROOT / "lab" / "server.py")
+    streamlit(["run", script, "--server.address", host, "--server.port", str(port)])
+
+
+def work(token: str) -> None:
+    """A worker of the app's queue."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    jobs.work(Store(), token)

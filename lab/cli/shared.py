@@ -1,0 +1,61 @@
+"""What the commands share: options, where they print, and sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lab.accountant import cautions, promise
+from lab.settings import SettingError
+from lab.store import Job, Round, Store
+
+paper = Console(highlight=False, markup=False, soft_wrap=True)
+screen = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output")]
+Out = Annotated[Path | None, typer.Option("--out", help="a folder that gets the results too")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="a run, as leaklab runs lists it")]
+Sets = Annotated[
+    list[str] | None, typer.Option("-s", "--set", metavar="KEY=VALUE", help="replace a setting")
+]
+
+
+def privacy(job: Job) -> list[str]:
+    """What its rounds guarantee, and what a reader should know besides."""
+    return [promise(job.experiment, job.round), *cautions(job.experiment, job.round)]
+
+
+def sentence(each: Round) -> str:
+    record = each.record
+    spent = "" if record.epsilon is None else f", epsilon {record.epsilon:.3g} spent"
+    backdoor = "" if record.backdoor is None else f", backdoor {record.backdoor:.1%}"
+    return f"round {record.round}: accuracy {record.accuracy:.1%}{spent}{backdoor}"
+
+
+def finished(store: Store, id: str) -> Job:
+    """The job, if it came to its end.  Raises SettingError with what stopped it."""
+    job = store.job(id)
+    if job.status != "finished":
+        raise SettingError(f"{job.kind} {id} was {job.status}: {job.message}")
+    return job
+
+
+def columns() -> tuple[Any, ...]:
+    words = TextColumn("{task.description}")
+    return words, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+
+
+def print_wide(listed: Table) -> None:
+    """As wide as it must be, so that a pipe gets every number."""
+    wide = Measurement.get(paper, paper.options.update(max_width=10_000), listed).maximum
+    Console(highlight=False, markup=False, width=max(wide, paper.width)).print(listed)
+
+
+def without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

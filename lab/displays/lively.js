@@ -1,0 +1,27 @@
+// Draws a figure, and changes it where it stands: no flash, and whoever has zoomed in stays there.
+
+function library() {  // one for all charts of the page
+  window.leaklabPlotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = "/plotly/plotly.min.js";
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error(`${script.src} is not there`));
+    document.head.append(script);
+  });
+  return window.leaklabPlotly;
+}
+
+export default async function ({ data, parentElement }) {
+  const place = parentElement.querySelector(".stPlotlyChart");
+  const figure = JSON.parse(data.figure);
+  place.ariaLabel = data.alt;
+  place.style.height = `${figure.layout.height}px`;
+  place.asked = (place.asked ?? 0) + 1;
+  const mine = place.asked;
+  const plotly = await library();
+  if (mine !== place.asked || !place.isConnected) return;  // a newer one has come meanwhile
+  const axis = { automargin: true, zeroline: false };
+  const font = { ...figure.layout.font, size: 12 };
+  const layout = { ...figure.layout, font, template: { layout: { xaxis: axis, yaxis: axis } } };
+  await plotly.react(place, figure.data, layout, data.config);
+}

@@ -1,0 +1,183 @@
+"""Audit: what the accountant promises, beside what canaries have proven, round after round."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from lab import figures
+from lab.audited import Audited
+from lab.audits import AUDITS, Audit, fitting
+from lab.audits.audit import Past
+from lab.audits.faults import WORDS, Fault
+from lab.controls import settings_of
+from lab.displays.chart import draw
+from lab.displays.lively import redraw
+from lab.engine import begin
+from lab.parts import Inference
+from lab.plain import plain
+from lab.roc import Ceiling, Curve
+from lab.session import (
+    attack,
+    attacks_of,
+    followed,
+    pick_round,
+    pick_run,
+    sentence,
+    sights_of,
+    store,
+)
+from lab.settings import SettingError
+from lab.store import Job, Order
+from lab.trial import Result
+
+EVERY = 0.5  # seconds between two looks at an audit that runs
+
+
+def page() -> None:
+    st.header("Audit", anchor=False)
+    st.markdown(
+        "The accountant says how much a run leaks at most. An audit puts canaries in, looks what "
+        "the run shows of them, and proves how much it leaks at least. Where the two cross, the "
+        "mechanism is broken."
+    )
+    if (job := pick_run()) is None:
+        return
+    past = attacks_of(job, Audit)
+    with st.sidebar:
+        round = pick_round(job, past)
+        spy = _picked(job, past)
+    st.caption(f"{sentence(spy.kind)} of rounds 1 to {round}, on {job.experiment.title()}")
+    fault: Fault = st.selectbox(
+        "Break the mechanism, and see whether the audit notices",
+        list(WORDS),
+        list(WORDS).index(spy.fault),
+        format_func=lambda name: sentence(WORDS[name]),
+        key=f"fault of {job.id}",
+    )
+    order = Order(spy=spy.model_copy(update={"fault": fault}), round=round)
+    try:
+        _refuse(job, order)
+    except SettingError as error:
+        st.warning(plain(sentence(str(error))))
+        return
+    attack(
+        job, order, past, _watch, EVERY, "Press Audit to see what the run can be proven to leak."
+    )
+
+
+def _picked(job: Job, past: list[Job]) -> Audit:
+    """The audit that fits what the run promises, or was used last; its settings below."""
+    last = past[0].order.spy if past else None
+    kind = last.kind if last else fitting(job.experiment.at(job.round))
+    start = list(AUDITS).index(kind) if kind in AUDITS else 0
+    chosen = st.selectbox("Audit", AUDITS, start, key=f"audit of {job.id}")
+    part = last if isinstance(last, Audit) and last.kind == chosen else AUDITS[chosen]()
+    st.caption(f"{part.about()} By {part.attacker}. Knows {part.knows}. {part.source}.")
+    with st.expander("Settings of the audit"):
+        values = settings_of(part, "audit", without=("fault",))
+    read = {name.removeprefix("audit."): value for name, value in values.items()}
+    return type(part).read(read | {"fault": part.fault})
+
+
+def _refuse(job: Job, order: Order) -> None:
+    """Raises SettingError where there is nothing to audit."""
+    assert isinstance(order.spy, Audit)
+    order.spy.suits(job.experiment.architecture)
+    order.spy.refuse(Past(job.experiment, order.round, lambda _: begin(job.experiment).model))
+
+
+def _watch(id: str, status: str) -> None:
+    job = followed(id, status)
+    sights = [each for each in sights_of(id) if "audited" in each.body]
+    if not sights:
+        return
+    found = Audited.read(sights[-1].body["audited"])
+    _numbers(found, job.result is not None)
+    left, right = st.columns(2)
+    rounds = int(sights[-1].body["steps"])
+    told = "Epsilon by round: claimed at most, proven at least"
+    redraw(figures.promises(found, rounds), "promises", told, left)
+    left.caption(
+        "A bound is a line, an estimate a point: about every second estimate is too high. Each "
+        f"bound holds with {found.confidence:.0%} confidence for its round by itself."
+    )
+    if job.result:
+        with right:
+            _reach(job, found, Result.read(job.result))
+    _assumed(found)
+
+
+def _numbers(found: Audited, finished: bool) -> None:
+    """finished: before, only an accusation is a verdict"""
+    if found.broken:
+        st.error(f"{sentence(found.verdict)}.", icon="✖")
+    else:
+        so_far = f"After round {found.last.round}, and it goes on"
+        st.subheader(sentence(found.verdict) if finished else so_far, anchor=False)
+    last = found.last
+    with st.container(horizontal=True, gap="medium"):
+        claimed = "nothing" if last.claimed is None else f"at most {last.claimed:.2f}"
+        st.metric("Claimed", claimed, width="content")
+        st.metric("Proven", f"at least {last.proven:.2f}", width="content")
+        st.metric("Delta", f"{found.delta:g}", width="content")
+    st.caption(
+        f"Epsilon for one {found.unit}, at delta {found.delta:g}. The lower bound holds with "
+        f"{found.confidence:.0%} confidence, from {found.canaries:,} canaries of which "
+        f"{found.included:,} were in."
+    )
+
+
+def _reach(job: Job, found: Audited, result: Result) -> None:
+    """Promise, proof and stored attacks, as false and true positives."""
+    guarantee, ceiling = result.guarantee, None
+    if guarantee:
+        ceiling = Ceiling(
+            epsilon=guarantee.epsilon, delta=guarantee.delta, profile=guarantee.profile
+        )
+    attacks = _curves(job) if found.unit == "example" else {}
+    figure = figures.reach(ceiling, found.reached, attacks)
+    draw(figure, "reach", "False against true positives")
+    told = (
+        "No test lies above the ceiling, if the promise holds; the audit's tests reach the shade."
+    )
+    if attacks:
+        told += " Attacks on the same run's models see less than the auditor, and stay lower."
+    elif found.unit == "client":
+        told += " Attacks ask about examples, and this promise is to a client: none are drawn."
+    else:
+        told += " Membership attacks on this run would be drawn as well; none is stored."
+    st.caption(told)
+
+
+def _curves(job: Job) -> dict[str, Curve]:
+    """Of the newest attack of each kind on the same run."""
+    found: dict[str, Curve] = {}
+    for one in store().attacks_on(str(job.run)):
+        inferred = isinstance(one.order.spy, Inference) and one.result
+        exposure = Result.read(one.result).exposure if inferred else None
+        if exposure:
+            found.setdefault(one.order.spy.kind, exposure.curve)
+    return found
+
+
+def _assumed(found: Audited) -> None:
+    words = dict.fromkeys(bound.assumption for bound in found.bounds[:1])
+    st.markdown(
+        f"**Adversary**: {found.adversary}.  \n"
+        f"**Assumed**: {'; '.join(words)}.  \n"
+        f"**Counted**: {found.bounds[0].evidence}."
+    )
+    with st.expander("Every bound, and what it assumes"):
+        st.table(
+            [
+                {
+                    "method": bound.method,
+                    "epsilon at least": f"{bound.epsilon:.2f}",
+                    "assumes": bound.assumption,
+                }
+                for bound in found.bounds
+            ]
+        )
+
+
+page()

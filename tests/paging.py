@@ -1,0 +1,72 @@
+"""Pages under test: opened, pressed and read without a browser."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from streamlit.testing.v1 import AppTest
+
+from lab import ROOT, Experiment
+from lab.jobs import attacked, measured, pull
+from lab.ledger import Ledger
+from lab.store import Store
+
+TINY = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 4},
+        "model": {"kind": "lenet"},
+        "training": {"rounds": 2, "steps": 1, "batch_size": 1},
+    }
+)
+
+
+def opened(page: str = "live", **query: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    for name, value in query.items():
+        app.query_params[name.replace("__", ".")] = value
+    if page != "live":
+        app.switch_page(f"../pages/{page}.py")
+    app.run()
+    assert not app.exception
+    return app
+
+
+def trained(store: Store, experiment: Experiment = TINY) -> str:
+    ledger = Ledger(store)
+    job = ledger.start(experiment)
+    deque(pull(ledger, job), maxlen=0)
+    return job.id
+
+
+def work_off(store: Store) -> None:
+    """What a worker would do."""
+    ledger = Ledger(store)
+    todo = {"attack": attacked, "run": pull, "cell": measured}
+    while (job := ledger.claim()) is not None:
+        deque(todo[job.kind](ledger, job), maxlen=0)
+
+
+def button(app: AppTest, label: str) -> AppTest:
+    """Press it, and see that nothing broke."""
+    next(one for one in app.button if one.label == label).click()
+    app.run()
+    assert not app.exception
+    return app
+
+
+def choose(app: AppTest, label: str, value: object) -> AppTest:
+    widgets = [*app.selectbox, *app.select_slider, *app.slider, *app.number_input, *app.toggle]
+    next(one for one in widgets if one.label == label).set_value(value)
+    app.run()
+    assert not app.exception
+    return app
+
+
+def labels(app: AppTest) -> set[str]:
+    return {one.label for one in app.button}
+
+
+def words(app: AppTest) -> str:
+    told = [*app.markdown, *app.caption, *app.text, *app.warning, *app.error, *app.info]
+    told += [*app.subheader, *app.header, *app.code]
+    return "\n".join(str(one.value) for one in told)

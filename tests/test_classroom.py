@@ -1,0 +1,392 @@
+"""A class on one server: whose run is whose, fair turns, limits, and who may look after it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from streamlit.testing.v1 import AppTest
+
+from lab import ROOT, jobs
+from lab.experiment import Experiment
+from lab.ledger import Ledger
+from lab.office import clear, give_up, limits_now, presences, queue, set_limits
+from lab.passphrase import ADMIN, TRIES, TRIES_OF_ALL, Gate, check_host, is_loopback, passphrase
+from lab.schema import visitors, writing
+from lab.settings import SettingError
+from lab.store import Order, Store
+from lab.visitors import CLASS, COOKIE, GRACE, Limits, visitor_of
+
+TINY = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 2, "examples": 40},
+        "training": {"rounds": 3, "steps": 1},
+    }
+)
+ANN, BEN = visitor_of("cookie of Ann"), visitor_of("cookie of Ben")
+SECRET = "four words of ours"
+
+
+@pytest.fixture(autouse=True)
+def _visits(store: Store) -> None:
+    for visitor in (ANN, BEN):
+        store.seen(visitor)
+
+
+def claimed(store: Store, count: int) -> list[str]:
+    """The next jobs that workers take up, none of which ends."""
+    found = [Ledger(store).claim() for _ in range(count)]
+    return [job.id for job in found if job]
+
+
+# --- whose run is whose ---------------------------------------------------------------------------
+
+
+def test_a_visitor_is_known_by_a_hash_only() -> None:
+    assert visitor_of("") == ""
+    assert visitor_of("a") != visitor_of("b")
+    assert "cookie of Ann" not in ANN
+    assert len(ANN) == 32
+
+
+def test_runs_are_listed_for_whoever_started_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, other, nobody = (store.create(TINY, visitor=who) for who in (ANN, BEN, ""))
+    assert {job.id for job in store.runs(visitor=ANN)} == {mine, nobody}
+    assert {job.id for job in store.runs()} == {mine, other, nobody}
+    monkeypatch.setenv(CLASS, "1")  # what the teacher runs by hand is not the class's
+    assert {job.id for job in store.runs(visitor=ANN)} == {mine}
+    assert store.run(other).id == other  # whoever has the link may look
+    assert store.owner(other) == BEN
+    assert store.owner(nobody) == ""
+
+
+# --- turns ----------------------------------------------------------------------------------------
+
+
+def test_visitors_take_turns_however_much_one_asks_for(store: Store) -> None:
+    many = [store.create(TINY, visitor=ANN) for _ in range(4)]
+    few = [store.create(TINY, visitor=BEN) for _ in range(2)]
+    line = [many[0], few[0], many[1], few[1], many[2], many[3]]
+    assert [store.place(id) for id in line] == list(range(6))
+    assert claimed(store, 6) == line
+
+
+def test_who_was_served_last_waits_even_when_nothing_is_at_work(store: Store) -> None:
+    many = [store.create(TINY, visitor=ANN) for _ in range(2)]
+    later = store.create(TINY, visitor=BEN)
+    ledger = Ledger(store)
+    first = ledger.claim()
+    assert first is not None
+    assert first.id == many[0]
+    ledger.settle(first, "stopped")
+    assert claimed(store, 2) == [later, many[1]]
+
+
+def test_a_long_run_gives_way_and_loses_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "TURN", 0.0)
+    long = store.create(TINY, visitor=ANN)
+    ledger = Ledger(store)
+    job = ledger.claim()
+    assert job is not None
+    store.create(TINY, visitor=BEN)
+    jobs._take_turns(ledger, job)
+    assert (store.job(long).status, store.job(long).round) == ("queued", 1)
+    while (job := ledger.claim()) is not None:
+        jobs._take_turns(ledger, job)
+    assert store.job(long).status == "finished"
+    alone = store.create(TINY)
+    job = ledger.claim()
+    assert job is not None
+    jobs._take_turns(ledger, job)  # nobody waits, so it is not interrupted
+    assert [each.record for each in store.rounds(long)] == [
+        each.record for each in store.rounds(alone)
+    ]
+
+
+# --- limits ---------------------------------------------------------------------------------------
+
+
+def test_one_may_have_so_many_jobs_and_the_message_says_what_to_do(store: Store) -> None:
+    set_limits(store, Limits(jobs=2))
+    runs = [store.create(TINY, visitor=ANN) for _ in range(2)]
+    with pytest.raises(SettingError, match=r"2 of your runs and attacks.*may have 2: wait"):
+        store.create(TINY, visitor=ANN)
+    store.create(TINY, visitor=BEN)
+    store.create(TINY)  # the command line has no limit
+    store.stop(runs[0])
+    store.create(TINY, visitor=ANN)
+
+
+def test_no_limit_is_no_limit(store: Store) -> None:
+    set_limits(store, Limits(jobs=0))
+    assert len({store.create(TINY, visitor=ANN) for _ in range(20)}) == 20
+    assert limits_now(store) == Limits(jobs=0)
+
+
+def test_an_attack_ends_at_the_time_limit_and_keeps_its_best_guess(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"model": "lenet", "data.examples": 2, "training.rounds": 1}
+    run = store.create(TINY.changed(few), visitor=ANN)
+    ledger = Ledger(store)
+    job = ledger.claim()
+    assert job is not None
+    list(jobs.pull(ledger, job))
+    spy = {"kind": "inverting-gradients", "iterations": 5000}
+    asked = store.attack(run, Order.read({"spy": spy, "round": 1}), visitor=ANN)
+    job = ledger.claim()
+    assert job is not None
+    monkeypatch.setattr(Ledger, "longest", lambda self, job: 0.0)
+    list(jobs.attacked(ledger, job))
+    ended = store.job(asked)
+    assert ended.status == "stopped"
+    assert "time limit" in ended.message
+    assert ended.result is not None
+
+
+def test_time_limits_are_for_visitors_only(store: Store) -> None:
+    set_limits(store, Limits(minutes=2))
+    mine, nobody = store.create(TINY, visitor=ANN), store.create(TINY)
+    ledger = Ledger(store)
+    assert ledger.longest(store.job(mine)) == 120
+    assert ledger.longest(store.job(nobody)) == float("inf")
+
+
+# --- who has left ---------------------------------------------------------------------------------
+
+
+def absent(store: Store, visitor: str, seconds: float) -> None:
+    with writing(store.engine) as connection:
+        then = time.time() - seconds
+        connection.execute(update(visitors).where(visitors.c.id == visitor).values(seen=then))
+
+
+def test_what_was_left_behind_is_given_up_after_the_grace_period(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(GRACE, "60")
+    left, there, nobody = (store.create(TINY, visitor=who) for who in (ANN, BEN, ""))
+    absent(store, ANN, 59)
+    assert give_up(store) == 0
+    absent(store, ANN, 61)
+    assert give_up(store) == 1
+    assert store.job(left).status == "paused"  # so it can be resumed
+    assert "nobody has looked at it for 60 seconds" in store.job(left).message
+    assert {store.job(id).status for id in (there, nobody)} == {"queued"}
+    store.seen(ANN)
+    store.resume(left)
+    assert give_up(store) == 0
+
+
+def test_grace_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GRACE, "0")
+    store.create(TINY, visitor=ANN)
+    absent(store, ANN, 1e6)
+    assert give_up(store) == 0
+    monkeypatch.setenv(GRACE, "soon")
+    with pytest.raises(SettingError, match="LEAKLAB_GRACE is 'soon': give a whole number"):
+        give_up(store)
+
+
+# --- the office -----------------------------------------------------------------------------------
+
+
+def test_the_office_sees_the_queue_and_who_is_there(store: Store) -> None:
+    runs = [store.create(TINY, visitor=who) for who in (ANN, ANN, BEN)]
+    at_work = claimed(store, 1)
+    seen = queue(store)
+    assert [each.id for each in seen] == [runs[0], runs[2], runs[1]]
+    assert [each.status for each in seen] == ["running", "queued", "queued"]
+    assert at_work == [runs[0]]
+    counts = {each.visitor: (each.active, each.jobs) for each in presences(store)}
+    assert counts == {ANN: (2, 2), BEN: (1, 1)}
+
+
+def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
+    ledger = Ledger(store)
+    kept, gone = store.create(TINY, visitor=ANN), store.create(TINY, visitor=ANN)
+    twin = store.create(TINY.changed({"seed": 1}))
+    for _ in range(3):
+        job = ledger.claim()
+        assert job is not None
+        list(jobs.pull(ledger, job))
+    attack = store.attack(twin, Order.read({"spy": "loss-threshold", "round": 1}))
+    job = ledger.claim()
+    assert job is not None
+    list(jobs.attacked(ledger, job))
+    files = set(store.arrays.folder.rglob("*.safetensors"))
+    assert clear(store, [gone]) == 1  # its arrays are those of `kept` too, bit for bit
+    assert set(store.arrays.folder.rglob("*.safetensors")) == files
+    assert len(store.state(kept).model)
+    assert clear(store, [twin]) == 1
+    assert len(list(store.arrays.folder.rglob("*.safetensors"))) < len(files)
+    for id in (gone, twin, attack):
+        with pytest.raises(SettingError):
+            store.job(id)
+
+
+def test_what_is_at_work_is_not_forgotten(store: Store) -> None:
+    run = store.create(TINY)
+    with pytest.raises(SettingError, match="stop it first"):
+        clear(store, [run])
+    assert store.run(run).status == "queued"
+
+
+# --- the passphrase -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.5", False),
+        ("lab.example.org", False),
+    ],
+)
+def test_only_loopback_needs_no_passphrase(
+    host: str, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert is_loopback(host) is own
+    monkeypatch.delenv(ADMIN, raising=False)
+    if own:
+        check_host(host)
+        return
+    with pytest.raises(SettingError, match=f"LEAKLAB_ADMIN='four words.*--host {host.strip('[]')}"):
+        check_host(host)
+    monkeypatch.setenv(ADMIN, SECRET)
+    check_host(host)
+
+
+def test_a_passphrase_is_long_and_may_be_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ADMIN, raising=False)
+    file = tmp_path / "secrets.toml"
+    assert passphrase(file) == ""
+    file.write_text(f'leaklab_admin = "{SECRET}"\n')
+    assert passphrase(file) == SECRET
+    file.write_text("leaklab_admin = ")
+    with pytest.raises(SettingError, match="is no TOML file"):
+        passphrase(file)
+    monkeypatch.setenv(ADMIN, "short")
+    with pytest.raises(SettingError, match="has 5 letters: give LEAKLAB_ADMIN 12 or more"):
+        passphrase(file)
+
+
+def test_the_gate_opens_for_the_passphrase_and_closes_on_guessers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(ADMIN, SECRET)
+    gate = Gate()
+    assert gate.opens(SECRET)
+    for _ in range(TRIES):
+        assert not gate.opens("no")
+    with pytest.raises(SettingError, match="5 wrong passphrases: wait"):
+        gate.opens(SECRET)
+    gate.wrong[:] = [(when - 61, whose) for when, whose in gate.wrong]
+    assert gate.opens(SECRET)
+    monkeypatch.delenv(ADMIN)
+    assert not gate.opens("")
+
+
+def test_who_guesses_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ADMIN, SECRET)
+    gate = Gate()
+    for _ in range(TRIES):
+        assert not gate.opens("a guess of mine", "student")
+    with pytest.raises(SettingError, match="5 wrong passphrases: wait"):
+        gate.opens(SECRET, "student")
+    assert gate.opens(SECRET, "teacher")
+    for number in range(TRIES_OF_ALL - TRIES):
+        gate.opens("another guess", f"visitor {number}")
+    with pytest.raises(SettingError, match="200 wrong passphrases"):
+        gate.opens(SECRET, "teacher")
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def admin(monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
+    monkeypatch.setenv(ADMIN, SECRET)
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    app.switch_page("../pages/admin.py")
+    return app.run()
+
+
+def entered(app: AppTest, given: str) -> AppTest:
+    app.text_input[0].set_value(given)
+    app.button[0].click().run()
+    return app
+
+
+def test_the_admin_page_shows_nothing_before_the_passphrase(admin: AppTest, store: Store) -> None:
+    store.create(TINY, visitor=ANN)
+    assert not admin.subheader
+    assert "not the passphrase" in entered(admin, "guess").error[0].value
+    assert not admin.subheader
+    entered(admin, SECRET)
+    assert admin.subheader[0].value == "Queue: 0 at work, 1 waiting"
+
+
+def test_the_admin_page_stops_limits_and_forgets(admin: AppTest, store: Store) -> None:
+    run = store.create(TINY, visitor=ANN)
+    entered(admin, SECRET)
+    admin.multiselect(key="to stop").set_value([run]).run()
+    next(one for one in admin.button if one.label == "Stop them").click().run()
+    assert store.job(run).status == "stopped"
+    admin.number_input(key="limit jobs").set_value(3)
+    next(one for one in admin.button if one.label == "Set").click().run()
+    assert limits_now(store).jobs == 3
+    admin.multiselect(key="to forget").set_value([run]).run()
+    next(one for one in admin.button if one.label == "Forget 1 for good").click().run()
+    assert not admin.exception
+    assert not store.runs()
+
+
+def live(cookies: dict[str, str], cookie: str, run: str = "") -> AppTest:
+    cookies[COOKIE] = cookie
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    if run:
+        app.query_params["run"] = run
+    app.run()
+    assert not app.exception
+    return app
+
+
+def test_a_run_belongs_to_its_browser_and_others_may_watch_it(
+    store: Store, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
+    app = live(cookies, "cookie of Ann")
+    next(one for one in app.button if one.label == "Start").click().run()
+    (job,) = store.runs()
+    assert store.owner(job.id) == ANN
+    assert "Stop" in {one.label for one in live(cookies, "cookie of Ann", job.id).button}
+    seen = live(cookies, "cookie of Ben", job.id)
+    assert "Stop" not in {one.label for one in seen.button}
+    assert any("Somebody else's run" in one.value for one in seen.caption)
+
+
+def test_who_has_too_much_at_work_is_told_on_the_page(
+    store: Store, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
+    set_limits(store, Limits(jobs=1))
+    store.create(TINY, visitor=ANN)
+    app = live(cookies, "cookie of Ann")
+    next(one for one in app.button if one.label == "Start").click().run()
+    assert "one may have 1" in app.error[0].value
+    assert len(store.runs()) == 1

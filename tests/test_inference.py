@@ -1,0 +1,178 @@
+"""Membership attacks with shadow models: what they are given, and what is told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import pytest
+import torch
+from torch import Tensor
+
+from attacks.loss_threshold import LossThreshold
+from lab import fleet
+from lab.engine import State, run
+from lab.experiment import Experiment
+from lab.inference import infer
+from lab.jobs import attacked, pull
+from lab.ledger import Ledger
+from lab.parts import Inference, Needs
+from lab.settings import SettingError
+from lab.store import Order, Store
+from lab.trial import Glimpse
+from lab.views import Candidates, Evidence, OutsiderView
+from tests.test_fleet import Memory
+
+OVERFITTED = {
+    "data.source": "digits",
+    "data.clients": 4,
+    "data.examples": 200,
+    "training.rounds": 8,
+    "training.epochs": 5,
+    "training.rate": 0.5,
+}
+SEEN: list[Evidence] = []
+
+
+class Toy(Inference):
+    """Loss, less the mean loss on shadows without the example."""
+
+    kind: Literal["toy"] = "toy"
+    attacker: ClassVar[str] = "a test"
+    knows: ClassVar[str] = "everything"
+    fails: ClassVar[str] = "never"
+    shadows: int = 4
+
+    def needs(self) -> Needs:
+        return Needs(shadows=self.shadows, public=20)
+
+    def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        return LossThreshold().signal(view, asked)
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        SEEN.append(evidence)
+        outside = torch.where(evidence.inside, torch.nan, evidence.shadows)
+        return outside.nanmean(dim=0).nan_to_num() - evidence.target
+
+
+@pytest.fixture(scope="module")
+def state() -> State:
+    torch.set_num_threads(1)
+    *_, last = run(Experiment().changed(OVERFITTED))
+    return last.state
+
+
+def done(steps: Sequence[Glimpse]) -> Glimpse:
+    assert [each.result is None for each in steps] == [True] * (len(steps) - 1) + [False]
+    assert [each.step for each in steps] == sorted(each.step for each in steps)
+    assert steps[-1].step == steps[-1].steps
+    return steps[-1]
+
+
+def test_an_attack_gets_shadows_and_who_is_inside_of_them(state: State) -> None:
+    SEEN.clear()
+    result = done(list(infer(Toy(), state))).result
+    (evidence,) = SEEN
+    assert evidence.shadows.shape == evidence.inside.shape == (4, 400)
+    assert evidence.shadows_public.shape == (4, 20)
+    assert evidence.inside.sum(dim=1).tolist() == [200] * 4
+    losses = [evidence.shadows[evidence.inside].mean(), evidence.shadows[~evidence.inside].mean()]
+    assert losses[0] < losses[1] / 2, "they know what is inside of them"
+    assert result.exposure.auc_low > 0.5
+    assert result.pooled is None
+    assert result.declared["shadow models"].startswith("4 federations of 4 clients, by federated")
+    assert result.declared["each trains on"] == "200 examples, a random half of all candidates"
+
+
+@pytest.mark.parametrize("shadows", [0, 3, 4])
+def test_further_targets_are_judged_together_and_none_is_its_own_shadow(
+    state: State, shadows: int
+) -> None:
+    SEEN.clear()
+    steps = list(infer(Toy(shadows=shadows), state, targets=3))
+    result = done(steps).result
+    assert len(steps) == 8 + 3 + 1, "a glimpse for each round, each target, and the result"
+    assert (result.targets, result.pooled.members, result.pooled.others) == (3, 600, 600)
+    assert result.pooled.auc_low > 0.5
+    assert result.exposure.members == 200, "the run's own comes first"
+    assert len({id(each.shadows) for each in SEEN}) == 1
+    for each in SEEN[1:]:
+        assert not any(torch.equal(each.target, own) for own in each.shadows)
+    told = "\n".join(result.lines())
+    assert "models like this one, 3 federations by the same recipe together:" in told
+    assert told.index("AUC") < told.index("models like this one")
+
+
+def test_who_is_inside_of_a_target_follows_from_no_shadow(state: State) -> None:
+    """With three shadows the fourth of the numbers would be the other half of the third."""
+    cache = Memory()
+    list(infer(Toy(shadows=3), state, targets=1, cache=cache))
+    (evidence,) = SEEN[-1:]
+    losses = evidence.target
+    for inside in evidence.inside:
+        shared = (losses[inside] < 0.05).float().mean() - (losses[~inside] < 0.05).float().mean()
+        assert abs(shared) < 0.4, "as a pair it would be minus 1, or nearly"
+
+
+def test_a_second_attack_trains_nothing(state: State) -> None:
+    cache = Memory()
+    first = list(infer(Toy(), state, targets=2, cache=cache))
+    again = list(infer(Toy(), state, targets=2, cache=cache))
+    assert len(first) == 8 + 2 + 1
+    assert len(again) == 2 + 1
+    assert done(first).result == done(again).result
+    assert len(list(infer(Toy(shadows=2), state, cache=cache))) == 1, "nor does one with fewer"
+
+
+def test_too_few_others_make_smaller_shadows_and_it_is_said() -> None:
+    heart = Experiment().changed(
+        {"data.source": "heart", "data.clients": 4, "training.rounds": 1, "model.kind": "logistic"}
+    )
+    (moment,) = run(heart)
+    result = done(list(infer(Toy(shadows=2), moment.state))).result
+    assert result.declared["each trains on"] == (
+        "450 examples, a random half of all candidates, fewer than the 607 of the run: there are "
+        "too few non-members"
+    )
+
+
+def trained_run(store: Store, settings: dict[str, object]) -> str:
+    ledger = Ledger(store)
+    job = ledger.start(Experiment().changed(OVERFITTED | settings))
+    list(pull(ledger, job))
+    return job.id
+
+
+def test_the_store_keeps_shadows_for_the_next_attack(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, ledger = trained_run(store, {"training.rounds": 2}), Ledger(store)
+    order = Order.read({"spy": "loss-threshold", "round": 2, "targets": 3})
+    assert order.command("R") == "leaklab attack loss-threshold --run R --round 2 --targets 3"
+    first = ledger.start_attack(run_id, order)
+    list(attacked(ledger, first))
+    monkeypatch.setattr(fleet, "shadows", None)  # whoever trains now fails
+    second = ledger.start_attack(run_id, order)
+    list(attacked(ledger, second))
+    results = [store.job(job.id).result for job in (first, second)]
+    assert results[0] == results[1]
+    assert results[0]["targets"] == 3
+
+
+def test_an_attack_stopped_in_mid_training_leaves_nothing_behind(store: Store) -> None:
+    run_id, ledger = trained_run(store, {"training.rounds": 8}), Ledger(store)
+    job = ledger.start_attack(
+        run_id, Order.read({"spy": "loss-threshold", "round": 8, "targets": 64})
+    )
+    for glimpse in attacked(ledger, job):
+        assert glimpse.result is None
+        store.stop(job.id)
+    assert store.job(job.id).status == "stopped"
+    assert store.job(job.id).result is None
+
+
+def test_a_reconstruction_has_no_further_targets(store: Store) -> None:
+    run_id = trained_run(store, {"training.rounds": 1})
+    order = Order.read({"spy": "idlg", "round": 1, "targets": 2})
+    with pytest.raises(SettingError, match="targets is 2, and idlg attacks one round of one run"):
+        store.attack(run_id, order)

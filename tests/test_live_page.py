@@ -1,0 +1,281 @@
+"""The Live page's first minute: what the server reads, back in time, a branch, a pinned run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from plotly.graph_objects import Figure
+from streamlit.testing.v1 import AppTest
+
+from lab import ROOT
+from lab.engine import begin, step
+from lab.experiment import Experiment
+from lab.jobs import pull
+from lab.ledger import Ledger
+from lab.lookout import cheapest, glance
+from lab.models import MODELS
+from lab.presets import experiments
+from lab.session import EACH, drawn, pace
+from lab.settings import SettingError
+from lab.store import Store
+
+LEAKY = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 4, "examples": 80},
+        "training": {"rounds": 4, "steps": 1, "batch_size": 1},
+    }
+)
+
+
+def worked_off(store: Store) -> None:
+    ledger = Ledger(store)
+    while (job := ledger.claim()) is not None:
+        list(pull(ledger, job))
+
+
+def live(run: str = "", **more: str) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    for name, value in ({"run": run} if run else {}).items():
+        app.query_params[name] = value
+    for name, value in more.items():
+        app.query_params[name.replace("__", ".")] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+def press(app: AppTest, label: str) -> AppTest:
+    next(one for one in app.button if one.label == label).click().run()
+    assert not app.exception
+    return app
+
+
+# --- what the server reads ------------------------------------------------------------------------
+
+
+def test_a_glance_reads_a_bare_update_exactly_and_nothing_through_noise() -> None:
+    seen = glance(step(begin(LEAKY)))
+    assert seen is not None
+    assert seen.likeness is not None
+    assert seen.likeness.psnr > 46
+    noisy = LEAKY.changed({"privacy.kind": "client", "privacy.noise": 1.0})
+    hidden = glance(step(begin(noisy)))
+    assert hidden is not None
+    assert hidden.likeness is not None
+    assert hidden.likeness.psnr < hidden.likeness.floor + 3
+
+
+def test_another_client_is_looked_at_in_every_round() -> None:
+    state, seen = begin(LEAKY), []
+    for _ in range(4):
+        moment = step(state)
+        found, state = glance(moment), moment.state
+        assert found is not None
+        assert found.result is not None
+        seen.append(found.result.client)
+    assert len(set(seen)) == 4
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_for_every_model_there_is_a_cheap_attack_or_none_at_all(kind: str) -> None:
+    source = "chat" if "text" in MODELS[kind].reads else "digits"
+    spy = cheapest(Experiment().changed({"data.source": source, "model.kind": kind}).architecture)
+    if spy is not None:
+        spy.suits(Experiment().changed({"data.source": source, "model.kind": kind}).architecture)
+
+
+def test_a_watched_run_stores_a_glance_of_every_round(store: Store) -> None:
+    run = store.create(LEAKY)
+    store.watch(run)
+    assert store.watched(run)
+    worked_off(store)
+    assert [sight.number for sight in store.sights(run)] == [1, 2, 3, 4]
+    plain = store.create(LEAKY)
+    store.watch(plain)
+    store.watch(plain, on=False)
+    worked_off(store)
+    assert not store.sights(plain)
+    records = [[each.record for each in store.rounds(id)] for id in (run, plain)]
+    assert records[0] == records[1]  # looking changes nothing
+
+
+def test_one_button_shows_a_leak(store: Store) -> None:
+    app = press(live(), "Show me")
+    (job,) = store.runs()
+    assert job.experiment == Experiment.from_file(experiments()["first-minute"])
+    assert store.watched(job.id)
+    store.resume(job.id, 2)
+    worked_off(store)
+    app = live(job.id)
+    assert any("Round 2: Exact" in one.value for one in app.markdown)
+    assert next(one for one in app.toggle if one.label == "What the server can read").value
+
+
+def curves(app: AppTest) -> dict[str, Any]:
+    """The lines of the first chart that has any of accuracy, by name."""
+    charts = (
+        json.loads(json.loads(each.proto.json)["figure"])["data"]
+        for each in app.get("bidi_component")
+    )
+    return {
+        line["name"]: line for line in next(c for c in charts if c[0].get("name") == "accuracy")
+    }
+
+
+def test_what_was_read_is_a_curve_and_of_words_too(store: Store) -> None:
+    chat = {"data.source": "chat", "model": "keyboard"}
+    for experiment, best in ((LEAKY, 46.0), (LEAKY.changed(chat), 0.5)):
+        run = store.create(experiment)
+        store.watch(run)
+        worked_off(store)
+        lines = curves(live(run))
+        read, guess = lines["read by the server"]["y"], lines["guess without the update"]["y"]
+        assert len(read) == len(guess) == 4
+        assert min(read) > best > max(guess)
+
+
+# --- redraws --------------------------------------------------------------------------------------
+
+
+def test_a_figure_is_drawn_once_for_all_who_look_at_the_same() -> None:
+    asked = []
+
+    def draw() -> Figure:
+        asked.append(None)
+        return Figure()
+
+    first = drawn("curves", ("run", 3), draw)
+    assert drawn("curves", ("run", 3), draw) is first
+    assert len(asked) == 1
+    assert drawn("curves", ("run", 4), draw) is not first
+    assert drawn("traffic", ("run", 3), draw) is not first
+
+
+class Shared(list[str]):
+    """What other sessions import from meanwhile: one entry may come or go, and no more."""
+
+    def __setitem__(self, place: Any, entries: Any) -> None:
+        raise AssertionError("sys.path was built anew")
+
+
+def test_no_session_builds_the_path_anew_that_all_sessions_import_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Entries were lost for good when thirty browsers opened the lab in one instant."""
+    shared = Shared([str(ROOT / "lab"), *sys.path])
+    monkeypatch.setattr(sys, "path", shared)
+    live()
+    assert str(ROOT / "lab") not in shared
+    assert len(shared) >= 3
+
+
+def test_pages_are_redrawn_less_often_the_more_visitors_there_are(store: Store) -> None:
+    assert pace(0.5) == 0.5
+    for number in range(40):
+        store.seen(f"visitor {number}")
+    assert pace(0.5) == 40 * EACH
+    assert pace(5.0) == 5.0
+
+
+# --- back in time ---------------------------------------------------------------------------------
+
+
+def test_a_branch_has_the_same_past_and_a_future_of_its_own(store: Store) -> None:
+    run = store.create(LEAKY)
+    worked_off(store)
+    new = store.branch(run, 2)
+    assert (store.run(new).status, store.run(new).round) == ("paused", 2)
+    past = [each.record for each in store.rounds(run)]
+    assert [each.record for each in store.rounds(new)] == past[:2]
+    store.resume(new)
+    worked_off(store)
+    assert [each.record for each in store.rounds(new)] == past  # nothing was changed
+    other = store.branch(run, 2)
+    store.change(other, {"rule": "median"})
+    store.resume(other)
+    worked_off(store)
+    assert [each.record for each in store.rounds(other)][:2] == past[:2]
+    assert store.run(other).experiment.at(3).rule.kind == "median"
+    assert store.rounds(other)[-1].record != past[-1]
+    assert store.run(run).experiment == LEAKY
+
+
+@pytest.mark.parametrize("round", [0, 5])
+def test_a_branch_begins_at_a_finished_round(store: Store, round: int) -> None:
+    run = store.create(LEAKY)
+    worked_off(store)
+    with pytest.raises(SettingError, match=f"round is {round}: run {run} has finished 1 to 4"):
+        store.branch(run, round)
+
+
+def test_later_changes_stay_behind(store: Store) -> None:
+    run = store.create(LEAKY.changed_from(4, {"rule": "median"}))
+    worked_off(store)
+    assert store.run(store.branch(run, 2)).experiment == LEAKY
+
+
+def test_the_slider_goes_back_and_the_button_branches(store: Store) -> None:
+    run = store.create(LEAKY)
+    worked_off(store)
+    app = live(run)
+    app.slider[0].set_value(2).run()
+    press(app, "Branch from round 2")
+    newest = store.runs()[0]
+    assert (newest.round, newest.status) == (2, "paused")
+    assert app.query_params["run"] in (newest.id, [newest.id])
+
+
+# --- a pinned run, and the address ----------------------------------------------------------------
+
+
+def test_a_pinned_run_stays_in_sight(store: Store) -> None:
+    one, other = store.create(LEAKY), store.create(LEAKY.changed({"rule": "median"}))
+    worked_off(store)
+    app = press(live(one), "Pin")
+    app.query_params.clear()
+    app.query_params["run"] = other
+    app.session_state["run"] = other
+    app.run()
+    assert not app.exception
+    assert "Beside the pinned run" in [each.value for each in app.subheader]
+    assert any("mean" in each.value and "median" in each.value for each in app.caption)
+
+
+def text(value: str | list[str]) -> str:
+    return value if isinstance(value, str) else value[0]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_link_holds_the_experiment_wherever_it_is_opened(store: Store, known: bool) -> None:
+    changed = LEAKY.changed({"seed": 7})
+    run = store.create(changed)
+    worked_off(store)
+    shown = live(run)
+    pairs = {name: text(value) for name, value in shown.query_params.items()}
+    assert pairs["seed"] == "7"
+    if not known:
+        pairs["run"] = "0123456789abcdef"
+    again = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    for name, value in pairs.items():
+        again.query_params[name] = value
+    again.run()
+    assert not again.exception
+    if not known:
+        assert again.session_state["draft"] == changed
+
+
+def test_type_grows_for_a_projector_and_stays_so_on_other_pages() -> None:
+    app = live()
+    assert "html { font-size" not in markup(app)
+    next(one for one in app.toggle if one.label.startswith("Large type")).set_value(True).run()
+    assert "html { font-size: 21.6px" in markup(app)
+    app.switch_page("../pages/glossary.py").run()
+    assert "html { font-size: 21.6px" in markup(app)
+
+
+def markup(app: AppTest) -> str:
+    """All that is written in HTML."""
+    return "".join(one.proto.body for one in app.get("html"))

@@ -1,0 +1,160 @@
+"""The Live page: every preset, part and button, in mid-run, too."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab import ROOT, Experiment, presets
+from lab.catalog import tables
+from lab.store import Store
+from tests.paging import button, choose, labels, opened, words, work_off
+
+
+@pytest.mark.parametrize("preset", presets.experiments())
+def test_every_preset_can_be_chosen_and_started(preset: str, store: Store) -> None:
+    app = choose(opened(), "Start from", preset)
+    button(app, "Start")
+    (job,) = store.runs()
+    assert job.experiment == Experiment.from_file(ROOT / "experiments" / f"{preset}.toml")
+    assert job.status == "queued"
+
+
+def test_a_run_from_start_to_end(store: Store) -> None:
+    app = opened(**{f"data__{k}": v for k, v in {"source": "digits", "clients": "4"}.items()})
+    button(app, "Start")
+    assert {"Pause", "Stop"} <= labels(app)
+    (job,) = store.runs()
+    work_off(store)
+    app.run()
+    assert store.job(job.id).status == "finished"
+    assert "Start a new run" in labels(app)
+    assert "Accuracy" in {metric.label for metric in app.metric}
+    assert job.experiment.command() in words(app)
+
+
+def test_baselines_are_one_click_away(store: Store) -> None:
+    app = opened(**{f"data__{k}": v for k, v in {"source": "digits", "clients": "4"}.items()})
+    button(app, "Start")
+    work_off(store)
+    app.run()
+    button(app, "Compare with baselines")
+    assert "Compare with baselines" not in labels(app)
+    work_off(store)
+    app.run()
+    assert not app.exception
+    kinds = [job.experiment.training.algorithm.kind for job in store.runs()]
+    assert sorted(kinds) == ["centralised", "fedavg", "local-only"]
+
+
+def test_a_baseline_needs_no_baseline(store: Store) -> None:
+    app = opened(data__source="digits", training__algorithm__kind="centralised")
+    button(app, "Start")
+    work_off(store)
+    app.run()
+    assert "Compare with baselines" not in labels(app)
+
+
+def test_pause_step_resume_and_stop(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    app.run()
+    (job,) = store.runs()
+    assert (store.job(job.id).status, store.job(job.id).round) == ("paused", 1)
+    button(app, "Step one round")
+    work_off(store)
+    app.run()
+    assert (store.job(job.id).status, store.job(job.id).round) == ("paused", 2)
+    button(app, "Resume")
+    assert store.job(job.id).status == "queued"
+    button(app, "Pause")
+    assert store.job(job.id).status == "paused"
+    button(app, "Stop")
+    assert store.job(job.id).status == "stopped"
+
+
+def test_a_toggle_in_mid_run_changes_the_next_round(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    app.run()
+    (job,) = store.runs()
+    choose(app, "Aggregation rule", "median")
+    choose(app, "Differential privacy", "example")
+    changes = store.job(job.id).experiment.changes
+    assert [change.round for change in changes] == [2, 2]
+    assert store.intended(job.id).rule.kind == "median"
+    assert store.intended(job.id).privacy.kind == "example"
+
+
+def test_a_contradiction_is_explained_and_nothing_is_started(store: Store) -> None:
+    app = choose(choose(opened(), "Aggregation rule", "krum"), "Secure aggregation", True)
+    assert "secure_aggregation.buckets of 5 or more" in app.sidebar.error[0].value
+    assert next(one for one in app.button if one.label == "Start").disabled
+    choose(app, "Secure aggregation", False)
+    assert not app.sidebar.error
+    assert store.runs() == []
+
+
+def test_a_contradiction_in_mid_run_leaves_the_run_as_it_is(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    app.run()
+    (job,) = store.runs()
+    choose(app, "Secure aggregation", True)
+    choose(app, "Aggregation rule", "krum")
+    assert "use rule.kind mean" in app.sidebar.error[0].value
+    assert store.intended(job.id).rule.kind == "mean"
+
+
+def test_the_address_holds_the_experiment() -> None:
+    app = choose(opened(), "Aggregation rule", "median")
+    assert app.query_params["rule.kind"] == "median"
+    again = opened(**{str(k).replace(".", "__"): v for k, v in app.query_params.items()})
+    assert again.query_params == app.query_params
+
+
+def test_a_link_that_makes_no_sense_is_told_and_the_quick_start_offered() -> None:
+    app = opened(rule__kind="krun", data__clients="10")
+    assert "The link was not understood" in words(app)
+    assert "Start" in labels(app)
+
+
+@pytest.mark.parametrize("kind", [*tables()["splits"]])
+def test_every_split_can_be_chosen(kind: str) -> None:
+    app = choose(opened(), "How clients differ", kind)
+    assert bool(app.sidebar.error) == (kind in ("natural", "people"))  # clothes have no real owners
+
+
+@pytest.mark.parametrize("kind", [*tables()["poisons"]])
+def test_every_poison_can_be_chosen(kind: str, store: Store) -> None:
+    app = choose(choose(opened(), "Malicious clients", 2), "What they do", kind)
+    button(app, "Start")
+    assert store.runs()[0].experiment.adversary.poison.kind == kind
+
+
+@pytest.mark.parametrize("kind", [*tables()["rules"]])
+def test_every_rule_can_be_chosen(kind: str, store: Store) -> None:
+    button(choose(opened(), "Aggregation rule", kind), "Start")
+    assert store.runs()[0].experiment.rule.kind == kind
+
+
+@pytest.mark.parametrize("kind", [*tables()["models"]])
+def test_every_model_can_be_chosen(kind: str, store: Store) -> None:
+    typed = "text" in tables()["models"][kind].reads  # type: ignore[attr-defined]
+    app = choose(opened(), "Data set", "chat") if typed else opened()
+    button(choose(app, "Model", kind), "Start")
+    assert store.runs()[0].experiment.model.kind == kind
+
+
+def test_privacy_says_before_the_run_what_it_will_guarantee() -> None:
+    app = choose(choose(opened(), "Differential privacy", "client"), "Target epsilon", 2.0)
+    told = words(app)
+    assert "epsilon 2 at delta 0.001 for one client" in told
+    assert "Noise multiplier" in told
+
+
+def test_a_second_browser_sees_the_same_run(store: Store) -> None:
+    app = button(opened(), "Step one round")
+    work_off(store)
+    run = store.runs()[0].id
+    assert app.query_params["run"] == run
+    assert "Resume" in labels(opened(run=run))

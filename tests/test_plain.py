@@ -1,0 +1,37 @@
+"""Plain words: what a link or a person brings is shown, and is never markup."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from lab import ROOT
+from lab.plain import plain
+
+PICTURE = "![x](http://elsewhere/x.png)"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("batch_size is 0: give 1 to 512", "batch_size is 0: give 1 to 512"),
+        (PICTURE, r"!\[x\](http://elsewhere/x.png)"),
+        ("<img src=x>", r"\<img src=x>"),
+        (":red[big]", r":red\[big\]"),
+        ("`a` *b* $c$ ~d~", r"\`a\` \*b\* \$c\$ \~d\~"),
+        (r"\[", r"\\\["),
+    ],
+)
+def test_signs_of_markup_are_shown_as_they_are(words: str, shown: str) -> None:
+    assert plain(words) == shown
+
+
+@pytest.mark.parametrize("name", ["run", "model.kind"])
+def test_a_link_brings_no_picture_into_the_page(name: str) -> None:
+    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    app.query_params[name] = PICTURE
+    app.run()
+    assert not app.exception
+    told = "".join(one.value for one in app.warning)
+    assert "elsewhere" in told
+    assert PICTURE not in told

@@ -1,0 +1,462 @@
+"""A server that watches all rounds: measured by hand, judged by pairs, never shown the truth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+from math import exp, log, nan
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+from torch import Tensor
+
+from attacks import SPIES
+from attacks.fedmia import FedMia
+from attacks.loss_trajectory import LossTrajectory
+from attacks.probing import client_losses, cosines, descents, last_heard
+from attacks.server_lira import ALIKE, GAP, PRIOR, ServerLira
+from attacks.source_inference import SourceInference
+from attacks.update_cosine import UpdateCosine
+from lab import Experiment, run
+from lab.attribution import attribute
+from lab.engine import State
+from lab.jobs import attacked, glimpses_of, pull
+from lab.ledger import Ledger
+from lab.lineup import Lineup, lineup
+from lab.models import MODELS, Network
+from lab.pairs import against_clients, against_outsiders
+from lab.parts import Needs, Surveillance
+from lab.settings import SettingError
+from lab.store import Order, Store
+from lab.surveillance import scored, surveil
+from lab.trial import Result
+from lab.views import Candidates, ServerView, Watched
+from lab.wire import Recipe
+
+WATCHERS = [name for name, spy in SPIES.items() if issubclass(spy, Surveillance)]
+APART = ["fedmia", "server-lira", "source-inference"]
+OVERFITTED = Experiment.read(
+    {
+        "seed": 5,
+        "data": {"source": "fashion-mnist", "clients": 4, "examples": 160},
+        "model": {"kind": "mlp", "hidden": 64},
+        "training": {"rounds": 4, "epochs": 10, "batch_size": 10, "rate": 0.1},
+    }
+)
+SEEDS = st.integers(0, 10**6)
+
+
+def spy_of(name: str, **settings: object) -> Surveillance:
+    few = {"shadows": 4} if name == "server-lira" else {}
+    spy = SPIES[name].read({"kind": name, **few, **settings})
+    assert isinstance(spy, Surveillance)
+    return spy
+
+
+def ended(now: Experiment) -> State:
+    *_, moment = run(now)
+    return moment.state
+
+
+def watched(name: str, now: Experiment, client: int | None = None) -> Result:
+    *_, glimpse = surveil(spy_of(name), ended(now), client)
+    assert glimpse.result is not None
+    return glimpse.result
+
+
+@cache
+def overfitted(name: str) -> Result:
+    return watched(name, OVERFITTED)
+
+
+# --- by hand ------------------------------------------------------------------------------------
+
+# A linear model of two classes that knows nothing: every gradient is (-1/2, 1/2) x (inputs, 1).
+LINEAR = Network(MODELS["logistic"](), (2,), 2)
+RECIPE = Recipe(1, 0, 1, 0.1, None, True, 1.0)
+ASKED = Candidates(torch.tensor([[3.0, 4.0], [3.0, 4.0], [4.0, -3.0]]), torch.tensor([0, 1, 0]))
+GRADIENT = torch.tensor([-1.5, -2.0, 1.5, 2.0, -0.5, 0.5])  # of the first, by weights and biases
+
+
+def view_of(
+    network: Network, rows: Tensor, sent: Tensor | None = None, shared: int | None = None
+) -> ServerView:
+    start = torch.zeros(network.size) if sent is None else sent
+    senders = tuple((one,) for one in range(len(rows)))
+    shared = network.size if shared is None else shared
+    return ServerView(1, network, RECIPE, start, rows, torch.ones(len(rows)), senders, shared, None)
+
+
+def test_an_update_is_compared_with_each_examples_own_descent() -> None:
+    view = view_of(LINEAR, torch.stack([-0.1 * GRADIENT, torch.zeros(6)]))
+    products, squares = descents(view, ASKED)
+    # |(3, 4, 1)|^2 / 2 = 13; of the third the inputs are at a right angle, and the biases are left.
+    assert squares.tolist() == pytest.approx([13, 13, 13])
+    assert products[0].tolist() == pytest.approx([1.3, -1.3, 0.05])
+    found = UpdateCosine().signal(view, ASKED)
+    assert found[0].tolist() == pytest.approx([1, -1, 1 / 26])
+    assert found[1].tolist() == [0, 0, 0]
+
+
+def test_the_difference_takes_the_examples_own_gradient_from_their_sum() -> None:
+    view = view_of(LINEAR, -0.1 * GRADIENT.unsqueeze(0))  # one step at a rate of 0.1
+    found = UpdateCosine(measure="difference").signal(view, ASKED)
+    # |s|^2 - |s - g|^2 with s the first one's gradient: 13 - 0, 13 - 4 * 13, 13 - (26 - 1).
+    assert found[0].tolist() == pytest.approx([13, -39, -12])
+
+
+def test_only_what_travels_is_compared() -> None:
+    row = torch.cat([-0.1 * GRADIENT[:4], torch.zeros(2)])
+    network = Network(MODELS["mlp"](), (2,), 2)
+    sent = network.initial(np.random.default_rng(0))
+    shared = network.places(1)  # the hidden layer
+    whole = torch.randn(1, network.size, generator=torch.Generator().manual_seed(0))
+    whole[:, shared:] = 0
+    _, all_of_it = descents(view_of(network, whole, sent), ASKED)
+    _, part = descents(view_of(network, whole, sent, shared), ASKED)
+    assert (part < all_of_it).all()
+    assert descents(view_of(LINEAR, row.unsqueeze(0)), ASKED)[0][0, 0] == pytest.approx(1.25)
+
+
+def test_losses_are_of_the_clients_own_models() -> None:
+    row = torch.tensor([[0.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
+    found = client_losses(view_of(LINEAR, row), ASKED)
+    assert found[0].tolist() == pytest.approx([log(1 + exp(-1)), log(1 + exp(1)), log(1 + exp(-1))])
+    for spy in (LossTrajectory(), SourceInference()):
+        assert torch.equal(spy.signal(view_of(LINEAR, row), ASKED), found)
+    assert torch.equal(FedMia().signal(view_of(LINEAR, row), ASKED), -found)
+
+
+def test_rounds_without_an_update_do_not_count() -> None:
+    signals = torch.tensor([[[1.0], [5.0]], [[3.0], [nan]], [[nan], [nan]]])
+    assert last_heard(signals).tolist() == [[3.0], [5.0]]
+    for spy in (UpdateCosine(), LossTrajectory(), SourceInference(), ServerLira()):
+        assert spy.gather(signals).tolist() == [[2.0], [5.0]]
+
+
+def test_the_other_clients_say_what_to_expect() -> None:
+    rounds = torch.tensor([[[1.0], [2.0], [3.0], [nan]], [[0.0], [2.0], [nan], [2.0]]])
+    found = FedMia().gather(rounds)[:, 0]
+    # Others of 1: 2 and 3, mean 2.5, deviation 0.5.  Of 0: two times 2, so it lies below for sure.
+    assert float(found[0]) == pytest.approx(norm.cdf(-3) / 2, abs=1e-6)
+    assert float(found[1]) == pytest.approx((norm.cdf(0) + norm.cdf(1)) / 2, abs=1e-6)
+    assert float(found[2]) == pytest.approx(norm.cdf(3), abs=1e-6)
+    assert float(found[3]) == pytest.approx(norm.cdf(1), abs=1e-6)
+
+
+def test_two_clients_are_too_few_to_say_what_to_expect() -> None:
+    with pytest.raises(SettingError, match="at least 2 others of the same round"):
+        FedMia().gather(torch.rand(3, 2, 5))
+
+
+def test_the_source_is_whoever_errs_least() -> None:
+    losses = torch.tensor([[1.0, 0.0], [1.0 + log(3), nan]])
+    found = SourceInference()(Watched(ASKED, losses, torch.zeros(0), torch.zeros(0)))
+    assert found[:, 0].tolist() == pytest.approx([0.75, 0.25])
+    assert float(found[0, 1]) == 1
+    assert found[1, 1].isnan()
+
+
+def test_the_ratio_is_that_of_a_plain_loop() -> None:
+    """Example by example, with the variances and gaps that the constants say."""
+    draw = np.random.default_rng(0)
+    clients, examples, shadows = 3, 40, 6
+    holders = draw.integers(-1, clients, (shadows, examples))
+    own = draw.normal(size=(shadows, clients, examples)) + draw.normal(size=examples)
+    target = draw.normal(size=(clients, examples))
+    kept: dict[bool, list[list[float]]] = {True: [], False: []}
+    for x in range(examples):
+        for held, values in kept.items():
+            values.append(
+                [
+                    own[s, k, x]
+                    for s in range(shadows)
+                    for k in range(clients)
+                    if (holders[s, x] == k) == held
+                ]
+            )
+    usual = {
+        held: sum(np.var(each) * len(each) for each in values if each)
+        / sum(max(0, len(each) - 1) for each in values)
+        for held, values in kept.items()
+    }
+    means = {held: [np.mean(each or [0.0]) for each in kept[held]] for held in kept}
+    sizes = [len(each) for each in kept[True]]
+    gaps = np.array(means[True]) - np.array(means[False])
+    order = list(np.argsort(means[False]))
+    found = np.zeros((clients, examples))
+    for x in range(examples):
+        group = order.index(x) * ALIKE // examples
+        alike = [y for y in range(examples) if order.index(y) * ALIKE // examples == group]
+        mean_gap = sum(gaps[y] * sizes[y] for y in alike) / max(1, sum(sizes[y] for y in alike))
+        gap = (sizes[x] * gaps[x] + GAP * mean_gap) / (sizes[x] + GAP)
+        deviation = {
+            held: np.sqrt(
+                (np.var(kept[held][x] or [0.0]) * len(kept[held][x]) + PRIOR * usual[held])
+                / (max(0, len(kept[held][x]) - 1) + PRIOR)
+            )
+            for held in kept
+        }
+        inside = norm.logpdf(target[:, x], means[False][x] + gap, deviation[True])
+        found[:, x] = inside - norm.logpdf(target[:, x], means[False][x], deviation[False])
+    evidence = Watched(ASKED, torch.tensor(target), torch.tensor(own), torch.tensor(holders))
+    assert np.allclose(ServerLira()(evidence).numpy(), found, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [
+        ("mlp", (1, 8, 8)),
+        ("cnn", (1, 8, 8)),
+        ("keyboard", (5,)),
+        ("transformer", (5,)),
+    ],  # by layer; whole
+)
+def test_products_and_steepness_are_those_of_whole_gradients(
+    kind: str, shape: tuple[int, ...]
+) -> None:
+    network, draw = Network(MODELS[kind](), shape, 7), torch.Generator().manual_seed(1)
+    text = "text" in network.model.reads
+    inputs = torch.rand(3, *shape, generator=draw)
+    inputs = (inputs * 7).floor() if text else inputs
+    labels = torch.tensor([0, 3, 6])
+    rows = torch.randn(2, network.size, generator=draw)
+    sent = network.initial(np.random.default_rng(2))
+    view = view_of(network, rows, sent)
+    products, squares = descents(view, Candidates(inputs, labels))
+    for place in range(3):
+        model = sent.clone().requires_grad_()
+        logits = network(model, inputs[place : place + 1])
+        loss = torch.nn.functional.cross_entropy(logits, labels[place : place + 1])
+        (gradient,) = torch.autograd.grad(loss, model)
+        assert torch.allclose(products[:, place], -rows @ gradient, rtol=1e-3, atol=1e-4)
+        assert float(squares[place]) == pytest.approx(float(gradient.square().sum()), rel=1e-3)
+
+
+# --- whose record it is -------------------------------------------------------------------------
+
+
+def test_owners_are_counted_by_hand() -> None:
+    scores = np.array([[9.0, 1.0, 5.0, nan], [1.0, 2.0, 5.0, 0.0], [0.0, 3.0, 1.0, nan]])
+    owner, labels = np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1])
+    counts = np.array([[6, 0], [2, 2], [0, 4]])
+    found = attribute(scores, owner, labels, counts)
+    assert found.right == pytest.approx(1.5 / 4)  # the third shares its first place with another
+    assert [each.right for each in found.classes] == [0.5, 0.25]
+    assert [each.by_label for each in found.classes] == [0.5, 0.5]
+    assert found.by_label == 0.5  # the first of four, and the last
+    assert found.largest == 0.25
+    assert found.chance == pytest.approx(1 / 3)
+    assert found.low <= found.right <= found.high
+    assert found.verdict.startswith("owners are not told apart")
+
+
+def test_labels_alone_are_no_success() -> None:
+    owner = np.repeat([0, 1], 100)
+    scores = np.eye(2)[owner].T
+    found = attribute(scores, owner, owner, np.array([[100, 0], [0, 100]]))
+    assert found.right == found.by_label == 1
+    assert "no better than by their labels" in found.verdict
+    even = attribute(scores, owner, owner * 0, np.array([[100], [100]]))
+    assert even.verdict == "owners are told apart, beyond what their labels say"
+    assert even.low == pytest.approx(0.025 ** (1 / 200))  # Clopper and Pearson's at 200 of 200
+
+
+# --- pairs --------------------------------------------------------------------------------------
+
+
+def lined() -> Lineup:
+    return lineup(OVERFITTED.at(1), Needs(shadows=1))
+
+
+@given(seed=SEEDS)
+def test_pairs_say_who_holds_what(seed: int) -> None:
+    here, heard, drawn = lined(), np.array([0, 2, 3]), np.random.default_rng(seed)
+    for find in (against_outsiders, against_clients):
+        pairs = find(here, heard, None, drawn)
+        holds = here.owner[pairs.candidate] == pairs.client
+        assert np.array_equal(holds, pairs.member)
+        assert set(pairs.client) <= {0, 2, 3}
+        assert holds.sum() == 120
+    outsiders = against_outsiders(here, heard, None, drawn)
+    assert (here.owner[outsiders.candidate[~outsiders.member]] == -1).all()
+    rivals = against_clients(here, heard, None, drawn)
+    assert (here.owner[rivals.candidate[~rivals.member]] >= 0).all()
+    mine = against_clients(lineup(OVERFITTED, Needs(shadows=1), 2), heard, 2, drawn)
+    assert set(mine.client) == {2}
+    assert (mine.member.sum(), (~mine.member).sum()) == (40, 120)
+
+
+# --- promises over the table ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_an_overfitted_federation_betrays_whose_members_are(name: str) -> None:
+    found = overfitted(name)
+    assert found.exposure is not None
+    assert found.rivals is not None
+    assert found.attribution is not None
+    assert found.exposure.auc_low > 0.5
+    assert found.rivals.auc_low > 0.5
+    assert found.exposure.strata is not None
+    assert found.attribution.low > found.attribution.chance
+    assert Result.model_validate_json(found.model_dump_json()) == found
+    assert any("owner named for" in line for line in found.lines())
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_noise_that_drowns_everything_betrays_nobody(name: str) -> None:
+    drowned = OVERFITTED.changed(
+        {"privacy.kind": "example", "privacy.epsilon": 0.05, "privacy.delta": 1e-5,
+         "training.epochs": 1, "training.rounds": 2}
+    )  # fmt: skip
+    found = watched(name, drowned)
+    for each in (found.exposure, found.rivals):
+        assert each is not None
+        assert each.auc_low <= 0.5
+        assert each.auc == pytest.approx(0.5, abs=0.1)  # three deviations for 160 against 160
+    assert found.exposure is not None
+    assert found.exposure.ceiling_auc is not None
+    assert found.exposure.ceiling_auc < 0.55
+    assert found.attribution is not None
+    assert found.attribution.low <= found.attribution.chance
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_under_masks_a_sum_names_nobody(name: str) -> None:
+    masked = OVERFITTED.changed({"secure_aggregation.enabled": True, "training.rounds": 2})
+    if name in APART:
+        with pytest.raises(SettingError, match="use update-cosine or loss-trajectory"):
+            watched(name, masked)
+        return
+    found = watched(name, masked)
+    assert found.attribution is not None
+    assert found.attribution.verdict.startswith("owners cannot be told apart")
+    assert found.attribution.right == pytest.approx(found.attribution.chance)
+    assert found.rivals is not None
+    assert found.rivals.auc == 0.5  # the very same examples, with the very same scores
+    assert found.exposure is not None
+    assert found.exposure.auc_low > 0.5  # that somebody holds them is still to be seen
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_measurements_follow_rows_and_candidates(name: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    network = Network(MODELS["mlp"](), (1, 6, 6), 4)
+    sent = torch.randn(network.size, generator=draw) / 9
+    rows = torch.randn(5, network.size, generator=draw) / 9
+    inputs, labels = torch.rand(20, 1, 6, 6, generator=draw), torch.arange(20) % 4
+    spy, some, who = spy_of(name), torch.randperm(20, generator=draw), torch.tensor([3, 0, 4, 1, 2])
+    one = spy.signal(view_of(network, rows, sent), Candidates(inputs, labels))
+    other = spy.signal(view_of(network, rows[who], sent), Candidates(inputs[some], labels[some]))
+    assert torch.allclose(one[who][:, some], other, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_scores_follow_the_clients(name: str) -> None:
+    draw, who = torch.Generator().manual_seed(0), torch.tensor([3, 0, 4, 1, 2])
+    spy, signals = spy_of(name), torch.rand(6, 5, 30, generator=draw)
+    own = torch.rand(4, 5, 30, generator=draw)
+    holders = torch.randint(-1, 5, (4, 30), generator=draw)
+
+    def scores(given: Tensor) -> Tensor:
+        return spy(Watched(ASKED, spy.gather(given), own, holders))
+
+    assert torch.allclose(scores(signals)[who], scores(signals[:, who]), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", WATCHERS)
+def test_who_is_a_member_changes_no_score(name: str) -> None:
+    """The judge alone reads who holds what."""
+    state, here = ended(OVERFITTED.changed({"training.rounds": 1})), lined()
+    liars = replace(here, owner=np.roll(here.owner, 33), counted=~here.counted)
+    one, other = (list_scores(name, state, each) for each in (here, liars))
+    assert torch.equal(one, other)
+
+
+def list_scores(name: str, state: State, here: Lineup) -> Tensor:
+    steps = scored(spy_of(name), state, here)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Tensor = end.value.scores
+            return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model.kind": "cnn"},
+        {"data.source": "chat", "model.kind": "keyboard"},
+        {"data.source": "heart", "data.clients": 4, "model.kind": "logistic"},
+        {"training.algorithm": "fedrep"},
+        {"training.algorithm": "fedbuff"},
+        {"training.clients_per_round": 3, "network.dropout": 0.3},
+    ],
+    ids=lambda settings: " ".join(map(str, settings.values())),
+)  # fmt: skip
+def test_whatever_the_run_the_server_watches(settings: dict[str, object]) -> None:
+    short = OVERFITTED.changed({"training.rounds": 2, "training.epochs": 1} | settings)
+    found = watched("update-cosine", short)
+    assert found.exposure is not None
+    assert found.exposure.members > 0
+
+
+# --- as a job -------------------------------------------------------------------------------------
+
+
+def test_a_stored_run_is_watched_and_the_result_kept(store: Store) -> None:
+    ledger = Ledger(store)
+    job = ledger.start(OVERFITTED.changed({"training.rounds": 2}))
+    list(pull(ledger, job))
+    order = Order.read({"spy": "fedmia", "round": 2, "client": 1})
+    attack = ledger.start_attack(job.id, order)
+    glimpses = list(attacked(ledger, attack))
+    assert [glimpse.step for glimpse in glimpses] == [1, 2, 3]
+    kept = store.job(attack.id).result
+    assert kept is not None
+    assert kept["exposure"]["members"] == 40
+    assert json.dumps(kept)
+    (again,) = [each.result for each in glimpses_of(store, job.id, order) if each.result]
+    assert again.dump() == kept
+
+
+def test_what_cannot_be_repeated_is_not_ordered(store: Store) -> None:
+    secret = OVERFITTED.changed(
+        {"privacy.kind": "example", "privacy.secure_noise": True, "training.rounds": 1}
+    )
+    ledger = Ledger(store)
+    job = ledger.start(secret)
+    list(pull(ledger, job))
+    with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
+        store.attack(job.id, Order.read({"spy": "fedmia", "round": 1}))
+
+
+def test_another_run_than_the_stored_one_is_not_watched() -> None:
+    state = ended(OVERFITTED.changed({"training.rounds": 1}))
+    other = replace(state, model=state.model + 0.1)
+    with pytest.raises(SettingError, match="another model than the one that is stored"):
+        list(surveil(spy_of("update-cosine"), other))
+
+
+def test_where_nothing_travels_there_is_nothing_to_watch() -> None:
+    state = ended(OVERFITTED.changed({"training.algorithm": "local-only", "training.rounds": 1}))
+    with pytest.raises(SettingError, match="nothing is sent"):
+        list(surveil(spy_of("update-cosine"), state))
+
+
+def test_too_much_to_keep_is_refused_before_the_work() -> None:
+    many = OVERFITTED.changed({"data.source": "fashion-mnist", "training.rounds": 500})
+    long = State(500, torch.zeros(1), many.changed({"data.examples": 10_000}))
+    with pytest.raises(SettingError, match=r"would keep .* GiB.*choose a round before"):
+        next(surveil(spy_of("server-lira", shadows=128), long))
+
+
+def test_cosines_of_nothing_are_zero() -> None:
+    assert cosines(view_of(LINEAR, torch.zeros(2, 6)), ASKED).tolist() == [[0.0] * 3] * 2
