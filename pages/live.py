@@ -110,7 +110,8 @@ def page() -> None:
             st.caption("Somebody else's run: watch it, attack it, or start one like it.")
         busy = baselines.busy(job)
         watch = st.fragment(training.watch, run_every=_every(job, busy))
-        watch(job.id, job.status, busy, mine, partial(_buttons, ready))
+        with st.container(key="watched"):
+            watch(job.id, job.status, busy, mine, partial(_buttons, ready))
 
 
 def _every(job: Job, busy: bool) -> float | None:

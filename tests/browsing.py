@@ -19,8 +19,11 @@ TINY = (
     "?data.source=digits&data.clients=4&data.examples=100&model.kind=mlp&model.hidden=32"
     "&training.steps=1&training.batch_size=1"
 )
-# The same, and it trains for a minute: long enough to do something meanwhile.
-LONG = TINY.replace("digits&", "fashion-mnist&") + "&training.rounds=2000"
+# A run that nobody sees the end of: rounds of a tenth of a second.
+LONG = (
+    TINY.replace("digits&", "fashion-mnist&").replace("hidden=32", "hidden=256")
+    + "&training.rounds=2000"
+)
 
 
 @pytest.fixture(scope="module")

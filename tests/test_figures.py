@@ -297,6 +297,15 @@ def test_traffic_is_in_megabytes() -> None:
     assert shapes[0] != shapes[1]
 
 
+def test_many_rounds_are_drawn_as_lines_alone() -> None:
+    """Marks and bars would touch, and a browser would draw thousands of them at each update."""
+    many = [record(k + 1) for k in range(61)]
+    for draw in (figures.curves, figures.traffic):
+        few, crowded = draw(many[:60]), draw(many)
+        assert not {line.mode for line in few.data if line.type == "scatter"} - {"lines+markers"}
+        assert {line.mode for line in crowded.data} == {"lines"}
+
+
 # --- membership and inversion -------------------------------------------------------------------
 
 

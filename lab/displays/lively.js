@@ -11,6 +11,15 @@ function library() {  // one for all charts of the page
   return window.leaklabPlotly;
 }
 
+// An update of a chart that is out of sight waits until it comes near.
+const near = new IntersectionObserver(
+  (entries) => entries.forEach(({ target, isIntersecting }) => {
+    target.far = !isIntersecting;
+    if (isIntersecting) target.waiting?.();
+  }),
+  { rootMargin: "300px" },
+);
+
 export default async function ({ data, parentElement }) {
   const place = parentElement.querySelector(".stPlotlyChart");
   const figure = JSON.parse(data.figure);
@@ -23,5 +32,9 @@ export default async function ({ data, parentElement }) {
   const axis = { automargin: true, zeroline: false };
   const font = { ...figure.layout.font, size: 12 };
   const layout = { ...figure.layout, font, template: { layout: { xaxis: axis, yaxis: axis } } };
-  await plotly.react(place, figure.data, layout, data.config);
+  const draw = () => plotly.react(place, figure.data, layout, data.config);
+  place.waiting = place.far ? () => { place.waiting = null; draw(); } : null;
+  if (place.far) return;
+  near.observe(place);
+  await draw();
 }

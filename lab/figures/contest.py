@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lab.figures.style import BLUE, GREY, RED, dress
+from lab.figures.style import BLUE, GREY, RED, dress, mode
 from lab.records import Record
 
 LANES = ("left out", "shortened", "kept")  # from below
@@ -107,7 +107,7 @@ def obeyed(records: Sequence[Record], round: int) -> go.Figure:
     figure = go.Figure(
         [
             go.Scatter(
-                x=[record.round for record in records], y=y, name=name, mode="lines+markers",
+                x=[record.round for record in records], y=y, name=name, mode=mode(len(y)),
                 line={"color": colour, "dash": dash}, marker={"symbol": symbol, "size": 7},
             )
             for name, y, colour, dash, symbol in lines

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from lab.experiment import Change
-from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
+from lab.figures.style import BLUE, GREEN, GREY, MARKED, ORANGE, RED, SKY, dress, mode
 from lab.glances import Glance
 from lab.records import Record
 
@@ -47,7 +47,7 @@ def curves(
         lines.append((3, "epsilon", [r.epsilon for r in records], GREEN, "solid"))
     for row, name, y, colour, dash in lines:
         trace = go.Scatter(
-            x=x, y=y, name=name, mode="lines+markers", line={"color": colour, "dash": dash}
+            x=x, y=y, name=name, mode=mode(len(x)), line={"color": colour, "dash": dash}
         )
         figure.add_trace(trace, row, 1)
     places = {each.round: cost for each, cost in zip(records, x, strict=True)}
@@ -82,7 +82,9 @@ def _read(read: Sequence[Glance], places: Mapping[int, float]) -> list[go.Scatte
     lines = {"read by the server": (RED, "solid"), "guess without the update": (GREY, "dot")}
     values = [[one.value for one in shown], [one.floor for one in shown]]
     return [
-        go.Scatter(x=where, y=y, name=name, mode="lines+markers", line={"color": hue, "dash": dash})
+        go.Scatter(
+            x=where, y=y, name=name, mode=mode(len(where)), line={"color": hue, "dash": dash}
+        )
         for (name, (hue, dash)), y in zip(lines.items(), values, strict=True)
         if shown
     ]
@@ -130,16 +132,19 @@ def traffic(records: Sequence[Record]) -> go.Figure:
     """Megabytes of each round, up and down."""
     x = [record.round for record in records]
     up, down = [r.bytes_up / 1e6 for r in records], [r.bytes_down / 1e6 for r in records]
-    figure = go.Figure(
-        [
-            go.Bar(x=x, y=up, name="up, from the clients", marker={"color": BLUE}),
-            go.Bar(
-                x=x, y=down, name="down, to the clients",
-                marker={"color": SKY, "pattern": {"shape": "/"}},
-            ),
-        ]
-    )  # fmt: skip
+    ways = {
+        "up, from the clients": (up, BLUE, "", "solid"),
+        "down, to the clients": (down, SKY, "/", "dash"),
+    }
+    figure = go.Figure()
+    for name, (y, colour, hatch, dash) in ways.items():
+        if len(x) <= MARKED:
+            marker = {"color": colour, "pattern": {"shape": hatch}}
+            figure.add_trace(go.Bar(x=x, y=y, name=name, marker=marker))
+        else:  # bars would be thinner than a pixel
+            line = {"color": colour, "dash": dash, "shape": "hvh"}
+            figure.add_trace(go.Scatter(x=x, y=y, name=name, mode="lines", line=line))
     figure.update_layout(barmode="group")
     figure.update_xaxes(title_text="round")
-    figure.update_yaxes(title_text="MB")
+    figure.update_yaxes(title_text="MB", rangemode="tozero")
     return dress(figure, 220)

@@ -15,6 +15,7 @@ CLASSES = (
     "#332288", "#88CCEE", "#44AA99", "#117733", "#999933",
     "#DDCC77", "#CC6677", "#882255", "#AA4499", "#BBBBBB",
 )  # fmt: skip
+MARKED = 60  # points of a line that are still told apart
 FONT = "Source Sans, Source Sans Pro, sans-serif"
 
 
@@ -30,6 +31,11 @@ def dress(figure: go.Figure, height: int) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
     )
+
+
+def mode(points: int) -> str:
+    """How a line of so many points is drawn: marks that touch only make it thick, and slow."""
+    return "lines+markers" if points <= MARKED else "lines"
 
 
 def on_paper(figure: go.Figure) -> go.Figure:
