@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from lab import ROOT, Experiment
 from lab.jobs import attacked, measured, pull
 from lab.ledger import Ledger
-from lab.store import Store
+from lab.store import Order, Store
 
 TINY = Experiment.read(
     {
@@ -21,9 +21,9 @@ TINY = Experiment.read(
 
 
 def opened(page: str = "live", **query: str) -> AppTest:
+    """As by a link; query: what its address says behind the question mark."""
     app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    for name, value in query.items():
-        app.query_params[name.replace("__", ".")] = value
+    app.query_params.update(query)
     if page != "live":
         app.switch_page(f"../pages/{page}.py")
     app.run()
@@ -36,6 +36,12 @@ def trained(store: Store, experiment: Experiment = TINY) -> str:
     job = ledger.start(experiment)
     deque(pull(ledger, job), maxlen=0)
     return job.id
+
+
+def attack(store: Store, run: str, spy: object, **order: object) -> None:
+    ledger = Ledger(store)
+    job = ledger.start_attack(run, Order.read({"spy": spy} | order))
+    deque(attacked(ledger, job), maxlen=0)
 
 
 def work_off(store: Store) -> None:

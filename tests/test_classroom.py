@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from lab import ROOT, jobs
+from lab import jobs
 from lab.experiment import Experiment
 from lab.ledger import Ledger
 from lab.office import clear, give_up, limits_now, presences, queue, set_limits
@@ -18,6 +18,7 @@ from lab.schema import visitors, writing
 from lab.settings import SettingError
 from lab.store import Order, Store
 from lab.visitors import CLASS, COOKIE, GRACE, Limits, visitor_of
+from tests.paging import button, labels, opened
 
 TINY = Experiment.read(
     {
@@ -319,11 +320,8 @@ def test_who_guesses_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def admin(monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
     monkeypatch.setenv(ADMIN, SECRET)
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    app.switch_page("../pages/admin.py")
-    return app.run()
+    return opened("admin")
 
 
 def entered(app: AppTest, given: str) -> AppTest:
@@ -345,48 +343,36 @@ def test_the_admin_page_stops_limits_and_forgets(admin: AppTest, store: Store) -
     run = store.create(TINY, visitor=ANN)
     entered(admin, SECRET)
     admin.multiselect(key="to stop").set_value([run]).run()
-    next(one for one in admin.button if one.label == "Stop them").click().run()
+    button(admin, "Stop them")
     assert store.job(run).status == "stopped"
     admin.number_input(key="limit jobs").set_value(3)
-    next(one for one in admin.button if one.label == "Set").click().run()
+    button(admin, "Set")
     assert limits_now(store).jobs == 3
     admin.multiselect(key="to forget").set_value([run]).run()
-    next(one for one in admin.button if one.label == "Forget 1 for good").click().run()
-    assert not admin.exception
+    button(admin, "Forget 1 for good")
     assert not store.runs()
 
 
-def live(cookies: dict[str, str], cookie: str, run: str = "") -> AppTest:
-    cookies[COOKIE] = cookie
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    if run:
-        app.query_params["run"] = run
-    app.run()
-    assert not app.exception
-    return app
-
-
 def test_a_run_belongs_to_its_browser_and_others_may_watch_it(
-    store: Store, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    store: Store, cookies: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
-    app = live(cookies, "cookie of Ann")
-    next(one for one in app.button if one.label == "Start").click().run()
+    cookies[COOKIE] = "cookie of Ann"
+    button(opened(), "Start")
     (job,) = store.runs()
     assert store.owner(job.id) == ANN
-    assert "Stop" in {one.label for one in live(cookies, "cookie of Ann", job.id).button}
-    seen = live(cookies, "cookie of Ben", job.id)
-    assert "Stop" not in {one.label for one in seen.button}
+    assert "Stop" in labels(opened(run=job.id))
+    cookies[COOKIE] = "cookie of Ben"
+    seen = opened(run=job.id)
+    assert "Stop" not in labels(seen)
     assert any("Somebody else's run" in one.value for one in seen.caption)
 
 
 def test_who_has_too_much_at_work_is_told_on_the_page(
-    store: Store, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    store: Store, cookies: dict[str, str]
 ) -> None:
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
+    cookies[COOKIE] = "cookie of Ann"
     set_limits(store, Limits(jobs=1))
     store.create(TINY, visitor=ANN)
-    app = live(cookies, "cookie of Ann")
-    next(one for one in app.button if one.label == "Start").click().run()
+    app = button(opened(), "Start")
     assert "one may have 1" in app.error[0].value
     assert len(store.runs()) == 1

@@ -6,13 +6,10 @@ drawn for somebody else.
 
 from __future__ import annotations
 
-from collections import deque
 from pathlib import Path
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
-from lab import ROOT
 from lab.experiment import Experiment
 from lab.grid import Grid
 from lab.jobs import pull
@@ -22,6 +19,7 @@ from lab.settings import SettingError
 from lab.store import Order, Store
 from lab.sweep import Sweep
 from lab.visitors import CLASS, COOKIE, Limits, names, visitor_of
+from tests.paging import button, labels, opened, work_off
 from tests.sweeps import GRID
 
 TINY = Experiment.read(
@@ -36,39 +34,7 @@ ANN, BEN = visitor_of("cookie of Ann"), visitor_of("cookie of Ben")
 
 @pytest.fixture(autouse=True)
 def _class(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No further processes, either."""
     monkeypatch.setenv(CLASS, "1")
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
-
-
-def opened(page: str, run: str = "") -> AppTest:
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    if page != "live":
-        app.switch_page(f"../pages/{page}.py")
-    if run:
-        app.query_params["run"] = run
-    app.run()
-    assert not app.exception
-    return app
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(one for one in app.button if one.label == label).click().run()
-    assert not app.exception
-    return app
-
-
-def labels(app: AppTest) -> set[str]:
-    return {one.label for one in app.button}
-
-
-def trained(store: Store, visitor: str) -> str:
-    run = store.create(TINY, visitor=visitor)
-    ledger = Ledger(store)
-    job = ledger.claim()
-    assert job is not None
-    deque(pull(ledger, job), maxlen=0)
-    return run
 
 
 # --- runs -----------------------------------------------------------------------------------------
@@ -89,7 +55,7 @@ def test_a_run_is_not_steered_by_whoever_has_its_link(
 ) -> None:
     cookies[COOKIE] = "cookie of Ben"
     run = store.create(TINY, visitor=owner)
-    app = opened("live", run)
+    app = opened(run=run)
     assert not {"Pause", "Stop"} & labels(app)
     assert any("Somebody else's run" in one.value for one in app.caption)
     app.switch_page("../pages/runs.py").run()
@@ -99,16 +65,16 @@ def test_a_run_is_not_steered_by_whoever_has_its_link(
 def test_commands_that_come_late_are_refused(store: Store, cookies: dict[str, str]) -> None:
     cookies[COOKIE] = "cookie of Ann"
     run = store.create(TINY, visitor=ANN)
-    app = opened("live", run)
+    app = opened(run=run)
     cookies[COOKIE] = "cookie of Ben"
-    press(app, "Stop")
+    button(app, "Stop")
     assert "somebody else's" in app.error[0].value
     assert store.job(run).status == "queued"
     cookies[COOKIE] = "cookie of Ann"
-    press(app.run(), "Pause")
+    button(app.run(), "Pause")
     assert store.job(run).status == "paused"
     cookies[COOKIE] = "cookie of Ben"
-    press(app, "Resume")
+    button(app, "Resume")
     assert store.job(run).status == "paused"
 
 
@@ -116,12 +82,13 @@ def test_rounds_are_not_watched_over_nor_runs_deleted_by_others(
     store: Store, cookies: dict[str, str]
 ) -> None:
     cookies[COOKIE] = "cookie of Ann"
-    run = trained(store, ANN)
-    app = opened("live", run)
+    run = store.create(TINY, visitor=ANN)
+    work_off(store)
+    app = opened(run=run)
     cookies[COOKIE] = "cookie of Ben"
     next(one for one in app.toggle if one.label == "What the server can read").set_value(True).run()
     assert not store.watched(run)
-    press(app, "Branch from round 3")
+    button(app, "Branch from round 3")
     (branch,) = store.runs(visitor=BEN)
     assert branch.round == 3
 
@@ -130,20 +97,21 @@ def test_rounds_are_not_watched_over_nor_runs_deleted_by_others(
 
 
 def test_everybody_stops_an_attack_of_their_own_only(store: Store, cookies: dict[str, str]) -> None:
-    run = trained(store, ANN)
+    run = store.create(TINY, visitor=ANN)
+    work_off(store)
     theirs = store.attack(run, Order.read({"spy": "first-layer", "round": 1}), visitor=ANN)
     cookies[COOKIE] = "cookie of Ben"
-    app = opened("inversion", run)
+    app = opened("inversion", run=run)
     assert "Stop the attack" not in labels(app)
     assert any("Somebody else has asked for just this" in one.value for one in app.caption)
-    press(app, "Attack")
+    button(app, "Attack")
     (mine,) = [one.id for one in store.attacks_on(run) if one.id != theirs]
     assert store.owner(mine) == BEN
     cookies[COOKIE] = "cookie of Ann"
-    press(app, "Stop the attack")  # drawn for Ben, and Ann may not
+    button(app, "Stop the attack")  # drawn for Ben, and Ann may not
     assert {store.job(id).status for id in (mine, theirs)} == {"queued"}
     cookies[COOKIE] = "cookie of Ben"
-    press(app.run(), "Stop the attack")
+    button(app.run(), "Stop the attack")
     assert store.job(mine).status == "stopped"
     assert store.job(theirs).status == "queued"
 
@@ -158,19 +126,19 @@ def test_a_sweep_on_a_page_is_called_off_by_whoever_asked(
     monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
     grid = Grid(store, Sweep.from_toml(GRID))
     cookies[COOKIE] = "cookie of Ann"
-    app = press(opened("malicious"), "Run the grid")
+    app = button(opened("malicious"), "Run the grid")
     assert grid.wanted([ANN]) == 8
     assert labels(app) == {"Stop"}
     cookies[COOKIE] = "cookie of Ben"
-    press(app, "Stop")  # drawn for Ann
+    button(app, "Stop")  # drawn for Ann
     assert grid.progress().open == 8
     assert labels(app.run()) == {"Run the grid"}
     assert any("Somebody else has asked" in one.value for one in app.caption)
     set_limits(store, Limits(cells=7))
-    press(app, "Run the grid")
+    button(app, "Run the grid")
     assert "8 runs of this sweep are missing" in app.error[0].value
     set_limits(store, Limits(cells=8))
-    press(app, "Run the grid")
+    button(app, "Run the grid")
     store.create(TINY, visitor=ANN)
     assert labels(app.run()) == {"Stop"}
     (bar,) = app.get("progress")
@@ -184,14 +152,14 @@ def test_who_has_no_cookie_is_somebody_in_a_class_for_as_long_as_the_page_is_ope
     store: Store,
 ) -> None:
     set_limits(store, Limits(jobs=1))
-    app = press(opened("live"), "Start")
+    app = button(opened(), "Start")
     (job,) = store.runs()
     owner = store.owner(job.id)
     assert len(owner) == 32
     assert "Stop" in labels(app)  # its own
-    press(press(app, "New run"), "Start")
+    button(button(app, "New run"), "Start")
     assert "one may have 1" in app.error[0].value
-    other = press(opened("live"), "Start")
+    other = button(opened(), "Start")
     assert not other.error
     assert {store.owner(one.id) for one in store.runs()} > {owner}
     assert len(store.runs()) == 2
@@ -201,7 +169,7 @@ def test_who_has_no_cookie_and_is_alone_with_the_machine_is_nobody(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(CLASS)
-    app = press(opened("live"), "Start")
+    app = button(opened(), "Start")
     (job,) = store.runs()
     assert store.owner(job.id) == ""
     assert "Stop" in labels(app)

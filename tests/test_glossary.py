@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from streamlit.testing.v1 import AppTest
 
 from defenses import RULES
-from lab import ROOT
 from lab.catalog import tables
 from lab.experiment import Experiment
 from lab.glossary import glossary
@@ -30,6 +28,7 @@ from lab.toys import (
     of_split,
     of_stage,
 )
+from tests.paging import opened
 
 KNOWN = glossary()
 PARTS = [(family, name) for family, table in tables().items() for name in table]
@@ -145,29 +144,17 @@ def test_the_tour_shows_what_a_model_remembers() -> None:
 # --- the pages ------------------------------------------------------------------------------------
 
 
-def opened(entry: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    app.switch_page("../pages/glossary.py")
-    app.query_params["entry"] = entry
-    return app.run()
-
-
 @pytest.mark.parametrize("key", ONE_OF_EACH.values())
 def test_an_entry_of_each_kind_opens(key: str) -> None:
-    app, entry = opened(key), KNOWN[key]
-    assert not app.exception
+    app, entry = opened("glossary", entry=key), KNOWN[key]
     assert app.subheader[0].value == entry.name
     assert entry.about in [one.value for one in app.markdown]
 
 
-def test_an_entry_that_is_not_there_is_told() -> None:
-    app = opened("rules.nonsense")
-    assert not app.exception
+def test_an_entry_that_is_not_there_is_told_and_another_can_be_chosen() -> None:
+    app = opened("glossary", entry="rules.nonsense")
     assert "does not exist" in app.warning[0].value
-
-
-def test_choosing_another_entry_changes_the_address() -> None:
-    app = opened("rules.krum")
     app.selectbox[0].set_value("term.epsilon").run()
+    assert not app.warning
     assert "term.epsilon" in app.query_params["entry"]
     assert app.subheader[0].value == "epsilon"

@@ -33,12 +33,6 @@ PATIENCE = 90.0  # seconds, on a machine that is busy with other things
 ALL = Standing(total=8, finished=8, failed=0, open=0)
 
 
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No further processes, except where a test asks for them."""
-    monkeypatch.setenv("LEAKLAB_WORKERS", "1")
-
-
 @pytest.fixture
 def grid(store: Store) -> Grid:
     return Grid(store, Sweep.from_toml(GRID))

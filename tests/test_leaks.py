@@ -6,17 +6,14 @@ import csv
 import json
 import sys
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 import torch
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
-from lab import ROOT, Experiment, presets, run
+from lab import Experiment, presets, run
 from lab.aim import Aim
 from lab.cli import main
 from lab.cohorts import asked
@@ -37,6 +34,7 @@ from lab.tally import Tally, tally
 from lab.trial import reconstruct
 from tests.experiments import refusal
 from tests.markup import parsed
+from tests.paging import button, labels, opened, words, work_off
 
 QUICK = """
 title = "Attack by defence"
@@ -69,15 +67,6 @@ set = { model = "lenet" }
 label = "labels"
 set = { "attack.spy" = "label-counts" }
 """
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No further processes: the tests do the workers' work themselves."""
-    monkeypatch.setenv("LEAKLAB_WORKERS", "1")
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
 
 
 @pytest.fixture
@@ -383,44 +372,28 @@ def test_the_report_of_nothing_yet_says_so() -> None:
     assert page.texts["figcaption"].count("… waiting") == 4
 
 
-def opened() -> AppTest:
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    app.switch_page("../pages/leaks.py")
-    app.run()
-    assert not app.exception
-    return app
-
-
-def work_off(store: Store) -> None:
-    ledger = Ledger(store)
-    while (job := ledger.claim()) is not None:
-        deque(measured(ledger, job), maxlen=0)
-
-
 def test_a_lesson_is_one_click_away(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
     (tmp_path / "leaks").mkdir()
     (tmp_path / "leaks" / "quick.toml").write_text(QUICK, encoding="utf-8")
     monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
-    app = opened()
+    app = opened("leaks")
     assert "Not measured yet" in app.info[0].value
-    next(one for one in app.button if one.label == "Measure: Attack by defence").click()
-    app.run()
-    assert [one.label for one in app.button] == ["Stop: Attack by defence"]
+    button(app, "Measure: Attack by defence")
+    assert labels(app) == {"Stop: Attack by defence"}
     work_off(store)
     app.run()
     assert not app.exception
-    assert [one.label for one in app.button] == []
-    told = " ".join(str(one.value) for one in [*app.markdown, *app.caption])
+    assert labels(app) == set()
+    told = words(app)
     assert "orne out" in told
     assert "The rule: places of “none” must be exact" in told
     assert "first-layer needs a model with a dense first layer" in told
 
 
 def test_the_page_offers_every_preset() -> None:
-    app = opened()
+    app = opened("leaks")
     found = {name: Sweep.from_file(path) for name, path in presets.leaks().items()}
     offered = set(app.selectbox[0].options)
     assert offered == {sweep.title for sweep in found.values() if not sweep.lesson}

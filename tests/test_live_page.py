@@ -13,14 +13,13 @@ from streamlit.testing.v1 import AppTest
 from lab import ROOT
 from lab.engine import begin, step
 from lab.experiment import Experiment
-from lab.jobs import pull
-from lab.ledger import Ledger
 from lab.lookout import cheapest, glance
 from lab.models import MODELS
 from lab.presets import experiments
 from lab.session import EACH, drawn, pace
 from lab.settings import SettingError
 from lab.store import Store
+from tests.paging import button, opened, work_off
 
 LEAKY = Experiment.read(
     {
@@ -28,29 +27,6 @@ LEAKY = Experiment.read(
         "training": {"rounds": 4, "steps": 1, "batch_size": 1},
     }
 )
-
-
-def worked_off(store: Store) -> None:
-    ledger = Ledger(store)
-    while (job := ledger.claim()) is not None:
-        list(pull(ledger, job))
-
-
-def live(run: str = "", **more: str) -> AppTest:
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    for name, value in ({"run": run} if run else {}).items():
-        app.query_params[name] = value
-    for name, value in more.items():
-        app.query_params[name.replace("__", ".")] = value
-    app.run()
-    assert not app.exception
-    return app
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(one for one in app.button if one.label == label).click().run()
-    assert not app.exception
-    return app
 
 
 # --- what the server reads ------------------------------------------------------------------------
@@ -91,25 +67,25 @@ def test_a_watched_run_stores_a_glance_of_every_round(store: Store) -> None:
     run = store.create(LEAKY)
     store.watch(run)
     assert store.watched(run)
-    worked_off(store)
+    work_off(store)
     assert [sight.number for sight in store.sights(run)] == [1, 2, 3, 4]
     plain = store.create(LEAKY)
     store.watch(plain)
     store.watch(plain, on=False)
-    worked_off(store)
+    work_off(store)
     assert not store.sights(plain)
     records = [[each.record for each in store.rounds(id)] for id in (run, plain)]
     assert records[0] == records[1]  # looking changes nothing
 
 
 def test_one_button_shows_a_leak(store: Store) -> None:
-    app = press(live(), "Show me")
+    app = button(opened(), "Show me")
     (job,) = store.runs()
     assert job.experiment == Experiment.from_file(experiments()["first-minute"])
     assert store.watched(job.id)
     store.resume(job.id, 2)
-    worked_off(store)
-    app = live(job.id)
+    work_off(store)
+    app = opened(run=job.id)
     assert any("Round 2: Exact" in one.value for one in app.markdown)
     assert next(one for one in app.toggle if one.label == "What the server can read").value
 
@@ -130,8 +106,8 @@ def test_what_was_read_is_a_curve_and_of_words_too(store: Store) -> None:
     for experiment, best in ((LEAKY, 46.0), (LEAKY.changed(chat), 0.5)):
         run = store.create(experiment)
         store.watch(run)
-        worked_off(store)
-        lines = curves(live(run))
+        work_off(store)
+        lines = curves(opened(run=run))
         read, guess = lines["read by the server"]["y"], lines["guess without the update"]["y"]
         assert len(read) == len(guess) == 4
         assert min(read) > best > max(guess)
@@ -167,7 +143,7 @@ def test_no_session_builds_the_path_anew_that_all_sessions_import_from(
     """Entries were lost for good when thirty browsers opened the lab in one instant."""
     shared = Shared([str(ROOT / "lab"), *sys.path])
     monkeypatch.setattr(sys, "path", shared)
-    live()
+    opened()
     assert str(ROOT / "lab") not in shared
     assert len(shared) >= 3
 
@@ -185,18 +161,18 @@ def test_pages_are_redrawn_less_often_the_more_visitors_there_are(store: Store) 
 
 def test_a_branch_has_the_same_past_and_a_future_of_its_own(store: Store) -> None:
     run = store.create(LEAKY)
-    worked_off(store)
+    work_off(store)
     new = store.branch(run, 2)
     assert (store.run(new).status, store.run(new).round) == ("paused", 2)
     past = [each.record for each in store.rounds(run)]
     assert [each.record for each in store.rounds(new)] == past[:2]
     store.resume(new)
-    worked_off(store)
+    work_off(store)
     assert [each.record for each in store.rounds(new)] == past  # nothing was changed
     other = store.branch(run, 2)
     store.change(other, {"rule": "median"})
     store.resume(other)
-    worked_off(store)
+    work_off(store)
     assert [each.record for each in store.rounds(other)][:2] == past[:2]
     assert store.run(other).experiment.at(3).rule.kind == "median"
     assert store.rounds(other)[-1].record != past[-1]
@@ -206,23 +182,23 @@ def test_a_branch_has_the_same_past_and_a_future_of_its_own(store: Store) -> Non
 @pytest.mark.parametrize("round", [0, 5])
 def test_a_branch_begins_at_a_finished_round(store: Store, round: int) -> None:
     run = store.create(LEAKY)
-    worked_off(store)
+    work_off(store)
     with pytest.raises(SettingError, match=f"round is {round}: run {run} has finished 1 to 4"):
         store.branch(run, round)
 
 
 def test_later_changes_stay_behind(store: Store) -> None:
     run = store.create(LEAKY.changed_from(4, {"rule": "median"}))
-    worked_off(store)
+    work_off(store)
     assert store.run(store.branch(run, 2)).experiment == LEAKY
 
 
 def test_the_slider_goes_back_and_the_button_branches(store: Store) -> None:
     run = store.create(LEAKY)
-    worked_off(store)
-    app = live(run)
+    work_off(store)
+    app = opened(run=run)
     app.slider[0].set_value(2).run()
-    press(app, "Branch from round 2")
+    button(app, "Branch from round 2")
     newest = store.runs()[0]
     assert (newest.round, newest.status) == (2, "paused")
     assert app.query_params["run"] in (newest.id, [newest.id])
@@ -233,8 +209,8 @@ def test_the_slider_goes_back_and_the_button_branches(store: Store) -> None:
 
 def test_a_pinned_run_stays_in_sight(store: Store) -> None:
     one, other = store.create(LEAKY), store.create(LEAKY.changed({"rule": "median"}))
-    worked_off(store)
-    app = press(live(one), "Pin")
+    work_off(store)
+    app = button(opened(run=one), "Pin")
     app.query_params.clear()
     app.query_params["run"] = other
     app.session_state["run"] = other
@@ -244,31 +220,18 @@ def test_a_pinned_run_stays_in_sight(store: Store) -> None:
     assert any("mean" in each.value and "median" in each.value for each in app.caption)
 
 
-def text(value: str | list[str]) -> str:
-    return value if isinstance(value, str) else value[0]
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_a_link_holds_the_experiment_wherever_it_is_opened(store: Store, known: bool) -> None:
+def test_a_link_holds_the_experiment_wherever_it_is_opened(store: Store) -> None:
     changed = LEAKY.changed({"seed": 7})
     run = store.create(changed)
-    worked_off(store)
-    shown = live(run)
-    pairs = {name: text(value) for name, value in shown.query_params.items()}
+    work_off(store)
+    pairs = opened(run=run).query_params
     assert pairs["seed"] == "7"
-    if not known:
-        pairs["run"] = "0123456789abcdef"
-    again = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    for name, value in pairs.items():
-        again.query_params[name] = value
-    again.run()
-    assert not again.exception
-    if not known:
-        assert again.session_state["draft"] == changed
+    for id in (run, "0123456789abcdef"):  # no store has the second
+        assert opened(**pairs | {"run": id}).session_state["draft"] == changed
 
 
 def test_type_grows_for_a_projector_and_stays_so_on_other_pages() -> None:
-    app = live()
+    app = opened()
     assert "html { font-size" not in markup(app)
     next(one for one in app.toggle if one.label.startswith("Large type")).set_value(True).run()
     assert "html { font-size: 21.6px" in markup(app)

@@ -86,8 +86,7 @@ def test_every_mechanism_is_switched_on_while_a_run_trains(
         "privacy.epsilon": 100.0,
         "secure_aggregation.enabled": True,
     }
-    wide = {"data.clients": 12, "training.rounds": 3}
-    run = store.create(TINY.changed(private | wide), 1)
+    run = store.create(TINY.changed(private | {"data.clients": 12}), 1)
     work_off(store)
     app = choose(opened(run=run), label, value)
     assert not app.sidebar.error

@@ -8,7 +8,7 @@ from lab.jobs import attacked
 from lab.ledger import Ledger
 from lab.likeness import Likeness
 from lab.store import Order, Store
-from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
+from tests.paging import TINY, attack, button, choose, labels, opened, trained, words, work_off
 from tests.test_own_picture import photograph
 
 
@@ -51,10 +51,9 @@ def test_a_picture_of_ones_own_from_the_upload_to_the_verdict(store: Store) -> N
 
 
 def test_many_pictures_are_all_shown_page_by_page(store: Store) -> None:
-    run, ledger = trained(store, TINY.changed({"training.batch_size": 18})), Ledger(store)
+    run = trained(store, TINY.changed({"training.batch_size": 18}))
     spy = {"kind": "inverting-gradients", "iterations": 10, "most": 18}
-    order = Order.read({"spy": spy, "round": 1, "client": 3})
-    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    attack(store, run, spy, round=1, client=3)
     app = opened("inversion", run=run)
     pairs = [f"{match.psnr:.1f} dB" for match in shown_of(store, run).matches]
     assert len(pairs) == 18
@@ -91,9 +90,8 @@ def test_inversion_offers_only_attacks_that_suit_the_model(store: Store) -> None
 
 
 def test_label_counts_are_told_beside_an_even_guess_and_without_pictures(store: Store) -> None:
-    run, ledger = trained(store), Ledger(store)
-    order = Order.read({"spy": "label-counts", "round": 1, "client": 3})
-    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    run = trained(store)
+    attack(store, run, "label-counts", round=1, client=3)
     app = opened("inversion", run=run)
     metrics = {metric.label for metric in app.metric}
     assert {"Labels right", "Evenly spread guess"} <= metrics
@@ -106,9 +104,8 @@ def test_records_of_a_table_are_told_in_words_with_a_mark_at_each_cell(store: St
     table = TINY.changed(
         {"data.source": "adult", "model.kind": "mlp", "training.batch_size": 2, "data.examples": 80}
     )
-    run, ledger = trained(store, table), Ledger(store)
-    order = Order.read({"spy": "tabular", "round": 1, "client": 3})
-    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    run = trained(store, table)
+    attack(store, run, "tabular", round=1, client=3)
     app = opened("inversion", run=run)
     assert "Exact: every record" in words(app)
     metrics = {metric.label: metric.value for metric in app.metric}
@@ -119,9 +116,8 @@ def test_records_of_a_table_are_told_in_words_with_a_mark_at_each_cell(store: St
 
 
 def test_a_planted_model_is_shown_with_what_a_client_could_have_noticed(store: Store) -> None:
-    run, ledger = trained(store), Ledger(store)
-    order = Order.read({"spy": "imprint", "round": 2, "client": 1})
-    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    run = trained(store)
+    attack(store, run, "imprint", round=2, client=1)
     app = opened("inversion", run=run)
     assert "What a careful client could have noticed" in [one.label for one in app.expander]
     assert {one.value.split(":")[0] for one in app.warning} == {"Architecture", "Copies"}
@@ -148,8 +144,6 @@ def test_inversion_of_a_round_in_which_nothing_arrived_says_so(store: Store) -> 
 
 def test_a_page_finds_the_last_attack_again(store: Store) -> None:
     run = trained(store)
-    ledger = Ledger(store)
-    order = Order.read({"spy": {"kind": "idlg", "restarts": 1}, "round": 1, "client": 3})
-    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+    attack(store, run, {"kind": "idlg", "restarts": 1}, round=1, client=3)
     app = opened("inversion", run=run)
     assert "PSNR" in {metric.label for metric in app.metric}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from lab import ROOT, Experiment, presets
 from lab.catalog import tables
 from lab.store import Store
-from tests.paging import button, choose, labels, opened, words, work_off
+from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
+
+SMALL = {"data.source": "digits", "data.clients": "4", "training.rounds": "3"}
 
 
 @pytest.mark.parametrize("preset", presets.experiments())
@@ -20,8 +23,7 @@ def test_every_preset_can_be_chosen_and_started(preset: str, store: Store) -> No
 
 
 def test_a_run_from_start_to_end(store: Store) -> None:
-    app = opened(**{f"data__{k}": v for k, v in {"source": "digits", "clients": "4"}.items()})
-    button(app, "Start")
+    app = button(opened(**SMALL), "Start")
     assert {"Pause", "Stop"} <= labels(app)
     (job,) = store.runs()
     work_off(store)
@@ -33,10 +35,7 @@ def test_a_run_from_start_to_end(store: Store) -> None:
 
 
 def test_baselines_are_one_click_away(store: Store) -> None:
-    app = opened(**{f"data__{k}": v for k, v in {"source": "digits", "clients": "4"}.items()})
-    button(app, "Start")
-    work_off(store)
-    app.run()
+    app = opened(run=trained(store))
     button(app, "Compare with baselines")
     assert "Compare with baselines" not in labels(app)
     work_off(store)
@@ -47,15 +46,13 @@ def test_baselines_are_one_click_away(store: Store) -> None:
 
 
 def test_a_baseline_needs_no_baseline(store: Store) -> None:
-    app = opened(data__source="digits", training__algorithm__kind="centralised")
-    button(app, "Start")
-    work_off(store)
-    app.run()
+    app = opened(run=trained(store, TINY.changed({"training.algorithm": "centralised"})))
+    assert "Start a new run" in labels(app)
     assert "Compare with baselines" not in labels(app)
 
 
 def test_pause_step_resume_and_stop(store: Store) -> None:
-    app = button(opened(), "Step one round")
+    app = button(opened(**SMALL), "Step one round")
     work_off(store)
     app.run()
     (job,) = store.runs()
@@ -73,7 +70,7 @@ def test_pause_step_resume_and_stop(store: Store) -> None:
 
 
 def test_a_toggle_in_mid_run_changes_the_next_round(store: Store) -> None:
-    app = button(opened(), "Step one round")
+    app = button(opened(**SMALL), "Step one round")
     work_off(store)
     app.run()
     (job,) = store.runs()
@@ -108,41 +105,52 @@ def test_a_contradiction_in_mid_run_leaves_the_run_as_it_is(store: Store) -> Non
 def test_the_address_holds_the_experiment() -> None:
     app = choose(opened(), "Aggregation rule", "median")
     assert app.query_params["rule.kind"] == "median"
-    again = opened(**{str(k).replace(".", "__"): v for k, v in app.query_params.items()})
+    again = opened(**app.query_params)
     assert again.query_params == app.query_params
 
 
 def test_a_link_that_makes_no_sense_is_told_and_the_quick_start_offered() -> None:
-    app = opened(rule__kind="krun", data__clients="10")
+    app = opened(**{"rule.kind": "krun", "data.clients": "10"})
     assert "The link was not understood" in words(app)
     assert "Start" in labels(app)
 
 
-@pytest.mark.parametrize("kind", [*tables()["splits"]])
-def test_every_split_can_be_chosen(kind: str) -> None:
-    app = choose(opened(), "How clients differ", kind)
-    assert bool(app.sidebar.error) == (kind in ("natural", "people"))  # clothes have no real owners
+def ready(app: AppTest) -> Experiment:
+    """What Start would start."""
+    assert not app.sidebar.error
+    assert not next(one for one in app.button if one.label == "Start").disabled
+    draft: Experiment = app.session_state["draft"]
+    return draft
 
 
-@pytest.mark.parametrize("kind", [*tables()["poisons"]])
-def test_every_poison_can_be_chosen(kind: str, store: Store) -> None:
-    app = choose(choose(opened(), "Malicious clients", 2), "What they do", kind)
-    button(app, "Start")
-    assert store.runs()[0].experiment.adversary.poison.kind == kind
+def test_every_split_can_be_chosen() -> None:
+    app = opened()
+    for kind in tables()["splits"]:
+        choose(app, "How clients differ", kind)
+        if kind in ("natural", "people"):  # clothes have no real owners
+            assert app.sidebar.error
+        else:
+            assert ready(app).data.split.kind == kind
 
 
-@pytest.mark.parametrize("kind", [*tables()["rules"]])
-def test_every_rule_can_be_chosen(kind: str, store: Store) -> None:
-    button(choose(opened(), "Aggregation rule", kind), "Start")
-    assert store.runs()[0].experiment.rule.kind == kind
+def test_every_poison_can_be_chosen() -> None:
+    app = choose(opened(), "Malicious clients", 2)
+    for kind in tables()["poisons"]:
+        assert ready(choose(app, "What they do", kind)).adversary.poison.kind == kind
 
 
-@pytest.mark.parametrize("kind", [*tables()["models"]])
-def test_every_model_can_be_chosen(kind: str, store: Store) -> None:
-    typed = "text" in tables()["models"][kind].reads  # type: ignore[attr-defined]
-    app = choose(opened(), "Data set", "chat") if typed else opened()
-    button(choose(app, "Model", kind), "Start")
-    assert store.runs()[0].experiment.model.kind == kind
+def test_every_rule_can_be_chosen() -> None:
+    app = opened()
+    for kind in tables()["rules"]:
+        assert ready(choose(app, "Aggregation rule", kind)).rule.kind == kind
+
+
+@pytest.mark.parametrize("source", ["fashion-mnist", "chat"])
+def test_every_model_can_be_chosen(source: str) -> None:
+    app = choose(opened(), "Data set", source)
+    for kind, model in tables()["models"].items():
+        if ("text" in model.reads) == (source == "chat"):  # type: ignore[attr-defined]
+            assert ready(choose(app, "Model", kind)).model.kind == kind
 
 
 def test_privacy_says_before_the_run_what_it_will_guarantee() -> None:
@@ -153,7 +161,7 @@ def test_privacy_says_before_the_run_what_it_will_guarantee() -> None:
 
 
 def test_a_second_browser_sees_the_same_run(store: Store) -> None:
-    app = button(opened(), "Step one round")
+    app = button(opened(**SMALL), "Step one round")
     work_off(store)
     run = store.runs()[0].id
     assert app.query_params["run"] == run

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from streamlit.testing.v1 import AppTest
 
-from lab import ROOT
 from lab.plain import plain
+from tests.paging import opened
 
 PICTURE = "![x](http://elsewhere/x.png)"
 
@@ -28,10 +27,6 @@ def test_signs_of_markup_are_shown_as_they_are(words: str, shown: str) -> None:
 
 @pytest.mark.parametrize("name", ["run", "model.kind"])
 def test_a_link_brings_no_picture_into_the_page(name: str) -> None:
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    app.query_params[name] = PICTURE
-    app.run()
-    assert not app.exception
-    told = "".join(one.value for one in app.warning)
+    told = "".join(one.value for one in opened(**{name: PICTURE}).warning)
     assert "elsewhere" in told
     assert PICTURE not in told

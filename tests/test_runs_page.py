@@ -11,23 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from pyarrow import parquet
-from streamlit.testing.v1 import AppTest
 
 from lab import ROOT, cli
 from lab.bundle import MISSING, bundle, joint, zipped
 from lab.comparison import MOST, differences, outcome, sides
 from lab.experiment import Experiment
-from lab.jobs import attacked, pull
-from lab.ledger import Ledger
 from lab.prints import CHROMIUM, NEEDED
 from lab.report import render_comparison
 from lab.settings import SettingError
 from lab.sheets import FORMULA, columnar, comma_separated
-from lab.store import LONGEST_NOTE, Order, Store
+from lab.store import LONGEST_NOTE, Store
 from lab.trial import Result
 from tests.markup import parsed
+from tests.paging import attack, opened, trained
 
 TINY = Experiment.read(
     {
@@ -40,13 +37,9 @@ TINY = Experiment.read(
 @pytest.fixture
 def two(store: Store) -> list[str]:
     """A plain run that was attacked, and a private one."""
-    ledger, found = Ledger(store), []
-    for experiment in (TINY, TINY.changed({"privacy.kind": "client", "seed": 1})):
-        job = ledger.start(experiment)
-        list(pull(ledger, job))
-        found.append(job.id)
-    order = Order.read({"spy": "loss-threshold", "round": 2})
-    list(attacked(ledger, ledger.start_attack(found[0], order)))
+    private = TINY.changed({"privacy.kind": "client", "seed": 1})
+    found = [trained(store, experiment) for experiment in (TINY, private)]
+    attack(store, found[0], "loss-threshold", round=2)
     return found
 
 
@@ -276,18 +269,9 @@ def test_the_same_from_the_command_line(
 # --- the page -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
-    st.cache_resource.clear()
-    found = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    found.switch_page("../pages/runs.py")
-    return found
-
-
-def test_a_search_finds_by_title_id_and_note(app: AppTest, store: Store, two: list[str]) -> None:
+def test_a_search_finds_by_title_id_and_note(store: Store, two: list[str]) -> None:
     store.annotate(two[0], "my favourite")
-    app.run()
+    app = opened("runs")
     assert len(app.dataframe[0].value) == 2
     for words, left in (("favourite digits", two[0]), ("client-level", two[1]), (two[1], two[1])):
         app.text_input[0].set_value(words).run()
@@ -295,5 +279,5 @@ def test_a_search_finds_by_title_id_and_note(app: AppTest, store: Store, two: li
         assert list(app.dataframe[0].value["run"]) == [left]
 
 
-def test_an_empty_lab_says_where_to_start(app: AppTest) -> None:
-    assert "start one on the Live page" in app.run().info[0].value
+def test_an_empty_lab_says_where_to_start() -> None:
+    assert "start one on the Live page" in opened("runs").info[0].value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from streamlit.testing.v1 import AppTest
 from torch import Tensor, nn
 
 from attacks import SPIES
@@ -21,26 +20,25 @@ from attacks.span import Span
 from attacks.tokens import Tokens, typed_words
 from datasets import SOURCES
 from datasets.chat import LENGTH, TEST, TRAIN, UNKNOWN
-from lab import ROOT, Experiment, run
+from lab import Experiment, run
 from lab.assembly import assemble
 from lab.batches import touched
 from lab.engine import Moment, begin
-from lab.jobs import attacked, pull
 from lab.knowledge import known_of
 from lab.layers import Block, Dense, attended, thought
-from lab.ledger import Ledger
 from lab.models import MODELS, Network
 from lab.parts import Unmasking
 from lab.portrait import portrait
 from lab.rng import stream
 from lab.settings import SettingError
-from lab.store import Order, Store
+from lab.store import Store
 from lab.trial import Result, reconstruct
 from lab.unmask import unmask
 from lab.views import Guess, Known, ServerView, server_view
 from lab.wire import Recipe
 from lab.wording import Proofreader, Wording
 from tests.data import examples_of
+from tests.paging import attack, opened, trained
 
 TYPED = {
     "data": {"source": "chat", "clients": 10},
@@ -498,22 +496,13 @@ def test_the_last_layer_is_dense() -> None:
 # --- on the page ----------------------------------------------------------------------------------
 
 
-def test_the_page_shows_what_was_typed_beside_what_was_read(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_shows_what_was_typed_beside_what_was_read(store: Store) -> None:
     """Right words are underlined, so that nobody needs to see colours."""
-    ledger = Ledger(store)
-    job = ledger.start(typed(model__heads=2, training__batch_size=2))
-    deque(pull(ledger, job), maxlen=0)
-    order = Order.read({"spy": "sentences", "round": 1})
-    deque(attacked(ledger, ledger.start_attack(job.id, order)), maxlen=0)
-    found = Wording.read(store.sights(store.attacks_on(job.id)[0].id)[-1].body["wording"])
+    run = trained(store, typed(model__heads=2, training__batch_size=2))
+    attack(store, run, "sentences", round=1)
+    found = Wording.read(store.sights(store.attacks_on(run)[0].id)[-1].body["wording"])
     assert found.verdict.startswith("exact")
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
-    app.query_params["run"] = job.id
-    app.switch_page("../pages/inversion.py")
-    app.run()
-    assert not app.exception
+    app = opened("inversion", run=run)
     metrics = {metric.label: metric.value for metric in app.metric}
     assert metrics["Sentences exact"] == "2 of 2"
     assert metrics["False sentences"] == "0"

@@ -12,18 +12,14 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-import streamlit as st
-from streamlit.testing.v1 import AppTest
 
-from lab import ROOT, Experiment, figures, presets, run
+from lab import Experiment, figures, presets, run
 from lab.aim import Aim
 from lab.cli import main
 from lab.engine import Moment
 from lab.grid import Grid
 from lab.hands import carried_out
-from lab.jobs import measured
 from lab.leak import Leak
-from lab.ledger import Ledger
 from lab.probe import EARLY, probed
 from lab.raid import raided
 from lab.settings import SettingError
@@ -33,24 +29,9 @@ from lab.sweep import Sweep, key_of
 from lab.tradeoff import Spread, front, pareto, points, sentences
 from tests.drawings import trace
 from tests.markup import parsed
+from tests.paging import button, labels, opened, work_off
 from tests.studies import QUICK, ended, quick
 from tests.sweeps import sweep
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No further processes."""
-    monkeypatch.setenv("LEAKLAB_WORKERS", "1")
-    st.cache_resource.clear()
-    yield
-    st.cache_resource.clear()
-
-
-def work_off(store: Store) -> None:
-    ledger = Ledger(store)
-    while (job := ledger.claim()) is not None:
-        deque(measured(ledger, job), maxlen=0)
-
 
 # --- the front by hand ----------------------------------------------------------------------------
 
@@ -302,23 +283,13 @@ def test_the_command_line_writes_numbers_and_a_page(
     assert "membership: AUC" in page.texts["h2"]
 
 
-def press(app: AppTest, label: str) -> None:
-    next(one for one in app.button if one.label == label).click()
-    app.run()
-    assert not app.exception
-
-
 def test_the_page_starts_a_study_draws_it_and_opens_a_run(
     store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("LEAKLAB_WORKERS", "0")
     (tmp_path / "tradeoffs").mkdir()
     (tmp_path / "tradeoffs" / "quick.toml").write_text(QUICK, encoding="utf-8")
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
     monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
-    app.switch_page("../pages/tradeoff.py")
-    app.run()
-    assert not app.exception
+    app = opened("tradeoff")
     next(one for one in app.slider if one.label == "Seeds").set_value(1)
     epsilons = next(one for one in app.multiselect if one.label == "Epsilon")
     epsilons.set_value([])
@@ -328,8 +299,8 @@ def test_the_page_starts_a_study_draws_it_and_opens_a_run(
     app.run()
     assert "2 short runs in the background: 2 combinations" in app.caption[0].value
     assert any("-s 'epsilons=[0.0]'" in one.value for one in app.code)
-    press(app, "Start")
-    assert [one.label for one in app.button] == ["Stop"]
+    button(app, "Start")
+    assert labels(app) == {"Stop"}
     work_off(store)
     app.run()
     assert not app.exception
@@ -338,7 +309,7 @@ def test_the_page_starts_a_study_draws_it_and_opens_a_run(
     assert leaks.options[0] == "Membership: AUC"
     next(one for one in app.selectbox if one.label == "Look closer at").set_value(2)
     app.run()
-    press(app, "Open its run on the Live page")
+    button(app, "Open its run on the Live page")
     (made,) = store.runs()
     assert made.experiment.secure_aggregation.enabled
     assert made.experiment.training.rounds == 2
