@@ -68,12 +68,12 @@ def _terms() -> Iterator[Entry]:
 
 def _controls() -> Iterator[Entry]:
     """The settings of an experiment, by the paths that files and flags use."""
+    schema = Experiment.model_json_schema()
     for name, section in Experiment.model_fields.items():
         kind = section.annotation
         fields = {name: section}
         if isinstance(kind, type) and issubclass(kind, Settings) and not issubclass(kind, Part):
             fields = {f"{name}.{inner}": each for inner, each in kind.model_fields.items()}
-        schema = Experiment.model_json_schema()
         for path, each in fields.items():
             told = _bounds(_found(schema, path))
             about = sentence(each.description or "", told)
