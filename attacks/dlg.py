@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from time import monotonic
 from typing import ClassVar, Literal
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 from attacks.causation import Causation
 from attacks.descent import FOUND, STRIDE, descend
 from attacks.gradients import legal, whole
+from lab.clock import worked
 from lab.parts import Reconstruction
 from lab.rng import stream
 from lab.views import Guess, Known, ServerView
@@ -51,7 +51,7 @@ class Dlg(Reconstruction):
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
-        end = monotonic() + self.seconds
+        end = worked() + self.seconds
         best: Guess | None = None
         for restart in range(self.restarts):
             inputs, scores = self._start(view, len(cause.labels), restart)
@@ -63,7 +63,7 @@ class Dlg(Reconstruction):
                     labels = scores.detach().argmax(dim=1)
                     best = Guess(legal(inputs.detach(), view), labels, step, 1, objective)
                 yield replace(best, step=step, steps=self._steps())
-                if monotonic() > end:
+                if worked() > end:
                     return
             if best is not None and best.objective is not None and best.objective < FOUND:
                 return

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import cos, pi
-from time import perf_counter
 from typing import ClassVar, Literal
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from attacks.dense import labels_of, mixture_of, place_of, taken_apart
 from attacks.gradients import legal, total_variation
+from lab.clock import worked
 from lab.layers import Flatten, Layer, Parameters, Relu
 from lab.models import Network
 from lab.parts import Reconstruction
@@ -63,7 +63,7 @@ class FeatureInversion(Reconstruction):
     def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
         """The best of each picture so far, more than four times a second."""
         self.check(view.network)
-        until = perf_counter() + self.seconds
+        until = worked() + self.seconds
         mixture = mixture_of(view, target, self.most)
         *_, found = taken_apart(mixture, STARTS, self.seed)
         features, _, errors = mixture.read(found.mixing)
@@ -75,7 +75,7 @@ class FeatureInversion(Reconstruction):
             return
         stride = max(1, SHOWN // len(labels))
         for step, (inputs, left) in enumerate(self._descend(body, body.decoded(known))):
-            done = step == self.iterations or left < FOUND or perf_counter() > until
+            done = step == self.iterations or left < FOUND or worked() > until
             if step % stride == 0 or done:
                 yield Guess(legal(inputs, view), labels, step, self.iterations, left)
             if done:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from math import inf
-from time import monotonic
 from typing import ClassVar, Literal
 
 import torch
@@ -18,6 +17,7 @@ from pydantic import Field
 from attacks.causation import Causation
 from attacks.descent import FOUND, STRIDE, descend
 from attacks.gradients import legal, whole
+from lab.clock import worked
 from lab.parts import Reconstruction
 from lab.rng import stream
 from lab.views import Guess, Known, ServerView
@@ -48,7 +48,7 @@ class Idlg(Reconstruction):
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
-        labels, end = cause.labels, monotonic() + self.seconds
+        labels, end = cause.labels, worked() + self.seconds
         best, lowest = torch.zeros(len(labels), *view.network.shape), inf
         for restart in range(self.restarts):
             start = stream(self.seed, "idlg", restart).random((len(labels), *view.network.shape))
@@ -60,7 +60,7 @@ class Idlg(Reconstruction):
                     best, lowest = inputs.detach().clone(), objective
                 step = min(restart * self.iterations + stride * STRIDE, self._steps())
                 yield Guess(legal(best, view), labels, step, self._steps(), lowest)
-                if monotonic() > end:
+                if worked() > end:
                     return
             if lowest < FOUND:
                 return

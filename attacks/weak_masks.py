@@ -6,7 +6,6 @@ right seed is the one under which every word is one that a client can send.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from attacks.mersenne import Pool, output, pools
 from attacks.sums import everybody, expanded, opened, others_than, read, staged, weak_words
+from lab.clock import worked
 from lab.parts import Unmasking
 from lab.views import Claim, Plot, ServerView, Siege
 
@@ -58,10 +58,10 @@ class WeakMasks(Unmasking):
             told=self.told,
         )
         knew = f"{self.told} of the seed's 32 bits were told, so that 2^{32 - self.told} were left"
-        began, steps = time.perf_counter(), -(-search.size // STRIDE)
+        began, steps = worked(), -(-search.size // STRIDE)
         for step in range(steps):
             found = search.between(step * STRIDE, min((step + 1) * STRIDE, search.size))
-            fast = speed(found.tried, time.perf_counter() - began)
+            fast = speed(found.tried, worked() - began)
             if found.seed is None:
                 notes = (f"none of {found.tried:,} seeds fits", fast, knew)
                 yield Claim(name, step + 1, steps, notes=notes)

@@ -1,7 +1,8 @@
 """Jobs: the worker processes that pull runs, attacks and cells, and the supervisor of workers.
 
 A worker is a process of its own that outlives pages and server.  It takes one job at a time,
-writes what comes into the store, and looks there for commands between rounds.
+writes what comes into the store, and looks there for commands between rounds.  After a turn it goes
+on with another visitor's: a run from its checkpoint later on, an attack from where it was.
 """
 
 from __future__ import annotations
@@ -12,9 +13,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from math import isclose
@@ -23,9 +23,11 @@ from threading import Event, Thread
 from typing import TypeVar
 
 from lab.aim import Aim
+from lab.aside import Aside
 from lab.auditing import audit
 from lab.audits import Audit
 from lab.audits.audit import Past
+from lab.clock import standing_still
 from lab.engine import Moment, State, Stopped, run, step
 from lab.extraction import extract
 from lab.inference import infer
@@ -66,7 +68,7 @@ NAP = 0.1  # seconds between two looks at the queue
 APART = 0.15  # seconds between two stored glimpses of an attack
 LOOK = 0.2  # seconds after which a command is seen, whatever an attack is busy with
 SELDOM = 1.0  # the same for a cell of sweeps
-TURN = 5.0  # seconds of a run, after which another visitor's job goes first
+TURN = 5.0  # seconds of a run or an attack, after which another visitor's job goes first
 TIDY = 5.0  # seconds between two looks for what was left behind
 
 Ending = tuple[Status, str]  # how a job ends, and why
@@ -80,6 +82,12 @@ def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Generator[
 
 def attacked(ledger: Ledger, job: Job) -> Generator[Glimpse, None, None]:
     """Carry out a claimed attack; a few glimpses a second, and the last, go into the store."""
+    with closing(_attacking(ledger, job)) as steps:
+        yield from (glimpse for glimpse in steps if glimpse is not None)
+
+
+def _attacking(ledger: Ledger, job: Job) -> Generator[Glimpse | None, None, None]:
+    """The same, and None a few times a second where there is nothing new."""
     return _settled(ledger, job, _glimpses(ledger, job), ("stopped", "interrupted"))
 
 
@@ -215,10 +223,10 @@ def replay(store: Store, run_id: str, round: int) -> Moment:
     return moment
 
 
-def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
+def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse | None, None, Ending]:
     ledger.forget_glimpses(job)
     number, last = 0, None
-    end = time.monotonic() + ledger.longest(job)
+    began, left = time.monotonic(), ledger.longest(job)
 
     def found() -> Iterator[Glimpse]:
         yield from glimpses_of(ledger.store, str(job.run), job.order)
@@ -231,12 +239,14 @@ def _glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse, None, Ending]:
                     ledger.show(job, number, glimpse)
                     if glimpse.result:
                         ledger.note(job, glimpse.result.dump())
-                    yield glimpse
+                left -= time.monotonic() - began
+                yield glimpse
+                began = time.monotonic()  # others may have had a turn
                 for command, _, _ in ledger.commands(job):
                     ledger.carried_out(job, command, "done")
                     _keep(ledger, job, number, last, "by hand")
                     return "stopped", "stopped by hand"
-                if last is not None and time.monotonic() > end:  # with something to show for it
+                if last is not None and left < 0:  # with something to show for it
                     _keep(ledger, job, number, last, "at its time limit")
                     return "stopped", "stopped at the time limit of this lab"
         except (KeyboardInterrupt, GeneratorExit):
@@ -304,38 +314,45 @@ def work(store: Store, token: str, idle: float | None = None) -> None:
     if hasattr(os, "nice"):
         os.nice(5)  # pages go first: they ask for little, and somebody waits for it
     warm_up()
-    ledger, last = Ledger(store, token), time.monotonic()
-    while time.monotonic() - last < idle:
-        job = ledger.claim()
-        if job is None:
-            time.sleep(NAP)
-            continue
-        _carry_out(ledger, job)
-        last = time.monotonic()
+    last = time.monotonic()
+    with closing(Aside(Ledger(store, token))) as aside:
+        while time.monotonic() - last < idle:
+            job = aside.claim()
+            if job is None:
+                time.sleep(NAP)
+                continue
+            _carry_out(aside, job)
+            last = time.monotonic()
 
 
-def _carry_out(ledger: Ledger, job: Job) -> None:
-    """Until it ends.  A cell is set aside between two rounds as long as anything else waits."""
+def _carry_out(aside: Aside, job: Job) -> None:
+    """A turn of it.  A cell stands still between two rounds as long as anything else waits."""
     try:
-        if job.kind == "cell":
-            with closing(measured(ledger, job)) as rounds:
-                for _ in rounds:
-                    while (urgent := ledger.claim(cells=False)) is not None:
-                        _carry_out(ledger, urgent)
-        elif job.kind == "attack":
-            deque(attacked(ledger, job), maxlen=0)  # for what it writes
-        else:
-            _take_turns(ledger, job)
+        if job.kind != "cell":
+            _take_turn(aside, job)
+            return
+        with closing(measured(aside.ledger, job)) as rounds:
+            for _ in rounds:
+                with standing_still():
+                    while (urgent := aside.claim(cells=False)) is not None:
+                        _carry_out(aside, urgent)
     except Exception:  # our bug: told in the store and in the log, and the next job is tried
         traceback.print_exc()
 
 
-def _take_turns(ledger: Ledger, job: Job) -> None:
-    """A run, until it ends, or until it has had its turn and another visitor waits."""
-    began = time.monotonic()
-    with closing(pull(ledger, job, "queued")) as rounds:
-        for _ in rounds:
-            if time.monotonic() - began > TURN and ledger.others_wait(job):
+def _take_turn(aside: Aside, job: Job) -> None:
+    """A run or an attack, until it ends, or has had its turn and another visitor waits."""
+    began, attack = time.monotonic(), job.kind == "attack"
+    fresh = _attacking(aside.ledger, job) if attack else pull(aside.ledger, job, "queued")
+    with ExitStack() as leaving:
+        steps = aside.take(job.id, fresh)
+        leaving.callback(steps.close)
+        for _ in steps:
+            aside.listen()
+            if time.monotonic() - began > TURN and aside.gives_way(job):
+                if attack:  # which has no checkpoint
+                    leaving.pop_all()
+                    aside.put(job, steps)
                 return
 
 

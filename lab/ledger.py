@@ -2,20 +2,32 @@
 
 A worker holds a job by a lease that it renews; when the lease runs out the worker counts as dead
 and the job goes to another, from its last checkpoint.  A worker that lost its lease cannot write.
+What it has set aside in mid-course waits in the queue like any other job, but for this worker only.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from math import inf
 from threading import Event, Thread
 from typing import Any
 
-from sqlalchemy import Connection, Update, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Update,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import OperationalError
 
 from lab.engine import Moment
@@ -23,7 +35,7 @@ from lab.experiment import Experiment
 from lab.schema import commands, glimpses, jobs, owners, reading, records, writing
 from lab.store import Job, Order, Status, Store
 from lab.trial import Glimpse
-from lab.visitors import in_turn, limits_of, serve
+from lab.visitors import ACTIVE, in_turn, limits_of, serve
 
 KEPT = 10  # every so many rounds, what the algorithm remembers stays in the store
 LEASE = 10.0  # seconds
@@ -54,14 +66,14 @@ class Ledger:
     def _hold(self) -> dict[str, Any]:
         return {"status": "running", "worker": self.worker, "lease": time.time() + LEASE}
 
-    def claim(self, *ids: str, cells: bool = True) -> Job | None:
+    def claim(self, *ids: str, cells: bool = True, attacks: bool = True) -> Job | None:
         """The job whose turn it is, of those named if any are; orphans of dead workers count.
 
         cells: whether cells of sweeps may be claimed, which come after everything else
+        attacks: whether attacks may that this worker has not begun
         """
-        now = time.time()
-        orphaned = and_(jobs.c.status == "running", jobs.c.lease < now)
-        waits = or_(jobs.c.status == "queued", orphaned)
+        orphaned = and_(jobs.c.status == "running", jobs.c.lease < time.time())
+        waits = and_(or_(jobs.c.status == "queued", orphaned), self._open(attacks))
         which = and_(waits, jobs.c.id.in_(ids)) if ids else waits
         which = which if cells else and_(which, jobs.c.kind != "cell")
         query = in_turn(which).limit(1).with_for_update(skip_locked=True, of=jobs)
@@ -75,7 +87,7 @@ class Ledger:
                 lost: dict[str, Any] = {"status": "failed", "message": message, "worker": None}
                 connection.execute(update(jobs).where(mine).values(lost))
                 return None
-            if row.status == "queued":  # whoever was asked to pause has gone since
+            if row.worker is None:  # whoever was asked to pause has gone since
                 stale = and_(commands.c.job == row.id, commands.c.kind != "change")
                 connection.execute(update(commands).where(stale).values(outcome="void"))
             connection.execute(update(jobs).where(mine).values(self._hold() | {"deaths": deaths}))
@@ -100,14 +112,27 @@ class Ledger:
             over.set()
             heart.join()
 
+    def set_aside(self, job: Job) -> None:
+        """Back into the queue, where it waits for this worker.  Raises EvictedError."""
+        self._update(job, status="queued")
+
+    def called(self, ids: Collection[str]) -> list[str]:
+        """Those of what was set aside that were told something, or are not this worker's now."""
+        told = select(commands.c.job).where(commands.c.job.in_(ids), commands.c.outcome == "")
+        mine = and_(jobs.c.worker == self.worker, jobs.c.status == "queued")
+        query = select(jobs.c.id).where(jobs.c.id.in_(ids), mine, jobs.c.id.not_in(told))
+        with reading(self.store.engine) as connection:
+            still = set(connection.scalars(query))
+        return [id for id in ids if id not in still]
+
     def settle(self, job: Job, status: Status, message: str = "") -> None:
         """Let go of the job.  Raises EvictedError."""
         self._update(job, status=status, message=message, worker=None, lease=None)
 
     def abandon(self, worker: str) -> None:
-        """Free the job of a worker that is known to be dead, without waiting for its lease."""
+        """Free the jobs of a worker that is known to be dead, without waiting for its lease."""
         with writing(self.store.engine) as connection:
-            which = and_(jobs.c.worker == worker, jobs.c.status == "running")
+            which = and_(jobs.c.worker == worker, jobs.c.status.in_(ACTIVE))
             connection.execute(update(jobs).where(which).values(lease=0.0))
 
     def load(self, mine: set[str]) -> tuple[int, int]:
@@ -121,11 +146,14 @@ class Ledger:
         others = [row for row in rows if row.worker not in mine and row.lease >= now]
         return queued + len(rows) - len(others), len(others)
 
-    def others_wait(self, job: Job) -> bool:
-        """Whether a visitor other than the job's waits for a worker."""
+    def others_wait(self, job: Job, attacks: bool = True) -> bool:
+        """Whether a visitor other than the job's waits for a worker, and this one would do.
+
+        attacks: as for `claim`
+        """
         whose = select(owners.c.visitor).where(owners.c.job == job.id).scalar_subquery()
         query = select(jobs.c.id).join(owners, owners.c.job == jobs.c.id).limit(1)
-        waits = and_(jobs.c.status == "queued", jobs.c.kind != "cell")
+        waits = and_(jobs.c.status == "queued", jobs.c.kind != "cell", self._open(attacks))
         with reading(self.store.engine) as connection:
             return (
                 connection.execute(query.where(waits, owners.c.visitor != whose)).first()
@@ -226,9 +254,15 @@ class Ledger:
 
     # --- how ------------------------------------------------------------------------------------
 
+    def _open(self, attacks: bool) -> ColumnElement[bool]:
+        """Of what waits: all but what another worker has set aside, as long as it lives."""
+        mine = jobs.c.worker == self.worker
+        free = or_(jobs.c.worker.is_(None), jobs.c.lease.is_(None), jobs.c.lease < time.time())
+        return or_(mine, free if attacks else and_(free, jobs.c.kind != "attack"))
+
     def _mine(self, job: Job) -> Update:
-        held = and_(jobs.c.id == job.id, jobs.c.worker == self.worker, jobs.c.status == "running")
-        return update(jobs).where(held)
+        mine = and_(jobs.c.id == job.id, jobs.c.worker == self.worker)
+        return update(jobs).where(mine, jobs.c.status.in_(ACTIVE))
 
     def _update(self, job: Job, **values: Any) -> None:
         with writing(self.store.engine) as connection:

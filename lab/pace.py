@@ -3,50 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import suppress
-from queue import Empty, Full, Queue
+from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
+from lab.clock import standing_still
+
 Step = TypeVar("Step")
-AHEAD = 2  # steps that may wait to be read
-NAP = 0.05  # seconds between two looks at whether anybody still reads
 
 
 def paced(steps: Iterator[Step], seconds: float) -> Generator[Step | None, None, None]:
     """Each of the steps, and None whenever none has come for so many seconds.
 
-    They are taken in a thread of their own.  Whoever stops reading waits for nothing: the thread
-    ends by itself, after the step that it is at.  What goes wrong there is raised here.
+    They are taken in a thread of their own, which is one step ahead at most: as long as nobody
+    reads it stands still.  Whoever stops reading for good waits for nothing: the thread ends by
+    itself, after the step that it is at.  What goes wrong there is raised here.
     """
-    found: Queue[tuple[Step | None, BaseException | None, bool]] = Queue(AHEAD)
-    left = Event()
-
-    def hand_over(step: Step | None, error: BaseException | None = None, last: bool = True) -> None:
-        while not left.is_set():
-            with suppress(Full):
-                return found.put((step, error, last), timeout=NAP)
-        return None
+    found: Queue[tuple[Step | None, BaseException | None, bool]] = Queue()
+    read, left = Event(), Event()
 
     def take() -> None:
         try:
             for step in steps:
-                hand_over(step, last=False)
+                with standing_still():
+                    read.wait()
                 if left.is_set():
                     return
+                found.put((step, None, False))
         except BaseException as error:
-            hand_over(None, error)
+            found.put((None, error, True))
         else:
-            hand_over(None)
+            found.put((None, None, True))
 
     Thread(target=take, daemon=True).start()
     try:
         while True:
+            read.set()
             try:
                 step, error, last = found.get(timeout=seconds)
             except Empty:
-                yield None
-                continue
+                step, error, last = None, None, False
+            read.clear()
             if error is not None:
                 raise error
             if last:
@@ -54,3 +51,4 @@ def paced(steps: Iterator[Step], seconds: float) -> Generator[Step | None, None,
             yield step
     finally:
         left.set()
+        read.set()

@@ -505,10 +505,13 @@ class Store:
     def _end(self, id: str, kind: str, status: Status) -> None:
         with writing(self.engine) as connection:
             job = self._locked(connection, id)
-            if job.status == "running":
+            held = jobs.c.lease >= time.time()  # a worker has it in memory, if only set aside
+            aside = select(jobs.c.id).where(jobs.c.id == id, jobs.c.status == "queued", held)
+            if job.status == "running" or connection.execute(aside).first():
                 self._tell(connection, id, kind, {})
             elif job.status in ("queued", "paused"):
-                connection.execute(update(jobs).where(jobs.c.id == id).values(status=status))
+                ended = {"status": status, "worker": None, "lease": None}
+                connection.execute(update(jobs).where(jobs.c.id == id).values(ended))
 
     def _tell(self, connection: Connection, id: str, kind: str, body: dict[str, Any]) -> None:
         connection.execute(insert(commands).values(job=id, kind=kind, body=body))

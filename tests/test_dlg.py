@@ -106,7 +106,7 @@ def test_a_search_keeps_to_its_steps() -> None:
 
 def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr("attacks.dlg.monotonic", lambda: next(clock))
+    monkeypatch.setattr("attacks.dlg.worked", lambda: next(clock))
     view = server_view(attacked_round(batch=8).transcript)
     assert (
         len(list(Dlg(seconds=10)(view, 0, Known.nothing(view.network)))) == 3

@@ -206,7 +206,7 @@ def test_variation_of_a_step_by_hand() -> None:
 
 def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
-    monkeypatch.setattr("attacks.pace.monotonic", lambda: next(clock))
+    monkeypatch.setattr("attacks.pace.worked", lambda: next(clock))
     view, known = seen_in(attacked())
     guesses = list(InvertingGradients(iterations=30_000, seconds=100)(view, 0, known))
     assert 10 < guesses[-1].step < 100
@@ -215,7 +215,7 @@ def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_haste_only_the_steps_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(n * 1e-3 for n in range(10_000))
-    monkeypatch.setattr("attacks.pace.monotonic", lambda: next(clock))
+    monkeypatch.setattr("attacks.pace.worked", lambda: next(clock))
     pace = Pace(100, 60.0)
     spent = []
     while pace.tick():
