@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -125,6 +126,8 @@ def pace(every: float) -> float:
 
 def look_at(run: str | None) -> None:
     """Remember the run on all pages, and in the address, so that a copied link shows it too."""
+    if run != st.session_state.get("run"):
+        st.session_state.pop(TROUBLE, None)  # it was with another one
     st.session_state["run"] = run
     if run is None:
         st.query_params.clear()
@@ -164,21 +167,25 @@ def command(act: Callable[..., None], id: str, *more: Any, **named: Any) -> None
 
     A button may have been drawn, or a message from it made up, by whoever may not.
     """
-    st.session_state.pop(TROUBLE, None)
-    try:
+    with refusals():
         if not may_command(store().job(id)):
             raise SettingError(f"{id} is somebody else's: start one like it, or branch from it")
         act(id, *more, **named)
-    except SettingError as error:
-        refuse(error)
 
 
-def refuse(error: SettingError, beside: str = "") -> None:
-    """For callbacks: what one draws itself is lost where only a part of the page is redrawn.
+@contextmanager
+def refusals(beside: str = "") -> Iterator[None]:
+    """For callbacks: what is refused now is told, and no longer what was refused before.
+
+    What a callback draws itself is lost where only a part of the page is redrawn.
 
     beside: which of several sweeps on a page
     """
-    st.session_state[TROUBLE] = (time.monotonic(), sentence(str(error)), beside)
+    st.session_state.pop(TROUBLE, None)
+    try:
+        yield
+    except SettingError as error:
+        st.session_state[TROUBLE] = (time.monotonic(), sentence(str(error)), beside)
 
 
 def trouble(beside: str = "") -> None:
@@ -195,11 +202,9 @@ def resume(id: str, rounds: int | None = None) -> None:
 
 def started(experiment: Experiment, rounds: int | None = None) -> str:
     """The new run of this visitor; empty, and said, where it may have no more."""
-    try:
+    with refusals():
         return store().create(experiment, rounds, visitor=visitor())
-    except SettingError as error:
-        refuse(error)
-        return ""
+    return ""
 
 
 def visible_runs() -> list[Job]:
@@ -320,11 +325,8 @@ def followed(id: str, status: str) -> Job:
 
 
 def _ordered(run: str, order: Order) -> None:
-    st.session_state.pop(TROUBLE, None)
-    try:
+    with refusals():
         store().attack(run, order, visitor=visitor())
-    except SettingError as error:
-        refuse(error)
 
 
 def sentence(words: str) -> str:

@@ -424,18 +424,20 @@ class Store:
     def branch(self, run: str, round: int, visitor: str = "") -> str:
         """A new run that has everything of this one up to that round, and waits there, paused.
 
-        Raises SettingError for a round that is not finished.
+        Raises SettingError for a round that is not finished, and for a visitor who could not start
+        what is left of it.
         """
         job = self.run(run)
         if not 1 <= round <= job.round:
             raise SettingError(f"round is {round}: run {run} has finished 1 to {job.round}")
         kept = [change for change in job.experiment.changes if change.round <= round]
-        body = job.experiment.model_copy(update={"changes": tuple(kept)}).dump()
+        experiment = job.experiment.model_copy(update={"changes": tuple(kept)})
         held = {"status": "paused", "round": round}
         columns = [column for column in records.c if column.name != "run"]
         past = select(*columns).where(records.c.run == run, records.c.round <= round)
         with writing(self.engine) as connection:
-            new = self._enter_in(connection, "run", None, body, held, visitor)
+            check_rounds(connection, visitor, experiment, round)
+            new = self._enter_in(connection, "run", None, experiment.dump(), held, visitor)
             named = past.add_columns(literal(new))
             names = [*[column.name for column in columns], "run"]
             connection.execute(insert(records).from_select(names, named))

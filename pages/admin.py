@@ -74,6 +74,7 @@ def _queue() -> None:
     st.subheader(f"Queue: {len(found) - waiting} at work, {waiting} waiting", anchor=False)
     st.caption(f"{_count(len(supervisor().workers()), 'worker')} of this server.")
     if not found:
+        st.caption("Nothing is at work, and nothing waits.")
         return
     st.dataframe([_row(each) for each in found], hide_index=True, alt="The queue")
     chosen = st.multiselect("Jobs to stop", [each.id for each in found], key="to stop")
@@ -166,6 +167,9 @@ def _limit(name: str, now: int) -> int:
 def _runs() -> None:
     st.subheader("Forget runs", anchor=False)
     ended = {job.id: job for job in store().runs() if not job.active}
+    if not ended:
+        st.caption("There is no run that has ended.")
+        return
     chosen = st.multiselect(
         "Runs, with all attacks on them",
         list(ended),

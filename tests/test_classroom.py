@@ -10,6 +10,7 @@ from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from lab import jobs
+from lab.aside import Aside
 from lab.experiment import Experiment
 from lab.ledger import Ledger
 from lab.office import clear, give_up, limits_now, presences, queue, set_limits
@@ -96,15 +97,15 @@ def test_a_long_run_gives_way_and_loses_nothing(
     job = ledger.claim()
     assert job is not None
     store.create(TINY, visitor=BEN)
-    jobs._take_turns(ledger, job)
+    jobs._take_turn(Aside(ledger), job)
     assert (store.job(long).status, store.job(long).round) == ("queued", 1)
     while (job := ledger.claim()) is not None:
-        jobs._take_turns(ledger, job)
+        jobs._take_turn(Aside(ledger), job)
     assert store.job(long).status == "finished"
     alone = store.create(TINY)
     job = ledger.claim()
     assert job is not None
-    jobs._take_turns(ledger, job)  # nobody waits, so it is not interrupted
+    jobs._take_turn(Aside(ledger), job)  # nobody waits, so it is not interrupted
     assert [each.record for each in store.rounds(long)] == [
         each.record for each in store.rounds(alone)
     ]
@@ -337,6 +338,13 @@ def test_the_admin_page_shows_nothing_before_the_passphrase(admin: AppTest, stor
     assert not admin.subheader
     entered(admin, SECRET)
     assert admin.subheader[0].value == "Queue: 0 at work, 1 waiting"
+
+
+def test_the_admin_page_offers_nothing_where_there_is_nothing(admin: AppTest) -> None:
+    entered(admin, SECRET)
+    assert not admin.multiselect
+    told = {one.value for one in admin.caption}
+    assert {"Nothing is at work, and nothing waits.", "There is no run that has ended."} <= told
 
 
 def test_the_admin_page_stops_limits_and_forgets(admin: AppTest, store: Store) -> None:

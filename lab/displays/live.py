@@ -9,7 +9,7 @@ from lab.displays.lively import redraw
 from lab.illustrations import of_comparison
 from lab.likeness import Likeness
 from lab.pictures import data_uri, side_by_side
-from lab.session import command, look_at, refuse, sentence, sights_of, store, visitor
+from lab.session import command, look_at, refusals, sentence, sights_of, store, visitor
 from lab.settings import SettingError
 from lab.store import Job, Round, Sight
 from lab.wording import Wording
@@ -78,10 +78,8 @@ def rewind(job: Job, rounds: list[Round]) -> list[Round]:
 
 
 def _branch(run: str, round: int) -> None:
-    try:
+    with refusals():
         look_at(store().branch(run, round, visitor()))
-    except SettingError as error:
-        refuse(error)
 
 
 def pin(job: Job) -> None:

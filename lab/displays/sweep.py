@@ -5,8 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lab.grid import Grid, Standing
-from lab.session import TROUBLE, refuse, trouble, visitor
-from lab.settings import SettingError
+from lab.session import refusals, trouble, visitor
 from lab.visitors import names
 
 
@@ -40,13 +39,11 @@ def buttons(grid: Grid, standing: Standing, start: str, stop: str, key: str) -> 
 
 
 def _start(grid: Grid, key: str) -> None:
-    st.session_state.pop(TROUBLE, None)
-    try:
+    with refusals(key):
         grid.start(visitor=visitor())
-    except SettingError as error:
-        refuse(error, key)
 
 
 def _stop(grid: Grid) -> None:
     """Takes back what this visitor asked for, and nobody else's wishes."""
-    grid.cancel(names(visitor()))
+    with refusals():
+        grid.cancel(names(visitor()))
