@@ -8,7 +8,8 @@ from typing import Any
 from lab.ledger import EvictedError, Ledger
 from lab.store import Job
 
-MOST = 4  # attacks that a worker has begun and not ended, for each holds memory
+# Attacks that a worker has begun and not ended, for each holds memory: on LeNet some 50 MB.
+MOST = 4
 
 Steps = Generator[Any, None, None]
 

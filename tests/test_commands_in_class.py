@@ -225,13 +225,14 @@ def test_who_resumes_many_has_as_few_jobs_as_who_starts_many(store: Store) -> No
 
 
 def test_branches_have_the_limits_of_runs(store: Store, cookies: dict[str, str]) -> None:
-    long = trained(store, "")
+    long = store.create(TINY)
+    work_off(store)
     set_limits(store, Limits(rounds=2, jobs=1))
     told = r"training\.rounds is 3, and here a run may have 2: give 2 or fewer"
     with pytest.raises(SettingError, match=told):
         store.branch(long, 1, visitor=ANN)
     cookies[COOKIE] = "cookie of Ann"
-    app = press(opened("live", long), "Branch from round 3")
+    app = button(opened(run=long), "Branch from round 3")
     assert "here a run may have 2" in app.error[0].value
     assert store.runs(visitor=ANN) == []
     store.branch(long, 1)  # by the command line
@@ -239,7 +240,7 @@ def test_branches_have_the_limits_of_runs(store: Store, cookies: dict[str, str])
     store.create(TINY, visitor=ANN)
     with pytest.raises(SettingError, match="one may have 1: wait for one, or stop one"):
         store.branch(long, 1, visitor=ANN)
-    press(app, "Branch from round 3")
+    button(app, "Branch from round 3")
     assert "one may have 1" in app.error[0].value
     store.branch(long, 1, visitor=BEN)
 
@@ -248,17 +249,18 @@ def test_a_refusal_goes_when_the_visitor_does_the_next_thing(
     store: Store, cookies: dict[str, str]
 ) -> None:
     cookies[COOKIE] = "cookie of Ann"
-    run = trained(store, ANN)
+    run = store.create(TINY, visitor=ANN)
+    work_off(store)
     set_limits(store, Limits(rounds=2))
-    app = press(opened("live", run), "Branch from round 3")
+    app = button(opened(run=run), "Branch from round 3")
     assert "here a run may have 2" in app.error[0].value
     set_limits(store, Limits())
-    press(app, "Branch from round 3")
+    button(app, "Branch from round 3")
     assert not app.error
     set_limits(store, Limits(rounds=2))
-    press(app, "Resume")
+    button(app, "Resume")
     assert "here a run may have 2" in app.error[0].value
-    press(app, "New run")
+    button(app, "New run")
     assert not app.error
 
 
