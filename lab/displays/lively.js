@@ -11,7 +11,7 @@ function library() {  // one for all charts of the page
   return window.leaklabPlotly;
 }
 
-export default async function ({ data, parentElement }) {
+export default async function ({ data, parentElement, setTriggerValue }) {
   const place = parentElement.querySelector(".stPlotlyChart");
   const figure = JSON.parse(data.figure);
   place.ariaLabel = data.alt;
@@ -24,4 +24,7 @@ export default async function ({ data, parentElement }) {
   const font = { ...figure.layout.font, size: 12 };
   const layout = { ...figure.layout, font, template: { layout: { xaxis: axis, yaxis: axis } } };
   await plotly.react(place, figure.data, layout, data.config);
+  if (!data.clickable) return;
+  place.removeAllListeners("plotly_click");
+  place.on("plotly_click", ({ points }) => setTriggerValue("pointed", points[0].customdata));
 }
