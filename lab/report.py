@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from jinja2 import Environment
 from plotly.io import to_html
 
-from lab import figures, illustrations
+from lab import illustrations
 from lab.accountant import promise
 from lab.comparison import Side, differences, outcome, read_of
 from lab.fairness import told
@@ -20,7 +20,7 @@ from lab.lesson import lesson_of
 from lab.pictures import data_uri
 from lab.settings import SettingError
 from lab.store import Job, Store
-from lab.study import AXES, Study
+from lab.study import Study
 from lab.tally import Tally
 from lab.tradeoff import MEASURES, Point, reasons, sentences, table
 from lab.trial import Result
@@ -67,17 +67,14 @@ def render_sweep(tally: Tally, pictures: Pictures | None = None) -> str:
 
     pictures: of the attacks, where what leaks is measured
     """
-    leaks = tally.sweep.measure == "leak"
-    figure = (
-        fragment(tally, pictures or {}) if leaks else _html("heat", figures.heat(tally), first=True)
-    )
+    drawn = _all(illustrations.of_sweep(tally)) or [fragment(tally, pictures or {})]
     return (
         Environment(autoescape=True)
         .from_string(PAGE_OF_SWEEP.read_text(encoding="utf-8"))
         .render(
             tally=tally,
             title=tally.sweep.title or "A sweep",
-            figure=figure,
+            figure=drawn[0],
             lesson=lesson_of(tally) if tally.sweep.lesson else None,
         )
     )
@@ -86,16 +83,13 @@ def render_sweep(tally: Tally, pictures: Pictures | None = None) -> str:
 def render_study(study: Study, found: Sequence[Point]) -> str:
     """The page of a study: a picture and its sentences for each measure, and all as a table."""
     there = [name for name in MEASURES if any(name in point.leaks for point in found)]
-    by = (study.varied or AXES)[0]
     drawn = [
         {
             "title": MEASURES[name].title,
-            "figure": _html(
-                f"frontier-{name}", figures.frontier(found, name, by), first=place == 0
-            ),
+            "figure": figure,
             "told": list(sentences(study, found, name)),
         }
-        for place, name in enumerate(there)
+        for name, figure in zip(there, _all(illustrations.of_study(study, found)), strict=True)
     ]
     rows = table(study, found, there[0] if there else "auc")
     return (

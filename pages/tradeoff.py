@@ -8,7 +8,9 @@ from typing import Any
 import streamlit as st
 
 from lab import ROOT, figures
+from lab.bundle import studied, zipped
 from lab.displays import sweep as displays
+from lab.displays.download import everything
 from lab.displays.lively import redraw
 from lab.experiment import Experiment
 from lab.grid import Grid
@@ -101,8 +103,13 @@ def _watched(study: Study) -> None:
     found = points(study, grid.outcomes())
     if any(point.accuracy for point in found):
         _drawn(study, found)
+        everything(partial(_archive, study), "tradeoff")
     for line in reasons(found):
         st.caption(line)
+
+
+def _archive(study: Study) -> bytes:
+    return zipped(studied(study, Grid(store(), study.sweep).outcomes()))
 
 
 def _buttons(study: Study, grid: Grid) -> None:
