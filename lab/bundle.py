@@ -21,6 +21,7 @@ from lab.comparison import Side, differences, outcome
 from lab.export import results, sheet_of
 from lab.gallery import poster
 from lab.grid import Grid
+from lab.notation import LAST
 from lab.notebook import notebook, notebook_of_several
 from lab.prints import prints
 from lab.report import render, render_comparison, render_study, render_sweep
@@ -39,7 +40,7 @@ def bundle(store: Store, job: Job) -> Files:
     """By file name.  Raises SettingError for a run without a finished round."""
     page, note = render(store, job.id), store.notes().get(job.id, "")
     attacks = [one for one in reversed(store.attacks_on(job.id)) if one.result]
-    commands = [job.experiment.command(), *(one.order.command(job.id) for one in attacks)]
+    commands = [job.experiment.command(), *(one.order.command(LAST) for one in attacks)]
     found = {
         "experiment.toml": job.experiment.to_toml().encode(),
         "command.txt": _lines(commands),
