@@ -23,6 +23,7 @@ RINGED = """({ data }) => {
     const ring = data.at(-1), marks = data.find(trace => trace.customdata);
     return marks.customdata.filter((_, place) => marks.x[place] === ring.x[0]);
 }"""
+SAVED = """async (chart) => decodeURIComponent(await Plotly.toImage(chart, { format: "svg" }))"""
 
 
 def shown() -> None:
@@ -80,7 +81,14 @@ def test_a_click_on_a_point_chooses_it_and_the_chart_stays(
     chart.evaluate("one => { one.same = 1; Plotly.relayout(one, { 'yaxis.range': [0, 1] }); }")
     for place, chosen in ((0, 2), (3, 4), (1, 2)):  # where two coincide, the upper one
         point = chart.locator(".scatterlayer .point").nth(place)
-        point.click(force=True)  # plotly listens on a layer above it
+        page.wait_for_timeout(500)  # sooner after the last one it would be a double click
+        point.hover(force=True)  # plotly listens on a layer above it
+        expect(chart.locator(".hovertext")).to_contain_text(f"{chosen}: ")
+        point.click(force=True)
         expect(there).to_have_value(re.compile(f"^{chosen}: "))
         until(page, lambda chosen=chosen: chosen in chart.evaluate(RINGED))
     assert chart.evaluate("one => [one.same, ...one.layout.yaxis.range]") == [1, 0, 1]
+    dark, letters = "fill: rgb(23, 22, 20)", "fill: rgb(237, 235, 232)"
+    assert dark not in chart.evaluate(SAVED)
+    page.emulate_media(color_scheme="dark")
+    until(page, lambda: all(one in chart.evaluate(SAVED) for one in (dark, letters)))

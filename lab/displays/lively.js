@@ -20,9 +20,11 @@ export default async function ({ data, parentElement, setTriggerValue }) {
   const mine = place.asked;
   const plotly = await library();
   if (mine !== place.asked || !place.isConnected) return;  // a newer one has come meanwhile
-  const axis = { automargin: true, zeroline: false };
-  const font = { ...figure.layout.font, size: 12 };
-  const layout = { ...figure.layout, font, template: { layout: { xaxis: axis, yaxis: axis } } };
+  const theme = (name) => getComputedStyle(parentElement).getPropertyValue(`--st-${name}`);
+  const axis = { automargin: true, zeroline: false, gridcolor: theme("border-color") };
+  const font = { ...figure.layout.font, size: 12, color: theme("text-color") };
+  const paper = { font, paper_bgcolor: theme("background-color") };
+  const layout = { ...figure.layout, ...paper, template: { layout: { xaxis: axis, yaxis: axis } } };
   await plotly.react(place, figure.data, layout, data.config);
   if (!data.clickable) return;
   place.removeAllListeners("plotly_click");
