@@ -1,4 +1,4 @@
-"""Bundles: all of a run, or of several beside each other, as files for programs and for people.
+"""Bundles: all of a run, of several beside each other, or of a table of runs, as files.
 
 The experiments, their records in four formats, the model, the report, the results of attacks, the
 command lines that give the same numbers, and a notebook that does; with `illustrated`, every
@@ -7,6 +7,7 @@ figure of the report as SVG and PNG too.
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import zipfile
@@ -15,15 +16,20 @@ from typing import Any
 
 from safetensors.torch import save
 
-from lab import illustrations
+from lab import illustrations, tradeoff
 from lab.comparison import Side, differences, outcome
-from lab.export import sheet_of
+from lab.export import results, sheet_of
+from lab.gallery import poster
+from lab.grid import Grid
+from lab.notation import LAST
 from lab.notebook import notebook, notebook_of_several
 from lab.prints import prints
-from lab.report import render, render_comparison
+from lab.report import render, render_comparison, render_study, render_sweep
 from lab.settings import SettingError
-from lab.sheets import columnar, comma_separated
+from lab.sheets import columnar, comma_separated, inert
 from lab.store import Job, Store
+from lab.study import Study
+from lab.tally import Outcome, lines
 
 STAMP = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
 MISSING = "figures/missing.txt"
@@ -34,7 +40,7 @@ def bundle(store: Store, job: Job) -> Files:
     """By file name.  Raises SettingError for a run without a finished round."""
     page, note = render(store, job.id), store.notes().get(job.id, "")
     attacks = [one for one in reversed(store.attacks_on(job.id)) if one.result]
-    commands = [job.experiment.command(), *(one.order.command(job.id) for one in attacks)]
+    commands = [job.experiment.command(), *(one.order.command(LAST) for one in attacks)]
     found = {
         "experiment.toml": job.experiment.to_toml().encode(),
         "command.txt": _lines(commands),
@@ -58,16 +64,42 @@ def illustrated(store: Store, job: Job) -> Files:
 
 def joint(store: Store, sides: Sequence[Side]) -> Files:
     """All of several runs beside each other, figures included."""
-    lines = {side.job.id: [each.line() for each in store.rounds(side.job.id)] for side in sides}
+    told = {side.job.id: [each.line() for each in store.rounds(side.job.id)] for side in sides}
     experiments = {side.job.id: side.job.experiment for side in sides}
     return {
         "report.html": render_comparison(sides).encode(),
         "runs.csv": comma_separated(_outcomes(sides)),
         "command.txt": _lines([one.command() for one in experiments.values()]),
         "notebook.ipynb": json.dumps(notebook_of_several(sides), indent=1).encode(),
-        **_records([{"run": id} | line for id, some in lines.items() for line in some]),
+        **_records([{"run": id} | line for id, some in told.items() for line in some]),
         **{f"experiments/{id}.toml": one.to_toml().encode() for id, one in experiments.items()},
         **_figures(illustrations.of_comparison(sides)),
+    }
+
+
+def swept(grid: Grid) -> Files:
+    """All of a sweep.  Its page is heat.html; of what leaked leaks.html, beside leaks.png."""
+    sweep, outcomes, found, pictures = grid.sweep, grid.outcomes(), grid.tally(), grid.pictures()
+    page = render_sweep(found, pictures).encode()
+    leaks = sweep.measure == "leak"
+    return {
+        "sweep.toml": sweep.to_toml().encode(),
+        "results.json": json.dumps(results(found), indent=2).encode(),
+        "runs.csv": _csv(list(lines(sweep, outcomes))),
+        **({"leaks.html": page, "leaks.png": poster(found, pictures)} if leaks else {}),
+        **({} if leaks else {"heat.html": page} | _figures(illustrations.of_sweep(found))),
+    }
+
+
+def studied(study: Study, outcomes: Mapping[str, Outcome]) -> Files:
+    """All of a study; its page is tradeoff.html."""
+    found = tradeoff.points(study, outcomes)
+    return {
+        "study.toml": study.to_toml().encode(),
+        "results.json": json.dumps(tradeoff.results(study, found), indent=2).encode(),
+        "runs.csv": _csv(list(lines(study.sweep, outcomes))),
+        "tradeoff.html": render_study(study, found).encode(),
+        **_figures(illustrations.of_study(study, found)),
     }
 
 
@@ -80,13 +112,21 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
     return target.getvalue()
 
 
-def _records(lines: Sequence[Mapping[str, Any]]) -> Files:
+def _records(rows: Sequence[Mapping[str, Any]]) -> Files:
     return {
-        "records.json": json.dumps(lines).encode(),
-        "records.jsonl": _lines([json.dumps(line) for line in lines]),
-        "records.csv": comma_separated(lines),
-        "records.parquet": columnar(lines),
+        "records.json": json.dumps(rows).encode(),
+        "records.jsonl": _lines([json.dumps(row) for row in rows]),
+        "records.csv": comma_separated(rows),
+        "records.parquet": columnar(rows),
     }
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]))
+    writer.writeheader()
+    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
+    return table.getvalue().encode()
 
 
 def _outcomes(sides: Sequence[Side]) -> list[dict[str, str]]:
@@ -103,11 +143,13 @@ def _outcomes(sides: Sequence[Side]) -> list[dict[str, str]]:
 
 def _figures(drawn: illustrations.Figures) -> Files:
     """In a folder of their own; where no browser can draw them, a file says what to install."""
+    if not drawn:
+        return {}
     try:
         return {f"figures/{name}": content for name, content in prints(drawn).items()}
     except SettingError as error:
         return {MISSING: _lines([str(error)])}
 
 
-def _lines(lines: Sequence[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()
+def _lines(texts: Sequence[str]) -> bytes:
+    return "".join(f"{text}\n" for text in texts).encode()

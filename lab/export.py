@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 from torch import Tensor
 
-from lab import tradeoff
-from lab.gallery import Pictures, poster
 from lab.lesson import lesson_of
 from lab.pictures import contact_sheet, png
 from lab.settings import SettingError
-from lab.sheets import inert
 from lab.store import Job, Store
-from lab.study import Study
-from lab.sweep import Sweep
-from lab.tally import Outcome, Tally, lines, tally
+from lab.tally import Tally
 
 
 def write_run(store: Store, job: Job, folder: Path) -> None:
@@ -59,55 +52,6 @@ def sheet_of(pictures: Mapping[str, Tensor]) -> bytes | None:
     if private is None or guesses is None or private.ndim != 4 or not len(private):
         return None
     return contact_sheet(private, guesses)
-
-
-def write_sweep(
-    sweep: Sweep,
-    outcomes: Mapping[str, Outcome],
-    page: str,
-    folder: Path,
-    pictures: Pictures | None = None,
-) -> None:
-    """sweep.toml, results.json, runs.csv with a line for each run, and the page as heat.html.
-
-    Of what leaked, the page is leaks.html, with all places as leaks.png beside it.
-    Raises SettingError.
-    """
-    found = tally(sweep, outcomes)
-    files = {
-        "sweep.toml": sweep.to_toml().encode(),
-        "results.json": json.dumps(results(found), indent=2).encode(),
-        "runs.csv": _csv(list(lines(sweep, outcomes))),
-    }
-    if sweep.measure == "leak":
-        files |= {"leaks.html": page.encode(), "leaks.png": poster(found, pictures or {})}
-    else:
-        files["heat.html"] = page.encode()
-    write(files, folder)
-
-
-def write_study(study: Study, outcomes: Mapping[str, Outcome], page: str, folder: Path) -> None:
-    """study.toml, results.json, runs.csv with a line for each run, and the page as tradeoff.html.
-
-    Raises SettingError.
-    """
-    runs = list(lines(study.sweep, outcomes))
-    found = tradeoff.results(study, tradeoff.points(study, outcomes))
-    files = {
-        "study.toml": study.to_toml().encode(),
-        "results.json": json.dumps(found, indent=2).encode(),
-        "runs.csv": _csv(runs),
-        "tradeoff.html": page.encode(),
-    }
-    write(files, folder)
-
-
-def _csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    table = io.StringIO()
-    writer = csv.DictWriter(table, list(rows[0]))
-    writer.writeheader()
-    writer.writerows({name: inert(value) for name, value in row.items()} for row in rows)
-    return table.getvalue().encode()
 
 
 def results(tally: Tally) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from lab.glances import Glance
 from lab.portrait import portrait
 from lab.records import Record
 from lab.store import Job, Store
+from lab.study import AXES, Study
+from lab.tally import Tally
+from lab.tradeoff import MEASURES, Point
 from lab.trial import Result, ceiling_of
 
 Figures = dict[str, go.Figure]
@@ -70,6 +73,21 @@ def of_comparison(sides: Sequence[Side]) -> Figures:
     records = {side.name: side.records for side in sides}
     read = {side.name: side.read for side in sides}
     return {"comparison": figures.compared(records, read)}
+
+
+def of_sweep(tally: Tally) -> Figures:
+    """None of what leaked: that is pictures."""
+    return {} if tally.sweep.measure == "leak" else {"heat": figures.heat(tally)}
+
+
+def of_study(study: Study, found: Sequence[Point]) -> Figures:
+    """One for each measure that is there."""
+    by = (study.varied or AXES)[0]
+    return {
+        f"frontier-{name}": figures.frontier(found, name, by)
+        for name in MEASURES
+        if any(name in point.leaks for point in found)
+    }
 
 
 def attacks_by_name(store: Store, job: Job) -> dict[str, Job]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from lab.settings import SettingError
 
+LAST = "last"  # in place of an id: the newest run
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 Whole = TypeVar("Whole")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-from jinja2 import Environment
+from jinja2 import Environment, FileSystemLoader
 from plotly.io import to_html
 
-from lab import figures, illustrations
+from lab import illustrations
 from lab.accountant import promise
 from lab.comparison import Side, differences, outcome, read_of
 from lab.fairness import told
@@ -20,15 +20,12 @@ from lab.lesson import lesson_of
 from lab.pictures import data_uri
 from lab.settings import SettingError
 from lab.store import Job, Store
-from lab.study import AXES, Study
+from lab.study import Study
 from lab.tally import Tally
 from lab.tradeoff import MEASURES, Point, reasons, sentences, table
 from lab.trial import Result
 
-PAGE = Path(__file__).with_suffix(".html")
-PAGE_OF_SWEEP = Path(__file__).with_name("sweep.html")
-PAGE_OF_STUDY = Path(__file__).with_name("tradeoff.html")
-PAGE_OF_COMPARISON = Path(__file__).with_name("comparison.html")
+PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
 
 
 def write_report(store: Store, run_id: str, target: Path) -> None:
@@ -48,17 +45,13 @@ def render(store: Store, run_id: str) -> str:
     if not records:
         raise SettingError(f"run {run_id} has finished no round yet, so there is nothing to report")
     attacks = [_attack(store, one) for one in store.attacks_on(run_id) if one.result]
-    return (
-        Environment(autoescape=True)
-        .from_string(PAGE.read_text(encoding="utf-8"))
-        .render(
-            job=job,
-            note=store.notes().get(run_id, ""),
-            curves=_all(illustrations.of_run(job, records, read_of(store, run_id))),
-            told=told(records[-1]),
-            attacks=attacks,
-            guarantee=promise(experiment, job.round),
-        )
+    return PAGES.get_template("report.html").render(
+        job=job,
+        note=store.notes().get(run_id, ""),
+        curves=_all(illustrations.of_run(job, records, read_of(store, run_id))),
+        told=told(records[-1]),
+        attacks=attacks,
+        guarantee=promise(experiment, job.round),
     )
 
 
@@ -67,41 +60,29 @@ def render_sweep(tally: Tally, pictures: Pictures | None = None) -> str:
 
     pictures: of the attacks, where what leaks is measured
     """
-    leaks = tally.sweep.measure == "leak"
-    figure = (
-        fragment(tally, pictures or {}) if leaks else _html("heat", figures.heat(tally), first=True)
-    )
-    return (
-        Environment(autoescape=True)
-        .from_string(PAGE_OF_SWEEP.read_text(encoding="utf-8"))
-        .render(
-            tally=tally,
-            title=tally.sweep.title or "A sweep",
-            figure=figure,
-            lesson=lesson_of(tally) if tally.sweep.lesson else None,
-        )
+    drawn = _all(illustrations.of_sweep(tally)) or [fragment(tally, pictures or {})]
+    return PAGES.get_template("sweep.html").render(
+        tally=tally,
+        title=tally.sweep.title or "A sweep",
+        figure=drawn[0],
+        lesson=lesson_of(tally) if tally.sweep.lesson else None,
     )
 
 
 def render_study(study: Study, found: Sequence[Point]) -> str:
     """The page of a study: a picture and its sentences for each measure, and all as a table."""
     there = [name for name in MEASURES if any(name in point.leaks for point in found)]
-    by = (study.varied or AXES)[0]
     drawn = [
         {
             "title": MEASURES[name].title,
-            "figure": _html(
-                f"frontier-{name}", figures.frontier(found, name, by), first=place == 0
-            ),
+            "figure": figure,
             "told": list(sentences(study, found, name)),
         }
-        for place, name in enumerate(there)
+        for name, figure in zip(there, _all(illustrations.of_study(study, found)), strict=True)
     ]
     rows = table(study, found, there[0] if there else "auc")
-    return (
-        Environment(autoescape=True)
-        .from_string(PAGE_OF_STUDY.read_text(encoding="utf-8"))
-        .render(study=study, drawn=drawn, rows=rows, reasons=reasons(found))
+    return PAGES.get_template("tradeoff.html").render(
+        study=study, drawn=drawn, rows=rows, reasons=reasons(found)
     )
 
 
@@ -109,15 +90,11 @@ def render_comparison(found: Sequence[Side]) -> str:
     """The page of several runs beside each other."""
     rows = [outcome(side) for side in found]
     names = dict.fromkeys(name for row in rows for name in row)
-    return (
-        Environment(autoescape=True)
-        .from_string(PAGE_OF_COMPARISON.read_text(encoding="utf-8"))
-        .render(
-            sides=found,
-            curves=_all(illustrations.of_comparison(found)),
-            outcomes={name: [row.get(name, "") for row in rows] for name in names},
-            apart=differences([side.job.experiment for side in found]),
-        )
+    return PAGES.get_template("comparison.html").render(
+        sides=found,
+        curves=_all(illustrations.of_comparison(found)),
+        outcomes={name: [row.get(name, "") for row in rows] for name in names},
+        apart=differences([side.job.experiment for side in found]),
     )
 
 

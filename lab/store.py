@@ -30,6 +30,7 @@ from lab.audits.audit import Past
 from lab.engine import State, begin
 from lab.engine import run as rounds_of
 from lab.experiment import Experiment
+from lab.notation import write_value
 from lab.parts import Inference, Reconstruction, Spy, Surveillance, Unmasking
 from lab.records import Record
 from lab.schema import (
@@ -81,8 +82,9 @@ class Order(Settings):
         if self.targets:
             words += ["--targets", str(self.targets)]
         usual = type(self.spy)().dump()
-        changed = {name: value for name, value in self.spy.dump().items() if usual[name] != value}
-        words += [f"-s {shlex.quote(f'{name}={value}')}" for name, value in changed.items()]
+        for name, value in self.spy.dump().items():
+            if usual[name] != value:
+                words.append(f"-s {shlex.quote(f'{name}={write_value(value)}')}")
         return " ".join(words)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
+from lab.bundle import swept, zipped
 from lab.displays import sweep as displays
 from lab.displays.chart import draw
+from lab.displays.download import everything
 from lab.displays.lively import redraw
 from lab.experiment import Experiment
 from lab.geometry import DETECTORS
@@ -221,6 +223,7 @@ def _grid(name: str) -> None:
         st.caption(tally.caption())
         for reason in tally.reasons():
             st.caption(reason)
+        everything(lambda: zipped(swept(grid)), name)
     else:
         st.info(
             f"{standing.total} short runs, in the background: some minutes. What is finished stays."

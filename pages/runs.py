@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -13,12 +12,12 @@ from lab import ROOT
 from lab.bundle import bundle, illustrated, joint, zipped
 from lab.comparison import MOST, Side, differences, outcome, sides
 from lab.displays.chart import draw
+from lab.displays.download import everything
 from lab.illustrations import of_comparison
 from lab.office import clear
 from lab.plain import plain
-from lab.prints import NEEDED, browser
 from lab.report import render_comparison
-from lab.session import STATUS, look_at, may_command, sentence, store, visible_runs
+from lab.session import STATUS, look_at, may_command, store, visible_runs
 from lab.settings import SettingError
 from lab.store import LONGEST_NOTE, Job
 
@@ -104,7 +103,7 @@ def _one(job: Job, note: str) -> None:
     st.markdown("**Take it along**")
     files = _files(job.id, _state(job, note))
     with st.container(horizontal=True):
-        _everything(partial(_archive, job.id, _state(job, note)), job.id)
+        everything(partial(_archive, job.id, _state(job, note)), job.id)
         for name in SINGLE:
             kind = KINDS.get(name.rsplit(".", 1)[1], "application/octet-stream")
             st.download_button(name, files[name], f"{job.id}_{name}", kind, on_click="ignore")
@@ -121,20 +120,6 @@ def _state(job: Job, note: str) -> tuple[int, str, int, str]:
 @st.cache_data(max_entries=8, show_spinner="Writing the report")
 def _files(run: str, state: tuple[int, str, int, str]) -> dict[str, bytes]:
     return bundle(store(), store().run(run))
-
-
-def _everything(archive: Callable[[], bytes], name: str) -> None:
-    """Made when it is asked for: a browser draws the figures, and that takes some seconds."""
-    st.download_button(
-        "Everything",
-        archive,
-        f"leaklab_{name}.zip",
-        "application/zip",
-        type="primary",
-        on_click="ignore",
-    )
-    if browser() is None:
-        st.caption(f"{sentence(NEEDED)}. Everything else is there.")
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -169,7 +154,7 @@ def _several(jobs: list[Job]) -> None:
         st.caption("In nothing: they are the same experiment.")
     with st.container(horizontal=True):
         page = render_comparison(found)
-        _everything(partial(_joint, [side.job.id for side in found]), "comparison")
+        everything(partial(_joint, [side.job.id for side in found]), "comparison")
         st.download_button(
             "report.html", page, "leaklab_comparison.html", "text/html", on_click="ignore"
         )

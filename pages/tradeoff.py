@@ -8,8 +8,10 @@ from typing import Any
 import streamlit as st
 
 from lab import ROOT, figures
+from lab.bundle import studied, zipped
 from lab.displays import sweep as displays
-from lab.displays.chart import draw
+from lab.displays.download import everything
+from lab.displays.lively import redraw
 from lab.experiment import Experiment
 from lab.grid import Grid
 from lab.notation import write_value
@@ -101,8 +103,13 @@ def _watched(study: Study) -> None:
     found = points(study, grid.outcomes())
     if any(point.accuracy for point in found):
         _drawn(study, found)
+        everything(partial(_archive, study), "tradeoff")
     for line in reasons(found):
         st.caption(line)
+
+
+def _archive(study: Study) -> bytes:
+    return zipped(studied(study, Grid(store(), study.sweep).outcomes()))
 
 
 def _buttons(study: Study, grid: Grid) -> None:
@@ -131,7 +138,8 @@ def _drawn(study: Study, found: tuple[Point, ...]) -> None:
     axes = list(study.varied) or list(AXES)
     by = right.selectbox("Colour and shape by", axes, format_func=lambda axis: TITLES[axis])
     told = "Accuracy against what leaks, and the front"
-    draw(figures.frontier(found, measure, by), "frontier", told, pointed=_pointed)
+    chosen = _chosen(found, measure)
+    redraw(figures.frontier(found, measure, by, chosen), "frontier", told, pointed=_pointed)
     for line in sentences(study, found, measure):
         st.markdown(f"- {sentence(line)}.")
     st.caption(
@@ -142,24 +150,27 @@ def _drawn(study: Study, found: tuple[Point, ...]) -> None:
     st.dataframe(
         table(study, found, measure), hide_index=True, height="content", alt="All combinations"
     )
-    _one(found, measure)
+    _one(found)
 
 
-def _pointed() -> None:
+def _pointed(number: int) -> None:
     """A click on a point chooses it below, too."""
-    chosen = st.session_state["frontier"]["selection"]["points"]
-    numbers = [point["customdata"] for point in chosen if "customdata" in point]
-    if numbers:
-        number = numbers[0]
-        st.session_state["combination"] = number[0] if isinstance(number, list) else number
+    st.session_state["combination"] = number
 
 
-def _one(found: tuple[Point, ...], measure: str) -> None:
+def _chosen(found: tuple[Point, ...], measure: str) -> int:
+    """Number of the combination to look at; at first one of the front."""
+    there = [point.number for point in found if point.experiment]
+    if st.session_state.get("combination") not in there:
+        st.session_state["combination"] = next(
+            (mark.point.number for mark in front(found, measure)), there[0]
+        )
+    return int(st.session_state["combination"])
+
+
+def _one(found: tuple[Point, ...]) -> None:
     """A combination from near: its settings, its runs, and a run of it to look at."""
     named = {point.number: point for point in found if point.experiment}
-    first = next((mark.point.number for mark in front(found, measure)), next(iter(named)))
-    if st.session_state.get("combination") not in named:
-        st.session_state["combination"] = first
     number = st.selectbox(
         "Look closer at", list(named), format_func=lambda one: f"{one}: {named[one].label}",
         key="combination",

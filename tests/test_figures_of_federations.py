@@ -130,13 +130,32 @@ def test_a_client_without_examples_has_a_place_and_no_ring() -> None:
 def test_lost_and_malicious_clients_are_told_by_sign_and_not_by_colour_alone() -> None:
     figure = figures.federation(federation_of(6, bad=(1, 4)), record(clients=(0, 1, 2), lost=(2,)))
     middle, signs = centres(figure), {}
-    for name, clients in (("malicious", [1, 4]), ("update lost", [2])):
+    for name in ("malicious", "update lost"):
         (marks,) = [one for one in traces(figure, name) if one["mode"] == "markers"]
-        assert np.allclose(np.array([marks["x"], marks["y"]]).T, middle[clients])
         signs[name] = marks["marker"]["symbol"]
+    assert np.allclose(np.array([marks["x"], marks["y"]]).T, middle[[2]])
     assert len(set(signs.values())) == 2
     (lost,) = [one for one in traces(figure, "update lost") if one["mode"] == "lines"]
     assert lost["line"]["dash"] != trace(figure, "took part")["line"]["dash"]
+
+
+@pytest.mark.parametrize("clients", [2, 4, 20, 24, 25, 100, 1000])
+def test_a_diamond_is_outside_of_the_ring_of_the_malicious_and_of_every_other(clients: int) -> None:
+    bad = tuple(range(0, clients, 3))
+    shown = Portrait(classes=("a",), counts=((7,),) * clients, malicious=bad, skew=0.0)
+    figure = figures.federation(shown)
+    middle, reach = centres(figure), extents(figure, shown)
+    (line,) = [one for one in traces(figure, "malicious") if one["mode"] == "lines"]
+    for client, corners in zip(bad, polygons(line), strict=True):
+        corners = np.array(corners)
+        assert corners[:4].mean(axis=0) == pytest.approx(middle[client])
+        sides = (corners[:4] + corners[1:5]) / 2  # nearest to the middle
+        assert np.linalg.norm(sides - middle[client], axis=1).min() > reach[client]
+        away = np.linalg.norm(corners[:, None] - middle[None], axis=2)
+        assert (np.delete(away, client, axis=1) > np.delete(reach, client)).all()
+        for axis, across in (("xaxis", corners[:, 0]), ("yaxis", corners[:, 1])):
+            low, high = drawn(figure)["layout"][axis]["range"]
+            assert low < across.min() < across.max() < high
 
 
 def test_words_tell_what_every_client_is_and_did() -> None:

@@ -18,11 +18,13 @@ import pytest
 from sqlalchemy import update
 
 from lab import ROOT, Experiment, run
+from lab.bundle import MISSING, swept
 from lab.cli import main
 from lab.grid import Grid, Standing
 from lab.hands import carried_out
 from lab.jobs import Supervisor, measured, work
 from lab.ledger import DEATHS, EvictedError, Ledger
+from lab.prints import CHROMIUM, NEEDED
 from lab.schema import jobs, writing
 from lab.store import Store
 from lab.sweep import Sweep
@@ -391,8 +393,12 @@ def test_json_and_files_hold_the_same_numbers(
     monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured, tmp_path: Path, grid: Grid
 ) -> None:
     out = tmp_path / "out"
+    monkeypatch.setenv(CHROMIUM, "/nowhere")
     assert leaklab(monkeypatch, "sweep", file, "--json", "--out", str(out)) == 0
-    told = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert NEEDED in printed.err
+    assert NEEDED in (out / MISSING).read_text()
+    told = json.loads(printed.out)
     assert told == json.loads((out / "results.json").read_text())
     values = [[cell["value"] for cell in row["cells"]] for row in told["rows"]]
     assert values == [[entry.value for entry in row] for row in grid.tally().entries]
@@ -403,6 +409,17 @@ def test_json_and_files_hold_the_same_numbers(
     assert float(runs[3]["accuracy"]) == told["rows"][0]["cells"][1]["seeds"]["1"]
     assert Sweep.from_file(out / "sweep.toml") == grid.sweep
     assert "plotly" in (out / "heat.html").read_text()
+
+
+@pytest.mark.browser
+def test_its_figure_is_written_for_print_and_slides(
+    monkeypatch: pytest.MonkeyPatch, file: str, grid: Grid, tmp_path: Path
+) -> None:
+    assert leaklab(monkeypatch, "sweep", file, "--out", str(tmp_path / "out")) == 0
+    folder = tmp_path / "out" / "figures"
+    assert {path.name for path in folder.iterdir()} == {"heat.svg", "heat.png"}
+    assert ">Krum</text>" in (folder / "heat.svg").read_text()
+    assert {f"figures/{path.name}" for path in folder.iterdir()} < set(swept(grid))
 
 
 def test_settings_replace_those_of_the_file(

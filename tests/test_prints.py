@@ -13,6 +13,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT
+from lab.figures.style import dress
 from lab.prints import CHROMIUM, NEEDED, browser, prints
 from lab.settings import SettingError
 
@@ -63,6 +64,13 @@ def test_the_camera_of_a_chart_saves_an_svg_of_its_name() -> None:
     (chart,) = AppTest.from_function(page, default_timeout=60).run().get("plotly_chart")
     saved = json.loads(chart.proto.config)["toImageButtonOptions"]
     assert saved == {"format": "svg", "filename": "leaklab_roc-of-all"}
+
+
+def test_a_figure_leaves_its_ground_to_the_theme_that_gives_its_letters() -> None:
+    """Streamlit's theme has both; a ground of its own would leave light letters on white paper."""
+    drawn = dress(go.Figure(), 300).to_plotly_json()["layout"]
+    assert "paper_bgcolor" not in drawn
+    assert "color" not in drawn["font"]
 
 
 def test_every_page_draws_its_charts_in_that_way() -> None:

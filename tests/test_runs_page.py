@@ -19,6 +19,7 @@ from lab.comparison import MOST, differences, outcome, sides
 from lab.experiment import Experiment
 from lab.prints import CHROMIUM, NEEDED
 from lab.report import render_comparison
+from lab.schema import DATABASE
 from lab.settings import SettingError
 from lab.sheets import FORMULA, columnar, comma_separated
 from lab.store import LONGEST_NOTE, Store
@@ -99,18 +100,40 @@ def test_the_notebook_runs_and_gives_the_same_numbers(
     assert len(store.runs()) == 2
 
 
-def test_the_command_line_gives_the_same_records(
-    store: Store, two: list[str], monkeypatch: pytest.MonkeyPatch
+def test_the_commands_give_the_same_on_another_machine(
+    store: Store, two: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """In order and as they are written, where nobody knows the run's id."""
     monkeypatch.chdir(ROOT)
-    written = bundle(store, store.run(two[1]))["command.txt"].decode()
-    name, *words = shlex.split(written)
-    assert (name, leaklab(monkeypatch, *words)) == ("leaklab", 0)
-    again = store.runs()[0].id
-    assert again not in two
-    assert [each.record for each in store.rounds(again)] == [
-        each.record for each in store.rounds(two[1])
-    ]
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    monkeypatch.setenv(DATABASE, elsewhere)
+    there = Store(elsewhere)
+    for run, attacks in zip(two, (1, 0), strict=True):
+        commands = bundle(store, store.run(run))["command.txt"].decode().splitlines()
+        assert len(commands) == 1 + attacks
+        for command in commands:
+            name, *words = shlex.split(command)
+            assert (name, leaklab(monkeypatch, *words)) == ("leaklab", 0)
+        again = there.runs()[0].id
+        assert [each.record for each in there.rounds(again)] == [
+            each.record for each in store.rounds(run)
+        ]
+        results = [
+            [Result.read(one.result).dump() | {"seconds": None} for one in every.attacks_on(id)]
+            for every, id in ((store, run), (there, again))
+        ]
+        assert results[0] == results[1]
+    there.engine.dispose()
+
+
+def test_the_newest_run_can_be_attacked_only_where_there_is_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leaklab(monkeypatch, "attack", "loss-threshold", "--run", "last") == 2
+    assert "'last'" in capsys.readouterr().err
+    store.create(TINY)
+    assert leaklab(monkeypatch, "audit", "--run", "last") == 2
+    assert "has finished no round yet, so there is nothing to audit" in capsys.readouterr().err
 
 
 def test_the_archive_is_the_same_bytes_each_time(store: Store, two: list[str]) -> None:
@@ -121,7 +144,7 @@ def test_the_archive_is_the_same_bytes_each_time(store: Store, two: list[str]) -
         assert set(archive.namelist()) == set(files)
         first, second = archive.read("command.txt").decode().splitlines()
     assert first == TINY.command()
-    assert second == f"leaklab attack loss-threshold --run {two[0]} --round 2"
+    assert second == "leaklab attack loss-threshold --run last --round 2"
 
 
 def test_a_run_without_a_round_has_nothing_to_take_along(store: Store) -> None:

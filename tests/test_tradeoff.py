@@ -15,11 +15,13 @@ import pytest
 
 from lab import Experiment, figures, presets, run
 from lab.aim import Aim
+from lab.bundle import MISSING, studied
 from lab.cli import main
 from lab.engine import Moment
 from lab.grid import Grid
 from lab.hands import carried_out
 from lab.leak import Leak
+from lab.prints import CHROMIUM, NEEDED
 from lab.probe import EARLY, probed
 from lab.raid import raided
 from lab.settings import SettingError
@@ -264,6 +266,7 @@ def test_the_command_line_writes_numbers_and_a_page(
 ) -> None:
     file, out = tmp_path / "quick.toml", tmp_path / "out"
     file.write_text(QUICK, encoding="utf-8")
+    monkeypatch.setenv(CHROMIUM, "/nowhere")
     words = ["leaklab", "tradeoff", str(file), "-s", "seeds=[0]", "-s", "epsilons=[0]"]
     monkeypatch.setattr(sys, "argv", [*words, "--out", str(out)])
     with pytest.raises(SystemExit) as over:
@@ -281,6 +284,20 @@ def test_the_command_line_writes_numbers_and_a_page(
     assert 0 < float(rows[1]["loss-threshold of round 2: auc"]) < 1
     page = parsed((out / "tradeoff.html").read_text())
     assert "membership: AUC" in page.texts["h2"]
+    assert NEEDED in (out / MISSING).read_text()
+
+
+@pytest.mark.browser
+def test_every_front_is_written_for_print_and_slides() -> None:
+    study = quick()
+    files = studied(study, ended(study))
+    drawn = {name for name in files if name.startswith("figures/")}
+    fronts = ("frontier-auc", "frontier-gain", "frontier-identified")
+    assert drawn == {f"figures/{name}.{kind}" for name in fronts for kind in ("svg", "png")}
+    assert b">no masks</text>" in files["figures/frontier-auc.svg"] or (
+        b">no privacy</text>" in files["figures/frontier-auc.svg"]
+    )
+    assert files.keys() - drawn == {"study.toml", "results.json", "runs.csv", "tradeoff.html"}
 
 
 def test_the_page_starts_a_study_draws_it_and_opens_a_run(
@@ -307,6 +324,8 @@ def test_the_page_starts_a_study_draws_it_and_opens_a_run(
     assert any("combinations measured" in one.value for one in app.markdown)
     leaks = next(one for one in app.selectbox if one.label == "What leaks")
     assert leaks.options[0] == "Membership: AUC"
+    (everything,) = app.get("download_button")
+    assert everything.proto.label == "Everything"
     next(one for one in app.selectbox if one.label == "Look closer at").set_value(2)
     app.run()
     button(app, "Open its run on the Live page")

@@ -26,7 +26,7 @@ from lab.experiment import Experiment
 from lab.export import write_attack
 from lab.jobs import attacked
 from lab.ledger import Ledger
-from lab.notation import parse_pairs
+from lab.notation import LAST, parse_pairs
 from lab.settings import SettingError, nearest, shown
 from lab.store import Job, Order, Store
 from lab.trial import Result
@@ -35,7 +35,7 @@ from lab.upload import decoded, read
 
 def attack(
     name: Annotated[str, typer.Argument(metavar="NAME", help="one of leaklab list spies")],
-    run_id: Annotated[str, typer.Option("--run", metavar="ID", help="the run to attack")],
+    run_id: Annotated[str, typer.Option("--run", metavar="ID", help="a run, or last: the newest")],
     round: Annotated[int | None, typer.Option(help="a finished round; by default the last")] = None,
     client: Annotated[int | None, typer.Option(help="whose update, or whose data")] = None,
     targets: Annotated[
@@ -47,9 +47,7 @@ def attack(
 ) -> None:
     """Attack what a finished round of a run gave away."""
     ledger = Ledger(Store())
-    last = ledger.store.run(run_id).round
-    if not last:
-        raise SettingError(f"run {run_id} has finished no round yet, so there is nothing to attack")
+    run_id, last = _target(ledger.store, run_id, "attack")
     spy = {"kind": name, **parse_pairs(sets or [])}
     order = {"spy": spy, "round": last if round is None else round, "client": client}
     order |= {"targets": targets}
@@ -58,7 +56,7 @@ def attack(
 
 
 def audit(
-    run_id: Annotated[str, typer.Option("--run", metavar="ID", help="the run to audit")],
+    run_id: Annotated[str, typer.Option("--run", metavar="ID", help="a run, or last: the newest")],
     kind: Annotated[str | None, typer.Option(help="one of leaklab list audits")] = None,
     round: Annotated[int | None, typer.Option(help="up to which; by default the last")] = None,
     client: Annotated[int | None, typer.Option(help="who holds the canaries")] = None,
@@ -68,9 +66,7 @@ def audit(
 ) -> None:
     """Prove from canaries how private a run is not, beside what is claimed."""
     ledger = Ledger(Store())
-    last = ledger.store.run(run_id).round
-    if not last:
-        raise SettingError(f"run {run_id} has finished no round yet, so there is nothing to audit")
+    run_id, last = _target(ledger.store, run_id, "audit")
     chosen = kind or fitting(ledger.store.run(run_id).experiment.at(last))
     if chosen not in AUDITS:
         raise SettingError(f"--kind is {shown(chosen)}: {nearest(chosen, AUDITS)}")
@@ -97,7 +93,7 @@ def invert(
     if run_id and (model or source):
         raise SettingError("--model and --source are of a fresh model: leave them out beside --run")
     fresh = {"data.source": source or "photos", "model.kind": model or "lenet"}
-    target = store.run(run_id) if run_id else None
+    target = _named(store, run_id) if run_id else None
     experiment = target.experiment if target else Experiment().changed(fresh)
     data, last = experiment.data.source, target.round if target else 0
     order = {
@@ -108,9 +104,25 @@ def invert(
     }
     ordered = Order.read(order)
     ordered.spy.suits(experiment.architecture)  # before there is a run of it
-    run_id = run_id or store.create(experiment, held={"status": "paused"})
+    run_id = target.id if target else store.create(experiment, held={"status": "paused"})
     ledger = Ledger(store)
     _watch(ledger, ledger.start_attack(run_id, ordered), out, as_json)
+
+
+def _target(store: Store, id: str, to_what: str) -> tuple[str, int]:
+    """A run's id and its last finished round.  Raises SettingError where there is none."""
+    job = _named(store, id)
+    if not job.round:
+        raise SettingError(
+            f"run {job.id} has finished no round yet, so there is nothing to {to_what}"
+        )
+    return job.id, job.round
+
+
+def _named(store: Store, id: str) -> Job:
+    """Raises SettingError."""
+    newest = store.runs(most=1) if id == LAST else []
+    return newest[0] if newest else store.run(id)
 
 
 def _class(label: str, classes: tuple[str, ...]) -> int:

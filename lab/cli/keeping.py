@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +14,8 @@ from lab.cli.shared import (
     Json,
     paper,
     privacy,
-    screen,
     sentence,
+    write_all,
 )
 from lab.comparison import differences, outcome, sides
 from lab.export import write
@@ -75,7 +74,8 @@ def export(id: Id, out: Annotated[Path, typer.Option("--out", help="a folder")])
     from lab.bundle import illustrated  # as late as possible: figures take their time to load
 
     store = Store()
-    _write(illustrated(store, store.run(id)), out)
+    write_all(illustrated(store, store.run(id)), out)
+    paper.print(f"{out}")
 
 
 def compare(
@@ -104,17 +104,8 @@ def compare(
     if out:
         from lab.bundle import joint
 
-        _write(joint(store, found), out)
-
-
-def _write(files: Mapping[str, bytes], folder: Path) -> None:
-    """What could not be drawn is told, and the rest is there."""
-    from lab.bundle import MISSING
-
-    write(files, folder)
-    if MISSING in files:
-        screen.print(f"leaklab: {files[MISSING].decode().strip()}")
-    paper.print(f"{folder}")
+        write_all(joint(store, found), out)
+        paper.print(f"{out}")
 
 
 def note(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.table import Table
 
 from lab.accountant import cautions, promise
+from lab.export import write
 from lab.settings import SettingError
 from lab.store import Job, Round, Store
 
@@ -44,6 +46,15 @@ def finished(store: Store, id: str) -> Job:
     if job.status != "finished":
         raise SettingError(f"{job.kind} {id} was {job.status}: {job.message}")
     return job
+
+
+def write_all(files: Mapping[str, bytes], folder: Path) -> None:
+    """What could not be drawn is told, and the rest is there."""
+    from lab.bundle import MISSING
+
+    write(files, folder)
+    if MISSING in files:
+        screen.print(f"leaklab: {files[MISSING].decode().strip()}")
 
 
 def columns() -> tuple[Any, ...]:

@@ -21,8 +21,9 @@ from lab.cli.shared import (
     paper,
     print_wide,
     screen,
+    write_all,
 )
-from lab.export import results, write_study, write_sweep
+from lab.export import results
 from lab.grid import Grid
 from lab.hands import carried_out
 from lab.jobs import most_workers
@@ -49,11 +50,9 @@ def sweep(
     grid = _carried_out(Sweep.from_file(file).changed(parse_pairs(sets or [])), as_json)
     found = grid.tally()
     if out:
-        from lab.report import render_sweep  # as late as possible: figures take their time to load
+        from lab.bundle import swept  # as late as possible: figures take their time to load
 
-        pictures = grid.pictures()
-        page = render_sweep(found, pictures)
-        write_sweep(grid.sweep, grid.outcomes(), page, out, pictures)
+        write_all(swept(grid), out)
     _tell(grid, results(found), None if as_json else lambda: _print_tally(found))
 
 
@@ -71,9 +70,9 @@ def tradeoff(
     grid = _carried_out(study.sweep, as_json)
     found = points(study, grid.outcomes())
     if out:
-        from lab.report import render_study  # as late as possible, as above
+        from lab.bundle import studied  # as late as possible, as above
 
-        write_study(study, grid.outcomes(), render_study(study, found), out)
+        write_all(studied(study, grid.outcomes()), out)
     told = results_of_study(study, found)
     _tell(grid, told, None if as_json else lambda: _print_study(study, found))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 
 import plotly.graph_objects as go
@@ -12,23 +11,10 @@ from streamlit.delta_generator import DeltaGenerator
 from lab.figures.style import buttons
 
 
-def draw(
-    figure: go.Figure,
-    name: str,
-    alt: str,
-    place: DeltaGenerator | None = None,
-    pointed: Callable[[], None] | None = None,
-) -> None:
+def draw(figure: go.Figure, name: str, alt: str, place: DeltaGenerator | None = None) -> None:
     """name: unique on its page, and of the file that the camera in its corner saves
 
-    place: such as a column; by default below what is there.  pointed: after points were chosen;
-    they are in the session's state under the name.
+    place: such as a column; by default below what is there
     """
-    config = buttons(name)
     with nullcontext() if place is None else place:
-        if pointed is None:
-            st.plotly_chart(figure, key=name, alt=alt, config=config)
-        else:
-            st.plotly_chart(
-                figure, key=name, alt=alt, config=config, on_select=pointed, selection_mode="points"
-            )
+        st.plotly_chart(figure, key=name, alt=alt, config=buttons(name))

@@ -20,7 +20,7 @@ const near = new IntersectionObserver(
   { rootMargin: "300px" },
 );
 
-export default async function ({ data, parentElement }) {
+export default async function ({ data, parentElement, setTriggerValue }) {
   const place = parentElement.querySelector(".stPlotlyChart");
   const figure = JSON.parse(data.figure);
   place.ariaLabel = data.alt;
@@ -29,12 +29,19 @@ export default async function ({ data, parentElement }) {
   const mine = place.asked;
   const plotly = await library();
   if (mine !== place.asked || !place.isConnected) return;  // a newer one has come meanwhile
-  const axis = { automargin: true, zeroline: false };
-  const font = { ...figure.layout.font, size: 12 };
-  const layout = { ...figure.layout, font, template: { layout: { xaxis: axis, yaxis: axis } } };
-  const draw = () => plotly.react(place, figure.data, layout, data.config);
-  place.waiting = place.far ? () => { place.waiting = null; draw(); } : null;
-  if (place.far) return;
+  const theme = (name) => getComputedStyle(parentElement).getPropertyValue(`--st-${name}`);
+  const axis = { automargin: true, zeroline: false, gridcolor: theme("border-color") };
+  const font = { ...figure.layout.font, size: 12, color: theme("text-color") };
+  const paper = { font, paper_bgcolor: theme("background-color") };
+  const layout = { ...figure.layout, ...paper, template: { layout: { xaxis: axis, yaxis: axis } } };
+  const draw = async () => {
+    place.waiting = null;
+    await plotly.react(place, figure.data, layout, data.config);
+    if (!data.clickable) return;
+    place.removeAllListeners("plotly_click");
+    place.on("plotly_click", ({ points }) => setTriggerValue("pointed", points[0].customdata));
+  };
   near.observe(place);
-  await draw();
+  if (place.far) place.waiting = draw;
+  else await draw();
 }

@@ -12,6 +12,7 @@ from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, RED, dress
 from lab.portrait import Portrait
 from lab.records import Record
 
+DIAMOND = 1.45  # its half by the radius of the ring within; a circle needs the root of 2
 MOST = 1000  # clients drawn; of more, those who take part and some of the others
 
 Point = tuple[float, float]
@@ -53,14 +54,17 @@ def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
                 fillcolor=CLASSES[label % len(CLASSES)],
             )
         )  # fmt: skip
-    _marks(figure, portrait, names, places, radii, set(taking), set(lost))
+    _marks(figure, portrait, names, places, set(taking), set(lost))
+    _malicious(figure, portrait.malicious, places, radii)
+    _lost(figure, lost, places, radii)
+    _server(figure)
     if len(names) < everybody:
         figure.add_annotation(
             x=0, y=0, xref="paper", yref="paper", xanchor="left", showarrow=False,
             text=f"{len(names):,} of {everybody:,} clients drawn", font={"size": 12},
         )  # fmt: skip
-    figure.update_xaxes(visible=False, range=[-1.35, 1.35])
-    figure.update_yaxes(visible=False, range=[-1.35, 1.35], scaleanchor="x")
+    figure.update_xaxes(visible=False, range=[-1.48, 1.48])
+    figure.update_yaxes(visible=False, range=[-1.48, 1.48], scaleanchor="x")
     dress(figure, 480)
     return figure.update_layout(
         hovermode="closest",
@@ -88,8 +92,8 @@ def _places(clients: int) -> list[Point]:
 
 
 def _room(places: list[Point]) -> float:
-    """The radius of a client's ring that touches no other's."""
-    return min(0.2, 0.48 * float(pdist(places).min()))
+    """The radius of a client's ring: a diamond around it touches no other ring."""
+    return min(0.2, float(pdist(places).min()) / (1 + 1.02 * DIAMOND))
 
 
 def _towards_server(place: Point, radius: float) -> Point:
@@ -129,13 +133,11 @@ def _marks(
     portrait: Portrait,
     names: list[int],
     places: list[Point],
-    radii: list[float],
     taking: set[int],
     lost: set[int],
 ) -> None:
-    """The server, the clients' names, who is malicious, whose update was lost."""
-    bad = set(portrait.malicious)
-    told = []
+    """The clients' names, and what they are and did."""
+    bad, told = set(portrait.malicious), []
     for place, row in enumerate(portrait.counts):
         labels = ", ".join(
             f"{n} {name}" for n, name in zip(row, portrait.classes, strict=True) if n
@@ -151,23 +153,48 @@ def _marks(
             text=[str(name) for name in names], textfont={"size": 11}, showlegend=False,
         )
     )  # fmt: skip
-    signs = [
-        ("malicious", sorted(bad), "diamond-open", RED, 1.25),
-        ("update lost", sorted(lost), "x-thin-open", ORANGE, 0.8),
-    ]
-    for name, clients, symbol, colour, scale in signs:
-        if clients:
-            figure.add_trace(
-                go.Scatter(
-                    x=[places[k][0] for k in clients], y=[places[k][1] for k in clients],
-                    mode="markers", name=name, hoverinfo="skip",
-                    showlegend=name == "malicious",
-                    marker={
-                        "symbol": symbol, "color": colour, "line": {"width": 3, "color": colour},
-                        "size": [380 / 2.7 * radii[k] * scale for k in clients],
-                    },
-                )
-            )  # fmt: skip
+
+
+def _malicious(
+    figure: go.Figure, clients: Sequence[int], places: list[Point], radii: list[float]
+) -> None:
+    """A diamond around the ring of each.  Its tips come close to the next ring and hide none."""
+    if not clients:
+        return
+    x: list[float | None] = []
+    y: list[float | None] = []
+    for (across, up), reach in ((places[k], DIAMOND * radii[k]) for k in clients):
+        x += [across, across + reach, across, across - reach, across, None]
+        y += [up + reach, up, up - reach, up, up + reach, None]
+    width = 3 if len(places) <= 60 else 2
+    line = {"color": RED, "width": width}
+    figure.add_trace(
+        go.Scatter(
+            x=x, y=y, mode="lines", name="malicious", line=line, hoverinfo="skip", showlegend=False,
+        )
+    )  # fmt: skip
+    sign = {"symbol": "diamond-open", "color": RED, "size": 14, "line": {"width": 3}}
+    figure.add_trace(  # a diamond in the legend, too
+        go.Scatter(x=[None], y=[None], mode="markers", name="malicious", marker=sign)
+    )
+
+
+def _lost(
+    figure: go.Figure, clients: Sequence[int], places: list[Point], radii: list[float]
+) -> None:
+    if clients:
+        sizes = [140 * 0.8 * radii[k] for k in clients]
+        line = {"width": 3, "color": ORANGE}
+        figure.add_trace(
+            go.Scatter(
+                x=[places[k][0] for k in clients], y=[places[k][1] for k in clients],
+                mode="markers", name="update lost", hoverinfo="skip", showlegend=False,
+                marker={"symbol": "x-thin-open", "color": ORANGE, "line": line, "size": sizes},
+            )
+        )  # fmt: skip
+
+
+def _server(figure: go.Figure) -> None:
     figure.add_trace(
         go.Scatter(
             x=[0], y=[0], mode="markers+text", text=["server"],

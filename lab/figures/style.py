@@ -28,8 +28,7 @@ def dress(figure: go.Figure, height: int) -> go.Figure:
         uirevision="same",
         legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0},
         hovermode="x unified",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",  # the paper's colour is the theme's: its letters stay legible
     )
 
 

@@ -14,11 +14,14 @@ COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x")
 
 
-def frontier(points: Sequence[Point], measure: str, by: str) -> go.Figure:
+def frontier(
+    points: Sequence[Point], measure: str, by: str, chosen: int | None = None
+) -> go.Figure:
     """Upper left is best.  Whiskers reach from the lowest to the highest seed.
 
     by: one of a study's axes; each of its values has a colour and a shape of its own.  Combinations
-    on the front carry their numbers; every marker's `customdata` is its number
+    on the front carry their numbers; every marker's `customdata` is its number.  chosen: the number
+    of the one that has a ring
     """
     there, best, figure = measured(points, measure), front(points, measure), go.Figure()
     figure.add_trace(
@@ -33,6 +36,8 @@ def frontier(points: Sequence[Point], measure: str, by: str) -> go.Figure:
         marker = {"color": COLOURS[place % 7], "symbol": SYMBOLS[place % 7], "size": 12}
         if mine:
             figure.add_trace(_markers(mine, best, measure).update(name=word, marker=marker))
+    if ringed := [mark for mark in there if mark.point.number == chosen]:
+        figure.add_trace(_ring(ringed[0]))
     shown = MEASURES[measure]
     figure.add_vline(
         x=shown.floor, line={"color": GREY, "dash": "dash"}, annotation_text="a guess",
@@ -58,6 +63,13 @@ def _markers(mine: Sequence[Mark], best: Sequence[Mark], measure: str) -> go.Sca
         hovertext=[_hover(mark, measure) for mark in mine],
         hovertemplate="%{hovertext}<extra></extra>",
     )
+
+
+def _ring(mark: Mark) -> go.Scatter:
+    return go.Scatter(
+        x=[mark.bad.mean], y=[mark.good.mean], name="chosen", mode="markers", hoverinfo="skip",
+        marker={"color": GREY, "symbol": "circle-open", "size": 24, "line": {"width": 3}},
+    )  # fmt: skip
 
 
 def _numbers(mark: Mark, best: Sequence[Mark]) -> str:
