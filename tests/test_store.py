@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import time
 from pathlib import Path
@@ -11,8 +12,10 @@ import torch
 from sqlalchemy import update
 
 from lab import Experiment, run
+from lab.catalog import table
 from lab.jobs import pull
 from lab.ledger import DEATHS, EvictedError, Ledger
+from lab.notation import parse_pairs
 from lab.schema import VERSION, StoreError, jobs, writing
 from lab.settings import SettingError
 from lab.store import Order, Store
@@ -68,6 +71,16 @@ def test_ids_cannot_be_guessed(store: Store) -> None:
 def test_the_newest_run_comes_first(store: Store) -> None:
     ids = [store.create(TINY) for _ in range(3)]
     assert [job.id for job in store.runs()] == ids[::-1]
+
+
+@pytest.mark.parametrize("kind", [*table("spies"), *table("audits")])
+def test_the_command_of_an_order_says_its_settings_as_they_are_read(kind: str) -> None:
+    usual = Order.read({"spy": kind, "round": 1}).spy
+    turned = {name: not value for name, value in usual if isinstance(value, bool)}
+    order = Order.read({"spy": {"kind": kind} | turned, "round": 1})
+    words = shlex.split(order.command("last"))
+    told = parse_pairs(words[k + 1] for k, word in enumerate(words) if word == "-s")
+    assert Order.read({"spy": {"kind": kind} | told, "round": 1}) == order
 
 
 # --- bad input ----------------------------------------------------------------------------------
