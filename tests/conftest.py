@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from itertools import count
 
 import pytest
 import streamlit as st
 import torch
 from hypothesis import settings
+from streamlit.components.v2.manifest_scanner import scan_component_manifests
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 
 from lab.jobs import WORKERS
@@ -23,6 +25,7 @@ settings.load_profile("lab")
 
 _NUMBERS = count()  # of stores, one for each test
 _SCRIPTS = ScriptCache()
+_COMPONENTS = cache(scan_component_manifests)
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +48,12 @@ def store_url(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(autouse=True)
-def _compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a server; `AppTest` would compile every page again whenever it runs."""
+def _prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a server; `AppTest` would compile every page again whenever it runs, and would look
+    through all installed packages for components whenever it opens one.
+    """
+    found = "streamlit.components.v2.manifest_scanner.scan_component_manifests"
+    monkeypatch.setattr(found, _COMPONENTS)
     monkeypatch.setattr("streamlit.testing.v1.app_test.ScriptCache", lambda: _SCRIPTS)
 
 

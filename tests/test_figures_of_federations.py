@@ -146,6 +146,7 @@ def test_a_diamond_is_outside_of_the_ring_of_the_malicious_and_of_every_other(cl
     figure = figures.federation(shown)
     middle, reach = centres(figure), extents(figure, shown)
     (line,) = [one for one in traces(figure, "malicious") if one["mode"] == "lines"]
+    layout = drawn(figure)["layout"]
     for client, corners in zip(bad, polygons(line), strict=True):
         corners = np.array(corners)
         assert corners[:4].mean(axis=0) == pytest.approx(middle[client])
@@ -154,7 +155,7 @@ def test_a_diamond_is_outside_of_the_ring_of_the_malicious_and_of_every_other(cl
         away = np.linalg.norm(corners[:, None] - middle[None], axis=2)
         assert (np.delete(away, client, axis=1) > np.delete(reach, client)).all()
         for axis, across in (("xaxis", corners[:, 0]), ("yaxis", corners[:, 1])):
-            low, high = drawn(figure)["layout"][axis]["range"]
+            low, high = layout[axis]["range"]
             assert low < across.min() < across.max() < high
 
 

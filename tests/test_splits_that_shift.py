@@ -373,7 +373,7 @@ def test_the_map_stays_of_one_size_and_its_colours_cover_the_ground(
     shares, _, layout = drawn(shown)
     assert 300 <= layout["height"] <= 480
     assert all(colour.startswith("#") and len(colour) == 7 for _, colour in shares["colorscale"])
-    assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)"
+    assert layout["plot_bgcolor"] == "rgba(0,0,0,0)"
     assert layout["yaxis"]["type"] == "category"  # digits are names and no numbers
     assert layout["yaxis"]["domain"][1] < layout["yaxis2"]["domain"][0]
     assert layout["xaxis"].get("dtick") == (1 if clients == 2 else None)
