@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, cos, pi, sin, sqrt
 
+import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
 from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, RED, dress
@@ -16,7 +18,7 @@ DIAMOND = 1.45  # its half by the radius of the ring within; a circle needs the 
 MOST = 1000  # clients drawn; of more, those who take part and some of the others
 
 Point = tuple[float, float]
-Outline = tuple[list[float | None], list[float | None]]
+Outline = tuple[NDArray[np.object_], NDArray[np.object_]]  # lists would be validated one by one
 
 
 def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
@@ -117,15 +119,17 @@ def _wedges(
     """The part of every client's ring that stands for one label."""
     x: list[float | None] = []
     y: list[float | None] = []
+    fine = 60 if len(counts) <= 60 else 20  # steps around a whole ring
     for row, (across, up), radius in zip(counts, places, radii, strict=True):
         if not row[label]:
             continue
         start, share = sum(row[:label]) / sum(row), row[label] / sum(row)
-        turns = [start + share * k / 8 for k in range(9)]
+        steps = ceil(fine * share)
+        turns = [2 * pi * (start + share * k / steps) for k in range(steps + 1)]
         arc = [(radius, t) for t in turns] + [(0.5 * radius, t) for t in reversed(turns)]
-        x += [across + r * sin(2 * pi * t) for r, t in [*arc, arc[0]]] + [None]
-        y += [up + r * cos(2 * pi * t) for r, t in [*arc, arc[0]]] + [None]
-    return x, y
+        x += [round(across + r * sin(t), 4) for r, t in [*arc, arc[0]]] + [None]
+        y += [round(up + r * cos(t), 4) for r, t in [*arc, arc[0]]] + [None]
+    return np.array(x, dtype=object), np.array(y, dtype=object)
 
 
 def _marks(
