@@ -20,7 +20,7 @@ LONG = Experiment.read(
     {
         "data": {"source": "fashion-mnist", "clients": 10, "examples": 1200},
         "model": {"kind": "cnn"},
-        "training": {"rounds": 12},
+        "training": {"rounds": 8},
     }
 )
 PATIENCE = 90.0  # seconds, on a machine that is busy with other things
@@ -54,7 +54,7 @@ def test_a_run_survives_the_death_of_its_worker(store: Store) -> None:
         (worker,) = supervisor.workers()
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait()
-        assert store.job(id).round < 12, "the run was over before the worker was killed"
+        assert store.job(id).round < 8, "the run was over before the worker was killed"
         wait_for(lambda: store.job(id).status == "finished")
         (successor,) = supervisor.workers()
         assert successor.pid != worker.pid
