@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
@@ -141,7 +142,7 @@ def links(page: Page) -> Iterator[str]:
     for link in (
         page.get_by_test_id("stTopNavDropdownLink").or_(page.get_by_test_id("stTopNavLink")).all()
     ):
-        yield str(link.get_attribute("href")).rstrip("/").rsplit("/", 1)[-1]
+        yield urlsplit(str(link.get_attribute("href"))).path.strip("/")
 
 
 def show(browser: Browser, address: str, path: str, runs: dict[str, str]) -> None:
