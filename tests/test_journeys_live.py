@@ -191,6 +191,14 @@ def test_a_live_page_does_not_flicker_and_keeps_the_zoom(
     assert curves.evaluate(SHOWN)[:2] == [low, high]
     for name, element in still.items():
         assert element.evaluate("element => element.tag") == name
+
+    below = page.get_by_role("figure", name="Accuracy for each client")
+    below.evaluate("one => { one.drawn = 0; one.on('plotly_afterplot', () => one.drawn++) }")
+    points = curves.evaluate(SHOWN)[2]
+    until(page, lambda: curves.evaluate(SHOWN)[2] > points + 20)
+    assert below.evaluate("one => one.drawn") == 0  # out of sight, so that it waits
+    below.scroll_into_view_if_needed()
+    until(page, lambda: below.evaluate("one => one.drawn"))
     press(page, "Stop")
     status(page, "stopped")
     assert re.search(f"[?&]run={run}", page.url)

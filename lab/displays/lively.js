@@ -11,14 +11,13 @@ function library() {  // one for all charts of the page
   return window.leaklabPlotly;
 }
 
-// An update of a chart that is out of sight waits until it comes near.
-const near = new IntersectionObserver(
-  (entries) => entries.forEach(({ target, isIntersecting }) => {
-    target.far = !isIntersecting;
+// An update of a chart that is out of sight waits until the chart is seen.
+const sight = new IntersectionObserver((entries) => entries.forEach(
+  ({ target, isIntersecting }) => {
+    target.unseen = !isIntersecting;
     if (isIntersecting) target.waiting?.();
-  }),
-  { rootMargin: "300px" },
-);
+  },
+));
 
 export default async function ({ data, parentElement, setTriggerValue }) {
   const place = parentElement.querySelector(".stPlotlyChart");
@@ -41,7 +40,7 @@ export default async function ({ data, parentElement, setTriggerValue }) {
     place.removeAllListeners("plotly_click");
     place.on("plotly_click", ({ points }) => setTriggerValue("pointed", points[0].customdata));
   };
-  near.observe(place);
-  if (place.far) place.waiting = draw;
+  sight.observe(place);
+  if (place.unseen) place.waiting = draw;
   else await draw();
 }
