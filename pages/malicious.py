@@ -223,7 +223,8 @@ def _grid(name: str) -> None:
         st.caption(tally.caption())
         for reason in tally.reasons():
             st.caption(reason)
-        everything(lambda: zipped(swept(grid)), name)
+        if standing.done:
+            everything(lambda: zipped(swept(grid)), name)
     else:
         st.info(
             f"{standing.total} short runs, in the background: some minutes. What is finished stays."

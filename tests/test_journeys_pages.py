@@ -113,7 +113,9 @@ def test_the_keyboard_alone(page: Page, address: str, lab_store: Store) -> None:
     lab_store.stop(run)
 
 
-def test_a_trade_off_of_four_combinations(page: Page, address: str, lab_store: Store) -> None:
+def test_a_trade_off_of_four_combinations(
+    page: Page, address: str, lab_store: Store, tmp_path: Path
+) -> None:
     page.goto(f"{address}/tradeoff")
     chosen = page.get_by_role("combobox", name="Epsilon")
     chosen.click()
@@ -131,6 +133,12 @@ def test_a_trade_off_of_four_combinations(page: Page, address: str, lab_store: S
     expect(points.first).to_be_visible()
     assert points.count() >= 4
     expect(page.get_by_text("short runs in the background")).to_have_count(0)  # nothing is missing
+    with page.expect_download() as download:
+        press(page, "Everything")
+    download.value.save_as(tmp_path / "tradeoff.zip")
+    with zipfile.ZipFile(tmp_path / "tradeoff.zip") as archive:
+        assert archive.testzip() is None
+        assert {"study.toml", "tradeoff.html", "figures/frontier-auc.svg"} <= {*archive.namelist()}
     press(page, "Open its run on the Live page")
     status(page, "finished, 1 of 1")
     run = lab_store.run(run_of(page))

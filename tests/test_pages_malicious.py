@@ -63,10 +63,13 @@ def test_a_grid_of_runs_is_one_click_away(
     monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
     app = button(opened("malicious"), "Run the grid")
     assert "Stop" in labels(app)
+    assert not app.get("download_button")  # nothing is measured yet
     work_off(store)
     app.run()
     assert not app.exception
     assert not {"Run the grid", "Stop"} & labels(app)
+    (everything,) = app.get("download_button")
+    assert everything.proto.label == "Everything"
     assert "Accuracy in the last round" in words(app)
 
 
