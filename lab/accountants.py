@@ -42,6 +42,9 @@ class Spending:
     times: int
     steps: int = 1
     chance: float = 1.0
+    leak: float = 0.0
+    rare: float = 0.0
+    reach: float = 1.0
 
     def always(self) -> Spending:
         """At least as much spending, and simpler: releases in every round."""
@@ -93,7 +96,11 @@ def composed(
 
 @lru_cache(maxsize=1024)
 def calibrated(
-    plan: Spending, epsilon: float, delta: float, accountant: Accountant = "pld"
+    plan: Spending,
+    epsilon: float,
+    delta: float,
+    accountant: Accountant = "pld",
+    before: tuple[Spending, ...] = (),
 ) -> float:
     """The smallest noise multiplier, to `TOLERANCE`, that keeps the plan at epsilon.
 
@@ -105,7 +112,7 @@ def calibrated(
     from scipy.optimize import brentq
 
     def excess(logarithm: float) -> float:
-        reached = composed((replace(plan, noise=exp(logarithm)),), delta, accountant)
+        reached = composed((*before, replace(plan, noise=exp(logarithm))), delta, accountant)
         return log(min(reached, 1e9) + 1e-9) - log(epsilon)
 
     low = high = log(_about(plan, epsilon, delta))

@@ -81,6 +81,7 @@ def report_of(now: Experiment, party: Cohort, local: Local, sent: Tensor) -> Rep
         rows=local.rows,
         rate=now.training.rate,
         losses=losses,
+        expected=party.expected if now.privacy.kind == "client" else None,
         local=local,
     )
 
@@ -97,6 +98,7 @@ def party_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Co
         weights = now.adversary.poison.claims(weights, bad_ones)
     return Cohort(
         seed=now.seed,
+        nonce=now.nonce,
         round=round,
         clients=clients,
         weights=weights,

@@ -81,6 +81,9 @@ def guarded(
     rows (clients, params) -> (clients, params), (clients, 1 or 0)
     """
     params = rows.shape[1]
+    if experiment.at(party.round).privacy.kind == "client":
+        # Nobody's overflow may show in who arrives: it counts as no update.
+        rows = torch.where(rows.isfinite().all(dim=1, keepdim=True), rows, 0.0)
     for stage in stages(experiment, party.round, "client", memory):
         before, rows = rows, stage(rows, party)
         if stage.kind == "clip" and experiment.at(party.round).privacy.adapts:
@@ -227,6 +230,8 @@ def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Cha
         if _within_masks(now):
             given |= {"bound": found.longest, "longest": found.longest}
             given |= {"deviation": found.deviation, "secure": privacy.secure_noise}
+        elif privacy.place == "central":  # clipped rows are no larger, and a finer ring rounds less
+            given["bound"] = found.longest
         else:  # the ring must not clip what the noise needs
             given["bound"] = max(masks.bound, found.largest)
     return Channel.pick({name: given[name] for name in given if name not in LAB_ONLY})

@@ -340,6 +340,9 @@ class Channel(Part):
         """rows (clients, params), sent (params,): the model of this round"""
 
 
+Sees = Literal["nothing", "cohort", "updates"]  # who takes part, or what they send
+
+
 class Poison(Part):
     """What malicious clients do: to their data before training, to their row after it."""
 
@@ -351,6 +354,11 @@ class Poison(Part):
     @classmethod
     def notes(cls) -> dict[str, str]:
         return {"knows": cls.knows}
+
+    @property
+    def sees(self) -> Sees:
+        """What of the other clients' round enters what malicious clients send."""
+        return "nothing"
 
     @property
     def stranger(self) -> str:

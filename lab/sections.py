@@ -80,7 +80,9 @@ class Privacy(Settings):
         description="who adds the noise: clients a share each, the server, or each client all",
     )
     secure_noise: bool = Field(
-        False, description="noise that no seed repeats, from the operating system's generator"
+        False,
+        description="noise, secret cohorts and batches that no seed repeats, from the operating "
+        "system's generator",
     )
     backend: Literal["engine", "opacus"] = Field(
         "engine", description="what computes each example's gradient; opacus: slow, for comparison"

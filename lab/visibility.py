@@ -5,9 +5,8 @@ from __future__ import annotations
 from lab.outline import Outline
 from lab.quantile import update_noise
 from lab.settings import SettingError
+from lab.threshold import FEWEST_IN_SUM
 from lab.twin import twin
-
-FEWEST_IN_SUM = 3  # of two, each learns the other's update from the sum
 
 
 def agree_on_privacy(it: Outline) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.models import Network
-from lab.rng import stream
+from lab.rng import private_stream, stream
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class Cohort:
     carried: float = 0.0  # noise that came in the sum under masks, as a multiple of its variance
     sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
     accomplices: tuple[int, ...] = ()  # who tell the server what they know
+    nonce: int = 0  # of the run, in the names of its private streams
+
+    def private(self, *name: str | int) -> np.random.Generator:
+        """A stream of noise of this round; the name says whose."""
+        return private_stream(self.seed, self.nonce, *name)
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""
@@ -219,7 +224,13 @@ class Report:
     rows: Tensor  # (clients, shared) updates, before any defence
     rate: float  # of local SGD
     losses: Tensor | None = None  # (clients,) mean loss of the model that was sent
+    expected: float | None = None  # updates, where their number is secret; None: it is public
     local: Local = field(default_factory=lambda: Local(empty_rows(0), {}))
+
+    @property
+    def counted(self) -> float:
+        """How many updates the public model may be scaled by."""
+        return float(self.arrived.sum()) if self.expected is None else self.expected
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
-from lab.accountant import cautions, detailed, faced, promise, spans, spent
+from lab.accountant import cautions, detailed, promise, spans, spent
 from lab.budget import Course, compared, course, needed, stretches
 from lab.displays.chart import draw
 from lab.experiment import Experiment
 from lab.plain import plain
 from lab.records import Guarantee
 from lab.roc import Ceiling
+from lab.segments import faced
 from lab.session import looked_at, store, visible_runs
 from lab.settings import SettingError
 

@@ -173,7 +173,8 @@ class Masked(Channel):
     def _disturb(self, words: np.ndarray, cohort: Cohort, place: int, deviation: float) -> None:
         """Add a client's share of the noise, in steps of the ring, but none to the weight."""
         client = cohort.clients[place]
-        source = Unpredictable() if self.secure else cohort.stream(client, "discrete noise")
+        own = cohort.private("discrete noise", cohort.round, client)
+        source = Unpredictable() if self.secure else own
         words[:-1] += discrete_gaussian(deviation, len(words) - 1, source).astype(np.uint32)
 
     def _fates(self, cohort: Cohort) -> dict[int, Stage]:

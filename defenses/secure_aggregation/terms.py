@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import Literal, NamedTuple
+
+from lab.threshold import enough as enough
 
 Stage = Literal["keys", "shares", "input", "unmasking"]
 Generator = Literal["aes", "weak"]
@@ -40,12 +41,3 @@ class Terms:
     @property
     def shares_needed(self) -> int:
         return self.quorum or self.threshold
-
-
-def enough(share: float, count: int, fewest: int = 2) -> int:
-    """That share of `count`, rounded up, and always more than half of them.
-
-    Of two disjoint groups one is then too small, so no server can gather shares of both secrets of
-    a client by telling one group that it lives and the other that it does not.
-    """
-    return max(fewest, count // 2 + 1, ceil(share * count - 1e-9))

@@ -28,7 +28,7 @@ from lab.experiment import Experiment
 from lab.guard import Guard
 from lab.local import private_steps
 from lab.models import Content, Network
-from lab.rng import stream
+from lab.rng import private_stream, stream
 from lab.settings import SettingError
 
 LONG = 10.0  # a canary's gradient, in clips
@@ -144,7 +144,11 @@ class Bench:
             multiplier,
             # The denominator is public: it counts every canary that might be there.
             torch.tensor([own + len(self.inside)]),
-            [stream(now.seed, "example noise", noise_round(fault, round), self.client)],
+            [
+                private_stream(
+                    now.seed, now.nonce, "example noise", noise_round(fault, round), self.client
+                )
+            ],
         )
         planting = Planting(
             broken(guard, fault),
