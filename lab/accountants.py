@@ -27,6 +27,7 @@ COARSER = 0.3  # a noise multiplier below which losses are large, and so is the 
 COARSEST = 1e-3  # of the standard deviation of all losses together
 NEAR = 0.1  # how far the logarithm of a noise multiplier usually is from where a search begins
 TOLERANCE = 4e-4  # relative, of a calibrated noise multiplier
+SHORT = 1e-3  # relative, by which epsilon at most stays below what was asked for
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Spending:
     times: int
     steps: int = 1
     chance: float = 1.0
+    leak: float = 0.0  # probability in each round of an event after which nothing is guaranteed
 
     def always(self) -> Spending:
-        """At least as much spending, and simpler: releases in every round."""
+        """At least as much spending, and simpler: releases in every round.  Leaves the leak out."""
         return Spending(self.rate, self.noise, self.times * self.steps)
 
 
@@ -84,31 +86,59 @@ class Question(Settings):
 def composed(
     spendings: tuple[Spending, ...], delta: float, accountant: Accountant = "pld"
 ) -> float:
-    """Epsilon of all the releases together, at `delta`; infinite where the accountant gives up."""
-    active = tuple(spending for spending in spendings if spending.times and spending.steps)
+    """Epsilon of all the releases together, at `delta`; infinite where the accountant gives up.
+
+    What leaks uses up delta first, and epsilon is infinite if nothing of it is left.
+    """
+    left = delta - leaked(spendings)
+    if left <= 0:
+        return float("inf")
+    active = releases_of(spendings)
     if not active:
         return 0.0
-    return {"pld": _by_losses, "rdp": _by_moments, "prv": _by_variables}[accountant](active, delta)
+    return {"pld": _by_losses, "rdp": _by_moments, "prv": _by_variables}[accountant](active, left)
+
+
+def leaked(spendings: tuple[Spending, ...]) -> float:
+    """The part of delta that leaks use up, by the union bound."""
+    return sum(each.times * each.leak for each in spendings)
+
+
+def releases_of(spendings: tuple[Spending, ...]) -> tuple[Spending, ...]:
+    """The spendings that release something, each kind once and without its leak."""
+    times: dict[Spending, int] = {}
+    for each in spendings:
+        if each.times and each.steps:
+            kind = replace(each, times=1, leak=0.0)
+            times[kind] = times.get(kind, 0) + each.times
+    return tuple(replace(kind, times=count) for kind, count in times.items())
 
 
 @lru_cache(maxsize=1024)
 def calibrated(
-    plan: Spending, epsilon: float, delta: float, accountant: Accountant = "pld"
+    plan: Spending,
+    epsilon: float,
+    delta: float,
+    accountant: Accountant = "pld",
+    before: tuple[Spending, ...] = (),
 ) -> float:
-    """The smallest noise multiplier, to `TOLERANCE`, that keeps the plan at epsilon.
+    """The smallest noise multiplier, to `TOLERANCE`, that keeps epsilon at `delta` in all.
 
-    The plan's own noise does not count.
+    plan: its own noise does not count
+    before: what has been spent already, and counts as well
+
+    Raises SettingError where no noise is enough.
     """
     if plan.times == 0 or plan.steps == 0:
         return 1.0  # nothing is released, so any noise will do
-
-    from scipy.optimize import brentq
+    _affordable(plan, epsilon, delta, accountant, before)
 
     def excess(logarithm: float) -> float:
-        reached = composed((replace(plan, noise=exp(logarithm)),), delta, accountant)
+        together = (*before, replace(plan, noise=exp(logarithm)))
+        reached = composed(together, delta, accountant)
         return log(min(reached, 1e9) + 1e-9) - log(epsilon)
 
-    low = high = log(_about(plan, epsilon, delta))
+    low = high = log(_about(plan, epsilon, delta - leaked((plan, *before))))
     while excess(high) > 0:
         high += NEAR if high - low < 1 else 1.0
         if high > 30:
@@ -118,8 +148,37 @@ def calibrated(
             )
     while excess(low) < 0:
         low -= NEAR
-    root = brentq(excess, low, high, xtol=TOLERANCE / 2)
-    return exp(root + TOLERANCE / 2)
+    while high - low > TOLERANCE or excess(high) < log(1 - SHORT):
+        middle = (low + high) / 2
+        if excess(middle) > 0:
+            low = middle
+        else:
+            high = middle
+    return exp(high)
+
+
+def _affordable(
+    plan: Spending,
+    epsilon: float,
+    delta: float,
+    accountant: Accountant,
+    before: tuple[Spending, ...],
+) -> None:
+    """Raises SettingError where the plan can have no noise that would be enough."""
+    lost = leaked((plan, *before))
+    if lost >= delta:
+        raise SettingError(
+            f"privacy.delta is {delta:g} and rounds that may go wrong use up {lost:.3g} of it: "
+            "give a larger delta"
+        )
+    if not before:
+        return
+    spent = composed((*before, replace(plan, steps=0)), delta, accountant)
+    if spent >= epsilon:
+        raise SettingError(
+            f"privacy.epsilon is {epsilon:g} and the rounds before have spent {spent:.3g}: "
+            "give more, or set privacy.noise"
+        )
 
 
 def _about(plan: Spending, epsilon: float, delta: float) -> float:
@@ -149,10 +208,12 @@ def _by_losses(spendings: tuple[Spending, ...], delta: float) -> float:
 
 def deltas(spendings: tuple[Spending, ...], epsilons: np.ndarray) -> np.ndarray:
     """The delta of all releases together at each epsilon: what one guarantee alone leaves out."""
-    active = tuple(spending for spending in spendings if spending.times and spending.steps)
+    lost = leaked(spendings)
+    active = releases_of(spendings)
     if not active:
-        return np.zeros_like(epsilons)
-    return np.asarray(_total(active).get_delta_for_epsilon(list(epsilons)))
+        return np.full(len(epsilons), min(1.0, lost))
+    found = np.asarray(_total(active).get_delta_for_epsilon(list(epsilons)))
+    return np.minimum(1.0, found + lost)
 
 
 @lru_cache(maxsize=8)
