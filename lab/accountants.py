@@ -35,6 +35,7 @@ __all__ = [
     "TOLERANCE",
     "Accountant",
     "Question",
+    "Seam",
     "Spending",
     "calibrated",
     "composed",
@@ -125,7 +126,7 @@ def composed(
     if left <= 0:
         return inf
     active = releases_of(spendings)
-    if not active:
+    if not active or left >= 1:
         return 0.0
     if (elsewhere := Seam.elsewhere) is None or (accountant == "pld" and is_closed(active)):
         return epsilon_of(active, left, accountant)

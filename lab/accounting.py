@@ -24,6 +24,7 @@ LEAST = 1e-100  # noise multiplier that can be counted
 PRV_ERROR = 0.01  # of epsilon, in Opacus
 PRV_POINTS = 2**21  # of its grid, at most: more do not fit into memory
 PRV_MORE = 3.0  # epsilon beyond what Renyi differential privacy says, on the same grid
+PRV_LEAST = 1e-300  # of what it spends
 PRV_SHARE = 1e-3  # of delta, that Opacus spends on what its grid leaves out
 
 
@@ -116,9 +117,9 @@ def by_variables(spendings: tuple[Spending, ...], delta: float) -> float:
 
 def _fits(releases: tuple[Spending, ...], delta: float) -> bool:
     """Whether Opacus' grid has a size that memory can hold."""
-    if any(each.noise < NEGLIGIBLE for each in releases):
-        return False
     spared = delta * PRV_SHARE
+    if spared < PRV_LEAST or any(each.noise < NEGLIGIBLE for each in releases):
+        return False
     count = sum(each.times for each in releases)
     step = PRV_ERROR / (count * log(12 / spared) / 2) ** 0.5
     reach = by_moments(releases, spared / 4) + PRV_MORE

@@ -49,10 +49,10 @@ class Children:
     """Answers from at most `most` child processes.  Any thread may ask."""
 
     def __init__(self, most: int = MOST, seconds: float = SECONDS, memory: int = MEMORY) -> None:
-        self._free: LifoQueue[Child] = LifoQueue()
-        self._all = [Child(seconds, memory) for _ in range(most)]
-        for child in self._all:
-            self._free.put(child)
+        self.free: LifoQueue[Child] = LifoQueue()
+        self.children = [Child(seconds, memory) for _ in range(most)]
+        for child in self.children:
+            self.free.put(child)
         atexit.register(self.close)
 
     def epsilon_of(
@@ -84,23 +84,23 @@ class Children:
 
     def processes(self) -> list[int]:
         """The ids of the children that run now."""
-        return [child.process.pid for child in self._all if child.process]
+        return [child.process.pid for child in self.children if child.process]
 
     def close(self) -> None:
         """End all children; a question that is asked now starts them again."""
         atexit.unregister(self.close)
-        for child in self._all:
+        for child in self.children:
             child.end()
 
     def _ask(self, *question: Any) -> Any:
         try:
-            child = self._free.get(timeout=PATIENCE)
+            child = self.free.get(timeout=PATIENCE)
         except Empty:
             raise SettingError(BUSY) from None
         try:
             return child.ask(question)
         finally:
-            self._free.put(child)
+            self.free.put(child)
 
 
 class Child:
@@ -108,17 +108,20 @@ class Child:
 
     def __init__(self, seconds: float, memory: int) -> None:
         self.process: subprocess.Popen[str] | None = None
-        self._seconds = seconds
-        self._memory = memory
+        self.seconds = seconds
+        self.memory = memory
 
     def ask(self, question: tuple[Any, ...]) -> Any:
         """The answer.  Raises SettingError."""
         process = self._running()
-        late = Timer(self._seconds, process.kill)
+        late = Timer(self.seconds, process.kill)
         late.daemon = True
         late.start()
         try:
             line = self._exchanged(process, json.dumps(question))
+        except BaseException:
+            self.end()  # what it writes next belongs to this question
+            raise
         finally:
             in_time = not late.finished.is_set()
             late.cancel()
@@ -126,7 +129,7 @@ class Child:
             self.end()
             if in_time:
                 raise SettingError(ENDED)
-            raise SettingError(TOO_LONG.format(seconds=self._seconds))
+            raise SettingError(TOO_LONG.format(seconds=self.seconds))
         return self._read(line)
 
     def end(self) -> None:
@@ -160,7 +163,7 @@ class Child:
         if isinstance(reply, dict) and isinstance(reply.get("refused"), str):
             raise SettingError(reply["refused"])
         if not isinstance(reply, dict) or "answer" not in reply:
-            self.end()  # what it writes next may belong to this question
+            self.end()
             raise _garbled(line)
         return reply["answer"]
 
@@ -181,7 +184,7 @@ class Child:
     def command(self) -> list[str]:
         """What is run."""
         here = str(Path(__file__).resolve().parent)
-        return [sys.executable, "-P", "-c", START, here, str(self._memory)]
+        return [sys.executable, "-P", "-c", START, here, str(self.memory)]
 
 
 def _rows(spendings: tuple[Spending, ...]) -> list[tuple[Any, ...]]:

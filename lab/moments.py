@@ -74,7 +74,7 @@ class Moments:
     def _tilts(self, wanted: float, shares: np.ndarray) -> np.ndarray:
         """Beside the best for Gaussian losses; none so steep that two points of the grid differ."""
         best = (2 * wanted) ** 0.5 / max(self.deviation(), self.step)
-        return np.minimum(best * shares, STEEPEST / self.step)
+        return np.asarray(np.minimum(best * shares, STEEPEST / self.step))
 
 
 def by_chance(each: Spending, logarithms: np.ndarray) -> np.ndarray:
