@@ -13,8 +13,8 @@ import numpy as np
 from lab.release import Nodes
 from lab.spending import Spending
 
-TILTS = np.geomspace(1e-4, 10, 48)  # as shares of the best tilt for a Gaussian loss
-TURNS = np.geomspace(1e-4, 1e2, 48)  # the same, from a tilt to either side
+TILTS = np.geomspace(1e-4, 10, 25)  # as shares of the best tilt for a Gaussian loss
+TURNS = np.geomspace(1e-4, 1e2, 25)  # the same, from a tilt to either side
 STEEPEST = 1.0  # power of e between two points of the grid
 
 

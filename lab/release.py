@@ -19,7 +19,7 @@ import numpy as np
 
 Mass = TypeVar("Mass", float, np.ndarray)
 
-NODES = 400  # sums at which means are taken
+NODES = 240  # sums at which means are taken
 HIGHEST = 700.0  # the exponential of a larger number may overflow
 
 
