@@ -6,6 +6,8 @@ covers one run, and holds as long as what its random draws follow from stays sec
 
 from __future__ import annotations
 
+from math import isfinite
+
 import numpy as np
 
 from lab.accountants import Accountant, Spending, composed, deltas
@@ -30,7 +32,7 @@ __all__ = [
 ]
 PROFILE = (3.0, 121)  # how far beyond the stated epsilon, and in how many steps
 SLACK = 1e-6  # relative, of arithmetic
-NAMES = {"pld": "PLD (dp-accounting)", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
+NAMES = {"pld": "PLD", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
 UNCOVERED = (
     "Epsilon covers the released models. It does not cover what the records hold besides: the "
     "lengths of updates, each client's accuracy, and who took part."
@@ -67,8 +69,11 @@ def spent(
     privacy = now.privacy
     spendings = tuple(part.spending(last, adversary) for part, last in parts)
     tight = accountant == "pld" and adversary == known[0]
+    epsilon = composed(spendings, privacy.delta, accountant)
+    if not isfinite(epsilon):  # what may go wrong is likelier than delta
+        return None
     return Guarantee(
-        epsilon=composed(spendings, privacy.delta, accountant),
+        epsilon=epsilon,
         at_least=_at_least(parts, privacy.delta) if tight else None,
         delta=privacy.delta,
         unit=privacy.kind,

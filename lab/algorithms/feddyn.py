@@ -35,7 +35,8 @@ class FedDyn(Algorithm):
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: Report
     ) -> tuple[Tensor, Memory]:
-        who, rows = torch.tensor(report.clients)[report.arrived], report.rows[report.arrived]
+        clients = torch.tensor(report.clients, dtype=torch.int64)
+        who, rows = clients[report.arrived], report.rows[report.arrived]
         share = report.counted / report.everyone
         h = memory["h"] - self.pull * share * step
         g_i = memory["g_i"].index_add(0, who, -self.pull * rows)

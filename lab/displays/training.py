@@ -19,7 +19,7 @@ from lab.glances import glances
 from lab.plain import plain
 from lab.records import Record
 from lab.report import render
-from lab.session import STATUS, drawn, picture_of, rounds_of, sights_of, store
+from lab.session import STATUS, drawn, in_words, picture_of, rounds_of, sights_of, store
 from lab.store import Job, Round
 
 
@@ -44,7 +44,8 @@ def watch(
         st.warning(plain(job.message))
     rounds = beside.rewind(job, rounds)
     if rounds:
-        _numbers(job, rounds)
+        with in_words():
+            _numbers(job, rounds)
     left, right = st.columns([1, 1])
     if rounds:
         with right:
