@@ -221,6 +221,11 @@ class Report:
     losses: Tensor | None = None  # (clients,) mean loss of the model that was sent
     local: Local = field(default_factory=lambda: Local(empty_rows(0), {}))
 
+    @property
+    def asked(self) -> Tensor:
+        """Everybody.  -> (clients,) bool"""
+        return torch.ones_like(self.arrived)
+
 
 @dataclass(frozen=True, eq=False)
 class Opened:
@@ -269,6 +274,11 @@ class Transcript:
     released: Tensor  # (params,) the model after the round
     delivery: Delivery
     starts: Mapping[int, Tensor] = field(default_factory=dict)  # of clients sent another, (params,)
+
+
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, and 0 where there is no whole."""
+    return torch.where(whole > 0, part / whole, torch.zeros_like(part))
 
 
 def empty_rows(params: int) -> Tensor:
