@@ -59,7 +59,8 @@ def test_every_broken_mechanism_but_one_is_caught(fault: Fault) -> None:
     found = audited(0, OneRun(beside=40, fault=fault))
     assert found.last.claimed == pytest.approx(4.0, rel=1e-3)
     assert found.broken
-    assert found.verdict.startswith("the mechanism is broken")
+    assert found.verdict.startswith("detected: the mechanism is not what is claimed")
+    assert ("epsilon is at least" in found.verdict) == (fault == "noise-halved")
 
 
 @pytest.mark.parametrize("fault", UNSEEN)
