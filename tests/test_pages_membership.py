@@ -42,6 +42,7 @@ def test_membership_that_blind_guesses_tell_is_marked_invalid(store: Store) -> N
     app.run()
     (error,) = app.error
     assert "Invalid: members can be told from others without the model" in error.value
+    assert "by chance this happens in 1 sound run of 20" in error.value
     assert "do not measure membership" in error.value
 
 
