@@ -39,7 +39,7 @@ WORDS: dict[Fault, str] = {
     "no-clipping": "gradients are not clipped",
     "clipping-after-averaging": "the average is clipped, and not each gradient",
     "noise-on-one-layer": "noise reaches the last layer only",
-    "denominator-from-batch": "the sum is divided by the batch that came, which no audit sees",
+    "denominator-from-batch": "the sum is divided by the batch that came (no audit here sees this)",
     "noise-reused": "the same noise is added again and again",
     "always-sampled": "the canary is in every batch, and sampling is counted on",
     "reseeded-each-round": "the random generator starts anew every round",
