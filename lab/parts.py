@@ -162,7 +162,11 @@ class Algorithm(Part):
         return Local(crew.learn(Task(sent, drift)).rows, memory)
 
     def factors(self, report: Report, memory: Memory) -> Tensor | None:
-        """What every client multiplies its update by.  -> (clients,)"""
+        """What every client multiplies its update by.  -> (clients,)
+
+        Nobody knows yet whose update will arrive: what is relative to the others is relative to
+        all who were asked, and `__call__` corrects it for those who arrived.
+        """
         return None
 
     @abstractmethod

@@ -120,7 +120,8 @@ PRIVACY = (
     Term(
         "audit",
         "An attack turned into proof: canaries are planted, and from how well they are found "
-        "follows, with a stated confidence, an epsilon that the mechanism cannot be below.",
+        "follows, with a stated confidence, an epsilon that the mechanism cannot be below. Each "
+        "bound names what it assumes.",
         "Steinke et al. 2023, arXiv:2305.08846",
     ),
     Term(

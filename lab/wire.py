@@ -232,6 +232,11 @@ class Report:
         """How many updates the public model may be scaled by."""
         return float(self.arrived.sum()) if self.expected is None else self.expected
 
+    @property
+    def asked(self) -> Tensor:
+        """Everybody.  -> (clients,) bool"""
+        return torch.ones_like(self.arrived)
+
 
 @dataclass(frozen=True, eq=False)
 class Opened:
@@ -280,6 +285,11 @@ class Transcript:
     released: Tensor  # (params,) the model after the round
     delivery: Delivery
     starts: Mapping[int, Tensor] = field(default_factory=dict)  # of clients sent another, (params,)
+
+
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, and 0 where there is no whole."""
+    return torch.where(whole > 0, part / whole, torch.zeros_like(part))
 
 
 def empty_rows(params: int) -> Tensor:
