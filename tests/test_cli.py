@@ -204,8 +204,9 @@ MASKED = ("-s", "model.kind=mlp", "-s", "secure_aggregation.enabled=true")
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("single-out", "2 of 2 clients answered and 3 are needed"),
+        ("single-out", "takes part in no sum of 2: 3 clients are the fewest"),
         ("sybils", "recovered: only rounding is left"),
+        ("captured-neighbourhood", "was told of a neighbourhood of 3, and"),
         ("sum-difference", "recovered: only rounding is left"),
         ("inconsistent-models", "the masks did not cancel"),
         ("weak-masks", "none of 1,048,576 seeds fits"),

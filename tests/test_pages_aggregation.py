@@ -15,6 +15,7 @@ MASKED = {"model": "mlp", "secure_aggregation.enabled": True, "secure_aggregatio
     [
         ("single-out", "No better than the sum"),
         ("sybils", "Recovered: only rounding is left"),
+        ("captured-neighbourhood", "Nothing recovered"),
         ("sum-difference", "Recovered: only rounding is left"),
         ("inconsistent-models", "Recovered: only rounding is left"),
         ("weak-masks", "Nothing recovered"),
@@ -74,6 +75,7 @@ def test_a_round_that_nothing_repeats_is_not_shown(store: Store) -> None:
         ("Lost clients fall silent at", "secure_aggregation.silent", "keys"),
         ("Masks bound to the model", "secure_aggregation.binding", False),
         ("Signed keys", "secure_aggregation.signatures", True),
+        ("Clients check the round", "secure_aggregation.checks", False),
         ("Mask generator", "secure_aggregation.generator", "weak"),
     ],
 )
