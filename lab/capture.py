@@ -11,6 +11,10 @@ from lab.experiment import Experiment
 
 CORRUPT = 0.1  # of the other clients, for the example that is worked out
 NEGLIGIBLE = 1e-3  # a chance below that is no reason for a caution
+UNSIGNED = (
+    "Without secure_aggregation.signatures a lying server needs no accomplice: it tells each "
+    "neighbourhood another story of who was lost"
+)
 
 
 def captured(now: Experiment) -> list[str]:
@@ -20,33 +24,28 @@ def captured(now: Experiment) -> list[str]:
         return []
     if not masks.checks:
         return ["Clients check nothing of the round: a lying server needs two accomplices"]
+    if masks.neighbours and not masks.signatures:
+        return [UNSIGNED]
     terms = _terms(now)
-    told = [
-        f"A lying server opens a client's update with {accomplices_needed(terms)} accomplices "
-        f"among {_whom(terms)}"
-    ]
-    if terms.neighbours:
-        told.append(_odds(terms))
-    return told
+    server = "A lying server" if masks.signatures else "A lying server that exchanges no keys"
+    needed = accomplices_needed(terms)
+    told = f"{server} opens a client's update with {needed} accomplices among {_whom(terms)}"
+    return [told, _odds(terms)] if terms.neighbours else [told]
 
 
 def mask_cautions(experiment: Experiment, rounds: int) -> list[str]:
     """What a reader should be told of the masks in force after so many rounds, in sentences."""
     now = experiment.at(max(1, rounds))
-    masks = now.secure_aggregation
-    if not (masks.enabled and masks.checks):
-        return [f"{each}." for each in captured(now)]
-    terms, told = _terms(now), []
-    if chance_of_capture(terms, _corrupt(terms)) >= NEGLIGIBLE:
+    masks, told = now.secure_aggregation, captured(now)
+    if not masks.enabled:
+        return []
+    if masks.checks and (masks.signatures or not masks.neighbours):
+        terms = _terms(now)
+        if chance_of_capture(terms, _corrupt(terms)) < NEGLIGIBLE:
+            return []
         better = "more secure_aggregation.neighbours or " if terms.neighbours else ""
-        told += [f"{each}." for each in (*captured(now)[:1], _odds(terms))]
-        told.append(f"Give {better}a higher secure_aggregation.threshold.")
-    if terms.neighbours and not masks.signatures:
-        told.append(
-            "Without secure_aggregation.signatures a lying server needs no accomplice: it tells "
-            "each neighbourhood another story of who was lost."
-        )
-    return told
+        told = [told[0], _odds(terms), f"Give {better}a higher secure_aggregation.threshold"]
+    return [f"{each}." for each in told]
 
 
 def _terms(now: Experiment) -> Terms:
@@ -71,4 +70,6 @@ def _odds(terms: Terms) -> str:
     corrupt, others = _corrupt(terms), terms.clients - 1
     chance = chance_of_capture(terms, corrupt)
     often = f"{chance:.2%}" if chance >= 1e-4 else f"{chance:.1g}"
-    return f"With {corrupt} of all {others} others in its league, the chance is {often} a client"
+    return (
+        f"If {corrupt} of the {others} others are its accomplices, the chance is {often} a client"
+    )
