@@ -22,7 +22,7 @@ class AliveAndDead(Unmasking):
     attacker: ClassVar[str] = "a server that lies about who was lost"
     knows: ClassVar[str] = "nothing besides the shares that it is given"
     fails: ClassVar[str] = (
-        "thresholds above half, the only ones that clients accept, and few accomplices"
+        "thresholds above half, which are all that clients accept; it has no accomplice"
     )
 
     def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:

@@ -7,7 +7,8 @@ answers hold what the server and its accomplices would hold, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -137,16 +138,14 @@ class _Host:
         mark, seeds, keys, refusals = asked.index(target), 0, 0, []
         fooled = {me for me in everyone if asked[me] in gone and asked[me] not in living}
         told = {me: {*everyone} - ({mark} if me in fooled else set()) for me in everyone}
-        signing = server.terms.signatures
-        signed = {me: clients[me].affirm(told[me]) for me in everyone if signing}
-        lists = server.circulate(signed) if signing else {}
+        signed = _signed(clients, told) if server.terms.signatures else {}
         for me in server.graph.holders[mark]:
             if asked[me] not in {*living, *gone}:
                 continue
             beside = {*server.graph.beside[me]}
             alive, dead = told[me] & beside, {mark} if asked[me] in gone else set()
             try:
-                clients[me].reveal(alive, dead, lists.get(me))
+                clients[me].reveal(alive, dead, signed)
             except Refused as refusal:
                 refusals.append(refusal.named(asked))
             else:
@@ -212,3 +211,12 @@ def _met(clients: Sequence[Client], server: Server, threshold: int) -> None:
     }
     for me, inbox in server.forward(letters).items():
         clients[me].receive(inbox, server.sharing(me))
+
+
+def _signed(clients: Sequence[Client], told: Mapping[int, set[int]]) -> dict[int, bytes]:
+    """Signatures under the lists that clients were told, of those who sign theirs."""
+    found = {}
+    for client in clients:
+        with suppress(Refused):
+            found[client.me] = client.affirm(told[client.me])
+    return found

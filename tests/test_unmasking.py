@@ -254,6 +254,16 @@ def test_no_lie_about_who_lives_opens_both_halves(signatures: bool, neighbours: 
     assert "does not share its secrets with threshold" in lower
 
 
+@pytest.mark.parametrize("clients", [3, 7])
+def test_a_client_that_does_not_sign_a_short_list_does_not_answer(clients: int) -> None:
+    """All must survive here, and the server says that the target did not."""
+    settings = {"data__clients": clients, "data__examples": 350}
+    settings |= {"secure_aggregation__threshold": 1.0, "secure_aggregation__signatures": True}
+    unmasked = found("alive-and-dead", target=1, **settings)
+    assert unmasked.verdict == "nothing recovered"
+    assert "refuses to unmask" in unmasked.notes[1]
+
+
 @pytest.mark.parametrize("signatures", [False, True])
 def test_two_groups_of_clients_never_give_enough_shares_of_both_halves(signatures: bool) -> None:
     settings = {"secure_aggregation__signatures": signatures}

@@ -7,6 +7,9 @@ with them and with those who chose it.
 A server cannot move such a choice.  A graph that follows from public values, such as a hash of all
 advertised keys, would be weaker: a server with accomplices could try out many sets of keys.
 
+In place of the paper's commitments to all keys and its acknowledgements, keys and one list of
+survivors are signed (`signatures`).
+
 What is assumed: who is in league with the server is settled before clients choose, and a client
 gets the true keys of those it chose (`signatures`; without them the server has to pass keys on
 unchanged).  The server may still claim that some of the chosen are lost, so a client wants a quorum

@@ -31,10 +31,6 @@ class Neighbourhood:
     holders: Mapping[int, Advertised]
     owners: Mapping[int, Advertised]
 
-    @property
-    def peers(self) -> Mapping[int, Advertised]:
-        return {**self.holders, **self.owners}
-
 
 class Server:
     """Honest here; what a lying one could ask for is for the clients to refuse (`checks.py`).
