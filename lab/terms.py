@@ -143,6 +143,12 @@ MASKS = (
         "How many clients have to answer before the server can open a sum.",
         "Bonawitz et al. 2017, eprint 2017/281",
     ),
+    Term(
+        "neighbourhood",
+        "The clients that one client chooses to hold shares of its secrets. It shares masks with "
+        "them, and with those who chose it.",
+        "Bell et al. 2020, eprint 2020/704",
+    ),
     Term("dropout", "A client that was asked and whose update never arrives."),
 )
 

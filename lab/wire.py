@@ -65,6 +65,7 @@ class Cohort:
     carried: float = 0.0  # noise that came in the sum under masks, as a multiple of its variance
     sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
     accomplices: tuple[int, ...] = ()  # who tell the server what they know
+    announced: int = 0  # as how many clients a lying server tells the honest ones; 0: it is honest
     nonce: int = 0  # of the run, in the names of its private streams
 
     def private(self, *name: str | int) -> np.random.Generator:
@@ -247,6 +248,7 @@ class Opened:
     generator: str  # of masks
     seeds: Mapping[int, bytes]  # of their own masks, of those who arrived: unmasking takes them
     partners: Mapping[int, tuple[int, ...]]  # who shares masks with whom
+    holders: Mapping[int, tuple[int, ...]]  # who holds shares of whose secrets
     keys: Mapping[tuple[int, int], bytes]  # of masks shared with the lost and with accomplices,
     # by the pair of clients, the lower one first
     told: Mapping[int, np.ndarray]  # (words,) uint32 of accomplices, before their masks

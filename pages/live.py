@@ -72,6 +72,7 @@ MORE = {
         "secure_aggregation.on_abort": "On abort",
         "secure_aggregation.binding": "Masks bound to the model",
         "secure_aggregation.signatures": "Signed keys",
+        "secure_aggregation.checks": "Clients check the round",
         "secure_aggregation.generator": "Mask generator",
     },
     "Network": {

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.table import Table
 
 from lab.accountant import cautions, promise
+from lab.capture import mask_cautions
 from lab.export import write
 from lab.settings import SettingError
 from lab.store import Job, Round, Store
@@ -30,7 +31,8 @@ Sets = Annotated[
 
 def privacy(job: Job) -> list[str]:
     """What its rounds guarantee, and what a reader should know besides."""
-    return [promise(job.experiment, job.round), *cautions(job.experiment, job.round)]
+    masks = mask_cautions(job.experiment, job.round)
+    return [promise(job.experiment, job.round), *cautions(job.experiment, job.round), *masks]
 
 
 def sentence(each: Round) -> str:

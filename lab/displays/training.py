@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
 from lab.accountant import cautions, promise, spent
+from lab.capture import mask_cautions
 from lab.displays import baselines
 from lab.displays import live as beside
 from lab.displays.lively import redraw
@@ -146,7 +147,8 @@ def _numbers(job: Job, rounds: list[Round]) -> None:
 
 
 def warned(experiment: Experiment, rounds: int) -> str:
-    return " ".join(f":orange[{caution}]" for caution in cautions(experiment, rounds))
+    told = [*cautions(experiment, rounds), *mask_cautions(experiment, rounds)]
+    return " ".join(f":orange[{caution}]" for caution in told)
 
 
 def _total(rounds: list[Round], name: str) -> str:
