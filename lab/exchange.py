@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lab.assembly import assemble
 from lab.clipping import CLIP, clipping
+from lab.cohorts import is_poisson
 from lab.contest import IGNORANT, Insight
 from lab.devices import on_time
 from lab.experiment import Experiment
@@ -227,6 +228,7 @@ def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Cha
     given = masks.dump() | {"kind": "masked", "heaviest": heaviest}
     if privacy.kind == "client":
         found = clipping(experiment, round, memory)
+        given["most"] = now.data.clients if is_poisson(now) else 0
         if _within_masks(now):
             given |= {"bound": found.longest, "longest": found.longest}
             given |= {"deviation": found.deviation, "secure": privacy.secure_noise}

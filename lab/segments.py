@@ -17,10 +17,12 @@ from lab.fixed_point import rounding
 from lab.honest_noise import honest_share, relays, shows_cohort
 from lab.sampling import cohort_at_least, epoch_at_least
 from lab.settings import SettingError
+from lab.threshold import FEWEST_IN_SUM
 
 # Who looks: the server, which knows who takes part in a round, or whoever is given the models only.
 Adversary = Literal["server", "public"]
 MOST = 20  # segments that are counted: each costs the accountant time
+LITTLE = 0.5  # of delta, that rounds may use up in which large sums are opened or not
 ROUNDED = 1.01  # of a variance under masks: rounding and filling up add less
 
 
@@ -64,7 +66,12 @@ class Segment:
         """Whether who takes part stays secret, so that drawing clients adds to their privacy."""
         now = self.now
         secret = is_poisson(now) and now.privacy.place != "local" and not shows_cohort(now)
-        return secret and deciding(now) is not None
+        rare = deciding(now)
+        if not secret or rare is None:
+            return False
+        rounds = max(self.first, now.training.rounds)
+        likely = rounds * client_rate(now) * rare.chance > LITTLE * now.privacy.delta
+        return rare.reach <= FEWEST_IN_SUM or not likely
 
     def adds_or_removes(self) -> bool:
         """Whether one client more or less changes nothing but the sum of the updates."""

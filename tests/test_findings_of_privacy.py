@@ -316,7 +316,11 @@ def test_where_such_rounds_cannot_be_counted_sampling_counts_for_nothing() -> No
     assert found is not None
     assert "who takes part is public" in found.relation
     assert "secure aggregation breaks off" in cautions(now, 4)[-1]
-    assert epsilon(now.changed({"secure_aggregation.neighbours": 0}), 4) < found.epsilon
+    fewer = now.changed({"secure_aggregation.neighbours": 0, "network.dropout": 0.01})
+    assert deciding(fewer) is not None
+    assert epsilon(fewer, 4) < found.epsilon
+    likelier = fewer.changed({"network.dropout": 0.1})  # large sums are closed too often
+    assert epsilon(likelier, 4) == found.epsilon
 
 
 # --- B1: branches ---------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ class Masked(Channel):
         1.0, gt=0, description="how far one client can move that sum, before it is rounded"
     )
     secure: bool = Field(False, description="noise drawn from the operating system's generator")
+    most: int = Field(
+        0,
+        ge=0,
+        description="clients for whom the ring has room, where their number is secret; 0: who came",
+    )
 
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
         """Each visible row is a bucket's weighted mean, up to `Ring.error` and the noise."""
@@ -73,7 +78,7 @@ class Masked(Channel):
         if exchange.total is None:
             # Masked rows may have come, but they tell nothing without the unmasking.
             return Delivery(
-                rows=empty_rows(len(sent)),
+                rows=empty_rows(rows.shape[1]),
                 weights=torch.zeros(0),
                 senders=(),
                 arrived=torch.zeros_like(cohort.lost),
@@ -111,9 +116,12 @@ class Masked(Channel):
         )
 
     def ring(self, clients: int) -> Ring:
-        """With room for the noise of all clients, who together carry more than is needed."""
+        """With room for the noise of all clients, who together carry more than is needed.
+
+        Where the size of a cohort is secret, so is how updates are rounded: one size for all.
+        """
         noise = self.deviation * (clients / self.terms(clients).threshold) ** 0.5
-        return Ring(clients, self.bound, self.heaviest, noise)
+        return Ring(max(clients, self.most), self.bound, self.heaviest, noise)
 
     def share(self, ring: Ring, terms: Terms, params: int) -> float:
         """Standard deviation of one client's noise, in steps of the ring.
