@@ -16,6 +16,7 @@ from math import ceil, log
 import numpy as np
 import pytest
 import torch
+from dp_accounting.pld import privacy_loss_distribution  # type: ignore[import-untyped]
 from scipy.stats import binom, norm
 from torch import Tensor
 
@@ -289,7 +290,13 @@ def _delta(one: np.ndarray, other: np.ndarray, deviation: float, epsilon: float)
 
 @pytest.mark.parametrize(
     ("clients", "cohort", "dropout", "noise"),
-    [(4, 3, 0.0, 10.0), (6, 3, 0.0, 10.0), (10, 3, 0.0, 10.0), (40, 20, 0.01, 3.0), (30, 3, 0.0, 2)],
+    [
+        (4, 3, 0.0, 10.0),
+        (6, 3, 0.0, 10.0),
+        (10, 3, 0.0, 10.0),
+        (40, 20, 0.01, 3.0),
+        (30, 3, 0.0, 2),
+    ],
 )
 def test_rounds_that_one_client_opens_or_closes_are_counted(
     clients: int, cohort: int, dropout: float, noise: float
@@ -305,6 +312,23 @@ def test_rounds_that_one_client_opens_or_closes_are_counted(
     assert _delta(*worlds, deviation, found.epsilon) <= 1e-3 * (1 + 1e-3)
     unmasked = epsilon(now.changed({"secure_aggregation.enabled": False}), 1)
     assert _delta(*worlds, deviation, unmasked) > 1e-3 or clients > 12 or dropout
+
+
+def test_many_such_rounds_are_what_another_library_says() -> None:
+    """A mixture of two Gaussian mechanisms, of which it is known which one it was."""
+    settings = {**CLIENT, "data.clients": 100, "training.clients_per_round": 10}
+    settings |= {"secure_aggregation.enabled": True, "privacy.noise": 1.0, "training.rounds": 30}
+    chance = float(binom.pmf(2, 99, 0.1))
+    usual, far = (
+        privacy_loss_distribution.from_gaussian_mechanism(
+            noise, value_discretization_interval=1e-3, sampling_prob=0.1
+        )
+        for noise in (1.0, 1 / 3)
+    )
+    mixture = usual.compute_mixture(far, 1 - chance).self_compose(30)
+    assert epsilon(made(settings), 30) == pytest.approx(
+        mixture.get_epsilon_for_delta(1e-3), rel=1e-3
+    )
 
 
 def test_where_such_rounds_cannot_be_counted_sampling_counts_for_nothing() -> None:
