@@ -62,7 +62,7 @@ class Dlg(Reconstruction):
                 if best is None or best.objective is None or objective < best.objective:
                     labels = scores.detach().argmax(dim=1)
                     best = Guess(legal(inputs.detach(), view), labels, step, 1, objective)
-                yield replace(best, step=step, steps=self._steps())
+                yield replace(best, step=step, steps=self._steps(), starts=restart + 1)
                 if worked() > end:
                     return
             if best is not None and best.objective is not None and best.objective < FOUND:

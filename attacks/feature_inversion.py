@@ -71,13 +71,14 @@ class FeatureInversion(Reconstruction):
         labels = labels_of(view, features, errors.float())
         if not (body := Body.of(view, features)).layers:
             inputs = legal(features.view(-1, *view.network.shape), view)
-            yield Guess(inputs, labels, step=1, steps=1)
+            yield Guess(inputs, labels, step=1, steps=1, starts=found.step)
             return
         stride = max(1, SHOWN // len(labels))
         for step, (inputs, left) in enumerate(self._descend(body, body.decoded(known))):
             done = step == self.iterations or left < FOUND or worked() > until
             if step % stride == 0 or done:
-                yield Guess(legal(inputs, view), labels, step, self.iterations, left)
+                shown = legal(inputs, view)
+                yield Guess(shown, labels, step, self.iterations, left, starts=found.step)
             if done:
                 return
 

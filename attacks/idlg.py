@@ -59,7 +59,8 @@ class Idlg(Reconstruction):
                 if objective < lowest:
                     best, lowest = inputs.detach().clone(), objective
                 step = min(restart * self.iterations + stride * STRIDE, self._steps())
-                yield Guess(legal(best, view), labels, step, self._steps(), lowest)
+                shown = legal(best, view)
+                yield Guess(shown, labels, step, self._steps(), lowest, starts=restart + 1)
                 if worked() > end:
                     return
             if lowest < FOUND:

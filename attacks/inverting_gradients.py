@@ -68,7 +68,14 @@ class InvertingGradients(Reconstruction):
                 best, lowest = inputs[objectives.argmin()].clone(), reached
             stuck = pace.stuck(reached)
             if pace.shows() or stuck:
-                yield Guess(legal(best, view), cause.labels, pace.step, self.iterations, lowest)
+                yield Guess(
+                    legal(best, view),
+                    cause.labels,
+                    pace.step,
+                    self.iterations,
+                    lowest,
+                    starts=self.restarts,
+                )
             if stuck:
                 return
             slope = slopes.nan_to_num().sign()

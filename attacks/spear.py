@@ -72,4 +72,5 @@ class Spear(Reconstruction):
             self.iterations,
             objective=1 - found.agree / mixture.rank,
             proven=found.exact == mixture.rank,
+            starts=found.step,
         )

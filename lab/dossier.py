@@ -6,7 +6,7 @@ why recovered cells alone overstate a leak.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -41,7 +41,7 @@ class Dossier(Settings):
     exact: float  # share of the private records that are right in every cell
     precision: float  # share of the guessed records that are
     cells: float  # share of all private cells that are right
-    labels: float  # share of the guessed labels that are right, as multisets; 0 without any
+    labels: float  # share of the private labels that were named, as multisets
     floors: dict[str, float]  # share of cells of each guess that needs no gradient
     chance: float  # share of the private records that those guesses have exactly
     nearest: float  # share of cells of the most similar other training record; it needs the truth
@@ -58,7 +58,7 @@ class Dossier(Settings):
 
     @property
     def verdict(self) -> str:
-        if self.found == self.private:
+        if self.found == self.private and self.chance < 1:
             return "exact: every record" + (", and false ones" if self.precision < 1 else "")
         if self.exact > self.chance:
             return f"partly exact: {self.found} of {self.private} records to the last cell"
@@ -92,6 +92,7 @@ class Clerk:
 
     columns: tuple[Column, ...]
     judge: Judge
+    _shares: dict[int, dict[str, tuple[float, float]]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def private(self) -> Tensor:
@@ -112,21 +113,23 @@ class Clerk:
         """The commonest cell of each column.  -> (columns,)"""
         return self.public.mode(dim=0).values
 
-    @cached_property
-    def guesses(self) -> dict[str, Tensor]:
-        """As many records as there are private ones, made up without the gradient."""
-        count = len(self.private)
+    def guesses(self, count: int) -> dict[str, Tensor]:
+        """So many records, made up without the gradient."""
         some = torch.linspace(0, len(self.public) - 1, count).long()
         return {
             "commonest cells": self.common.expand(count, -1),
             "public records": self.public[some],
         }
 
-    @cached_property
-    def shares(self) -> dict[str, tuple[float, float]]:
-        """What those guesses reach: share of the cells, share of whole records."""
-        found = {}
-        for name, records in self.guesses.items():
+    def shares(self, count: int) -> dict[str, tuple[float, float]]:
+        """What so many guesses reach: share of the private cells, share of whole records.
+
+        count: as many as the attack made, and one for each private record at least
+        """
+        if count in self._shares:
+            return self._shares[count]
+        found = self._shares[count] = {}
+        for name, records in self.guesses(count).items():
             same = [
                 records[mine] == self.private[true] for mine, true in paired(records, self.private)
             ]
@@ -141,6 +144,7 @@ class Clerk:
             total[true] = mine[one] == self.private[true]
         exact = total.all(dim=1)
         labels, true_labels = guess.labels, self.judge.labels
+        guessed = self.shares(max(len(mine), len(self.private)))
         return Dossier(
             pairs=tuple(
                 Pair(
@@ -159,9 +163,9 @@ class Clerk:
             exact=float(exact.double().mean()),
             precision=float(exact.sum()) / max(1, len(mine)),
             cells=float(total.double().mean()),
-            labels=label_share(labels, true_labels) if len(labels) else 0.0,
-            floors={name: cells for name, (cells, _) in self.shares.items()},
-            chance=max(whole for _, whole in self.shares.values()),
+            labels=label_share(labels, true_labels),
+            floors={name: cells for name, (cells, _) in guessed.items()},
+            chance=max(whole for _, whole in guessed.values()),
             nearest=self.nearest,
         )
 

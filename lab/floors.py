@@ -3,55 +3,85 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lab.similarity import match, psnr
+from lab.similarity import heights, match
 
 FLAT = {"black": 0.0, "grey": 0.5, "white": 1.0}  # pixels of mere noise lie there
 
 
+@dataclass(frozen=True, eq=False)
+class Floor:
+    """One guess without the gradient: a picture for each private example, and how near it is."""
+
+    shown: Tensor  # (private, *shape)
+    psnr: np.ndarray  # (private,) dB
+
+    @property
+    def mean(self) -> float:
+        return float(self.psnr.mean())
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.psnr))
+
+
 def floors(
     truths: Tensor, guessed: Tensor, public: Tensor, public_labels: Tensor
-) -> dict[str, float]:
-    """Mean PSNR of guesses that everybody could make, as many as there are labels.
+) -> dict[str, Floor]:
+    """Guesses that everybody could make.
+
+    Each makes as many guesses as there are guessed labels, and they are matched as the attack's
+    are.  Where fewer are guessed than are private, a default picture stands for each of the rest.
 
     truths (private, *shape), guessed (guesses,) labels, public (test, *shape)
     """
     return {
-        name: _matched(guesses, truths)
-        for name, guesses in _guesses(guessed, public, public_labels)
+        name: _placed(guesses, default, truths)
+        for name, guesses, default in _guesses(guessed, public, public_labels)
     }
 
 
-def _guesses(labels: Tensor, public: Tensor, public_labels: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """Each floor's pictures, one for each guessed label.  None of them needs the truth."""
+def _guesses(
+    labels: Tensor, public: Tensor, public_labels: Tensor
+) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """Each guess's pictures, one for each label, and its default.  None of them needs the truth."""
     count, shape = len(labels), public.shape[1:]
     for name, value in (FLAT if len(shape) == 3 else {"zero": 0.0}).items():
-        yield name, torch.full((count, *shape), value)
+        flat = torch.full(shape, value)
+        yield name, flat.expand(count, *shape), flat
     mean = public.mean(dim=0)
-    yield "mean image", mean.expand(count, *shape)
+    yield "mean image", mean.expand(count, *shape), mean
     means = {int(one): _class_mean(public[public_labels == one], mean) for one in labels.unique()}
-    yield "mean of the guessed class", torch.stack([means[int(label)] for label in labels])
-    yield "public images", public[torch.linspace(0, len(public) - 1, count).long()]
+    of_classes = torch.stack([means[int(label)] for label in labels])
+    yield "mean of the guessed class", of_classes, mean
+    some = public[torch.linspace(0, len(public) - 1, count).long()]
+    yield "public images", some, mean
 
 
 def _class_mean(mine: Tensor, mean: Tensor) -> Tensor:
     return mine.mean(dim=0) if len(mine) else mean
 
 
-def _matched(guesses: Tensor, truths: Tensor) -> float:
-    pairs = match(guesses, truths)
-    return float(np.mean([psnr(guesses[mine], truths[true]) for mine, true in pairs]))
+def _placed(guesses: Tensor, default: Tensor, truths: Tensor) -> Floor:
+    shown = default.expand_as(truths).clone()
+    for mine, true in match(guesses, truths):
+        shown[true] = guesses[mine]
+    return Floor(shown, heights(shown, truths))
 
 
-def own_colour(truth: Tensor) -> float | None:
-    """PSNR of a flat picture in the very mean colour of the private one, which needs the truth.
+def own_colours(truths: Tensor) -> Floor | None:
+    """Flat pictures in the very mean colour of each private one, which needs the truth.
 
-    It says what a colour without any shape is worth.  None for what is not in colour.
+    They say what a colour without any shape is worth.  None for what is not in colour.
+
+    truths (private, *shape)
     """
-    if truth.ndim != 3 or truth.shape[0] != 3:
+    if truths.ndim != 4 or truths.shape[1] != 3:
         return None
-    return psnr(truth.mean(dim=(1, 2), keepdim=True).expand_as(truth), truth)
+    shown = truths.mean(dim=(2, 3), keepdim=True).expand_as(truths)
+    return Floor(shown, heights(shown, truths))

@@ -54,8 +54,9 @@ def legend(tally: Tally) -> str:
     several = f", both the mean of {seeds} seeds" if seeds > 1 else ""
     return (
         "Private on the left, reconstructed on the right. In dB: the median PSNR over all examples "
-        f"of a place, beside the best guess without the update{several}. ● exact, ◐ leaks, ○ at "
-        f"most {GAIN:g} dB better than the guess."
+        "of a place, and by how much it is over the best guess without the update (median of the "
+        f"differences, example by example){several}. ● exact, ◐ leaks, ○ at most {GAIN:g} dB over "
+        "the guess."
     )
 
 
@@ -78,9 +79,9 @@ def told(entry: Entry, pictures: Pictures) -> list[str]:
     if tested := [leak for leak in leaks if leak.auc is not None]:
         lines += _inferred(tested)
     medians = [leak.median for leak in leaks if leak.median is not None]
-    floors = [leak.floor for leak in leaks if leak.floor is not None]
+    gains = [leak.gain for leak in leaks if leak.gain is not None]
     if medians:
-        lines.insert(0, f"{_mean(medians):.1f} dB, best guess {_mean(floors):.1f}")
+        lines.insert(0, f"{_mean(medians):.1f} dB, {_mean(gains):+.1f} over a guess")
     there = sum(len(pictures[key]["guess"]) for key in entry.keys if _drawable(pictures, key))
     return lines + ([f"{SHOWN} of {there} shown"] if there > SHOWN else [])
 

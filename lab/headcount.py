@@ -16,7 +16,7 @@ class Headcount(Settings):
 
     guessed: tuple[int, ...]  # of each class
     true: tuple[int, ...]
-    right: float  # share of the guessed labels that are right, as multisets
+    right: float  # share of the true labels that were named, as multisets
     floor: float  # the same for labels spread evenly over the classes
 
     @property

@@ -132,7 +132,9 @@ def _besides(
     if others:
         scores = torch.stack(others).double().numpy()
         added["targets"] = len(others)
-        added["pooled"] = pooled(scores, inside[own:].numpy(), ceiling_of(result.guarantee))
+        pairs = [number // 2 for number in range(len(others))]  # as the shadows are numbered
+        ceiling = ceiling_of(result.guarantee)
+        added["pooled"] = pooled(scores, inside[own:].numpy(), pairs, ceiling)
     return replace(judged, result=result.model_copy(update=added))
 
 

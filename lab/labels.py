@@ -11,14 +11,25 @@ from lab.rng import stream
 DRAWS = 4_000
 
 
-def label_share(guessed: Tensor, true: Tensor) -> float:
-    """Share of the guessed labels that are right, as multisets: guessing more earns nothing."""
+def labels_right(guessed: Tensor, true: Tensor) -> int:
+    """How many of the guessed labels are right, as multisets.  guessed (guesses,), true (examples,)
+
+    A label that is guessed more often than it is there is right as often as it is there.
+    """
+    if not len(guessed):
+        return 0
     classes = int(max(guessed.max(), true.max())) + 1
-    mine, yours = (
-        torch.bincount(guessed, minlength=classes),
-        torch.bincount(true, minlength=classes),
-    )
-    return float(torch.minimum(mine, yours).sum()) / len(guessed)
+    mine = torch.bincount(guessed, minlength=classes)
+    yours = torch.bincount(true, minlength=classes)
+    return int(torch.minimum(mine, yours).sum())
+
+
+def label_share(guessed: Tensor, true: Tensor) -> float:
+    """`labels_right` as a share of the true labels, or of the guesses where there are more.
+
+    A label that was not named counts as wrong.  Guesses beyond the true number lower the share.
+    """
+    return labels_right(guessed, true) / max(len(guessed), len(true))
 
 
 def even_share(count: int, true: Tensor, classes: int) -> float:
@@ -26,7 +37,7 @@ def even_share(count: int, true: Tensor, classes: int) -> float:
     each, rest = divmod(count, classes)
     there = torch.bincount(true, minlength=classes)
     less, more = there.clamp(max=each).sum(), there.clamp(max=each + 1).sum()
-    return float(less + (more - less) * rest / classes) / count
+    return float(less + (more - less) * rest / classes) / max(count, len(true))
 
 
 def by_luck(right: int, count: int, true: Tensor, classes: int) -> float:

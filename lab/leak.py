@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lab.likeness import GAIN, Likeness
 from lab.trial import Result
+from lab.verdicts import ALL, PARTLY
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Leak:
     accuracy: str  # of the model after the round
     verdict: str
     median: float | None = None  # PSNR over the examples, dB
-    floor: float | None = None  # of the best guess without the update, dB
+    floor: float | None = None  # the highest median of a guess without the update, dB
+    gain: float | None = None  # over the best guess: median of differences, example by example, dB
     auc: float | None = None  # of a membership attack,
     given: float | None = None  # and among examples with the same label
     rate: float | None = None  # its true positives at 1 % false positives; None: too few to say
@@ -39,7 +41,8 @@ class Leak:
             ),
             verdict=verdict_of(result),
             median=found.median if found else None,
-            floor=found.floor if found else None,
+            floor=found.floor_median if found else None,
+            gain=found.gain if found else None,
             auc=exposed.auc if exposed else None,
             given=exposed.strata.given if exposed and exposed.strata else None,
             rate=exposed.rates[0].value if exposed else None,
@@ -48,20 +51,18 @@ class Leak:
         )
 
     @property
-    def gain(self) -> float | None:
-        """Median over the best guess, dB."""
-        if self.median is None or self.floor is None:
-            return None
-        return self.median - self.floor
-
-    @property
     def exact(self) -> bool:
-        return self.verdict.startswith("exact")
+        return self.verdict.startswith(ALL)
 
     @property
     def stopped(self) -> bool:
-        """Whether it is no better than a guess: by `GAIN` dB at most, or in the score's words."""
-        return self.verdict.startswith("no better") if self.gain is None else self.gain <= GAIN
+        """Whether it is no better than a guess: by `GAIN` dB at most, or in the score's words.
+
+        Where a single example is exact, it is more than a guess.
+        """
+        if self.gain is None:
+            return self.verdict.startswith("no better")
+        return self.gain <= GAIN and not self.verdict.startswith((ALL, PARTLY))
 
     @property
     def unclear(self) -> bool:
@@ -77,9 +78,9 @@ class Leak:
         """In a line."""
         if self.auc is not None:
             return f"AUC {self.auc:.3f}: {self.word}"
-        if self.median is None or self.floor is None:
+        if self.median is None or self.gain is None:
             return self.word
-        return f"{self.median:.1f} dB, guess {self.floor:.1f}: {self.word}"
+        return f"{self.median:.1f} dB, {self.gain:+.1f} over a guess: {self.word}"
 
 
 def _identified(found: Likeness) -> float | None:

@@ -17,10 +17,10 @@ from lab.variant import Claim
 
 CLAIMS = {
     "exact": f"exact: every picture above {EXACT:g} dB, or every label right",
-    "leaks": f"leaking: the median more than {GAIN:g} dB over the best guess, or in the words of "
-    "its score better than a guess",
-    "stopped": f"stopped: the median at most {GAIN:g} dB over the best guess, or in the words of "
-    "its score no better than a guess",
+    "leaks": f"leaking: more than {GAIN:g} dB over the best guess (median over examples), or some "
+    "example exact, or in the words of its score better than a guess",
+    "stopped": f"stopped: at most {GAIN:g} dB over the best guess (median over examples) and no "
+    "example exact, or in the words of its score no better than a guess",
 }
 
 

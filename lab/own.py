@@ -114,5 +114,4 @@ def _declared(
         "examples behind the update": "1",
         "local steps": "1",
         "privacy": "none: privacy, compression and masks of the run are left out",
-        "trials": "1, and nothing was picked among several",
     }

@@ -4,6 +4,7 @@ A true-positive rate at a false-positive rate of 0.1 % needs 10,000 non-members,
 fewer.  Intervals are those of the pigeonhole bootstrap (Owen 2007, Annals of Applied Statistics
 1(2), doi 10.1214/07-AOAS122): models and examples are both drawn with replacement, and every drawn
 example counts in every drawn model, because an example that stands out does so in all of them.
+Models that share a pool out between them are drawn together: neither is there without the other.
 """
 
 from __future__ import annotations
@@ -20,14 +21,19 @@ from lab.roc import GRID, STATED, Ceiling, Curve, Exposure, expose
 SHOWN = 8  # most and least exposed
 
 
-def pooled(scores: np.ndarray, inside: np.ndarray, ceiling: Ceiling | None) -> Exposure:
+def pooled(
+    scores: np.ndarray, inside: np.ndarray, pairs: Sequence[int], ceiling: Ceiling | None
+) -> Exposure:
     """The exposure over all of the models.  scores, inside (models, candidates)
+
+    pairs: (models,) equal numbers for models that are trained on complementary halves of the pool;
+    they are drawn together
 
     There is no blind baseline: who is inside was drawn at random, so nothing but the model tells.
     The most exposed are those whose scores were highest on average while they were inside.
     """
     found = expose(scores.ravel(), inside.ravel(), None, ceiling)
-    areas, rates = _drawn(scores, inside, np.concatenate([STATED, GRID]))
+    areas, rates = _drawn(scores, inside, pairs, np.concatenate([STATED, GRID]))
     auc_low, auc_high = _widened(interval(areas), found.auc_low, found.auc_high)
     ends = interval(rates)  # (2, rates)
     stated, curve = ends[:, : len(STATED)], ends[:, len(STATED) :]
@@ -72,26 +78,29 @@ def _widened(
 
 
 def _drawn(
-    scores: np.ndarray, inside: np.ndarray, rates: np.ndarray
+    scores: np.ndarray, inside: np.ndarray, pairs: Sequence[int], rates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Area and true-positive rates of every draw.  -> (draws,), (draws, rates)"""
     values = np.nan_to_num(scores).ravel()
     order = np.argsort(-values, kind="stable")
     member, values = inside.ravel()[order], values[order]
     first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])  # of each group of ties
+    pair = np.unique(pairs, return_inverse=True)[1]  # (models,) from 0
     generator, areas, found = stream(0, "pigeonhole"), [], []
     for _ in range(DRAWS):
-        counts = [
-            np.bincount(generator.integers(size, size=size), minlength=size)
-            for size in scores.shape
-        ]
-        weights = np.outer(*counts).ravel()[order]
+        models = _counts(generator, pair.max() + 1)[pair]
+        weights = np.outer(models, _counts(generator, scores.shape[1])).ravel()[order]
         members = np.add.reduceat(np.where(member, weights, 0), first)
         others = np.add.reduceat(np.where(member, 0, weights), first)
         if members.any() and others.any():
             areas.append(_area(members, others))
             found.append(_true_positives(members, others, rates))
     return np.array(areas), np.stack(found)
+
+
+def _counts(generator: np.random.Generator, size: int) -> np.ndarray:
+    """How often each of so many is drawn, when as many are drawn with replacement.  -> (size,)"""
+    return np.bincount(generator.integers(size, size=size), minlength=size)
 
 
 def _area(members: np.ndarray, others: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import log10
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,16 @@ def mse(guess: Tensor, truth: Tensor) -> float:
 def psnr(guess: Tensor, truth: Tensor) -> float:
     """Peak signal-to-noise ratio in dB, for a peak of 1."""
     return decibels(mse(guess, truth))
+
+
+def heights(guesses: Tensor, truths: Tensor) -> np.ndarray:
+    """PSNR of each guess with the truth in the same place, dB.
+
+    guesses, truths (examples, *shape) -> (examples,)
+    """
+    gaps = guesses.double() - truths.double()
+    errors = gaps.square().flatten(1).mean(dim=1)
+    return np.array([decibels(error) for error in errors.tolist()])
 
 
 def decibels(error: float) -> float:

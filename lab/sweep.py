@@ -30,7 +30,7 @@ from lab.settings import SettingError, Settings, shown
 from lab.variant import UNNAMED, Variant, one_line
 
 NUMBERS = 2  # raised whenever an experiment gives other records than before: no old one is reused
-SCORES = 2  # the same for what attacks find, and how it is scored
+SCORES = 3  # the same for what attacks find, and how it is scored
 MOST = 2_000  # runs of a sweep
 AXES = ("rows", "columns", "best", "worst")
 ATTACK = "attack."  # begins the paths of its settings

@@ -182,9 +182,9 @@ def _caption_of_leaks(sweep: Sweep) -> str:
             "of a row is its highest."
         )
     return (
-        "What the attack gains: the median PSNR of its pictures less that of the best guess "
-        f"without the update{_seeds(sweep)}; up to {GAIN:g} dB is no leak{_shown(sweep)}. The "
-        "worst of a row is its highest."
+        "What the attack gains: the PSNR of its pictures less that of the best guess without the "
+        f"update, example by example, of which the median{_seeds(sweep)}; up to {GAIN:g} dB is no "
+        f"leak{_shown(sweep)}. The worst of a row is its highest."
     )
 
 

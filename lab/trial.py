@@ -183,7 +183,7 @@ class Trial:
         ended = {"stopped": f"{stopped} at step {guess.step} of {guess.steps}"} if stopped else {}
         return self.blank.model_copy(
             update={
-                "declared": ended | self.blank.declared | _certificate(guess),
+                "declared": ended | self.blank.declared | _trials(guess) | _certificate(guess),
                 "likeness": likeness,
                 "headcount": found.headcount,
                 "dossier": found.dossier,
@@ -223,6 +223,16 @@ def reconstruct(
     )
     known = known_of(moment.state.experiment, moment.record.round)
     yield from Trial(spy, view, client, known, judge, now.data.source, blank).glimpses(apart)
+
+
+def _trials(guess: Guess) -> dict[str, str]:
+    """How many answers the attack chose from."""
+    if guess.starts == 1:
+        return {"trials": "1, and nothing was picked among several"}
+    return {
+        "trials": f"{guess.starts} random starts, of which the attack kept the best by its own "
+        "measure, without the private examples"
+    }
 
 
 def _certificate(guess: Guess) -> dict[str, str]:
@@ -326,7 +336,6 @@ def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
         "examples behind the update": str(private),
         "local steps": str(now.recipe.local_steps(private)),
         "privacy": protection(now.privacy),
-        "trials": "1, and nothing was picked among several",
     }
 
 

@@ -216,6 +216,7 @@ class Guess:
     objective: float | None = None  # what the attacker itself can measure; 0 is a perfect match
     proven: bool | None = None  # whether the attacker itself knows that it has found everything
     bag: Tensor | None = None  # (words,) how often each was typed, where their order is not told
+    starts: int = 1  # tried so far; this guess is the best of them by the attacker's own measure
 
 
 def server_view(transcript: Transcript, target: int | None = None) -> ServerView:

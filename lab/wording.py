@@ -44,8 +44,8 @@ class Wording(Settings):
     distinct: int  # different words that were typed
     found: int  # of these,
     wrong: int  # different words that are claimed, and nobody typed
-    next: float | None  # share of the claimed next words that are right, as multisets
-    next_floor: float  # the same for the most frequent next words of public text
+    next: float | None  # share of the true next words that were claimed, as multisets
+    next_floor: float  # the same for next words of public text: the most frequent, or any
     pairs: tuple[Pair, ...]
     bag: tuple[str, ...] = ()  # words claimed without order, the first of them
     next_words: tuple[str, ...] = ()  # next words claimed, where no sentence is
@@ -84,9 +84,7 @@ class Wording(Settings):
             f"F1 of all words: {self.f1:.2f} (without the gradient: {floors})",
         ]
         if self.next is not None:
-            told.append(
-                f"next words right: {self.next:.0%} (most frequent ones {self.next_floor:.0%})"
-            )
+            told.append(f"next words right: {self.next:.0%} (public ones {self.next_floor:.0%})")
         for pair in self.pairs if self.guessed else ():
             told.append(f"typed: {' '.join(pair.typed)} > {pair.next_typed}")
             told.append(f"read:  {' '.join(pair.guessed)} > {pair.next_guessed}")
@@ -113,6 +111,7 @@ class Proofreader:
             mine = counted(torch.arange(len(guess.bag)).repeat_interleave(guess.bag))
         many = int(max(self.labels.max(), self.public_labels.max())) + 1
         usual = torch.bincount(self.public_labels, minlength=many)
+        next_words = multiset(usual, len(self.labels)), self.public_labels[self._places]
         return Wording(
             sentences=len(self.inputs),
             guessed=len(guess.inputs),
@@ -123,7 +122,7 @@ class Proofreader:
             found=len(true.keys() & mine.keys()),
             wrong=len(mine.keys() - true.keys()),
             next=label_share(guess.labels, self.labels) if len(guess.labels) else None,
-            next_floor=label_share(multiset(usual, len(self.labels)), self.labels),
+            next_floor=max(label_share(each, self.labels) for each in next_words),
             pairs=self._pairs(guess),
             bag=() if guess.bag is None else tuple(self.words[k] for k in sorted(mine))[:LISTED],
             next_words=() if len(guess.inputs) else self._said(guess.labels[:LISTED]),
@@ -132,13 +131,17 @@ class Proofreader:
     def floors(self) -> dict[str, float]:
         """As many words as were typed, without the gradient."""
         true, usual = counted(self.inputs), torch.bincount(self.public.long().flatten())
-        places = torch.linspace(0, len(self.public) - 1, len(self.inputs)).long()
         return {
             "words as frequent as in public text": f1(
                 counted(multiset(usual, self.inputs.numel())), true
             ),
-            "public sentences": f1(counted(self.public[places]), true),
+            "public sentences": f1(counted(self.public[self._places]), true),
         }
+
+    @property
+    def _places(self) -> Tensor:
+        """Of as many public sentences as were typed."""
+        return torch.linspace(0, len(self.public) - 1, len(self.inputs)).long()
 
     def _pairs(self, guess: Guess) -> tuple[Pair, ...]:
         """What was typed, each beside the guess that was matched with it."""

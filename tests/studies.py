@@ -40,7 +40,7 @@ def quick(**changed: Any) -> Study:
 
 def outcome(accuracy: float, auc: float) -> Outcome:
     rebuilt = Leak(
-        "first-layer", 1, 0, "1", "0.5", "exact", median=90.0, floor=10.0, identified=1.0
+        "first-layer", 1, 0, "1", "0.5", "exact", 90.0, floor=10.0, gain=80.0, identified=1.0
     )
     asked = Leak("loss-threshold", 2, None, "", "0.5", "members stand out", auc=auc)
     return Outcome("finished", "", (0.1, accuracy), (None, None), probes=(rebuilt, asked))

@@ -84,7 +84,8 @@ def whole(grid: Grid) -> Tally:
 
 
 def leak(verdict: str = "partial: x", median: float | None = 20.0, floor: float = 10.0) -> Leak:
-    return Leak("spear", 1, 0, "8", "0.5", verdict, median, None if median is None else floor)
+    numbers = () if median is None else (median, floor, median - floor)
+    return Leak("spear", 1, 0, "8", "0.5", verdict, *numbers)
 
 
 def filled(sweep: Sweep, leaks: list[Leak | None]) -> Tally:
@@ -184,7 +185,7 @@ def test_a_place_holds_what_the_attack_by_itself_finds(grid: Grid) -> None:
     *_, last = reconstruct(cell.attack.spy, moment, client)  # type: ignore[arg-type]
     assert last.likeness is not None
     entry = table.entries[0][0]
-    assert entry.value == last.likeness.median - last.likeness.floor
+    assert entry.value == last.likeness.gain
     assert entry.leaks[0].client == client
     pictures = grid.pictures()[cell.key]
     assert torch.equal(pictures["guess"], last.pictures["guess"])
@@ -295,10 +296,10 @@ def test_a_lesson_is_borne_out_by_what_was_measured(
 def test_what_speaks_against_a_lesson_is_named_with_its_numbers() -> None:
     lesson = lesson_of(filled(quick(), [EXACT, EXACT, leak("partial: x", 12.0), WORDS]))
     assert lesson.lines()[1] == (
-        "noise / first layer: expected stopped, found 12.0 dB, guess 10.0: partial"
+        "noise / first layer: expected stopped, found 12.0 dB, +2.0 over a guess: partial"
     )
     assert "2 could not be attacked" in lesson.lines()[0]
-    assert "places of “noise” must be stopped: the median at most 1 dB" in lesson.rule
+    assert "places of “noise” must be stopped: at most 1 dB over" in lesson.rule
 
 
 @pytest.mark.parametrize(("median", "stopped"), [(11.0, True), (11.1, False)])
@@ -333,7 +334,7 @@ def test_the_gallery_holds_every_place_and_nothing_unescaped(grid: Grid) -> None
     assert str(picture["src"]).startswith("data:image/png;base64,")
     assert picture["alt"] == "Private beside reconstructed: <b>a</b> & b, first layer"
     captions = page.texts["figcaption"]
-    assert "best guess" in captions[0]
+    assert "over a guess" in captions[0]
     assert "● exact" in captions[0]
     assert "refused" in captions[1]
     assert "● exact" in captions[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.pooling import _area, _drawn, _true_positives, pooled
+from lab.pooling import _area, _counts, _drawn, _true_positives, pooled
 from lab.roc import auc, expose, true_positives
 
 
@@ -42,7 +42,10 @@ def test_with_every_weight_one_it_is_the_usual_curve(ties: bool) -> None:
 
 def test_what_is_stated_is_of_all_scores_together() -> None:
     scores, inside = scored(4, 100, seed=1)
-    found, plain = pooled(scores, inside, None), expose(scores.ravel(), inside.ravel(), None, None)
+    found, plain = (
+        pooled(scores, inside, range(len(scores)), None),
+        expose(scores.ravel(), inside.ravel(), None, None),
+    )
     assert (found.members, found.others) == (plain.members, plain.others)
     assert found.auc == plain.auc
     assert found.curve.true_positives == plain.curve.true_positives
@@ -51,7 +54,10 @@ def test_what_is_stated_is_of_all_scores_together() -> None:
 
 def test_intervals_are_never_narrower_than_of_scores_on_their_own() -> None:
     scores, inside = scored(4, 600, seed=2)
-    found, plain = pooled(scores, inside, None), expose(scores.ravel(), inside.ravel(), None, None)
+    found, plain = (
+        pooled(scores, inside, range(len(scores)), None),
+        expose(scores.ravel(), inside.ravel(), None, None),
+    )
     assert found.auc_low <= plain.auc_low < plain.auc_high <= found.auc_high
     assert found.rates[0].low <= plain.rates[0].low
     assert all(np.less_equal(found.curve.low, plain.curve.low))
@@ -60,7 +66,10 @@ def test_intervals_are_never_narrower_than_of_scores_on_their_own() -> None:
 def test_models_that_differ_widen_the_interval() -> None:
     """The truth varies from model to model, which scores taken one by one do not show."""
     scores, inside = scored(6, 400, seed=3, luck=1.0)
-    found, plain = pooled(scores, inside, None), expose(scores.ravel(), inside.ravel(), None, None)
+    found, plain = (
+        pooled(scores, inside, range(len(scores)), None),
+        expose(scores.ravel(), inside.ravel(), None, None),
+    )
     assert found.auc_high - found.auc_low > 2 * (plain.auc_high - plain.auc_low)
 
 
@@ -69,9 +78,36 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
     held = 0
     for seed in range(40):
         scores, inside = scored(8, 60, seed=1000 + seed, luck=0.6, lift=0.0)
-        low, high = np.quantile(_drawn(scores, inside, np.array([0.1]))[0], [0.025, 0.975])
+        low, high = np.quantile(
+            _drawn(scores, inside, range(8), np.array([0.1]))[0], [0.025, 0.975]
+        )
         held += low <= 0.5 <= high
     assert held >= 34, "of 40; 38 are expected"
+
+
+def test_two_models_that_share_a_pool_out_are_drawn_together_by_hand() -> None:
+    """C8 of a hostile review: one pair, where every member of the first is outside of the second.
+
+    The first model gives members away, the second says nothing.  Candidates A, B and C, of which
+    the first is trained on A alone.  If the pair is drawn whole, then of three drawn candidates a
+    are A: the first model has a members with score 1 and 3 - a others with 0, the second 3 - a
+    members and a others with 0.  So the area is (a + (3 - a) / 2) / 3, of 0.5, 2/3, 5/6 or 1.
+    Drawn one by one, the first may be there twice and the second not at all: area 1, for a = 1.
+    """
+    inside = np.array([[True, False, False], [False, True, True]])
+    scores = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    together, _ = _drawn(scores, inside, [0, 0], np.array([0.1]))
+    alone, _ = _drawn(scores, inside, [0, 1], np.array([0.1]))
+    assert set(together.round(4)) == {0.5, 0.6667, 0.8333, 1.0}
+    # All three are A in 1 of 27 draws.  Alone, the first model twice says it in 1 of 4, too.
+    assert (together == 1).mean() < 0.1 < (alone == 1).mean()
+
+
+def test_pairs_are_drawn_whole_and_as_many_as_there_are() -> None:
+    generator = np.random.default_rng(0)
+    drawn = [tuple(_counts(generator, 2)) for _ in range(200)]
+    assert set(drawn) == {(2, 0), (1, 1), (0, 2)}
+    assert 0.4 < drawn.count((1, 1)) / 200 < 0.6  # half of the time
 
 
 def test_chance_over_models_is_called_chance() -> None:
@@ -80,7 +116,7 @@ def test_chance_over_models_is_called_chance() -> None:
     scores[0] += 1.2 * inside[0]
     plain = expose(scores.ravel(), inside.ravel(), None, None)
     assert plain.auc_low > 0.5
-    found = pooled(scores, inside, None)
+    found = pooled(scores, inside, range(len(scores)), None)
     assert found.verdict.startswith("no better than chance: over such models")
 
 
@@ -90,7 +126,7 @@ def test_the_most_exposed_are_those_who_were_so_on_average_while_inside() -> Non
     scores = np.tile(np.arange(30.0), (2, 1))
     scores[0, 3], scores[1, 3] = 90.0, 100.0
     scores[1, 20] = 1000.0  # while it was outside
-    found = pooled(scores, inside, None)
+    found = pooled(scores, inside, range(len(scores)), None)
     assert found.most[:2] == (3, 29)
     assert 14 not in found.least
     assert found.least[0] == 0

@@ -41,7 +41,7 @@ def _verdict(found: Likeness, job: Job) -> None:
     if job.result:
         st.subheader(sentence(found.verdict), anchor=False)
     numbers = {"PSNR": f"{found.psnr:.1f} dB"}
-    if len(found.matches) > 1:
+    if len(found.matches) + found.missing > 1:
         numbers |= {"Median": f"{found.median:.1f} dB", "Worst": f"{found.worst:.1f} dB"}
     numbers |= {
         "Best guess without the gradient": f"{found.floor:.1f} dB",
@@ -85,12 +85,14 @@ def _beside(found: Likeness) -> None:
     st.table({"PSNR, dB": {name: f"{value:.1f}" for name, value in found.compared().items()}})
     similar = "" if found.ssim is None else f", SSIM {found.ssim:.2f}"
     told = [
-        f"{found.gain:+.1f} dB over the best guess without the gradient{similar}",
+        f"{found.gain:+.1f} dB over the best guess without the gradient (median over examples)"
+        + similar,
         f"Best {found.best:.1f} dB; {found.exact:.0%} above 60 dB, where only rounding is left",
         f"{found.labels_floor:.0%} of evenly spread labels would be right",
     ]
     if found.association is not None:
         told.append(f"{found.association:.0%} of labels are right beside their own picture")
+    told += found.silence()
     if found.identified:
         told += [sentence(found.identified.sentence()), found.identified.crowd()]
     st.caption(". ".join(told) + ".")
