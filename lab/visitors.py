@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -33,6 +34,7 @@ COOKIE = "leaklab_visitor"
 CLASS = "LEAKLAB_CLASS"  # set while the lab is served to other machines, too
 GRACE = "LEAKLAB_GRACE"  # seconds after which what a visitor left behind is given up; 0: never
 USUAL_GRACE = 300
+NOBODY = ("",)  # the name of what the command line does
 HEARTBEAT = 30  # seconds between two signs of an open page
 ACTIVE = ("queued", "running")
 
@@ -80,6 +82,12 @@ def names(visitor: str) -> tuple[str, ...]:
     if not is_class():
         return "", visitor
     return (visitor,) if visitor else ()
+
+
+def owned_by(names: Sequence[str]) -> ColumnElement[bool]:
+    """Jobs that a visitor of those names may command."""
+    mine = jobs.c.id.in_(select(owners.c.job).where(owners.c.visitor.in_(names)))
+    return or_(mine, ~jobs.c.id.in_(select(owners.c.job))) if "" in names else mine
 
 
 def grace() -> int:
