@@ -4,6 +4,7 @@ from attacks.alie import Alie
 from attacks.alive_and_dead import AliveAndDead
 from attacks.backdoor import Backdoor
 from attacks.calibrated_loss import CalibratedLoss
+from attacks.captured_neighbourhood import CapturedNeighbourhood
 from attacks.dba import Dba
 from attacks.dlg import Dlg
 from attacks.edge_case import EdgeCase
@@ -119,6 +120,7 @@ SPIES = Spy.enter(
     PropertyInference,
     SingleOut,
     Sybils,
+    CapturedNeighbourhood,
     SumDifference,
     InconsistentModels,
     WeakMasks,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from attacks.updates import deviation, honest, told
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 
@@ -28,6 +28,10 @@ class Alie(Poison):
         0.0, ge=0, le=100, description="standard deviations; 0: as many as the paper's formula says"
     )
     sign: Literal["plus", "minus"] = Field("plus", description="above the honest mean, or below")
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         among = honest(rows, cohort)

@@ -21,12 +21,14 @@ class AliveAndDead(Unmasking):
     source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281, figure 4"
     attacker: ClassVar[str] = "a server that lies about who was lost"
     knows: ClassVar[str] = "nothing besides the shares that it is given"
-    fails: ClassVar[str] = "thresholds above half of the clients, which are all that clients accept"
+    fails: ClassVar[str] = (
+        "thresholds above half, which are all that clients accept; it has no accomplice"
+    )
 
     def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
         """Three lies, none of which yields an update."""
         others = others_than(siege, target, 2, self.kind)
-        others = tuple(one for one in opened(siege.view).partners[target] if one in others)
+        others = tuple(one for one in opened(siege.view).holders[target] if one in others)
         living, gone = (target, *others[1::2]), others[::2]
         everyone = (target, *others)
         both = siege.interview(target, everyone, others, 0)

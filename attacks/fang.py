@@ -15,7 +15,7 @@ from torch import Tensor
 
 from attacks.updates import apart, each_told, honest, step_of, told
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.rng import uniform
 from lab.wire import Cohort
 
@@ -38,6 +38,10 @@ class Fang(Poison):
     stretch: float = Field(
         2.0, gt=1, le=100, description="trimmed-mean: b, how far beyond the last honest value"
     )
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         among, way = honest(rows, cohort), step_of(rows, insight).sign()  # (params,)

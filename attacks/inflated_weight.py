@@ -14,7 +14,11 @@ from lab.parts import Poison
 
 
 class InflatedWeight(Poison):
-    """Flip all labels, and report `factor` times the examples: the mean believes the number."""
+    """Flip all labels, and report `factor` times the examples; secure aggregation caps the number.
+
+    A plain mean believes any number.  The ring of masked sums has room for the largest client's
+    examples, and clips a larger claim to that.
+    """
 
     kind: Literal["inflated-weight"] = "inflated-weight"
     source: ClassVar[str] = "Portnoy et al. 2022, Applied Sciences 12(17), arXiv:2004.04986"

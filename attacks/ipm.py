@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.updates import honest, told
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 
@@ -20,6 +20,10 @@ class Ipm(Poison):
     source: ClassVar[str] = "Xie et al. 2020, arXiv:1903.03936"
     knows: ClassVar[str] = "the updates of all honest clients"
     scale: float = Field(2.0, gt=0, le=100, description="epsilon: how many times the honest mean")
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         return told(rows, cohort, -self.scale * honest(rows, cohort).mean(dim=0))

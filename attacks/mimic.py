@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.updates import honest, told
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 
@@ -23,6 +23,10 @@ class Mimic(Poison):
     kind: Literal["mimic"] = "mimic"
     source: ClassVar[str] = "Karimireddy, He and Jaggi 2022, arXiv:2006.09365"
     knows: ClassVar[str] = "the updates of all honest clients"
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         among = honest(rows, cohort)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.updates import Way, apart, honest, told, way_of
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 
@@ -26,6 +26,10 @@ class MinMax(Poison):
     deviation: Way = Field(
         "std", description="what is subtracted: the mean's unit vector, its sign, or deviations"
     )
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         among = honest(rows, cohort).double()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attacks.updates import Way, honest, told, way_of
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 
@@ -27,6 +27,10 @@ class MinSum(Poison):
     deviation: Way = Field(
         "std", description="what is subtracted: the mean's unit vector, its sign, or deviations"
     )
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         among = honest(rows, cohort).double()

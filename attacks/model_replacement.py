@@ -12,7 +12,7 @@ from attacks.backdoor import Backdoor
 from attacks.updates import told
 from lab.contest import ALONE, IGNORANT, Insight, Restraint, Scene
 from lab.layers import Shape
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 
@@ -54,6 +54,10 @@ class ModelReplacement(Poison):
         With half the squared distance as L_ano, `constrain` is (1 - alpha) / alpha.
         """
         return Restraint(pull=self.constrain) if self.constrain else None
+
+    @property
+    def sees(self) -> Sees:
+        return "nothing" if self.boost else "cohort"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         sent = self._factor(cohort) * rows

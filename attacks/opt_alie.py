@@ -11,7 +11,7 @@ from attacks.alie import tolerated
 from attacks.line_search import most_harmful
 from attacks.updates import deviation, honest
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 FIXED = 1.5  # ByzFL's z where it tries nothing out
@@ -27,6 +27,10 @@ class OptAlie(Poison):
     source: ClassVar[str] = "Allouah et al. 2023, arXiv:2302.01772; Baruch et al. 2019"
     knows: ClassVar[str] = "the updates of all honest clients, and the rule"
     evaluations: int = Field(20, ge=2, le=100, description="factors that are tried out")
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         among = honest(rows, cohort)

@@ -10,7 +10,7 @@ from torch import Tensor
 from attacks.line_search import most_harmful
 from attacks.updates import honest
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 FIXED = 2.0  # ByzFL's epsilon where it tries nothing out
@@ -26,6 +26,10 @@ class OptIpm(Poison):
     source: ClassVar[str] = "Allouah et al. 2023, arXiv:2302.01772; Xie et al. 2020"
     knows: ClassVar[str] = "the updates of all honest clients, and the rule"
     evaluations: int = Field(20, ge=2, le=100, description="factors that are tried out")
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         mean = honest(rows, cohort).mean(dim=0)

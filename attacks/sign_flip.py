@@ -9,7 +9,7 @@ from torch import Tensor
 
 from attacks.updates import honest, told
 from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
+from lab.parts import Poison, Sees
 from lab.wire import Cohort
 
 
@@ -22,6 +22,10 @@ class SignFlip(Poison):
     scale: float = Field(3.0, gt=0, le=100, description="how many times that update")
     # own: Li et al., and blades, which turns every local gradient round.  mean: ByzFL.
     reading: Literal["own", "mean"] = Field("own", description="whose update is negated")
+
+    @property
+    def sees(self) -> Sees:
+        return "nothing" if self.reading == "own" else "updates"
 
     def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
         among = rows if self.reading == "own" else honest(rows, cohort).mean(dim=0)

@@ -60,6 +60,15 @@ def read(words: np.ndarray, view: ServerView) -> tuple[Tensor, float]:
     return F.pad(torch.from_numpy(signed), (0, view.network.size - view.shared)), float(words[-1])
 
 
+def left_of(view: ServerView) -> tuple[Tensor, float]:
+    """The weighted sum without what accomplices say they sent (params,), and its weight."""
+    update, weight = total(view)
+    for words in opened(view).told.values():
+        known, its_weight = read(words, view)
+        update, weight = update - known, weight - its_weight
+    return update, weight
+
+
 def expanded(key: bytes, words: int, generator: str) -> np.ndarray:
     """The mask of a key that is known, as everybody may compute it.  -> (words,) uint32"""
     if generator == "weak":

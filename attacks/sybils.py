@@ -1,4 +1,7 @@
-"""Take the accomplices' known updates off the sum. Bonawitz et al. 2017, eprint 2017/281."""
+"""Take the accomplices' known updates off the sum. Bonawitz et al. 2017, eprint 2017/281.
+
+A server that chooses whom it asks needs few: in a round of three clients two are all the others.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from attacks.sums import everybody, opened, others_than, read, staged, total
+from attacks.sums import everybody, left_of, others_than, staged
 from lab.parts import Unmasking
 from lab.views import Claim, Plot, Siege
 
 
 class Sybils(Unmasking):
-    """Own everybody in the sum but the target: the sum less what one knows is its update."""
+    """Own all others in the sum, however few: what one does not know of it is the target's."""
 
     kind: Literal["sybils"] = "sybils"
     source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281; Douceur 2002"
@@ -29,10 +32,7 @@ class Sybils(Unmasking):
         others = others_than(siege, target, 2, self.kind)
         mine = others[: max(0, len(others) - self.honest)]
         view = staged(siege, Plot(clients=everybody(siege), accomplices=mine))
-        update, weight = total(view)
-        for words in opened(view).told.values():
-            known, its_weight = read(words, view)
-            update, weight = update - known, weight - its_weight
+        update, weight = left_of(view)
         left = len(others) - len(mine) + 1
         name = f"sum less {len(mine)} accomplices"
         rest = "the target alone" if left == 1 else f"the mean of {left} honest clients"

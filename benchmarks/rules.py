@@ -33,7 +33,7 @@ WHY = {
     "bulyan": "distances of all pairs; sorts every coordinate of three fifths of the clients",
     "geometric-median": "distances and a QR of all updates in float64; solved, not stepped towards",
     "mda": "distances of all pairs; the choice is exact, by search",
-    "meamed": "sorts every coordinate, and looks for its middle in float64",
+    "meamed": "sorts every coordinate, and finds those around its middle in float64",
     "median": "sorts every coordinate",
     "nnm": "distances of all pairs; as many means as clients, in float64",
     "signguard": "scikit-learn's mean shift, begun at every client",

@@ -38,13 +38,17 @@ class MeanAroundMedian(Rule):
 def around_median(rows: Tensor, count: int) -> Tensor:
     """The mean of the `count` values of each coordinate nearest to its median.  -> (params,)
 
-    Sorted, they lie side by side, so that only where they begin is to be found; the lower of two
-    that are equally near counts.  In float64, because a float32 rounds the middle of two.
+    Sorted, they lie side by side.  The lowest is left out as long as the value `count` places
+    above it is nearer to the median; of two that are equally near, the lower stays.
+    In float64, because a float32 rounds the middle of two.
     """
-    ordered, clients = rows.sort(dim=0).values, len(rows)
-    low, high = ordered.detach()[: clients - count + 1], ordered.detach()[count - 1 :]
-    median = (ordered[(clients - 1) // 2].double() + ordered[clients // 2]).detach() / 2
-    begin = torch.maximum(median - low, high - median).argmin(dim=0)  # (params,)
+    clients = len(rows)
+    ordered = rows.sort(dim=0).values
+    values = ordered.detach()
+    middles = values[(clients - 1) // 2].double() + values[clients // 2]  # twice the median
+    # median - lower > upper - median
+    farther = values[: clients - count].double() + values[count:] < middles  # (faulty, params)
+    begin = farther.sum(dim=0)  # (params,)
     place = torch.arange(clients, device=rows.device).unsqueeze(1)  # (clients, 1)
     inside = (place >= begin) & (place < begin + count)
     return torch.where(inside, ordered, 0).sum(dim=0) / count

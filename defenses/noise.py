@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.parts import Stage
-from lab.rng import noise, stream
+from lab.rng import noise
 from lab.wire import Cohort
 
 ROUNDED = 1.001  # what rounding adds to the variance under masks is less
@@ -39,7 +39,7 @@ class Noise(Stage):
             return rows
         share = self.deviation if self.place == "local" else self.deviation / len(rows) ** 0.5
         # A loop over clients, because each one's noise is a stream of its own.
-        streams = [cohort.stream(client, "noise") for client in cohort.clients]
+        streams = [cohort.private("noise", cohort.round, client) for client in cohort.clients]
         draws = [noise(own, rows.shape[1], secure=self.secure) for own in streams]
         return rows + share * torch.stack(draws)
 
@@ -68,7 +68,7 @@ class Release(Stage):
 
     def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
         """Shifts and scales every row alike, so that their plain mean is the released step."""
-        own = stream(cohort.seed, self.name, cohort.round)
+        own = cohort.private(self.name, cohort.round)
         drawn = noise(own, rows.shape[1], secure=self.secure)
         shift = self.deviation * self._missing(cohort) ** 0.5 * drawn  # (params,)
         released: Tensor = (rows * cohort.present + shift) / cohort.expected

@@ -1,161 +1,55 @@
 """The accountant of a run: epsilon spent, a pure function of (experiment, rounds).
 
-Assumes what the lab really does: draws as the settings say, a fixed denominator.
+Assumes what the lab really does: draws as the settings say, a fixed denominator.  A guarantee
+covers one run, and holds as long as what its random draws follow from stays secret.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
-from math import ceil
-from typing import Any, Literal
+from math import isfinite
 
 import numpy as np
 
-from lab.accountants import Accountant, Spending, calibrated, composed, deltas
-from lab.cohorts import asked, client_rate
+from lab.accountants import Accountant, Spending, composed, deltas
+from lab.cohorts import client_rate
 from lab.experiment import Experiment
+from lab.honest_noise import protected, shows_cohort
 from lab.records import Guarantee
-from lab.sampling import cohort_at_least, epoch_at_least
+from lab.segments import Adversary, Segment, adversaries, noise_multiplier, relayed, segments, spans
 
-# Who looks: the server, which knows who takes part in a round, or whoever is given the models only.
-Adversary = Literal["server", "public"]
+__all__ = [
+    "Adversary",
+    "budget_left",
+    "cautions",
+    "detailed",
+    "noise_multiplier",
+    "opponents",
+    "promise",
+    "segments",
+    "spans",
+    "spent",
+    "UNCOVERED",
+]
 PROFILE = (3.0, 121)  # how far beyond the stated epsilon, and in how many steps
-# Settings that say how, and change nothing of what is guaranteed.
-IMMATERIAL = {"stop": False, "backend": "engine", "per_layer": False, "secure_noise": False}
-ROUNDED = 1.01  # of a variance under masks: rounding and filling up add less
 SLACK = 1e-6  # relative, of arithmetic
-NAMES = {"pld": "PLD (dp-accounting)", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Rounds in a row under the same privacy."""
-
-    first: int
-    now: Experiment
-
-    def spending(self, last: int, adversary: Adversary) -> Spending:
-        """What the rounds to `last` release about one record, at worst."""
-        return self._releases(last, adversary, self.noise())
-
-    def at_least(self, last: int, delta: float) -> float | None:
-        """What epsilon is not below, where draws are not independent; None where that is known."""
-        if _independent(self.now) or self.now.privacy.place == "local":
-            return None
-        rate, rounds = client_rate(self.now), last + 1 - self.first
-        if self.now.privacy.kind == "client":
-            if self.now.privacy.adapts:  # no pair is known that uses up updates and count together
-                return 0.0
-            noise = self.noise() * _louder(self.now)
-            return cohort_at_least(rate, noise, rounds, delta) if rate < 1 else None
-        recipe = self.now.recipe
-        if recipe.cap:  # epochs may be cut short, so that an example may never be used
-            return 0.0
-        batches = ceil(recipe.mean_size / recipe.batch_size)
-        epochs = self._busiest(last) * recipe.epochs
-        return epoch_at_least(batches, self.noise(), epochs, delta) if batches > 1 else None
-
-    def noise(self) -> float:
-        """The noise multiplier: as set, or as the target needs if the segment runs to the end."""
-        privacy, end = self.now.privacy, max(self.first, self.now.training.rounds)
-        if privacy.noise:
-            return privacy.noise
-        plan = self._releases(end, faced(self.now), 1.0)
-        return calibrated(plan, privacy.epsilon, privacy.delta)
-
-    def _releases(self, last: int, adversary: Adversary, noise: float) -> Spending:
-        now, rounds = self.now, last + 1 - self.first
-        drawn, rate = now.privacy.sampling == "poisson", client_rate(now)
-        if now.privacy.kind == "client":
-            if adversary == "server" or now.privacy.place == "local":
-                return Spending(1.0, noise, self._busiest(last))
-            return Spending(rate if drawn else 1.0, noise, rounds, chance=1.0 if drawn else rate)
-        steps = now.recipe.local_steps(1) if drawn else now.recipe.epochs
-        turn = Spending(now.recipe.poisson or 1.0, noise, self._busiest(last), steps)
-        if adversary == "server" or not _uniform(now):
-            return turn
-        return Spending(turn.rate, noise, rounds, steps, rate)
-
-    def _busiest(self, last: int) -> int:
-        """Turns of the client that is asked most often."""
-        rounds = range(self.first, last + 1)
-        if self.now.training.algorithm.asynchronous:
-            return len(rounds)  # nobody is waited for: at most one update a round
-        turns = Counter(client for round in rounds for client in asked(self.now, round))
-        return max(turns.values(), default=0)
-
-
-def faced(now: Experiment) -> Adversary:
-    """Against whom the guarantee that the lab states by itself holds."""
-    own = now.privacy.kind == "example" or now.privacy.place == "local"
-    return "server" if own else "public"
-
-
-def _adversaries(now: Experiment) -> tuple[Adversary, ...]:
-    """Against whom a round's noise protects, the one that it is made for first."""
-    if faced(now) == "server":
-        return ("server", "public")
-    summed = now.privacy.place == "distributed" and now.secure_aggregation.sealed
-    return ("public", "server") if summed else ("public",)
-
-
-def _louder(now: Experiment) -> float:
-    """How much larger the released noise can be than it needs to be."""
-    masks = now.secure_aggregation
-    if now.privacy.place != "distributed" or not masks.enabled:
-        return 1.0
-    louder: float = (ROUNDED * masks.surplus) ** 0.5
-    return louder
-
-
-def _uniform(now: Experiment) -> bool:
-    """Whether each round asks every client with one chance, whatever happened before."""
-    network = now.network
-    return not (now.training.algorithm.asynchronous or network.spare or network.availability < 1)
-
-
-def segments(experiment: Experiment) -> list[Segment]:
-    """The run, cut where a change touches privacy or sampling."""
-    found = [Segment(1, experiment.at(1))]
-    for first in sorted({change.round for change in experiment.changes}):
-        now = experiment.at(first)
-        if _governing(now) != _governing(found[-1].now):
-            found.append(Segment(first, now))
-    return found
-
-
-def _governing(now: Experiment) -> tuple[Any, ...]:
-    training, privacy = now.training, now.privacy.model_copy(update=IMMATERIAL)
-    sampling = (training.clients_per_round, training.batch_size, training.epochs, training.steps)
-    masks = now.secure_aggregation
-    under = (masks.enabled, masks.sealed, masks.surplus) if privacy.kind == "client" else ()
-    return (privacy, under, *sampling)
-
-
-def noise_multiplier(experiment: Experiment, round: int) -> float:
-    """Standard deviation of the noise over the clip, in force in that round."""
-    return [part for part in segments(experiment) if part.first <= round][-1].noise()
-
-
-def spans(experiment: Experiment, rounds: int) -> list[tuple[Segment, int]]:
-    """The segments of the first `rounds` rounds and where each ends; none without a guarantee.
-
-    There is none once a round ran without noise, or when the unit of protection has changed.
-    """
-    parts = [part for part in segments(experiment) if part.first <= rounds]
-    units = {part.now.privacy.kind for part in parts}
-    if len(units) != 1 or units == {"none"}:
-        return []
-    ends = [part.first - 1 for part in parts[1:]] + [rounds]
-    return list(zip(parts, ends, strict=True))
+NAMES = {"pld": "PLD", "rdp": "RDP (dp-accounting)", "prv": "PRV (Opacus)"}
+UNCOVERED = (
+    "Epsilon covers the released models. It does not cover what the records hold besides: the "
+    "lengths of updates, each client's accuracy, and who took part."
+)
 
 
 def opponents(experiment: Experiment, rounds: int) -> tuple[Adversary, ...]:
     """Against whom there is a guarantee in all of these rounds."""
     parts = spans(experiment, rounds)
-    wanted = _adversaries(parts[-1][0].now) if parts else ()
-    return tuple(one for one in wanted if all(one in _adversaries(part.now) for part, _ in parts))
+    wanted = adversaries(parts[-1][0].now) if parts else ()
+    return tuple(
+        one
+        for one in wanted
+        if all(
+            one in adversaries(part.now) and part.spending(end, one).noise for part, end in parts
+        )
+    )
 
 
 def spent(
@@ -169,26 +63,32 @@ def spent(
     Against the strongest adversary that noise is calibrated to, if none is named.
     """
     parts, known = spans(experiment, rounds), opponents(experiment, rounds)
-    if not parts or (adversary and adversary not in known):
+    if not known or (adversary and adversary not in known):
         return None
     now, adversary = parts[-1][0].now, adversary or known[0]
     privacy = now.privacy
     spendings = tuple(part.spending(last, adversary) for part, last in parts)
-    bounds = [part.at_least(last, privacy.delta) for part, last in parts]
     tight = accountant == "pld" and adversary == known[0]
+    epsilon = composed(spendings, privacy.delta, accountant)
+    if not isfinite(epsilon):  # what may go wrong is likelier than delta
+        return None
     return Guarantee(
-        epsilon=composed(spendings, privacy.delta, accountant),
-        at_least=max((bound for bound in bounds if bound is not None), default=None)
-        if tight
-        else None,
+        epsilon=epsilon,
+        at_least=_at_least(parts, privacy.delta) if tight else None,
         delta=privacy.delta,
         unit=privacy.kind,
-        relation=_relation(parts, privacy.kind),
+        relation=_relation(parts, adversary),
         against=_adversary(now, adversary),
         sampling=_sampling(now, spendings[-1]),
         accountant=NAMES[accountant],
         noise=tuple(spending.noise for spending in spendings),
+        condition=_condition(parts),
     )
+
+
+def _at_least(parts: list[tuple[Segment, int]], delta: float) -> float | None:
+    bounds = [part.at_least(last, delta) for part, last in parts]
+    return max((bound for bound in bounds if bound is not None), default=None)
 
 
 def detailed(
@@ -222,24 +122,35 @@ def budget_left(experiment: Experiment, round: int) -> str:
 def promise(experiment: Experiment, rounds: int) -> str:
     """The guarantee in a sentence, or why there is none."""
     if guarantee := spent(experiment, rounds):
-        return f"Guaranteed: {guarantee.sentence()}."
+        return " ".join(
+            filter(None, (f"Guaranteed: {guarantee.sentence()}.", protected(experiment)))
+        )
     kinds = {part.now.privacy.kind for part in segments(experiment) if part.first <= rounds}
     if kinds <= {"none"}:
         return "No differential privacy: nothing is guaranteed about anybody."
     if "none" in kinds:
         return "No guarantee: some rounds ran without noise."
-    return "No single guarantee: the unit of protection changed in the course of the run."
+    if len(kinds) > 1:
+        return "No single guarantee: the unit of protection changed in the course of the run."
+    if relayed(experiment, rounds):
+        poison = experiment.at(rounds).adversary.poison.kind
+        return (
+            f"No guarantee: malicious clients ({poison}) know the updates of other clients and "
+            "send on what they learn, without the noise that hides it. Choose another "
+            "adversary.poison.kind, or privacy.place local."
+        )
+    return (
+        "No guarantee: malicious clients add no noise, and in some round too few honest clients "
+        "were there to add it. Use privacy.place central or local, or fewer malicious clients."
+    )
 
 
-def _relation(parts: list[tuple[Segment, int]], unit: str) -> str:
-    if all(_independent(part.now) for part, _ in parts):
-        return f"one {unit} added or removed"
-    return f"one {unit} replaced by nothing"  # who takes part is fixed, or no secret
-
-
-def _independent(now: Experiment) -> bool:
-    """Whether draws are independent, and secret."""
-    return now.privacy.sampling == "poisson" and now.privacy.place != "local"
+def _relation(parts: list[tuple[Segment, int]], adversary: Adversary) -> str:
+    if parts[-1][0].now.privacy.kind == "example":
+        return "one example replaced by nothing; how many examples each client holds is public"
+    if adversary == "public" and all(part.adds_or_removes() for part, _ in parts):
+        return "one client added or removed"
+    return "one client replaced by nothing; who takes part is public"
 
 
 def _adversary(now: Experiment, adversary: Adversary) -> str:
@@ -264,6 +175,13 @@ def _sampling(now: Experiment, spending: Spending) -> str:
     return f"Poisson {who}, q = {spending.rate:.4g}{often}"
 
 
+def _condition(parts: list[tuple[Segment, int]]) -> str:
+    """What must stay secret."""
+    if all(part.now.privacy.secure_noise for part, _ in parts):
+        return "the records stay secret"
+    return "the seed and the records stay secret"
+
+
 def cautions(experiment: Experiment, rounds: int) -> list[str]:
     """What a reader of the epsilon should be told besides, in sentences."""
     if (guarantee := spent(experiment, rounds)) is None:
@@ -284,5 +202,26 @@ def cautions(experiment: Experiment, rounds: int) -> list[str]:
         told.append(
             "One example is protected and not one client: whatever a client's examples have in "
             "common is not hidden."
+        )
+    return told + _spoilt(spans(experiment, rounds))
+
+
+def _spoilt(parts: list[tuple[Segment, int]]) -> list[str]:
+    """Why epsilon is larger than the settings suggest."""
+    told: list[str] = []
+    now = parts[-1][0].now
+    hidden = now.privacy.kind != "client" or now.privacy.sampling == "fixed"
+    if not hidden and client_rate(now) < 1 and not parts[-1][0].hides_cohorts():
+        if now.privacy.place == "local":
+            return told
+        why = "rounds that secure aggregation breaks off show how many clients took part"
+        if shows_cohort(now):
+            why = "malicious clients let the released model show how many clients took part"
+        told.append(f"Drawing clients at random adds nothing to this guarantee: {why}.")
+    before = parts[-1][0].before
+    if before and (gone := composed(before, now.privacy.delta)) >= now.privacy.epsilon:
+        told.append(
+            f"The target epsilon {now.privacy.epsilon:g} is out of reach: the rounds before the "
+            f"last change have spent {gone:.3g}."
         )
     return told

@@ -1,51 +1,85 @@
 """Accountants: what releases of a Gaussian mechanism on Poisson samples guarantee together.
 
 Three ways to count the same.  Privacy loss distributions are tight (Doroshenko et al. 2022,
-arXiv:2207.04380, rounded pessimistically), and what the lab states.  Renyi differential privacy
-(Mironov et al. 2019, arXiv:1908.10530) is looser and older; PRV (Gopi et al. 2021,
-arXiv:2106.02848, the upper end of its bracket) comes from another library.
+arXiv:2207.04380), and what the lab states.  Renyi differential privacy (Mironov et al. 2019,
+arXiv:1908.10530) is looser and older; PRV (Gopi et al. 2021, arXiv:2106.02848, the upper end of its
+bracket) comes from another library.
+
+Answers are found in this process, or elsewhere if somebody offers to: see `count_elsewhere`.
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass, replace
-from functools import lru_cache, reduce
-from math import exp, expm1, isfinite, log, log1p
-from typing import Any, Literal, Self, get_args
+from dataclasses import replace
+from functools import lru_cache
+from math import inf, isinf
+from typing import Protocol, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from lab.accounting import (
+    ACCOUNTANTS,
+    Accountant,
+    by_variables,
+    deltas_of,
+    epsilon_of,
+    is_closed,
+)
+from lab.calibration import TOLERANCE, noise_for
 from lab.settings import SettingError, Settings
+from lab.spending import Spending, leaked, releases_of
 
-Accountant = Literal["pld", "rdp", "prv"]
-ACCOUNTANTS: tuple[Accountant, ...] = get_args(Accountant)
-GRID = 2e-3  # of privacy losses, at most
-FINE = 0.07  # of a loss's standard deviation, at most: within 0.05 % of tight values, and live
-COARSER = 0.3  # a noise multiplier below which losses are large, and so is the grid
-COARSEST = 1e-3  # of the standard deviation of all losses together
-NEAR = 0.1  # how far the logarithm of a noise multiplier usually is from where a search begins
-TOLERANCE = 4e-4  # relative, of a calibrated noise multiplier
+__all__ = [
+    "ACCOUNTANTS",
+    "TOLERANCE",
+    "Accountant",
+    "Question",
+    "Seam",
+    "Spending",
+    "calibrated",
+    "composed",
+    "count_elsewhere",
+    "deltas",
+]
 
 
-@dataclass(frozen=True)
-class Spending:
-    """`times` rounds, in each of which with `chance` come `steps` releases.
+class Elsewhere(Protocol):
+    """Answers that take time, from another process.  Any thread may ask.
 
-    A release is a Gaussian mechanism on a Poisson sample.  Whether a round had any is not secret:
-    who takes part adds noise of its own, so that staying away is no release without the record.
+    Everything here may raise SettingError: that an answer takes too long, or what the answer is.
     """
 
-    rate: float
-    noise: float
-    times: int
-    steps: int = 1
-    chance: float = 1.0
+    def epsilon_of(
+        self, spendings: tuple[Spending, ...], delta: float, accountant: Accountant
+    ) -> float:
+        """As `lab.accounting` does."""
 
-    def always(self) -> Spending:
-        """At least as much spending, and simpler: releases in every round."""
-        return Spending(self.rate, self.noise, self.times * self.steps)
+    def deltas_of(
+        self, spendings: tuple[Spending, ...], epsilons: tuple[float, ...]
+    ) -> tuple[float, ...]:
+        """As `lab.accounting` does."""
+
+    def noise_for(
+        self,
+        plan: Spending,
+        epsilon: float,
+        delta: float,
+        accountant: Accountant,
+        before: tuple[Spending, ...],
+    ) -> float:
+        """As `lab.calibration` does."""
+
+
+class Seam:
+    """Where answers that take time are found: here, unless there is an `elsewhere`."""
+
+    elsewhere: Elsewhere | None = None
+
+
+def count_elsewhere(elsewhere: Elsewhere | None) -> None:
+    """From now on ask there, for a server that has other things to do; None: count here again."""
+    Seam.elsewhere = elsewhere
 
 
 class Question(Settings):
@@ -71,147 +105,67 @@ class Question(Settings):
             return "noise", calibrated(plan, self.epsilon, self.delta, self.accountant)
         assert self.noise is not None
         spending = Spending(self.rate, self.noise, self.steps)
-        found = composed((spending,), self.delta, self.accountant)
-        if not isfinite(found):
+        if self.accountant == "prv" and isinf(by_variables((spending,), self.delta)):
             raise SettingError(
-                f"noise is {self.noise:g}, too little for {self.accountant} to count so many "
-                "releases: give more noise, or use pld"
+                f"noise is {self.noise:g}, too little for prv to count so many releases: give "
+                "more noise, or use pld"
             )
-        return "epsilon", found
+        return "epsilon", composed((spending,), self.delta, self.accountant)
 
 
 @lru_cache(maxsize=4096)
 def composed(
     spendings: tuple[Spending, ...], delta: float, accountant: Accountant = "pld"
 ) -> float:
-    """Epsilon of all the releases together, at `delta`; infinite where the accountant gives up."""
-    active = tuple(spending for spending in spendings if spending.times and spending.steps)
-    if not active:
+    """Epsilon of all the releases together, at a delta below 1.
+
+    Leaks use up delta first, and epsilon is infinite if they leave nothing of it.  Else it is
+    finite.  Raises SettingError where there is next to no noise.
+    """
+    left = delta - leaked(spendings, rare=accountant != "pld")
+    if left <= 0:
+        return inf
+    active = releases_of(spendings)
+    if not active or left >= 1:
         return 0.0
-    return {"pld": _by_losses, "rdp": _by_moments, "prv": _by_variables}[accountant](active, delta)
+    if (elsewhere := Seam.elsewhere) is None or (accountant == "pld" and is_closed(active)):
+        return epsilon_of(active, left, accountant)
+    return elsewhere.epsilon_of(active, left, accountant)
 
 
 @lru_cache(maxsize=1024)
 def calibrated(
-    plan: Spending, epsilon: float, delta: float, accountant: Accountant = "pld"
+    plan: Spending,
+    epsilon: float,
+    delta: float,
+    accountant: Accountant = "pld",
+    before: tuple[Spending, ...] = (),
 ) -> float:
-    """The smallest noise multiplier, to `TOLERANCE`, that keeps the plan at epsilon.
+    """The least noise multiplier, to `TOLERANCE`, that keeps epsilon at `delta` in all.
 
-    The plan's own noise does not count.
+    plan: its own noise does not count
+    before: what has been spent already, and counts as well
+
+    Raises SettingError where no noise is enough.
     """
     if plan.times == 0 or plan.steps == 0:
         return 1.0  # nothing is released, so any noise will do
-
-    from scipy.optimize import brentq
-
-    def excess(logarithm: float) -> float:
-        reached = composed((replace(plan, noise=exp(logarithm)),), delta, accountant)
-        return log(min(reached, 1e9) + 1e-9) - log(epsilon)
-
-    low = high = log(_about(plan, epsilon, delta))
-    while excess(high) > 0:
-        high += NEAR if high - low < 1 else 1.0
-        if high > 30:
-            raise SettingError(
-                f"no noise brings {accountant} down to epsilon {epsilon:g} at delta {delta:g}: "
-                "give a larger delta, or use pld"
-            )
-    while excess(low) < 0:
-        low -= NEAR
-    root = brentq(excess, low, high, xtol=TOLERANCE / 2)
-    return exp(root + TOLERANCE / 2)
-
-
-def _about(plan: Spending, epsilon: float, delta: float) -> float:
-    """A noise multiplier not far from it, by the central limit of many small losses.
-
-    Never a guarantee.  Dong et al. 2022, arXiv:1905.02383, corollary 5.4.
-    """
-    from dp_accounting import gaussian_mechanism
-
-    whole = gaussian_mechanism.get_sigma_gaussian(epsilon, delta)  # of a single release
-    releases = plan.times * plan.steps * plan.chance
-    return float(log1p(whole**-2 / (plan.rate**2 * releases)) ** -0.5)
-
-
-# Libraries are imported where they are used: they take most of a second, and most runs need none.
-
-
-def _by_losses(spendings: tuple[Spending, ...], delta: float) -> float:
-    if all(each.rate >= 1 and each.chance >= 1 for each in spendings):
-        from dp_accounting import gaussian_mechanism
-
-        # One Gaussian mechanism, known exactly.
-        precision = sum(each.times * each.steps / each.noise**2 for each in spendings)
-        return float(gaussian_mechanism.get_epsilon_gaussian(precision**-0.5, delta))
-    return float(_total(spendings).get_epsilon_for_delta(delta))
+    closed = accountant == "pld" and is_closed((replace(plan, noise=1.0), *releases_of(before)))
+    if (elsewhere := Seam.elsewhere) is None or closed:
+        return noise_for(plan, epsilon, delta, accountant, before)
+    return elsewhere.noise_for(plan, epsilon, delta, accountant, before)
 
 
 def deltas(spendings: tuple[Spending, ...], epsilons: np.ndarray) -> np.ndarray:
     """The delta of all releases together at each epsilon: what one guarantee alone leaves out."""
-    active = tuple(spending for spending in spendings if spending.times and spending.steps)
-    if not active:
-        return np.zeros_like(epsilons)
-    return np.asarray(_total(active).get_delta_for_epsilon(list(epsilons)))
-
-
-@lru_cache(maxsize=8)
-def _total(spendings: tuple[Spending, ...]) -> Any:
-    """The privacy losses of all releases together."""
-    grid = _grid(spendings)
-    found = [_losses(replace(each, times=1), grid).self_compose(each.times) for each in spendings]
-    return reduce(lambda loss, other: loss.compose(other), found)
-
-
-def _grid(spendings: tuple[Spending, ...]) -> float:
-    """The step between two losses: fine for each mechanism, as far as the whole can tell."""
-    finest, variance = 1.0, 0.0
-    for each in spendings:
-        # About the standard deviation of one release's loss.
-        usual = each.rate * expm1(min(each.noise**-2, 50.0)) ** 0.5
-        variance += each.times * each.steps * each.chance * usual**2
-        interval = min(GRID * max(1.0, (COARSER / each.noise) ** 2), max(FINE * usual, 1e-7))
-        finest = min(finest, interval)
-    return max(finest, COARSEST * variance**0.5) if len(spendings) > 1 else finest
+    found = np.array(_deltas(releases_of(spendings), tuple(epsilons.tolist())))
+    return np.minimum(1.0, found + leaked(spendings))
 
 
 @lru_cache(maxsize=64)
-def _losses(once: Spending, grid: float) -> Any:
-    """The privacy losses of one round."""
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-    release = pld.from_gaussian_mechanism(
-        once.noise, value_discretization_interval=grid, sampling_prob=min(1.0, once.rate)
-    )
-    round = release.self_compose(once.steps)
-    if once.chance >= 1:
-        return round
-    return round.compute_mixture(pld.identity(grid), once.chance)
-
-
-def _by_moments(spendings: tuple[Spending, ...], delta: float) -> float:
-    from absl import logging
-    from dp_accounting import dp_event
-    from dp_accounting.rdp import RdpAccountant
-
-    logging.set_verbosity(logging.ERROR)  # it tells of every order that it leaves out
-    accountant = RdpAccountant()
-    for each in map(Spending.always, spendings):
-        mechanism = dp_event.GaussianDpEvent(each.noise)
-        accountant.compose(dp_event.PoissonSampledDpEvent(each.rate, mechanism), each.times)
-    return float(accountant.get_epsilon(delta))
-
-
-def _by_variables(spendings: tuple[Spending, ...], delta: float) -> float:
-    from opacus.accountants import PRVAccountant
-
-    accountant = PRVAccountant()
-    accountant.history = [
-        (each.noise, each.rate, each.times) for each in map(Spending.always, spendings)
-    ]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of logarithms of zero that it throws away
-            return float(accountant.get_epsilon(delta))
-    except (RuntimeError, ValueError, MemoryError):  # outside of what its grid can hold
-        return float("inf")
+def _deltas(active: tuple[Spending, ...], epsilons: tuple[float, ...]) -> tuple[float, ...]:
+    if not active:
+        return (0.0,) * len(epsilons)
+    if (elsewhere := Seam.elsewhere) is None or is_closed(active):
+        return tuple(deltas_of(active, np.array(epsilons)).tolist())
+    return elsewhere.deltas_of(active, epsilons)

@@ -22,7 +22,7 @@ with suppress(ValueError):
 from lab import ROOT  # noqa: E402
 from lab.passphrase import passphrase  # noqa: E402
 from lab.schema import StoreError  # noqa: E402
-from lab.session import heartbeat, store, supervisor  # noqa: E402
+from lab.session import heartbeat, in_words, store, supervisor  # noqa: E402
 
 st.set_page_config(page_title="Leaklab", page_icon="💧", layout="wide")
 try:
@@ -53,7 +53,7 @@ PAGES = {
     "Proofs": {"budget": "Budget", "audit": "Audit"},
     "Learn": {"how": "How it works", "glossary": "Glossary"},
 } | ({"Teach": {"admin": "Admin"}} if passphrase() else {})
-st.navigation(
+chosen = st.navigation(
     {
         section: [
             st.Page(ROOT / "pages" / f"{name}.py", title=title, default=name == "live")
@@ -62,5 +62,7 @@ st.navigation(
         for section, pages in PAGES.items()
     },
     position="top",
-).run()
+)
+with in_words():
+    chosen.run()
 st.toggle("Large type, for a projector", key=LARGE)

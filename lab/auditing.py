@@ -13,7 +13,8 @@ from lab.accountants import Spending
 from lab.audited import Audited, Reading, verdict_of
 from lab.audits import Audit
 from lab.audits.audit import Past, Sighting
-from lab.bounds import FAMILY, METHODS, Bound, plug_in
+from lab.audits.faults import FITTING
+from lab.bounds import FAMILY, GAUSSIAN, METHODS, Bound, plug_in
 from lab.bounds.bound import FEWEST
 from lab.bounds.clopper_pearson import upper
 from lab.bounds.held_out import SOME, counts, parted, thresholds
@@ -118,6 +119,7 @@ class Judge:
         self, readings: tuple[Reading, ...], bounds: tuple[Bound, ...], seen: Sighting
     ) -> Audited:
         guarantee, main = self.guarantee(seen.round), next(iter(seen.scores.values()))
+        detects = bounds[0].premise == GAUSSIAN and self.spy.fault not in FITTING
         return Audited(
             readings=readings,
             delta=self.delta(),
@@ -129,7 +131,8 @@ class Judge:
             fault=self.spy.fault,
             bounds=bounds,
             reached=reached(*_sides(seen, main), 1 - self.spy.confidence),
-            verdict=verdict_of(readings[-1], self.spy.fault),
+            detects=detects,
+            verdict=verdict_of(readings[-1], self.spy.fault, bounds[0].premise, detects),
         )
 
     def result(self, found: Audited, stopped: str = "") -> Result:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from lab.experiment import Experiment
-from lab.rng import stream
+from lab.rng import private_stream, secret_stream, stream
 
 
 def batches(
@@ -20,7 +20,7 @@ def batches(
     Shuffled epochs, whose last batch may be smaller; or Poisson batches, which may be empty, where
     examples are protected: the accountant counts on independent draws.
     """
-    recipe, generator = now.recipe, stream(now.seed, "batches", round, client)
+    recipe, generator = now.recipe, _draws(now, round, client)
     if epochs:
         recipe = replace(recipe, epochs=epochs, cap=0)
     steps = recipe.local_steps(size)
@@ -31,6 +31,15 @@ def batches(
         order = generator.permutation(size)
         found += np.split(order, range(recipe.batch_size, size, recipe.batch_size))
     return found[:steps]
+
+
+def _draws(now: Experiment, round: int, client: int) -> np.random.Generator:
+    """The random stream of a client's batches.  Under example-level privacy they are secret."""
+    if now.privacy.kind != "example":
+        return stream(now.seed, "batches", round, client)
+    if now.privacy.secure_noise:
+        return secret_stream(now.seed, now.nonce, "batches", round, client)
+    return private_stream(now.seed, now.nonce, "batches", round, client)
 
 
 def touched(now: Experiment, round: int, client: int, size: int) -> np.ndarray:

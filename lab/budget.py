@@ -7,9 +7,10 @@ from math import isfinite
 
 import numpy as np
 
-from lab.accountant import Segment, faced, opponents, spans, spent
-from lab.accountants import ACCOUNTANTS, Accountant
+from lab.accountant import opponents, spans, spent
+from lab.accountants import ACCOUNTANTS, Accountant, composed
 from lab.experiment import Experiment
+from lab.segments import Segment, faced, segments
 
 POINTS = 13  # of a curve
 
@@ -70,13 +71,13 @@ def stretches(experiment: Experiment, rounds: int) -> list[dict[str, str]]:
 
 def _stretch(part: Segment, last: int) -> dict[str, str]:
     spending = part.spending(last, faced(part.now))
-    alone = spent(part.now, last - part.first + 1)
+    alone = composed((spending,), part.now.privacy.delta)
     return {
         "Rounds": f"{part.first} to {last}",
         "Sampling rate": f"{spending.rate:.4g}",
         "Noise multiplier": f"{spending.noise:.4g}",
         "Releases": f"{spending.times * spending.steps:,}",
-        "Epsilon if it were alone": alone.value() if alone else "none",
+        "Epsilon if it were alone": f"{alone:.3g}",
     }
 
 
@@ -85,4 +86,4 @@ def needed(experiment: Experiment, epsilon: float, rounds: int) -> float:
     wanted = experiment.at(1).changed(
         {"training.rounds": rounds, "privacy.epsilon": epsilon, "privacy.noise": 0.0}
     )
-    return spans(wanted, rounds)[0][0].noise()
+    return segments(wanted)[0].noise()

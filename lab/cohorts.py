@@ -8,7 +8,7 @@ import numpy as np
 
 from lab.experiment import Experiment
 from lab.flights import available, landing
-from lab.rng import stream
+from lab.rng import private_stream, secret_stream, stream
 
 
 def is_poisson(experiment: Experiment) -> bool:
@@ -16,6 +16,14 @@ def is_poisson(experiment: Experiment) -> bool:
     privacy = experiment.privacy
     independent = privacy.kind == "client" and privacy.sampling == "poisson"
     return independent and client_rate(experiment) < 1
+
+
+def is_secret(experiment: Experiment) -> bool:
+    """Whether cohorts come from the operating system, so that no seed tells who takes part.
+
+    Only where a guarantee may count on that: against a server, who takes part is no secret.
+    """
+    return experiment.privacy.kind == "client" and experiment.privacy.secure_noise
 
 
 def client_rate(experiment: Experiment) -> float:
@@ -32,7 +40,7 @@ def asked(experiment: Experiment, round: int, guests: int = 0) -> tuple[int, ...
     if experiment.at(round).training.algorithm.asynchronous:
         return tuple(flight.client for flight in landing(experiment, round).flights)
     experiment = experiment.at(round)
-    clients, generator = experiment.data.clients, stream(experiment.seed, "cohort", round)
+    clients, generator = experiment.data.clients, _draws(experiment, round)
     if is_poisson(experiment):
         drawn = (generator.random(clients + guests) < client_rate(experiment)).nonzero()[0]
     else:
@@ -40,6 +48,15 @@ def asked(experiment: Experiment, round: int, guests: int = 0) -> tuple[int, ...
         order, there = generator.permutation(clients), available(experiment, round)
         drawn = np.append(order[there[order]][:asked], np.arange(clients, clients + guests))
     return tuple(sorted(int(client) for client in drawn))
+
+
+def _draws(now: Experiment, round: int) -> np.random.Generator:
+    """The random stream of a round's cohort."""
+    if is_secret(now):
+        return secret_stream(now.seed, now.nonce, "cohort", round)
+    if now.privacy.kind == "client":
+        return private_stream(now.seed, now.nonce, "cohort", round)
+    return stream(now.seed, "cohort", round)
 
 
 def lost(experiment: Experiment, round: int) -> tuple[int, ...]:

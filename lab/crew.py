@@ -81,6 +81,7 @@ def report_of(now: Experiment, party: Cohort, local: Local, sent: Tensor) -> Rep
         rows=local.rows,
         rate=now.training.rate,
         losses=losses,
+        expected=party.expected if now.privacy.kind == "client" else None,
         local=local,
     )
 
@@ -95,8 +96,11 @@ def party_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Co
     weights = sizes.float() if now.recipe.weighted else torch.ones(len(clients))
     if bad and now.recipe.weighted:
         weights = now.adversary.poison.claims(weights, bad_ones)
+        if now.secure_aggregation.enabled:  # the ring of masked sums has room for no larger one
+            weights = weights.clamp_max(float(assemble(now).sizes.max()))
     return Cohort(
         seed=now.seed,
+        nonce=now.nonce,
         round=round,
         clients=clients,
         weights=weights,

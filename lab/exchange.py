@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lab.assembly import assemble
 from lab.clipping import CLIP, clipping
+from lab.cohorts import is_poisson
 from lab.contest import IGNORANT, Insight
 from lab.devices import on_time
 from lab.experiment import Experiment
@@ -81,6 +82,9 @@ def guarded(
     rows (clients, params) -> (clients, params), (clients, 1 or 0)
     """
     params = rows.shape[1]
+    if experiment.at(party.round).privacy.kind == "client":
+        # Nobody's overflow may show in who arrives: it counts as no update.
+        rows = torch.where(rows.isfinite().all(dim=1, keepdim=True), rows, 0.0)
     for stage in stages(experiment, party.round, "client", memory):
         before, rows = rows, stage(rows, party)
         if stage.kind == "clip" and experiment.at(party.round).privacy.adapts:
@@ -224,9 +228,12 @@ def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Cha
     given = masks.dump() | {"kind": "masked", "heaviest": heaviest}
     if privacy.kind == "client":
         found = clipping(experiment, round, memory)
+        given["most"] = now.data.clients if is_poisson(now) else 0
         if _within_masks(now):
             given |= {"bound": found.longest, "longest": found.longest}
             given |= {"deviation": found.deviation, "secure": privacy.secure_noise}
+        elif privacy.place == "central":  # clipped rows are no larger, and a finer ring rounds less
+            given["bound"] = found.longest
         else:  # the ring must not clip what the noise needs
             given["bound"] = max(masks.bound, found.largest)
     return Channel.pick({name: given[name] for name in given if name not in LAB_ONLY})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from lab.capture import captured
 from lab.cohorts import lost
 from lab.engine import Moment, State
 from lab.siege import check_siege, true_updates
@@ -46,6 +47,7 @@ class Exhibit:
     bare: float  # the same chance of an update's own bytes, the likeliest of those shown
     mean: Tensor | None  # (1, height, width); None: the round was broken off
     fates: tuple[str, ...]  # who was lost, and when
+    capture: tuple[str, ...]  # what it takes to open one client's update
     bytes_up: int
     bytes_down: int
     note: str
@@ -66,7 +68,8 @@ class Exhibit:
             told.append(f"{len(self.seen)} of {self.arrived} clients are shown")
         told += self.fates or ["Nobody was lost"]
         up, down = self.bytes_up / 1e6, self.bytes_down / 1e6
-        return [*told, f"{up:.2f} megabytes came up and {down:.2f} went down"]
+        cost = f"{up:.2f} megabytes came up and {down:.2f} went down"
+        return [*told, cost, *self.capture]
 
 
 def exhibit(before: State, moment: Moment) -> Exhibit:
@@ -95,6 +98,7 @@ def exhibit(before: State, moment: Moment) -> Exhibit:
             f"Client {one} was lost " + (FATES["input"] if one in record.late else FATES[fate])
             for one in gone
         ),
+        capture=tuple(captured(now)),
         bytes_up=record.bytes_up,
         bytes_down=record.bytes_down,
         note=record.note,

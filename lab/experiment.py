@@ -161,7 +161,10 @@ class Experiment(Outline):
         if self.rule.kind != "mean":
             told.append(self.rule.kind)
         told += [stage.kind for stage in self.stages]
-        return ", ".join(told) + (", changed in mid-run" if self.changes else "")
+        paths = {path for change in self.changes for path in change.set}
+        told += ["branch"] if "nonce" in paths else []
+        told += ["changed in mid-run"] if paths - {"nonce"} else []
+        return ", ".join(told)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -27,7 +27,7 @@ from lab.mixing import Mixing
 from lab.passes import Stack, Visit, descend, drag, flattened, head, rounded, stacked, visits
 from lab.public import root_of
 from lab.reference import sampled_visits
-from lab.rng import stream
+from lab.rng import private_stream
 from lab.wire import Mixture, Task, Updates
 from lab.workers import side_by_side
 
@@ -67,7 +67,8 @@ def cohort(
         guard = None
         if guarded:
             generators = [
-                stream(now.seed, "example noise", round, clients[place]) for place in block
+                private_stream(now.seed, now.nonce, "example noise", round, clients[place])
+                for place in block
             ]
             guard = Guard(now, noise, sizes[block], generators)
         leash = None
@@ -115,9 +116,12 @@ def together(lots: Sequence[Lot], round: int) -> list[Tensor]:
         there = [(lots[number], lots[number].clients[place]) for number, place in block]
         guard, first = None, block[0][0]
         if guarded:
-            names = [(lot.now.seed, "example noise", round, client) for lot, client in there]
+            streams = [
+                private_stream(lot.now.seed, lot.now.nonce, "example noise", round, client)
+                for lot, client in there
+            ]
             sizes = torch.stack([lot.federation.sizes[client] for lot, client in there])
-            guard = Guard(now, multiplier, sizes, [stream(*name) for name in names])
+            guard = Guard(now, multiplier, sizes, streams)
         alone = all(number == first for number, _ in block)
         start = lots[first].start if alone else torch.stack([lot.start for lot, _ in there])
         chosen = [plans[number][place] for number, place in block]

@@ -18,6 +18,12 @@ class Outline(Settings):
     """An experiment without its changes.  Abstract: `lab.experiment` has the whole of it."""
 
     seed: int = Field(0, ge=0, le=2**53 - 1, description="every random draw follows from it")
+    nonce: int = Field(
+        0,
+        ge=0,
+        le=2**53 - 1,
+        description="part of the names of private random draws; every branch of a run gets its own",
+    )
     data: Data = Field(default_factory=Data)
     model: Model = Field(default_factory=lambda: Model.pick("mlp"), description="what is trained")
     training: Training = Field(default_factory=Training)

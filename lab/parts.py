@@ -162,7 +162,11 @@ class Algorithm(Part):
         return Local(crew.learn(Task(sent, drift)).rows, memory)
 
     def factors(self, report: Report, memory: Memory) -> Tensor | None:
-        """What every client multiplies its update by.  -> (clients,)"""
+        """What every client multiplies its update by.  -> (clients,)
+
+        Nobody knows yet whose update will arrive: what is relative to the others is relative to
+        all who were asked, and `__call__` corrects it for those who arrived.
+        """
         return None
 
     @abstractmethod
@@ -340,6 +344,9 @@ class Channel(Part):
         """rows (clients, params), sent (params,): the model of this round"""
 
 
+Sees = Literal["nothing", "cohort", "updates"]  # who takes part, or what they send
+
+
 class Poison(Part):
     """What malicious clients do: to their data before training, to their row after it."""
 
@@ -351,6 +358,11 @@ class Poison(Part):
     @classmethod
     def notes(cls) -> dict[str, str]:
         return {"knows": cls.knows}
+
+    @property
+    def sees(self) -> Sees:
+        """What of the other clients' round enters what malicious clients send."""
+        return "nothing"
 
     @property
     def stranger(self) -> str:

@@ -11,6 +11,7 @@ from lab.rng import stream
 from lab.settings import SettingError, Settings
 
 NEEDED = 10  # false positives that a stated rate rests on at least
+BY_CHANCE = "by chance this happens in 1 sound run of 20"  # of a 95 % interval, in words
 FEWEST = 20  # members and others each; below that the bootstrap cannot be believed
 
 

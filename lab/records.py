@@ -18,6 +18,7 @@ class Guarantee(Settings):
     accountant: str
     noise: tuple[float, ...]  # noise multipliers of the mechanisms composed
     profile: tuple[tuple[float, float], ...] = ()  # further pairs of epsilon and delta that hold
+    condition: str = "the seed and the records stay secret"  # as long as which it holds
 
     def differs(self, other: Guarantee) -> list[str]:
         """In what another guarantee means something else, so that the two cannot be compared."""
@@ -32,7 +33,8 @@ class Guarantee(Settings):
     def sentence(self) -> str:
         return (
             f"epsilon {self.value()} at delta {self.delta:g} for one {self.unit} "
-            f"({self.relation}), against {self.against}; {self.sampling}; {self.accountant}"
+            f"({self.relation}), against {self.against}; {self.sampling}; {self.accountant}; "
+            f"for this run alone, as long as {self.condition}"
         )
 
 

@@ -16,7 +16,31 @@ def stream(seed: int, *name: str | int) -> np.random.Generator:
     """The stream of that name.  Streams of different names are independent (128-bit seeds)."""
     path = "/".join(str(step) for step in (seed, *name))
     digest = blake2b(path.encode(), digest_size=16).digest()
+    return _generator(digest)
+
+
+def private_stream(seed: int, nonce: int, *name: str | int) -> np.random.Generator:
+    """A stream that a guarantee of privacy rests on: noise, and secret samples.
+
+    nonce: of the run; runs with different nonces share no private draw, and 0 adds no name
+    """
+    return stream(seed, *(("nonce", nonce) if nonce else ()), *name)
+
+
+def secret_stream(*name: str | int) -> np.random.Generator:
+    """A stream that only this process can repeat: its key is the operating system's, and kept here.
+
+    Streams of different names are independent, and the same name gives the same stream again.
+    """
+    path = "/".join(str(step) for step in name)
+    return _generator(blake2b(path.encode(), digest_size=16, key=_KEY).digest())
+
+
+def _generator(digest: bytes) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(int.from_bytes(digest))))
+
+
+_KEY = os.urandom(32)
 
 
 class Integers(Protocol):

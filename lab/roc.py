@@ -7,7 +7,7 @@ from math import exp
 import numpy as np
 
 from lab.ladder import Ladder, interval, redrawn
-from lab.rates import FEWEST, NEEDED, Balanced, Rate, balanced, finite, stated
+from lab.rates import BY_CHANCE, FEWEST, NEEDED, Balanced, Rate, balanced, finite, stated
 from lab.rng import stream
 from lab.settings import Settings
 from lab.strata import Strata, stratified
@@ -231,8 +231,8 @@ def _verdict(
         return f"too few to say: {fewest} members or others, and {FEWEST} of each are needed"
     if blind[1] is not None and blind[2] is not None and not blind[1] <= 0.5 <= blind[2]:
         return (
-            "invalid: members can be told from others without the model, so the two are not from "
-            "one distribution"
+            "invalid: members can be told from others without the model, by a 95 % interval; "
+            f"{BY_CHANCE}"
         )
     if low > 0.5:
         return "members stand out: the interval of the AUC lies above 0.5"

@@ -14,9 +14,14 @@ from functools import lru_cache
 
 import numpy as np
 
+from lab.composition import repeated
+from lab.release import Losses
+
 BINS = 8000  # of what is observed; to put outcomes together never tells the worlds further apart
 TAIL = 12.0  # standard deviations beyond which nothing is looked at
-LOSSES = 50_000  # different ones of a round, rounded down
+LOSSES = 25_000  # different ones of a round, rounded down
+LEAST = 1e-9  # between two different losses
+ROUNDING = 1e-6  # relative, of delta: more than composition overstates it
 
 
 @lru_cache(maxsize=256)
@@ -61,14 +66,13 @@ def _at_least(absent: np.ndarray, present: np.ndarray, times: int, delta: float)
 
 
 def _epsilon(upper: np.ndarray, lower: np.ndarray, times: int, delta: float) -> float:
-    from dp_accounting.pld.pld_pmf import DensePLDPmf
-
+    """Losses are rounded down, and where one world alone is possible they do not count."""
     seen = (upper > 0) & (lower > 0)
     losses = np.log(upper[seen] / lower[seen])
-    grid = float(np.ptp(losses)) / LOSSES
+    if len(losses) == 0:
+        return 0.0
+    grid = max(float(np.ptp(losses)) / LOSSES, LEAST)
     places = np.floor(losses / grid).astype(int)
     lowest = int(places.min())
-    chances = np.bincount(places - lowest, upper[seen])
-    once = DensePLDPmf(grid, lowest, chances, 0.0, pessimistic_estimate=False)
-    with np.errstate(over="ignore"):  # in a bound on tails, where it means: none
-        return max(0.0, float(once.self_compose(times).get_epsilon_for_delta(delta)))
+    once = Losses(lowest, np.bincount(places - lowest, upper[seen]), 0.0)
+    return repeated(once, grid, times, delta * (1 + ROUNDING))

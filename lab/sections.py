@@ -80,7 +80,9 @@ class Privacy(Settings):
         description="who adds the noise: clients a share each, the server, or each client all",
     )
     secure_noise: bool = Field(
-        False, description="noise that no seed repeats, from the operating system's generator"
+        False,
+        description="noise, secret cohorts and batches that no seed repeats, from the operating "
+        "system's generator",
     )
     backend: Literal["engine", "opacus"] = Field(
         "engine", description="what computes each example's gradient; opacus: slow, for comparison"
@@ -130,7 +132,7 @@ class SecureAggregation(Settings):
         0,
         ge=0,
         le=1000,
-        description="clients that each one shares masks with, an even number; 0: all",
+        description="clients that each one chooses to hold shares of its secrets; 0: all",
     )
     buckets: int = Field(
         1, ge=1, le=500, description="sums that the server sees, of random groups, for robust rules"
@@ -154,6 +156,10 @@ class SecureAggregation(Settings):
     )
     signatures: bool = Field(
         False, description="sign keys and lists of survivors, against a server that lies"
+    )
+    checks: bool = Field(
+        True,
+        description="clients check neighbours, threshold and size of the sum; off: a lesson",
     )
     generator: Literal["aes", "weak"] = Field(
         "aes", description="of masks; weak is broken: its seed has 32 bits, as once was shipped"

@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import lab.displays.training  # noqa: F401
 from lab import ROOT
+from lab.accountants import count_elsewhere
+from lab.children import Children
 from lab.visitors import COOKIE
 
 KEPT = 30 * 24 * 3600  # seconds that a browser keeps it
@@ -62,6 +64,7 @@ def _fresh(scheme: str) -> str:
     return morsel.OutputString()
 
 
+count_elsewhere(Children())  # before any page asks an accountant
 app = st.App(
     ROOT / "lab" / "app.py",
     routes=[Mount("/plotly", StaticFiles(packages=[("plotly", "package_data")]))],

@@ -196,6 +196,15 @@ def refusals(beside: str = "") -> Iterator[None]:
         st.session_state[TROUBLE] = (time.monotonic(), sentence(str(error)), beside)
 
 
+@contextmanager
+def in_words() -> Iterator[None]:
+    """For what a page draws: what cannot be done is told in its place, and the rest is drawn."""
+    try:
+        yield
+    except SettingError as error:
+        st.error(plain(sentence(str(error))))
+
+
 def trouble(beside: str = "") -> None:
     """What was refused a moment ago; drawn beside the buttons."""
     when, words, where = st.session_state.get(TROUBLE, (0.0, "", ""))

@@ -7,7 +7,8 @@ answers hold what the server and its accomplices would hold, and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from defenses.secure_aggregation.channel import Masked, contexts_of
-from defenses.secure_aggregation.client import Client, Refused
+from defenses.secure_aggregation.checks import Refused
+from defenses.secure_aggregation.client import Client
 from defenses.secure_aggregation.masks import weak_seed
+from defenses.secure_aggregation.protocol import clients_of
 from defenses.secure_aggregation.server import Server
-from defenses.secure_aggregation.signatures import enrolled
 from lab.contest import Insight
 from lab.crew import crew_of, outcome, party_of
 from lab.engine import Moment, State, aggregator_of, remembered
@@ -114,6 +116,7 @@ class _Host:
             seed=int(seed.integers(2**53)),
             sent=self._models(plot)[:, :shared] if plot.models else None,
             accomplices=plot.clients if plot.hint else plot.accomplices,
+            announced=plot.announced,
         )
         found = exchange(experiment, rows, party, sent[:shared], self.before.memory, insight)
         return self._view(_known(found.delivery, plot))
@@ -128,28 +131,23 @@ class _Host:
         """
         asked, clients, server = self.clients, *self._meeting()
         needed, everyone = threshold or server.terms.shares_needed, range(len(clients))
-        book = {client.me: client.advertise() for client in clients}
-        peers = server.introduce(book, stream(self.now.seed, "neighbours", self.round))
         try:
-            letters = {me: clients[me].share(peers[me], needed) for me in everyone}
-            for me, inbox in server.forward(letters).items():
-                clients[me].receive(inbox)
+            _met(clients, server, needed)
         except Refused as refusal:
-            return Interview(asked, needed, 0, 0, (_named(refusal, asked),))
+            return Interview(asked, needed, 0, 0, (refusal.named(asked),))
         mark, seeds, keys, refusals = asked.index(target), 0, 0, []
         fooled = {me for me in everyone if asked[me] in gone and asked[me] not in living}
         told = {me: {*everyone} - ({mark} if me in fooled else set()) for me in everyone}
-        signing = server.terms.signatures
-        signed = {me: clients[me].affirm(told[me]) for me in everyone if signing}
-        lists = server.circulate(signed) if signing else {}
-        for me in everyone:
-            if mark not in server.graph[me] or asked[me] not in {*living, *gone}:
+        signed = _signed(clients, told) if server.terms.signatures else {}
+        for me in server.graph.holders[mark]:
+            if asked[me] not in {*living, *gone}:
                 continue
-            alive, dead = told[me] & {*server.graph[me]}, {mark} if asked[me] in gone else set()
+            beside = {*server.graph.beside[me]}
+            alive, dead = told[me] & beside, {mark} if asked[me] in gone else set()
             try:
-                clients[me].reveal(alive, dead, lists.get(me))
+                clients[me].reveal(alive, dead, signed)
             except Refused as refusal:
-                refusals.append(_named(refusal, asked))
+                refusals.append(refusal.named(asked))
             else:
                 seeds, keys = seeds + (not dead), keys + bool(dead)
         return Interview(asked, needed, seeds, keys, tuple(refusals))
@@ -161,9 +159,8 @@ class _Host:
         assert isinstance(masked, Masked)
         terms, party = masked.terms(len(asked)), party_of(experiment, self.round, asked)
         contexts = contexts_of(party, self.before.model, masked.binding)
-        known = enrolled(range(len(asked))) if terms.signatures else {}
-        clients = [Client(me, it, identity=known.get(me)) for me, it in enumerate(contexts)]
-        return clients, Server(len(asked), terms)
+        draw = stream(self.now.seed, "neighbours", self.round)
+        return clients_of(terms, contexts, draw), Server(len(asked), terms)
 
     def _crew(self, plot: Plot, number: int, insight: Insight) -> Crew:
         """The clients at work, with the models and the draws that the plot gives them."""
@@ -204,8 +201,22 @@ def _known(delivery: Delivery, plot: Plot) -> Delivery:
     return replace(delivery, opened=known)
 
 
-def _named(refusal: Refused, asked: tuple[int, ...]) -> str:
-    """The client's words, with its number in the federation and not in the round."""
-    words = str(refusal).split(" ")
-    at = words.index("client") + 1
-    return " ".join([*words[:at], str(asked[int(words[at])]), *words[at + 1 :]])
+def _met(clients: Sequence[Client], server: Server, threshold: int) -> None:
+    """All clients up to the point of masking.  Raises Refused."""
+    book = {client.me: client.advertise() for client in clients}
+    beside = server.introduce(book, {client.me: client.chosen for client in clients})
+    letters = {
+        client.me: client.share(beside[client.me].holders, threshold, beside[client.me].owners)
+        for client in clients
+    }
+    for me, inbox in server.forward(letters).items():
+        clients[me].receive(inbox, server.sharing(me))
+
+
+def _signed(clients: Sequence[Client], told: Mapping[int, set[int]]) -> dict[int, bytes]:
+    """Signatures under the lists that clients were told, of those who sign theirs."""
+    found = {}
+    for client in clients:
+        with suppress(Refused):
+            found[client.me] = client.affirm(told[client.me])
+    return found

@@ -501,14 +501,16 @@ class Store:
         if not 1 <= round <= job.round:
             raise SettingError(f"round is {round}: run {run} has finished 1 to {job.round}")
         kept = [change for change in job.experiment.changes if change.round <= round]
-        experiment = job.experiment.model_copy(update={"changes": tuple(kept)})
+        past = job.experiment.model_copy(update={"changes": tuple(kept)})
+        # Its own noise from here on: the same noise twice would cancel between the two runs.
+        experiment = past.changed_from(round + 1, {"nonce": secrets.randbelow(2**53 - 1) + 1})
         held = {"status": "paused", "round": round}
         columns = [column for column in records.c if column.name != "run"]
-        past = select(*columns).where(records.c.run == run, records.c.round <= round)
+        rows = select(*columns).where(records.c.run == run, records.c.round <= round)
         with writing(self.engine) as connection:
             check_rounds(connection, visitor, experiment, round)
             new = self._enter_in(connection, "run", None, experiment.dump(), held, visitor)
-            named = past.add_columns(literal(new))
+            named = rows.add_columns(literal(new))
             names = [*[column.name for column in columns], "run"]
             connection.execute(insert(records).from_select(names, named))
         return new

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.ladder import Ladder, interval, redrawn
-from lab.rates import FEWEST, NEEDED, Rate, finite, stated
+from lab.rates import BY_CHANCE, FEWEST, NEEDED, Rate, finite, stated
 from lab.rng import stream
 from lab.settings import Settings
 
@@ -50,7 +50,10 @@ class Strata(Settings):
         if min(self.members, self.others) < FEWEST:
             return f"too few to say given the label: {FEWEST} members and others are needed"
         if not self.valid:
-            return "invalid given the label, too: members differ from others without the model"
+            return (
+                "invalid given the label, too: members differ from others without the model; "
+                f"{BY_CHANCE}"
+            )
         if self.given_low > 0.5:
             return "members stand out even among examples with the same label"
         if self.given_high < 0.5:

@@ -29,7 +29,7 @@ from lab.parts import Inference
 from lab.settings import SettingError, Settings, shown
 from lab.variant import UNNAMED, Variant, one_line
 
-NUMBERS = 1  # raised whenever an experiment gives other records than before: no old one is reused
+NUMBERS = 2  # raised whenever an experiment gives other records than before: no old one is reused
 SCORES = 2  # the same for what attacks find, and how it is scored
 MOST = 2_000  # runs of a sweep
 AXES = ("rows", "columns", "best", "worst")

@@ -120,7 +120,8 @@ PRIVACY = (
     Term(
         "audit",
         "An attack turned into proof: canaries are planted, and from how well they are found "
-        "follows, with a stated confidence, an epsilon that the mechanism cannot be below.",
+        "follows, with a stated confidence, an epsilon that the mechanism cannot be below. Each "
+        "bound names what it assumes.",
         "Steinke et al. 2023, arXiv:2305.08846",
     ),
     Term(
@@ -141,6 +142,12 @@ MASKS = (
         "threshold",
         "How many clients have to answer before the server can open a sum.",
         "Bonawitz et al. 2017, eprint 2017/281",
+    ),
+    Term(
+        "neighbourhood",
+        "The clients that one client chooses to hold shares of its secrets. It shares masks with "
+        "them, and with those who chose it.",
+        "Bell et al. 2020, eprint 2020/704",
     ),
     Term("dropout", "A client that was asked and whose update never arrives."),
 )

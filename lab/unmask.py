@@ -124,7 +124,8 @@ def _declared(spy: Spy, moment: Moment, view: ServerView) -> dict[str, str]:
         "clients in the sum": str(len(view.senders[0])),
         "masks": f"{masks.generator}, "
         + ("bound to the model that was sent" if masks.binding else "not bound to any model")
-        + (", signed" if masks.signatures else ""),
+        + (", signed" if masks.signatures else "")
+        + ("" if masks.checks else ", and clients check nothing of the round"),
         "model": f"{now.model.kind}, activation {now.model.activation}",
         "privacy": protection(now.privacy),
     }

@@ -55,6 +55,8 @@ class Plot:
     again: bool = False  # a further round, not another course of this one: noise is drawn anew
     fresh: bool = False  # whether clients draw new batches, too
     hint: int = 0  # last bits that it is told of the weak seeds between all others
+    announced: int = 0  # as how many it tells the honest clients, who then hear of `clients` alone;
+    # it works under terms of its own; 0: it announces those that it asks
 
 
 @dataclass(frozen=True, eq=False)

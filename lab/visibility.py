@@ -5,9 +5,8 @@ from __future__ import annotations
 from lab.outline import Outline
 from lab.quantile import update_noise
 from lab.settings import SettingError
+from lab.threshold import FEWEST_IN_SUM
 from lab.twin import twin
-
-FEWEST_IN_SUM = 3  # of two, each learns the other's update from the sum
 
 
 def agree_on_privacy(it: Outline) -> None:
@@ -76,16 +75,15 @@ def _on_masks(it: Outline) -> None:
             f"secure_aggregation.buckets is {masks.buckets} for {cohort} clients a round: a "
             f"sum of fewer than 3 hides little; give up to {cohort // FEWEST_IN_SUM}"
         )
-    if masks.neighbours % 2:
+    if masks.neighbours == 1:
         raise SettingError(
-            f"secure_aggregation.neighbours is {masks.neighbours}: an odd number has a graph "
-            f"for even cohorts only; give {masks.neighbours - 1} or {masks.neighbours + 1}"
+            "secure_aggregation.neighbours is 1: a client and one neighbour are fewer than 3; "
+            "give 0 (all), or 2 or more"
         )
     if masks.neighbours >= smallest:
         raise SettingError(
             f"secure_aggregation.neighbours is {masks.neighbours}, and a client has "
-            f"{smallest - 1} others in a sum: give 0 (all), or an even number up to "
-            f"{(smallest - 1) // 2 * 2}"
+            f"{smallest - 1} others in a sum: give 0 (all), or 2 to {smallest - 1}"
         )
 
 

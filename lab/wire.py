@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.models import Network
-from lab.rng import stream
+from lab.rng import private_stream, stream
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,12 @@ class Cohort:
     carried: float = 0.0  # noise that came in the sum under masks, as a multiple of its variance
     sent: Tensor | None = None  # (clients, params) models, where a lying server sent different ones
     accomplices: tuple[int, ...] = ()  # who tell the server what they know
+    announced: int = 0  # as how many clients a lying server tells the honest ones; 0: it is honest
+    nonce: int = 0  # of the run, in the names of its private streams
+
+    def private(self, *name: str | int) -> np.random.Generator:
+        """A stream of noise of this round; the name says whose."""
+        return private_stream(self.seed, self.nonce, *name)
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""
@@ -219,7 +225,18 @@ class Report:
     rows: Tensor  # (clients, shared) updates, before any defence
     rate: float  # of local SGD
     losses: Tensor | None = None  # (clients,) mean loss of the model that was sent
+    expected: float | None = None  # updates, where their number is secret; None: it is public
     local: Local = field(default_factory=lambda: Local(empty_rows(0), {}))
+
+    @property
+    def counted(self) -> float:
+        """How many updates the public model may be scaled by."""
+        return float(self.arrived.sum()) if self.expected is None else self.expected
+
+    @property
+    def asked(self) -> Tensor:
+        """Everybody.  -> (clients,) bool"""
+        return torch.ones_like(self.arrived)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,6 +248,7 @@ class Opened:
     generator: str  # of masks
     seeds: Mapping[int, bytes]  # of their own masks, of those who arrived: unmasking takes them
     partners: Mapping[int, tuple[int, ...]]  # who shares masks with whom
+    holders: Mapping[int, tuple[int, ...]]  # who holds shares of whose secrets
     keys: Mapping[tuple[int, int], bytes]  # of masks shared with the lost and with accomplices,
     # by the pair of clients, the lower one first
     told: Mapping[int, np.ndarray]  # (words,) uint32 of accomplices, before their masks
@@ -269,6 +287,11 @@ class Transcript:
     released: Tensor  # (params,) the model after the round
     delivery: Delivery
     starts: Mapping[int, Tensor] = field(default_factory=dict)  # of clients sent another, (params,)
+
+
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, and 0 where there is no whole."""
+    return torch.where(whole > 0, part / whole, torch.zeros_like(part))
 
 
 def empty_rows(params: int) -> Tensor:

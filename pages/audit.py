@@ -1,4 +1,4 @@
-"""Audit: what the accountant promises, beside what canaries have proven, round after round."""
+"""Audit: what the accountant promises, beside what canaries show, round after round."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lab.audited import Audited
 from lab.audits import AUDITS, Audit, fitting
 from lab.audits.audit import Past
 from lab.audits.faults import WORDS, Fault
+from lab.bounds import GAUSSIAN, NOTHING
 from lab.controls import settings_of
 from lab.displays.chart import draw
 from lab.displays.lively import redraw
@@ -36,9 +37,9 @@ EVERY = 0.5  # seconds between two looks at an audit that runs
 def page() -> None:
     st.header("Audit", anchor=False)
     st.markdown(
-        "The accountant says how much a run leaks at most. An audit puts canaries in, looks what "
-        "the run shows of them, and proves how much it leaks at least. Where the two cross, the "
-        "mechanism is broken."
+        "The accountant says how much a run leaks at most. An audit plants canaries and bounds "
+        "from below how much it leaks. Each bound names what it assumes. Where a lower bound "
+        "passes the claim, the mechanism is not what is claimed."
     )
     if (job := pick_run()) is None:
         return
@@ -60,9 +61,7 @@ def page() -> None:
     except SettingError as error:
         st.warning(plain(sentence(str(error))))
         return
-    attack(
-        job, order, past, _watch, EVERY, "Press Audit to see what the run can be proven to leak."
-    )
+    attack(job, order, past, _watch, EVERY, "Press Audit to see what can be proven of the run.")
 
 
 def _picked(job: Job, past: list[Job]) -> Audit:
@@ -95,7 +94,8 @@ def _watch(id: str, status: str) -> None:
     _numbers(found, job.result is not None)
     left, right = st.columns(2)
     rounds = int(sights[-1].body["steps"])
-    told = "Epsilon by round: claimed at most, proven at least"
+    told = "Epsilon by round: claimed at most, "
+    told += "detected" if found.detects else "proven at least"
     redraw(figures.promises(found, rounds), "promises", told, left)
     left.caption(
         "A bound is a line, an estimate a point: about every second estimate is too high. Each "
@@ -118,12 +118,29 @@ def _numbers(found: Audited, finished: bool) -> None:
     with st.container(horizontal=True, gap="medium"):
         claimed = "nothing" if last.claimed is None else f"at most {last.claimed:.2f}"
         st.metric("Claimed", claimed, width="content")
-        st.metric("Proven", f"at least {last.proven:.2f}", width="content")
+        if found.detects:
+            st.metric("Broken mechanism", "detected" if found.broken else "not detected")
+        elif found.premise != NOTHING:
+            told = "Proven, if Gaussian" if found.premise == GAUSSIAN else "Proven"
+            st.metric(told, f"at least {last.proven:.2f}", width="content")
+        if found.unconditional is not None:
+            value = f"at least {found.unconditional:.2f}"
+            st.metric("Proven, no assumption", value, width="content")
         st.metric("Delta", f"{found.delta:g}", width="content")
-    st.caption(
-        f"Epsilon for one {found.unit}, at delta {found.delta:g}. The lower bound holds with "
-        f"{found.confidence:.0%} confidence, from {found.canaries:,} canaries of which "
-        f"{found.included:,} were in."
+    st.caption(_meant(found))
+
+
+def _meant(found: Audited) -> str:
+    """What the numbers are, and what they are not."""
+    told = f"Epsilon for one {found.unit}, at delta {found.delta:g}. "
+    if found.detects:
+        told += (
+            "This mechanism is broken on purpose and is not Gaussian as claimed. A bound that "
+            "assumes so can detect that something is wrong, and is no lower bound on epsilon. "
+        )
+    return told + (
+        f"Each lower bound holds with {found.confidence:.0%} confidence, from {found.canaries:,} "
+        f"canaries of which {found.included:,} were in."
     )
 
 
@@ -138,7 +155,8 @@ def _reach(job: Job, found: Audited, result: Result) -> None:
     figure = figures.reach(ceiling, found.reached, attacks)
     draw(figure, "reach", "False against true positives")
     told = (
-        "No test lies above the ceiling, if the promise holds; the audit's tests reach the shade."
+        "No test lies above the ceiling, if the promise holds. The audit's tests reach the shade, "
+        "if scores are independent."
     )
     if attacks:
         told += " Attacks on the same run's models see less than the auditor, and stay lower."
@@ -172,7 +190,10 @@ def _assumed(found: Audited) -> None:
             [
                 {
                     "method": bound.method,
-                    "epsilon at least": f"{bound.epsilon:.2f}",
+                    "epsilon at least": f"{bound.epsilon:.2f}"
+                    if found.bounding(bound)
+                    else f"no bound: looks like {bound.epsilon:.2f}",
+                    "premise": bound.premise or "",
                     "assumes": bound.assumption,
                 }
                 for bound in found.bounds

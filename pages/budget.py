@@ -7,13 +7,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
-from lab.accountant import cautions, detailed, faced, promise, spans, spent
+from lab.accountant import UNCOVERED, cautions, detailed, promise, spans, spent
 from lab.budget import Course, compared, course, needed, stretches
 from lab.displays.chart import draw
 from lab.experiment import Experiment
 from lab.plain import plain
 from lab.records import Guarantee
 from lab.roc import Ceiling
+from lab.segments import faced
 from lab.session import looked_at, store, visible_runs
 from lab.settings import SettingError
 
@@ -116,7 +117,7 @@ def _numbers(experiment: Experiment, done: int, end: int, forecast: Guarantee) -
         st.metric("Delta", f"{forecast.delta:g}", width="content")
         st.metric("Protects one", forecast.unit, width="content")
         st.metric("Noise multiplier", f"{forecast.noise[-1]:.3g}", width="content")
-    st.caption(f"At the end: {forecast.sentence()}.")
+    st.caption(f"At the end: {forecast.sentence()}. {UNCOVERED}")
 
 
 def _trade_off(

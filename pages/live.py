@@ -19,6 +19,7 @@ from lab.parts import Poison
 from lab.plain import plain
 from lab.session import (
     command,
+    in_words,
     look_at,
     looked_at,
     may_command,
@@ -71,6 +72,7 @@ MORE = {
         "secure_aggregation.on_abort": "On abort",
         "secure_aggregation.binding": "Masks bound to the model",
         "secure_aggregation.signatures": "Signed keys",
+        "secure_aggregation.checks": "Clients check the round",
         "secure_aggregation.generator": "Mask generator",
     },
     "Network": {
@@ -233,15 +235,21 @@ def _before(draft: Experiment, ready: bool) -> None:
         f"{draft.title()}. {draft.data.split.about()} Skew {portrait.skew:.2f}: how far a client's "
         "labels lie from everybody's on average, from 0 (alike) to 1."
     )
-    if forecast := spent(draft, draft.training.rounds):
-        st.caption(
-            f"After {draft.training.rounds} rounds: {forecast.sentence()}. "
-            f"Noise multiplier {forecast.noise[-1]:.3g}. "
-            f"{training.warned(draft, draft.training.rounds)}"
-        )
+    with in_words():
+        _forecast(draft)
     draw(figures.federation(portrait), "federation", "The federation")
     with st.expander("Who holds what"):
         draw(figures.split(portrait), "split", "Labels and sizes by client")
+
+
+def _forecast(draft: Experiment) -> None:
+    """What the whole run would guarantee."""
+    rounds = draft.training.rounds
+    if forecast := spent(draft, rounds):
+        st.caption(
+            f"After {rounds} rounds: {forecast.sentence()}. "
+            f"Noise multiplier {forecast.noise[-1]:.3g}. {training.warned(draft, rounds)}"
+        )
 
 
 def _buttons(ready: bool, job: Job | None) -> None:

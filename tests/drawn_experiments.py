@@ -133,8 +133,8 @@ def masked(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
     """Secure aggregation, with as many buckets and neighbours as a cohort allows."""
     counts = ("secure_aggregation.neighbours", "secure_aggregation.buckets")
     some, buckets = draw(some_of("secure_aggregation", counts)), draw(st.integers(1, cohort // 3))
-    half = st.integers(0, min(500, (cohort // buckets - 1) // 2))
-    return some | dict(zip(counts, (2 * draw(half), buckets), strict=True))
+    chosen = draw(st.just(0) | st.integers(2, min(1000, cohort // buckets - 1)))
+    return some | dict(zip(counts, (chosen, buckets), strict=True))
 
 
 def poisons_at(

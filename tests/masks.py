@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from hypothesis import strategies as st
@@ -17,6 +18,27 @@ CHANCE = 1e-7  # keys are truly random here, so a test of randomness fails once 
 WORDS = 40_000
 CONTEXT = Context(b"round 1", b"model A")
 OTHER = Context(b"round 1", b"model B")
+
+
+class Loaded:
+    """A coin under which client after client chooses as it is told."""
+
+    def __init__(self, choices: Sequence[Sequence[int]]) -> None:
+        self.left = list(enumerate(choices))
+
+    @classmethod
+    def ring(cls, clients: int, reach: int = 1) -> np.random.Generator:
+        """Everybody chooses those beside it, so many on either side."""
+        steps = [*range(-reach, 0), *range(1, reach + 1)]
+        found = cls([[(me + step) % clients for step in steps] for me in range(clients)])
+        return cast(np.random.Generator, found)
+
+    def choice(self, count: int, size: int, replace: bool) -> np.ndarray:
+        me, chosen = self.left.pop(0)
+        assert len(chosen) == size <= count
+        assert not replace
+        return np.array([peer - (peer > me) for peer in chosen])
+
 
 Inboxes = dict[int, dict[int, bytes]]
 
@@ -41,11 +63,12 @@ def exchanged(
     terms: Terms | int,
     silent: Mapping[int, Stage] | Sequence[int] = (),
     contexts: Sequence[Context] | None = None,
+    draw: np.random.Generator | None = None,
 ) -> Exchange:
     """A round under terms, or a threshold; those only listed as silent send no masked input."""
-    terms = Terms(terms) if isinstance(terms, int) else terms
+    terms = Terms(len(words), terms) if isinstance(terms, int) else terms
     fates = silent if isinstance(silent, Mapping) else dict.fromkeys(silent, "input")
-    return aggregate(words, terms, contexts or [CONTEXT] * len(words), fates)
+    return aggregate(words, terms, contexts or [CONTEXT] * len(words), fates, draw)
 
 
 def introduced(
@@ -53,8 +76,10 @@ def introduced(
 ) -> tuple[list[Client], Inboxes]:
     """Clients who know each other's public keys, and the letters that each one received."""
     identities = enrolled(range(len(contexts))) if signed else {}
+    terms = Terms(len(contexts), threshold, signatures=signed)
     clients = [
-        Client(me, context, identity=identities.get(me)) for me, context in enumerate(contexts)
+        Client(me, context, terms, identity=identities.get(me))
+        for me, context in enumerate(contexts)
     ]
     book = {client.me: client.advertise() for client in clients}
     letters = {client.me: client.share(book, threshold) for client in clients}

@@ -14,8 +14,10 @@ from lab.auditing import audit, reached
 from lab.audits import AUDITS, Audit, fitting
 from lab.audits.audit import Past, log_ratios
 from lab.audits.client_canary import ClientCanary
+from lab.audits.faults import Fault
 from lab.audits.one_run import OneRun
 from lab.audits.planting import Joined, Planting, Spots
+from lab.bounds import GAUSSIAN, NOTHING, Premise
 from lab.cohorts import asked
 from lab.engine import Guests, begin, step
 from lab.experiment import Experiment
@@ -109,12 +111,32 @@ def test_scores_of_canaries_are_what_the_claim_says() -> None:
 
 def test_a_verdict_accuses_by_what_is_certain_only() -> None:
     reading = Reading(round=1, claimed=4.0, proven=4.5, certain=3.0, beside={}, point=None)
-    assert verdict_of(reading, "none").startswith("suspicious")
-    assert verdict_of(reading.model_copy(update={"certain": 4.1}), "none").startswith("the mech")
+    assert verdict_of(reading, "none", GAUSSIAN).startswith("suspicious")
     sound = reading.model_copy(update={"proven": 3.5})
-    assert verdict_of(sound, "none").startswith("nothing speaks against epsilon 4.00")
-    assert verdict_of(sound, "no-clipping").startswith("not caught (no-clipping)")
-    assert verdict_of(sound.model_copy(update={"claimed": None}), "none").startswith("nothing is p")
+    assert verdict_of(sound, "none", GAUSSIAN) == (
+        "nothing speaks against epsilon 4.00: at least 3.50 is proven of a Gaussian mechanism"
+    )
+    assert verdict_of(sound, "none", NOTHING).endswith("at least 3.50 is proven")
+    assert verdict_of(sound, "no-clipping", GAUSSIAN, True).startswith("not caught (no-clipping)")
+    nothing = sound.model_copy(update={"claimed": None})
+    assert verdict_of(nothing, "none", NOTHING).startswith("nothing is promised")
+
+
+@pytest.mark.parametrize(
+    ("premise", "detects", "rest"),
+    [
+        (GAUSSIAN, True, "; how large its epsilon is stays open"),
+        (GAUSSIAN, False, "; if only its noise is too small, epsilon is at least 4.50"),
+        (NOTHING, False, "; epsilon is at least 4.50"),
+    ],
+)
+def test_a_broken_mechanism_is_detected_and_bounded_only_under_the_premise_of_the_bound(
+    premise: Premise, detects: bool, rest: str
+) -> None:
+    """B4 of the review: a Gaussian bound proves nothing of a mechanism that is none."""
+    reading = Reading(round=1, claimed=4.0, proven=4.5, certain=4.1, beside={}, point=None)
+    found = verdict_of(reading, "none", premise, detects)
+    assert found == f"detected: the mechanism is not what is claimed at epsilon 4.00{rest}"
 
 
 def test_what_is_reached_lies_below_the_truth() -> None:
@@ -258,14 +280,51 @@ def test_the_picture_says_bounds_as_lines_and_estimates_as_points() -> None:
     assert modes["claimed"] == "lines"
     told = " ".join(note.text for note in figure.layout.annotations)
     assert f"claimed ≤ {last.audited.last.claimed:.2f}" in told
-    assert "proven ≥" in told
+    assert f"proven ≥ {last.audited.last.proven:.2f}, Gaussian" in told
+    assert "no assumption" in told
+
+
+@pytest.mark.parametrize(
+    ("fault", "detects"), [("none", False), ("noise-halved", False), ("always-sampled", True)]
+)
+def test_what_bounds_nothing_is_called_a_detection_in_words_and_in_the_picture(
+    fault: Fault, detects: bool
+) -> None:
+    """B4 of the review.  A mechanism with half of the noise is still Gaussian."""
+    *_, last = audit(OneRun(canaries=400, beside=40, fault=fault), past_of(SMALL, 2))
+    assert last.audited is not None
+    found = last.audited
+    told = " ".join(found.lines())
+    picture = figures.promises(found, 2)
+    names = {trace.name for trace in picture.data}
+    assert found.detects == detects
+    assert ("no bound by trade-off" in told) == detects
+    assert ("which assumes a Gaussian mechanism" in told) == (not detects)
+    assert "one run of guesses, which assumes nothing of mechanism and scores" in told
+    assert "generic Clopper-Pearson, which assumes independent scores" in told
+    assert ("detected" in names, "proven" in names) == (detects, not detects)
+    assert ("f-dp" in names) == (not detects)
+    assert found.unconditional == found.last.beside["steinke"]
+
+
+def test_an_audit_stored_before_bounds_named_their_premise_can_still_be_read() -> None:
+    *_, last = audit(OneRun(canaries=200), past_of(SMALL, 2))
+    assert last.audited is not None
+    old = last.audited.dump()
+    del old["detects"]
+    for bound in old["bounds"]:
+        del bound["premise"]
+    found = Audited.read(old)
+    assert found.premise is None
+    assert found.lines()
+    assert figures.promises(found, 2).data
 
 
 def test_the_reachable_region_is_the_hull_of_what_was_counted() -> None:
     """A point below the line between its neighbours adds nothing."""
     pairs = ((0.1, 0.4), (0.2, 0.41), (0.5, 0.9))
     figure = figures.reach(Ceiling(epsilon=2.0, delta=1e-5), pairs, {})
-    shade = next(trace for trace in figure.data if trace.name == "proven reachable")
+    shade = next(trace for trace in figure.data if trace.name == "reached, independent scores")
     assert np.interp(0.2, shade.x, shade.y) == pytest.approx(0.4 + 0.5 * 0.1 / 0.4, abs=0.01)
     assert np.interp(0.05, shade.x, shade.y) == pytest.approx(0.2, abs=0.01)
 

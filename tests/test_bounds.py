@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, norm
 
 from lab.accountants import Spending
-from lab.bounds import FAMILY, METHODS, Bound, generic, plug_in, steinke, total_errors
+from lab.bounds import (
+    FAMILY,
+    GAUSSIAN,
+    INDEPENDENT,
+    METHODS,
+    NOTHING,
+    Bound,
+    generic,
+    plug_in,
+    steinke,
+    total_errors,
+)
 from lab.bounds.clopper_pearson import upper
 from lab.bounds.f_dp import slack
 from lab.bounds.family import of_gaussian
@@ -24,6 +35,7 @@ from tests.canaries import DELTA, gaussian, laplace
 CLAIMS = {"everybody": (), "sampled": (Spending(0.2, 1.5, 10),)}
 EVERY = pytest.mark.parametrize("name", METHODS)
 RUNS, MOST = 100, 12  # of which one in a thousand series of exact 95 % bounds has more
+PREMISES = dict.fromkeys(FAMILY, GAUSSIAN) | {"generic": INDEPENDENT, "steinke": NOTHING}
 
 
 # --- Clopper and Pearson, by hand and against an oracle -----------------------------------------
@@ -196,6 +208,8 @@ def test_a_bound_says_what_it_rests_on(name: str) -> None:
     assert found.sentence().startswith(f"epsilon is at least {found.epsilon:.2f} at delta 1e-05")
     assert "90% confidence" in found.sentence()
     assert ("Gaussian mechanism" in found.assumption) == (name in FAMILY)
+    assert found.premise == PREMISES[name]
+    assert f"{found.method}, which assumes " in found.sentence()
     assert "2,000" in found.evidence or "all but" in found.evidence
     assert Bound.read(found.dump()) == found
 
@@ -244,6 +258,23 @@ def test_bounds_exceed_a_gaussian_mechanism_as_seldom_as_they_say(
 def test_bounds_that_assume_no_mechanism_hold_for_laplace(method: object, epsilon: float) -> None:
     drawn = (laplace(epsilon, 1000, seed) for seed in range(RUNS))
     assert sum(method(*scores, (), DELTA).breaks(epsilon) for scores in drawn) <= MOST  # type: ignore[operator]
+
+
+@EVERY
+def test_only_a_bound_that_assumes_nothing_holds_where_all_scores_go_wrong_together(
+    name: str,
+) -> None:
+    """B4 of the review: a mechanism that publishes all memberships with chance 0.2, else nothing.
+
+    It is (0, 0.2)-private, and its scores depend on each other.
+    """
+    generator, broken = np.random.default_rng(1), 0
+    for _ in range(RUNS):
+        inside = generator.random(400) < 0.5
+        scores = generator.normal(size=400) + 100 * (inside if generator.random() < 0.2 else 0)
+        found = METHODS[name](scores[inside], scores[~inside], (), 0.2, 0.95)
+        broken += found.breaks(0.01)
+    assert (broken > MOST) == (PREMISES[name] != NOTHING)
 
 
 @pytest.mark.parametrize(

@@ -198,14 +198,18 @@ def test_the_same_attack_twice_gives_the_same_numbers(
     assert told[0] == told[1]
 
 
-MASKED = ("-s", "model.kind=mlp", "-s", "secure_aggregation.enabled=true")
+MASKED = (
+    *("-s", "model.kind=mlp", "-s", "data.clients=6"),
+    *("-s", "secure_aggregation.enabled=true"),
+)
 
 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("single-out", "2 of 2 clients answered and 3 are needed"),
+        ("single-out", "takes part in no sum of 2: 3 clients are the fewest"),
         ("sybils", "recovered: only rounding is left"),
+        ("captured-neighbourhood", "was told of a neighbourhood of 3, and"),
         ("sum-difference", "recovered: only rounding is left"),
         ("inconsistent-models", "the masks did not cancel"),
         ("weak-masks", "none of 1,048,576 seeds fits"),
@@ -223,6 +227,17 @@ def test_secure_aggregation_is_attacked_without_a_browser(
     assert "the mean of all that the sum gives anyway" in lines
     assert leaklab(monkeypatch, "show", id) == 0
     assert f"{name}, finished" in capsys.readouterr().out
+
+
+def test_few_neighbours_are_a_caution_after_a_run(
+    monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured
+) -> None:
+    few = ("-s", "secure_aggregation.neighbours=2", "-s", "secure_aggregation.signatures=true")
+    many = ("-s", "data.clients=21")
+    assert leaklab(monkeypatch, "run", file, *MASKED, *few, *many) == 0
+    told = capsys.readouterr().out
+    assert "opens a client's update with 2 accomplices among the 2 neighbours" in told
+    assert "If 2 of the 20 others are its accomplices, the chance is 0.53% a client" in told
 
 
 def test_secure_aggregation_that_is_off_is_refused_before_anything_is_stored(

@@ -41,7 +41,7 @@ from tests.experiments import BACKDOOR, refusal, with_
         (
             "[secure_aggregation]\nzzz = 1",
             "secure_aggregation.zzz is not a setting: choose from enabled, threshold, neighbours, "
-            "buckets, bound, norm, silent, binding, signatures, generator, on_abort",
+            "buckets, bound, norm, silent, binding, signatures, checks, generator, on_abort",
         ),
     ],
 )
@@ -192,9 +192,9 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
             "use rule.kind mean, or privacy.kind example",
         ),
         (
-            {"secure_aggregation.enabled": True, "secure_aggregation.neighbours": 5},
-            "secure_aggregation.neighbours is 5: an odd number has a graph for even cohorts only",
-            "give 4 or 6",
+            {"secure_aggregation.enabled": True, "secure_aggregation.neighbours": 1},
+            "secure_aggregation.neighbours is 1: a client and one neighbour are fewer than 3",
+            "give 0 (all), or 2 or more",
         ),
         (
             {
@@ -203,7 +203,7 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
                 "training.clients_per_round": 8,
             },
             "secure_aggregation.neighbours is 8, and a client has 7 others in a sum",
-            "give 0 (all), or an even number up to 6",
+            "give 0 (all), or 2 to 7",
         ),
         (
             {"secure_aggregation.enabled": True, "secure_aggregation.buckets": 7},

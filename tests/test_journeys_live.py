@@ -130,7 +130,7 @@ def test_steps_back_in_time_and_a_branch(page: Page, address: str, lab_store: St
     branch = run_of(page)
     assert branch != run
     choose(page, "Aggregation rule", "median")
-    until(page, lambda: lab_store.job(branch).experiment.changes)
+    until(page, lambda: lab_store.job(branch).experiment.at(3).rule.kind == "median")
     step(page, lab_store, branch)
     records = [each.record for each in lab_store.rounds(branch)]
     assert records[:2] == past[:2]

@@ -7,7 +7,12 @@ import pytest
 from lab.store import Store
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 
-MASKED = {"model": "mlp", "secure_aggregation.enabled": True, "secure_aggregation.binding": False}
+MASKED = {
+    "model": "mlp",
+    "secure_aggregation.threshold": 1.0,  # two accomplices and the target are not enough
+    "secure_aggregation.enabled": True,
+    "secure_aggregation.binding": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -15,6 +20,7 @@ MASKED = {"model": "mlp", "secure_aggregation.enabled": True, "secure_aggregatio
     [
         ("single-out", "No better than the sum"),
         ("sybils", "Recovered: only rounding is left"),
+        ("captured-neighbourhood", "Nothing recovered"),
         ("sum-difference", "Recovered: only rounding is left"),
         ("inconsistent-models", "Recovered: only rounding is left"),
         ("weak-masks", "Nothing recovered"),
@@ -35,6 +41,13 @@ def test_secure_aggregation_from_the_button_to_the_verdict(
     metrics = {metric.label: metric.value for metric in app.metric}
     assert "Cosine of the mean" in metrics
     assert f"leaklab attack {name} --run" in words(app)
+
+
+def test_few_neighbours_without_signatures_are_a_caution_on_both_pages(store: Store) -> None:
+    few = {"secure_aggregation.neighbours": 2, "secure_aggregation.threshold": 0.51}
+    run = trained(store, TINY.changed(MASKED | few))
+    for page in ("live", "aggregation"):
+        assert "a lying server needs no accomplice" in words(opened(page, run=run))
 
 
 def test_secure_aggregation_that_is_off_says_how_to_switch_it_on(store: Store) -> None:
@@ -74,6 +87,7 @@ def test_a_round_that_nothing_repeats_is_not_shown(store: Store) -> None:
         ("Lost clients fall silent at", "secure_aggregation.silent", "keys"),
         ("Masks bound to the model", "secure_aggregation.binding", False),
         ("Signed keys", "secure_aggregation.signatures", True),
+        ("Clients check the round", "secure_aggregation.checks", False),
         ("Mask generator", "secure_aggregation.generator", "weak"),
     ],
 )

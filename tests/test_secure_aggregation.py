@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenses.secure_aggregation import Masked, Ring
+from defenses.secure_aggregation import Masked, Refused, Ring, Terms
 from lab.wire import Cohort, Delivery
 from tests.masks import SEEDS, exchanged, ring_sum, words_of
 
@@ -48,8 +48,8 @@ def delivered(
 
 @given(seed=SEEDS, data=st.data())
 def test_the_sum_of_those_who_answered_is_exact(seed: int, data: st.DataObject) -> None:
-    clients = data.draw(st.integers(2, 8), "clients")
-    threshold = data.draw(st.integers(clients // 2 + 1, clients), "threshold")
+    clients = data.draw(st.integers(3, 8), "clients")
+    threshold = data.draw(st.integers(max(3, clients // 2 + 1), clients), "threshold")
     gone = data.draw(st.integers(0, clients - threshold), "gone")
     lost = data.draw(st.permutations(range(clients)), "order")[:gone]
     words = words_of(seed, clients)
@@ -71,10 +71,13 @@ def test_below_the_threshold_nothing_is_unmasked(gone: int) -> None:
     assert exchange.bytes_up == 5 * 64 + 25 * 156 + exchange.masked.nbytes
 
 
-def test_two_clients_alone_are_summed_and_one_of_two_is_not() -> None:
+def test_two_clients_alone_are_summed_only_where_they_check_nothing() -> None:
     words = words_of(1, 2)
-    assert np.array_equal(exchanged(words, 2).total, ring_sum(words))
-    assert exchanged(words, 2, [0]).total is None
+    with pytest.raises(Refused, match="client 0 takes part in no sum of 2"):
+        exchanged(words, 2)
+    careless = Terms(2, 2, checks=False)
+    assert np.array_equal(exchanged(words, careless).total, ring_sum(words))
+    assert exchanged(words, careless, [0]).total is None
 
 
 def test_the_server_sees_other_words_each_time_and_the_same_sum() -> None:
@@ -92,11 +95,11 @@ def test_the_words_handed_in_are_left_as_they_were() -> None:
 
 
 def test_bytes_are_counted_message_by_message() -> None:
-    """Three clients, one lost: keys, letters, masked words and shares, added up on paper."""
-    exchange = exchanged(words_of(4, 3, 100), 2, [1])
+    """Four clients, one lost: keys, letters, masked words and shares, added up on paper."""
+    exchange = exchanged(words_of(4, 4, 100), 3, [1])
     keys, letter, share = 64, 12 + 2 * 64 + 16, 64  # a limb of 16 bits travels in 4 bytes
-    assert exchange.bytes_up == 3 * keys + 9 * letter + 2 * 400 + 2 * 3 * share
-    assert exchange.bytes_down == 9 * keys + 9 * letter
+    assert exchange.bytes_up == 4 * keys + 16 * letter + 3 * 400 + 3 * 4 * share
+    assert exchange.bytes_down == 16 * keys + 16 * letter
 
 
 # --- the channel ----------------------------------------------------------------------------------

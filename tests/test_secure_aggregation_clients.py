@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cryptography.exceptions import InvalidTag
 
-from defenses.secure_aggregation import Client, Context, Refused
+from defenses.secure_aggregation import Client, Context, Refused, Terms
 from defenses.secure_aggregation.masks import mask
 from defenses.secure_aggregation.shamir import join
 from tests.masks import CONTEXT, OTHER, WORDS, Inboxes, introduced, looks_random, ring_sum
@@ -79,9 +79,9 @@ def test_a_client_refuses_an_unsafe_request(alive: list[int], dead: list[int]) -
 
 @pytest.mark.parametrize("threshold", [0, 1])
 def test_a_client_refuses_to_share_so_that_one_share_is_enough(threshold: int) -> None:
-    client = Client(0, CONTEXT)
+    clients = [Client(me, CONTEXT, Terms(3, 2)) for me in range(3)]
     with pytest.raises(Refused, match=f"with threshold {threshold}"):
-        client.share({0: client.advertise(), 1: Client(1, CONTEXT).advertise()}, threshold)
+        clients[0].share({client.me: client.advertise() for client in clients}, threshold)
 
 
 def test_a_client_answers_once() -> None:

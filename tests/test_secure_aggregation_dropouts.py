@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from defenses.secure_aggregation import Masked, Refused, Terms, aggregate, enough
+from defenses.secure_aggregation import Masked, Refused, Terms, enough
 from defenses.secure_aggregation.protocol import STAGES
-from defenses.secure_aggregation.terms import Stage
+from defenses.secure_aggregation.terms import FEWEST, Stage
 from lab.wire import Cohort
-from tests.masks import CONTEXT, SEEDS, exchanged, ring_sum, words_of
+from tests.masks import SEEDS, Loaded, exchanged, ring_sum, words_of
 
-EVERYBODY = Terms(7)  # of ten clients
-REGULAR = Terms(7, neighbours=6, quorum=4)  # of seven: three gone leave enough everywhere
+EVERYBODY = Terms(10, 7)
+REGULAR = Terms(10, 7, neighbours=6, quorum=4)  # of seven: three gone leave enough everywhere
 GRAPHS = {"everybody": EVERYBODY, "regular": REGULAR}
 DID = {
     "keys": "advertised their keys",
@@ -59,18 +60,18 @@ def test_one_more_than_the_threshold_allows_breaks_the_round_off(stage: Stage, g
 @given(seed=SEEDS, data=st.data())
 def test_whatever_happens_the_sum_is_exact_or_nothing(seed: int, data: st.DataObject) -> None:
     clients = data.draw(st.integers(3, 14), "clients")
-    neighbours = 2 * data.draw(st.integers(0, (clients - 1) // 2), "half of the neighbours")
+    neighbours = data.draw(st.sampled_from([0, *range(2, clients)]), "neighbours")
     fates = data.draw(st.lists(st.none() | st.sampled_from(STAGES), max_size=clients))
     silent = {me: fate for me, fate in enumerate(fates) if fate}
-    quorum = enough(0.51, neighbours + 1) if neighbours else 0
-    words = words_of(seed, clients)
-    exchange = exchanged(words, Terms(clients // 2 + 1, neighbours, quorum), silent)
+    quorum = enough(0.51, neighbours + 1, FEWEST) if neighbours else 0
+    words, threshold = words_of(seed, clients), max(FEWEST, clients // 2 + 1)
+    exchange = exchanged(words, Terms(clients, threshold, neighbours, quorum), silent)
     assert (exchange.total is None) == bool(exchange.aborted)
     if exchange.total is not None:
         assert np.array_equal(exchange.total, ring_sum(words[counted(silent, clients)]))
     elif not neighbours:
         helpers = clients - len(silent)
-        assert helpers < clients // 2 + 1
+        assert helpers < threshold
 
 
 def test_clients_of_every_fate_in_one_round() -> None:
@@ -83,39 +84,37 @@ def test_clients_of_every_fate_in_one_round() -> None:
 
 def test_a_neighbourhood_with_too_few_breaks_the_round_off() -> None:
     """Nine of ten answer, but the two beside the lost one need all three of their neighbourhood."""
-    terms = Terms(5, neighbours=2, quorum=3)
-    exchange = exchanged(words_of(4, 10), terms, [0])
+    terms = Terms(10, 6, neighbours=2, quorum=3)
+    exchange = exchanged(words_of(4, 10), terms, [0], draw=Loaded.ring(10))
     assert exchange.aborted == "2 of 3 in a neighbourhood answered and 3 are needed"
     assert exchange.total is None
 
 
 def test_survivors_in_two_pieces_are_not_unmasked() -> None:
-    """On a ring of eight two opposite ones fall silent: two sums of three would show."""
-    words, terms = words_of(5, 8), Terms(5, neighbours=2, quorum=2)
-    ring = np.random.default_rng(1).permutation(np.arange(8))
-    silent: dict[int, Stage] = {int(ring[0]): "input", int(ring[4]): "input"}
-    draw = np.random.default_rng(1)
-    exchange = aggregate(words, terms, [CONTEXT] * 8, silent, draw)
+    """Two rings of five, who chose none of each other: two sums would show."""
+    pieces = [[base + (me + step) % 5 for step in (1, 2)] for base in (0, 5) for me in range(5)]
+    draw = cast(np.random.Generator, Loaded(pieces))
+    exchange = exchanged(words_of(5, 10), Terms(10, 6, neighbours=2, quorum=3), draw=draw)
     assert exchange.total is None
     assert "share no masks with each other" in exchange.aborted
 
 
 def test_a_lost_client_whose_key_nobody_can_join_breaks_the_round_off() -> None:
     """On the ring, the second neighbours on either side do not help; only hers lacks shares."""
-    words, terms = words_of(8, 10), Terms(5, neighbours=4, quorum=3)
-    ring = np.random.default_rng(1).permutation(np.arange(10)).tolist()
-    silent: dict[int, Stage] = {ring[0]: "input", ring[2]: "unmasking", ring[-2]: "unmasking"}
-    draw = np.random.default_rng(1)
-    exchange = aggregate(words, terms, [CONTEXT] * 10, silent, draw)
+    silent: dict[int, Stage] = {0: "input", 2: "unmasking", 8: "unmasking"}
+    terms = Terms(10, 6, neighbours=4, quorum=3)
+    exchange = exchanged(words_of(8, 10), terms, silent, draw=Loaded.ring(10, 2))
     assert exchange.aborted == "2 of 5 in a neighbourhood helped to unmask and 3 are needed"
 
 
 def test_bytes_of_a_regular_graph_are_counted_message_by_message() -> None:
-    """Ten clients with four neighbours: all lists have five entries in place of ten."""
-    exchange = exchanged(words_of(6, 10, 100), Terms(7, 4, 3))
-    keys, letter, share = 64, 12 + 2 * 64 + 16, 64
-    assert exchange.bytes_up == 10 * keys + 50 * letter + 10 * 400 + 50 * share
-    assert exchange.bytes_down == 50 * keys + 50 * letter
+    """Ten clients who chose four each: five letters each, and keys of those who chose it too."""
+    exchange = exchanged(words_of(6, 10, 100), Terms(10, 7, 4, 3))
+    keys, choice, letter, share = 64, 4 * 4, 12 + 2 * 64 + 16, 64
+    assert exchange.bytes_up == 10 * (keys + choice) + 50 * letter + 10 * 400 + 50 * share
+    known = sum(len(beside) + 1 for beside in exchange.partners.values())  # itself included
+    assert 50 < known <= 90
+    assert exchange.bytes_down == known * keys + 50 * letter
 
 
 def test_a_threshold_of_half_is_refused_by_the_clients() -> None:

@@ -26,18 +26,21 @@ from tests.masks import (
     words_of,
 )
 
+FOUR = Terms(4, 3)  # four clients, and any three open a sum
+
 # --- keys -----------------------------------------------------------------------------------------
 
 
 def advertised(clients: int = 4) -> tuple[list[Client], dict[int, Advertised]]:
     identities = enrolled(range(clients))
-    made = [Client(me, CONTEXT, identity=identities[me]) for me in range(clients)]
+    terms = Terms(clients, 3, signatures=True)
+    made = [Client(me, CONTEXT, terms, identity=identities[me]) for me in range(clients)]
     return made, {client.me: client.advertise() for client in made}
 
 
 def _swapped(book: dict[int, Advertised]) -> Advertised:
     """The server's own keys, under the signature that client 2 gave."""
-    return replace(Client(2, CONTEXT).advertise(), signature=book[2].signature)
+    return replace(Client(2, CONTEXT, FOUR).advertise(), signature=book[2].signature)
 
 
 def _unsigned(book: dict[int, Advertised]) -> Advertised:
@@ -71,21 +74,21 @@ def test_keys_without_their_owners_signature_are_refused(lie: object) -> None:
 
 def test_a_stranger_is_refused_whatever_it_signs() -> None:
     clients, book = advertised()
-    stranger = Client(9, CONTEXT, identity=enrolled([9])[9])
+    stranger = Client(9, CONTEXT, FOUR, identity=enrolled([9])[9])
     with pytest.raises(Refused, match="no valid signature of client 9"):
         clients[1].share(book | {9: stranger.advertise()}, 3)
 
 
 def test_without_signatures_exchanged_keys_go_unseen() -> None:
     """Why they are there: a server in the middle reads every letter."""
-    clients = [Client(me, CONTEXT) for me in range(4)]
+    clients = [Client(me, CONTEXT, FOUR) for me in range(4)]
     book = {client.me: client.advertise() for client in clients}
-    assert clients[1].share(book | {2: Client(2, CONTEXT).advertise()}, 3)
+    assert clients[1].share(book | {2: Client(2, CONTEXT, FOUR).advertise()}, 3)
 
 
 @pytest.mark.parametrize("wrong", [1, 3])
 def test_equal_keys_and_wrong_own_keys_are_refused(wrong: int) -> None:
-    clients = [Client(me, CONTEXT) for me in range(4)]
+    clients = [Client(me, CONTEXT, FOUR) for me in range(4)]
     book = {client.me: client.advertise() for client in clients}
     with pytest.raises(Refused, match="client 1 does not trust a list"):
         clients[1].share(book | {wrong: book[2]}, 3)
@@ -98,7 +101,7 @@ def test_letters_of_strangers_and_too_few_letters_are_refused() -> None:
     clients, inboxes = introduced([CONTEXT] * 5, 3)
     with pytest.raises(Refused, match="client 1 knows other neighbours"):
         clients[1].receive(inboxes[1] | {9: b""})
-    with pytest.raises(Refused, match="client 1 got letters of 2"):
+    with pytest.raises(Refused, match="client 1 hears of 2 of its neighbours"):
         clients[1].receive({me: inboxes[1][me] for me in (0, 1)})
 
 
@@ -142,13 +145,16 @@ def test_signatures_count_once_and_only_with_their_owners() -> None:
 
 
 def test_signatures_of_clients_who_are_no_neighbours_do_not_count() -> None:
-    identities = enrolled(range(8))
-    clients = [Client(me, CONTEXT, identity=identities[me]) for me in range(4)]
+    identities, terms = enrolled(range(8)), Terms(8, 5, neighbours=3, quorum=3)
+    clients = [
+        Client(me, CONTEXT, terms, chosen={0, 1, 2, 3} - {me}, identity=identities[me])
+        for me in range(4)
+    ]
     book = {client.me: client.advertise() for client in clients}
     letters = {client.me: client.share(book, 3) for client in clients}
     clients[0].receive({sender: letters[sender][0] for sender in book})
     alive = range(8)
-    strangers = [Client(me, CONTEXT, identity=identities[me]) for me in range(4, 8)]
+    strangers = [Client(me, CONTEXT, terms, identity=identities[me]) for me in range(4, 8)]
     signatures = {each.me: each.affirm(alive) for each in (clients[0], *strangers)}
     with pytest.raises(Refused, match="listed differently"):
         clients[0].reveal(range(4), [], signatures)
@@ -169,11 +175,13 @@ def test_without_signed_lists_a_client_that_has_an_identity_does_not_answer() ->
         clients[0].reveal(range(4), [])
 
 
-@pytest.mark.parametrize("terms", [Terms(5), Terms(5, neighbours=4, quorum=3)], ids=["all", "four"])
+@pytest.mark.parametrize("terms", [Terms(7, 5), Terms(7, 5, 4, quorum=3)], ids=["all", "four"])
 def test_signatures_change_bytes_and_no_sum(terms: Terms) -> None:
     words = words_of(0, 7)
-    bare = exchanged(words, terms, {2: "unmasking"})
-    signed = exchanged(words, replace(terms, signatures=True), {2: "unmasking"})
+    bare, signed = (
+        exchanged(words, each, {2: "unmasking"}, draw=np.random.default_rng(0))
+        for each in (terms, replace(terms, signatures=True))
+    )
     assert np.array_equal(signed.total, bare.total)
     assert signed.bytes_up == bare.bytes_up + 64 * (7 + 6)
     assert signed.bytes_down > bare.bytes_down
@@ -182,7 +190,7 @@ def test_signatures_change_bytes_and_no_sum(terms: Terms) -> None:
 # --- models ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("terms", [Terms(4), Terms(4, neighbours=2, quorum=2)], ids=["all", "two"])
+@pytest.mark.parametrize("terms", [Terms(6, 4), Terms(6, 4, 3, quorum=3)], ids=["all", "three"])
 def test_the_sum_over_different_models_is_noise(terms: Terms) -> None:
     """The round goes through, dropouts and all, and the server gets words that say nothing."""
     words = np.full((6, WORDS), 3, np.uint32)

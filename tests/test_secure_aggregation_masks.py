@@ -7,10 +7,10 @@ import pytest
 from scipy.stats import chi2_contingency
 
 from defenses.secure_aggregation import Client, Terms
-from defenses.secure_aggregation.graph import graph_of
 from defenses.secure_aggregation.keys import KeyPair, Once, fresh_seed
 from defenses.secure_aggregation.masks import BLOCK, add_masks, mask
-from defenses.secure_aggregation.protocol import masked_rows
+from defenses.secure_aggregation.protocol import clients_of, masked_rows
+from defenses.secure_aggregation.server import Server
 from defenses.secure_aggregation.terms import Context, Generator
 from tests.masks import CHANCE, CONTEXT, OTHER, exchanged, looks_random, ring_sum, words_of
 
@@ -21,14 +21,15 @@ def met(
     contexts: list[Context], neighbours: int, generator: Generator = "aes", quorum: int = 4
 ) -> list[Client]:
     """Clients at the point of masking; all but the last have shared their secrets."""
-    clients = [Client(me, each, generator=generator) for me, each in enumerate(contexts)]
+    terms = Terms(len(contexts), 4, neighbours, quorum, generator=generator)
+    clients, server = clients_of(terms, contexts, np.random.default_rng(0)), Server(7, terms)
     book = {client.me: client.advertise() for client in clients}
-    graph = graph_of(range(len(clients)), neighbours, np.random.default_rng(0))
-    peers = {me: {peer: book[peer] for peer in beside} for me, beside in graph.items()}
-    letters = {it.me: it.share(peers[it.me], quorum) for it in clients[:-1]}
-    for client in clients[:-1]:
-        beside = [peer for peer in graph[client.me] if peer in letters]
-        client.receive({peer: letters[peer][client.me] for peer in beside})
+    beside = server.introduce(book, {client.me: client.chosen for client in clients})
+    letters = {
+        it.me: it.share(beside[it.me].holders, quorum, beside[it.me].owners) for it in clients[:-1]
+    }
+    for me, inbox in server.forward(letters).items():
+        clients[me].receive(inbox, server.sharing(me))
     return clients[:-1]
 
 
@@ -80,7 +81,7 @@ def test_the_key_of_a_pair_is_worked_out_once_and_is_that_of_either_end() -> Non
 
 def test_the_weak_generator_cancels_just_as_well() -> None:
     words = words_of(1, 5, 100)
-    exchange = exchanged(words, Terms(3, generator="weak"), [2])
+    exchange = exchanged(words, Terms(5, 3, generator="weak"), [2])
     assert np.array_equal(exchange.total, ring_sum(words[[0, 1, 3, 4]]))
 
 
@@ -95,7 +96,7 @@ def test_the_weak_mask_follows_from_four_bytes_and_the_sound_one_from_all() -> N
 # --- what the server sees -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("terms", [Terms(4), Terms(4, neighbours=4, quorum=3)], ids=["all", "four"])
+@pytest.mark.parametrize("terms", [Terms(6, 4), Terms(6, 4, 4, quorum=3)], ids=["all", "four"])
 def test_masked_rows_are_uniform_whatever_is_under_them(terms: Terms) -> None:
     words = np.zeros((6, 40_000), np.uint32)
     words[1] = 2**32 - 1
@@ -106,9 +107,9 @@ def test_masked_rows_are_uniform_whatever_is_under_them(terms: Terms) -> None:
 def test_another_update_of_a_client_changes_all_that_is_seen_and_not_how_it_is_spread() -> None:
     words = words_of(2, 5, 40_000)
     words[3] = 7
-    one = exchanged(words, Terms(4, 2, 2)).masked
+    one = exchanged(words, Terms(5, 4, 2, 3)).masked
     words[3] = np.arange(40_000)
-    other = exchanged(words, Terms(4, 2, 2)).masked
+    other = exchanged(words, Terms(5, 4, 2, 3)).masked
     assert (one == other).mean() < 1e-4
     for before, after in zip(one, other, strict=True):
         counts = [np.bincount(row.view(np.uint8), minlength=256) for row in (before, after)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 from attacks import SPIES
 from attacks.inconsistent_models import dead_model
 from attacks.mersenne import output, pools
+from attacks.sums import left_of
 from attacks.weak_masks import bared, weak_words
 from lab import Experiment
 from lab.assembly import poisoned
@@ -44,7 +46,12 @@ SMALL = Experiment().changed(
 BARE = {"secure_aggregation__binding": False}
 WEAK = {"secure_aggregation__generator": "weak"}
 NOISE = {"privacy__kind": "client", "privacy__noise": 1.0}
-EASY: dict[str, dict[str, Any]] = {"inconsistent-models": BARE, "weak-masks": WEAK}
+UNCHECKED = {"secure_aggregation__checks": False}
+EASY: dict[str, dict[str, Any]] = {
+    "captured-neighbourhood": UNCHECKED,
+    "inconsistent-models": BARE,
+    "weak-masks": WEAK,
+}
 OPEN = [name for name in FAMILY if name not in ("single-out", "alive-and-dead")]
 TARGET = 3
 
@@ -135,7 +142,23 @@ def test_sums_of_fewer_tell_more_of_one() -> None:
     assert [one.name for one in unmasked.course] == ["sum of 7", "sum of 3"]
     errors = [one.error for one in unmasked.course]
     assert errors == sorted(errors, reverse=True)
-    assert "2 of 2 clients answered and 3 are needed" in unmasked.notes[0]
+    assert re.search(r"gave nothing: .*client \d takes part in no sum of 2", unmasked.notes[0])
+
+
+def test_two_clients_who_check_nothing_give_a_sum_of_two() -> None:
+    unmasked = found("single-out", data__split="iid", **UNCHECKED)
+    assert [one.name for one in unmasked.course] == ["sum of 7", "sum of 3", "sum of 2"]
+    assert unmasked.notes == ("asked for a sum of 2, the clients gave it",)
+
+
+def test_two_accomplices_are_all_others_in_a_round_of_three() -> None:
+    """Clients believe how many are asked (review B6): checks do not help against a small round."""
+    before, moment = played()
+    siege = siege_of(before, moment, TARGET)
+    mine = tuple(one for one in siege.clients if one != TARGET)[:2]
+    view = siege.play(Plot(clients=tuple(sorted((TARGET, *mine))), accomplices=mine))
+    update, weight = left_of(view)
+    assert closeness(update / weight, true_updates(before, [TARGET])[0]).error < 1e-3
 
 
 def test_honest_clients_beside_the_target_hide_it() -> None:
@@ -188,6 +211,34 @@ def test_no_seed_explains_a_mask_of_aes() -> None:
     assert "seeds a second; all 2^32 would take" in unmasked.notes[1]
 
 
+@pytest.mark.parametrize(
+    ("neighbours", "refusal"),
+    [
+        (0, "neighbourhood of 3, and 5 of 7 are the fewest"),
+        (4, "neighbourhood of 3, and 4 of 5 are the fewest"),
+    ],
+)
+def test_a_client_that_checks_does_not_let_the_server_name_its_neighbours(
+    neighbours: int, refusal: str
+) -> None:
+    """Review B6."""
+    unmasked = found("captured-neighbourhood", secure_aggregation__neighbours=neighbours)
+    assert unmasked.best is None
+    assert unmasked.verdict == "nothing recovered"
+    assert f"client {TARGET} was told that 7 clients take part" in unmasked.notes[0]
+    assert f"client {TARGET} was told of" in unmasked.notes[1]
+    assert refusal in unmasked.notes[1]
+
+
+@pytest.mark.parametrize(("accomplices", "recovered"), [(3, False), (4, True)])
+def test_accomplices_enough_for_the_threshold_capture_a_client_that_checks(
+    accomplices: int, recovered: bool
+) -> None:
+    """5 of 7 are needed, and the target is one of them."""
+    unmasked = found("captured-neighbourhood", {"accomplices": accomplices})
+    assert unmasked.verdict.startswith("recovered") == recovered
+
+
 @pytest.mark.parametrize("signatures", [False, True])
 @pytest.mark.parametrize("neighbours", [0, 4])
 def test_no_lie_about_who_lives_opens_both_halves(signatures: bool, neighbours: int) -> None:
@@ -203,6 +254,16 @@ def test_no_lie_about_who_lives_opens_both_halves(signatures: bool, neighbours: 
     assert "does not share its secrets with threshold" in lower
 
 
+@pytest.mark.parametrize("clients", [3, 7])
+def test_a_client_that_does_not_sign_a_short_list_does_not_answer(clients: int) -> None:
+    """All must survive here, and the server says that the target did not."""
+    settings = {"data__clients": clients, "data__examples": 350}
+    settings |= {"secure_aggregation__threshold": 1.0, "secure_aggregation__signatures": True}
+    unmasked = found("alive-and-dead", target=1, **settings)
+    assert unmasked.verdict == "nothing recovered"
+    assert "refuses to unmask" in unmasked.notes[1]
+
+
 @pytest.mark.parametrize("signatures", [False, True])
 def test_two_groups_of_clients_never_give_enough_shares_of_both_halves(signatures: bool) -> None:
     settings = {"secure_aggregation__signatures": signatures}
@@ -214,9 +275,11 @@ def test_two_groups_of_clients_never_give_enough_shares_of_both_halves(signature
         assert told.seeds + told.keys <= len(siege.clients)
 
 
-@pytest.mark.parametrize("name", ["sybils", "sum-difference", "single-out"])
+@pytest.mark.parametrize(
+    "name", ["sybils", "captured-neighbourhood", "sum-difference", "single-out"]
+)
 def test_clients_noise_covers_what_is_left(name: str) -> None:
-    unmasked = found(name, **NOISE)
+    unmasked = found(name, **NOISE, **EASY.get(name, {}))
     assert unmasked.best is not None
     assert unmasked.best.cosine < 0.3
     assert unmasked.best.error > unmasked.baseline.error

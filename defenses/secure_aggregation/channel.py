@@ -16,9 +16,10 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.discrete_gaussian import discrete_gaussian
-from defenses.secure_aggregation.protocol import Exchange, aggregate
+from defenses.secure_aggregation.checks import Refused
+from defenses.secure_aggregation.protocol import Exchange, Scheme, aggregate
 from defenses.secure_aggregation.ring import DEVIATIONS, Ring
-from defenses.secure_aggregation.terms import Context, Generator, Stage, Terms, enough
+from defenses.secure_aggregation.terms import FEWEST, Context, Generator, Stage, Terms, enough
 from lab.parts import Channel
 from lab.rng import Unpredictable, stream
 from lab.settings import SettingError
@@ -28,7 +29,6 @@ from lab.workers import side_by_side
 # Steps in a share of the noise, at least: from there on the discrete Gaussian lies within 1e-8 of
 # the Gaussian in total variation, for a million parameters.
 FINE = 2**16
-FEWEST = 3  # of two, each would learn the other's update from the sum
 
 
 class Masked(Channel):
@@ -39,11 +39,12 @@ class Masked(Channel):
     threshold: float = Field(0.67, gt=0.5, le=1, description="share of clients needed to unmask")
     bound: float = Field(8.0, gt=0, description="largest coordinate of an update")
     heaviest: float = Field(1.0, gt=0, description="largest weight of a client; public")
-    neighbours: int = Field(0, ge=0, description="of each client, an even number; 0: everybody")
+    neighbours: int = Field(0, ge=0, description="that each client chooses; 0: everybody")
     buckets: int = Field(1, ge=1, description="random groups, each with a sum of its own")
     silent: Stage = Field("input", description="the stage from which lost clients are not heard")
     binding: bool = Field(True, description="whether masks are bound to the model that was sent")
     signatures: bool = Field(False, description="whether keys and survivors' lists are signed")
+    checks: bool = Field(True, description="whether clients hold the server to the round's terms")
     generator: Generator = Field("aes", description="of masks; weak is broken")
     deviation: float = Field(
         0.0, ge=0, description="standard deviation of the noise on the weighted sum of updates"
@@ -52,6 +53,11 @@ class Masked(Channel):
         1.0, gt=0, description="how far one client can move that sum, before it is rounded"
     )
     secure: bool = Field(False, description="noise drawn from the operating system's generator")
+    most: int = Field(
+        0,
+        ge=0,
+        description="clients for whom the ring has room, where their number is secret; 0: who came",
+    )
 
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
         """Each visible row is a bucket's weighted mean, up to `Ring.error` and the noise."""
@@ -62,8 +68,8 @@ class Masked(Channel):
         return joined(groups, [self._one(rows[some], cohort.part(some), sent) for some in groups])
 
     def _one(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
-        terms = self.terms(len(cohort.clients))
-        ring = self.ring(len(cohort.clients))
+        announced = cohort.announced or len(cohort.clients)
+        terms, ring = self.terms(announced), self.ring(announced)
         words = self._words(rows, cohort, terms, ring)
         exchange = self._exchanged(words, cohort, sent, terms)
         arrived = torch.zeros_like(cohort.lost)
@@ -72,7 +78,7 @@ class Masked(Channel):
         if exchange.total is None:
             # Masked rows may have come, but they tell nothing without the unmasking.
             return Delivery(
-                rows=empty_rows(len(sent)),
+                rows=empty_rows(rows.shape[1]),
                 weights=torch.zeros(0),
                 senders=(),
                 arrived=torch.zeros_like(cohort.lost),
@@ -92,21 +98,30 @@ class Masked(Channel):
             bytes_down=down,
             masked=exchange.masked,
             carried=self._carried(len(exchange.alive), ring, terms, rows.shape[1]),
-            opened=self._opened(exchange, cohort, words, ring, rows.shape[1]),
+            opened=self._opened(exchange, cohort, words, ring),
             note=self._clipped(rows, arrived),
         )
 
     def terms(self, clients: int) -> Terms:
         """What a round of so many clients is run under."""
-        needed = enough(self.threshold, clients, FEWEST)
-        quorum = enough(self.threshold, self.neighbours + 1)
         beside = self.neighbours if self.neighbours < clients - 1 else 0
-        return Terms(needed, beside, quorum if beside else 0, self.signatures, self.generator)
+        return Terms(
+            clients=clients,
+            threshold=enough(self.threshold, clients, FEWEST),
+            neighbours=beside,
+            quorum=enough(self.threshold, beside + 1, FEWEST) if beside else 0,
+            signatures=self.signatures,
+            generator=self.generator,
+            checks=self.checks,
+        )
 
     def ring(self, clients: int) -> Ring:
-        """With room for the noise of all clients, who together carry more than is needed."""
+        """With room for the noise of all clients, who together carry more than is needed.
+
+        Where the size of a cohort is secret, so is how updates are rounded: one size for all.
+        """
         noise = self.deviation * (clients / self.terms(clients).threshold) ** 0.5
-        return Ring(clients, self.bound, self.heaviest, noise)
+        return Ring(max(clients, self.most), self.bound, self.heaviest, noise)
 
     def share(self, ring: Ring, terms: Terms, params: int) -> float:
         """Standard deviation of one client's noise, in steps of the ring.
@@ -133,7 +148,7 @@ class Masked(Channel):
     def _words(self, rows: Tensor, cohort: Cohort, terms: Terms, ring: Ring) -> np.ndarray:
         """What each client puts its masks on, noise and all.  -> (clients, params + 1) uint32"""
         words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
-        if self.deviation and len(words) >= terms.threshold:
+        if self.deviation and (cohort.announced or len(words) >= terms.threshold):
             share = self.share(ring, terms, rows.shape[1])
             side_by_side(
                 lambda place: self._disturb(words[place], cohort, place, share), range(len(words))
@@ -141,22 +156,29 @@ class Masked(Channel):
         return words
 
     def _exchanged(self, words: np.ndarray, cohort: Cohort, sent: Tensor, terms: Terms) -> Exchange:
+        """The round; under terms other than those announced where the server lies."""
         clients = len(cohort.clients)
-        if clients < terms.threshold:
+        if clients < terms.threshold and not cohort.announced:
             why = f"{cohort.present} of {clients} clients answered and {terms.threshold} are needed"
-            return Exchange(np.zeros((0, 0), np.uint32), (), None, 0, 0, why)
+            return nothing(why)
         draw = stream(cohort.seed, "neighbours", cohort.round)
         contexts = contexts_of(cohort, sent, self.binding)
         leagued = [cohort.clients.index(one) for one in cohort.accomplices]
-        return aggregate(words, terms, contexts, self._fates(cohort), draw, leagued)
+        own = terms.seized(clients) if cohort.announced else terms
+        try:
+            scheme = Scheme(leagued, terms)
+            return aggregate(words, own, contexts, self._fates(cohort), draw, scheme)
+        except Refused as refusal:  # an honest server gives no reason to
+            if not cohort.announced:
+                raise
+            return nothing(refusal.named(cohort.clients))
 
-    def _opened(
-        self, exchange: Exchange, cohort: Cohort, words: np.ndarray, ring: Ring, params: int
-    ) -> Opened:
+    def _opened(self, exchange: Exchange, cohort: Cohort, words: np.ndarray, ring: Ring) -> Opened:
         """The server's knowledge, by client and not by place."""
         who, most = cohort.clients, float(ring.levels)
         if self.deviation:
-            most += DEVIATIONS * self.share(ring, self.terms(len(who)), params)
+            params = words.shape[1] - 1
+            most += DEVIATIONS * self.share(ring, self.terms(ring.clients), params)
         return Opened(
             step=ring.step,
             most=int(most),
@@ -166,6 +188,10 @@ class Masked(Channel):
                 who[me]: tuple(who[peer] for peer in beside)
                 for me, beside in exchange.partners.items()
             },
+            holders={
+                who[me]: tuple(who[peer] for peer in beside)
+                for me, beside in exchange.holders.items()
+            },
             keys={(who[one], who[other]): key for (one, other), key in exchange.keys.items()},
             told={one: words[who.index(one)] for one in cohort.accomplices},
         )
@@ -173,7 +199,8 @@ class Masked(Channel):
     def _disturb(self, words: np.ndarray, cohort: Cohort, place: int, deviation: float) -> None:
         """Add a client's share of the noise, in steps of the ring, but none to the weight."""
         client = cohort.clients[place]
-        source = Unpredictable() if self.secure else cohort.stream(client, "discrete noise")
+        own = cohort.private("discrete noise", cohort.round, client)
+        source = Unpredictable() if self.secure else own
         words[:-1] += discrete_gaussian(deviation, len(words) - 1, source).astype(np.uint32)
 
     def _fates(self, cohort: Cohort) -> dict[int, Stage]:
@@ -192,6 +219,11 @@ class Masked(Channel):
             return ""
         over = int((rows[arrived].abs() > self.bound).sum())
         return f"{over} coordinates were clipped to {self.bound:g} before masking" if over else ""
+
+
+def nothing(why: str) -> Exchange:
+    """No masked row came."""
+    return Exchange(np.zeros((0, 0), np.uint32), (), None, 0, 0, why)
 
 
 def joined(groups: Sequence[Sequence[int]], found: Sequence[Delivery]) -> Delivery:

@@ -1,7 +1,7 @@
 """One client's side of a round: it holds the secrets and answers only what is safe.
 
-Bonawitz et al. 2017, eprint 2017/281, figure 4; with neighbours in place of everybody, Bell et al.
-2020, eprint 2020/704, algorithm 2.
+Bonawitz et al. 2017, eprint 2017/281, figure 4; with neighbours of its own choice in place of
+everybody, Bell et al. 2020, eprint 2020/704 (`graph.py`).
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from defenses.secure_aggregation import shamir
+from defenses.secure_aggregation.checks import Refused, check_neighbours, check_survivors
+from defenses.secure_aggregation.graph import choice
 from defenses.secure_aggregation.keys import KEY_BYTES, Agree, KeyPair, fresh_seed, seal, unseal
 from defenses.secure_aggregation.masks import Strand, mask
 from defenses.secure_aggregation.signatures import Identity, list_of
-from defenses.secure_aggregation.terms import Context, Generator
+from defenses.secure_aggregation.terms import FEWEST, Context, Terms
 
 SHARE = np.dtype("<u4")  # a value of the field needs 17 bits
 LIMBS = KEY_BYTES // shamir.LIMB.itemsize
-
-
-class Refused(Exception):
-    """A client was asked for something that would not be safe to answer."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,24 @@ class Client:
         self,
         me: int,
         context: Context,
+        terms: Terms,
         *,
-        generator: Generator = "aes",
+        chosen: Collection[int] | None = None,
         identity: Identity | None = None,
         agree: Agree = KeyPair.agree,
     ) -> None:
-        self.me, self.context, self.generator = me, context, generator
+        """terms: public; chosen: its neighbours, drawn by a coin of its own; None: it draws now"""
+        self.me, self.context, self.terms = me, context, terms
+        drawn = choice(me, terms, np.random.default_rng()) if chosen is None else chosen
+        self.chosen = tuple(drawn)
         self._identity, self._agree = identity, agree
         self._letters, self._masks = KeyPair.fresh(), KeyPair.fresh()
         self._seed = fresh_seed()
+        self._own_key = fresh_seed()  # of its letter to itself
         self._peers: Mapping[int, Advertised] = {}
+        self._holders: frozenset[int] = frozenset()
+        self._owners: frozenset[int] = frozenset()
+        self._partners: tuple[int, ...] = ()
         self._inbox: Mapping[int, bytes] = {}
         self._affirmed: frozenset[int] | None = None
         self._threshold, self._revealed = 0, False
@@ -66,45 +72,53 @@ class Client:
         signature = self._identity.sign(bare.claim(self.context.session, self.me))
         return Advertised(bare.letters, bare.masks, signature)
 
-    def share(self, peers: Mapping[int, Advertised], threshold: int) -> dict[int, bytes]:
-        """A sealed letter to each neighbour, itself included: shares of its seed and mask key.
+    def share(
+        self,
+        holders: Mapping[int, Advertised],
+        threshold: int,
+        owners: Mapping[int, Advertised] | None = None,
+    ) -> dict[int, bytes]:
+        """A sealed letter to each holder, itself included: shares of its seed and mask key.
 
+        holders: those of its choice who are there; owners: those who chose it; None: the same.
         The threshold holds for the whole round.  Raises Refused when it is not more than half of
-        the neighbours, when keys were exchanged or used twice, and when a signature is bad.
+        the holders, when keys were exchanged or used twice, when a signature is bad, and when the
+        terms of the round do not allow it.
         """
-        if threshold < 2 or 2 * threshold <= len(peers) or threshold > len(peers):
-            told = f"with threshold {threshold} of {len(peers)}"
-            raise Refused(f"client {self.me} does not share its secrets {told}")
-        keys = [key for peer in peers.values() for key in (peer.letters, peer.masks)]
-        mine = peers.get(self.me)
-        own = (self._letters.public, self._masks.public)
-        if mine is None or (mine.letters, mine.masks) != own or len(set(keys)) < len(keys):
-            raise Refused(
-                f"client {self.me} does not trust a list with its own or equal keys wrong"
-            )
-        for whose, peer in peers.items() if self._identity else ():
-            claim = peer.claim(self.context.session, whose)
-            if not self._identity or not self._identity.signed(whose, peer.signature, claim):
-                raise Refused(f"client {self.me} finds no valid signature of client {whose}")
-        self._peers, self._threshold = dict(peers), threshold
-        shares = shamir.split([self._seed, self._masks.secret], len(peers), threshold)
-        letters = shares.astype(SHARE)  # (neighbours, 2, limbs)
+        peers = {**(owners or {}), **holders}
+        if threshold < 2 or 2 * threshold <= len(holders) or threshold > len(holders):
+            told = f"with threshold {threshold} of {len(holders)}"
+            raise Refused(self.me, f"does not share its secrets {told}")
+        self._check_keys(holders, peers)
+        if self.terms.checks:
+            check_neighbours(self.me, self.terms, self.chosen, holders, threshold)
+        self._peers, self._threshold = peers, threshold
+        self._holders = frozenset(holders)
+        self._owners = self._holders if owners is None else frozenset(owners)
+        shares = shamir.split([self._seed, self._masks.secret], len(holders), threshold)
+        letters = shares.astype(SHARE)  # (holders, 2, limbs)
         return {
             peer: seal(self._letter_key(peer), letters[at].tobytes(), self._address(self.me, peer))
-            for at, peer in enumerate(sorted(peers))
+            for at, peer in enumerate(sorted(holders))
         }
 
-    def receive(self, inbox: Mapping[int, bytes]) -> None:
-        """Letters of the neighbours who shared; it masks with those.  Raises Refused."""
-        if not set(inbox) <= set(self._peers) or self.me not in inbox:
-            raise Refused(f"client {self.me} knows other neighbours than letters came from")
-        if len(inbox) < self._threshold:
-            raise Refused(f"client {self.me} got letters of {len(inbox)}, below the threshold")
+    def receive(self, inbox: Mapping[int, bytes], there: Collection[int] = ()) -> None:
+        """Letters of those who chose it, and who of its neighbours has shared; it masks with those.
+
+        there: besides the senders of letters.  Raises Refused.
+        """
+        present = {*inbox, *there}
+        if not (present <= set(self._peers) and self._owners >= set(inbox) and self.me in inbox):
+            raise Refused(self.me, "knows other neighbours than letters came from")
+        heard = len(present & self._holders)
+        if heard < self._threshold:
+            raise Refused(self.me, f"hears of {heard} of its neighbours, below the threshold")
         self._inbox = dict(inbox)
+        self._partners = tuple(sorted(present - {self.me}))
 
     def keys(self) -> dict[int, bytes]:
         """Of the masks that it shares, by neighbour: all that it could tell a server of them."""
-        return {peer: self._mask_key(peer) for peer in self._inbox if peer != self.me}
+        return {peer: self._mask_key(peer) for peer in self._partners}
 
     def strands(self) -> list[Strand]:
         """Keys of the masks on its row and their signs: its own, and one a neighbour."""
@@ -115,7 +129,7 @@ class Client:
         """words (words,) uint32 -> the same under its masks"""
         total = words
         for key, sign in self.strands():
-            one = mask(key, len(words), self.generator)
+            one = mask(key, len(words), self.terms.generator)
             total = total + one if sign > 0 else total - one
         return total
 
@@ -125,7 +139,9 @@ class Client:
         It signs one list a round, and answers for no other.
         """
         if self._identity is None or self._affirmed is not None:
-            raise Refused(f"client {self.me} signs one list of survivors, and has done or cannot")
+            raise Refused(self.me, "signs one list of survivors, and has done or cannot")
+        if self.terms.checks:
+            check_survivors(self.me, self.terms, alive)
         self._affirmed = frozenset(alive)
         return self._identity.sign(list_of(self.context.session, alive))
 
@@ -135,41 +151,60 @@ class Client:
         dead: Collection[int],
         affirmed: Mapping[int, bytes] | None = None,
     ) -> dict[int, np.ndarray]:
-        """One share of each neighbour: of the seed of the living, of the mask key of the dead.
+        """One share of each owner: of the seed of the living, of the mask key of the dead.
 
-        Raises Refused when a peer is listed as both, or not known, when this client is not among
-        the living, when fewer than the threshold are, when it has answered before, or when too
-        few neighbours have signed the same list; InvalidTag when a letter was touched.
+        alive, dead: of its neighbours, itself included.  Raises Refused when one is listed as both,
+        or not known, when this client is not among the living, when too few of its holders are,
+        when it has answered before, or when too few of them have signed the same list; InvalidTag
+        when a letter was touched.
         """
         living, gone = set(alive), set(dead)
-        safe = not living & gone and living | gone <= set(self._inbox) and self.me in living
-        if self._revealed or not safe or len(living) < self._threshold:
-            raise Refused(f"client {self.me} refuses to unmask: it would not be safe to answer")
+        known = living | gone <= {self.me, *self._partners}
+        fewest = max(self._threshold, FEWEST if self.terms.checks else 0)
+        enough = self.me in living and len(living & self._holders) >= fewest
+        if self._revealed or living & gone or not known or not enough:
+            raise Refused(self.me, "refuses to unmask: it would not be safe to answer")
         if self._identity is not None:
             self._compare(living, gone, affirmed or {})
         self._revealed = True
         answer = {}
-        for peer in sorted(living | gone):
+        for peer in sorted(set(self._inbox) & (living | gone)):
             letter = unseal(self._letter_key(peer), self._inbox[peer], self._address(peer, self.me))
             seed_and_key = np.frombuffer(letter, SHARE).reshape(2, LIMBS)
             answer[peer] = seed_and_key[0 if peer in living else 1]
         return answer
 
+    def _check_keys(
+        self, holders: Mapping[int, Advertised], peers: Mapping[int, Advertised]
+    ) -> None:
+        """Its own keys are among the holders', no key is there twice, and all are signed."""
+        keys = [key for peer in peers.values() for key in (peer.letters, peer.masks)]
+        mine = holders.get(self.me)
+        own = (self._letters.public, self._masks.public)
+        if mine is None or (mine.letters, mine.masks) != own or len(set(keys)) < len(keys):
+            raise Refused(self.me, "does not trust a list with its own or equal keys wrong")
+        for whose, peer in peers.items() if self._identity else ():
+            claim = peer.claim(self.context.session, whose)
+            if not self._identity or not self._identity.signed(whose, peer.signature, claim):
+                raise Refused(self.me, f"finds no valid signature of client {whose}")
+
     def _compare(self, living: set[int], gone: set[int], affirmed: Mapping[int, bytes]) -> None:
-        """The consistency check: enough neighbours were told of the same survivors."""
+        """The consistency check: enough of those it chose were told of the same survivors."""
         assert self._identity is not None
         told = self._affirmed or frozenset()
         message = list_of(self.context.session, told)
         same = [
             who
             for who, signature in affirmed.items()
-            if who in self._peers and self._identity.signed(who, signature, message)
+            if who in self._holders and self._identity.signed(who, signature, message)
         ]
         listed = living <= told and not gone & told
         if not listed or len(same) < self._threshold:
-            raise Refused(f"client {self.me} refuses to unmask: survivors were listed differently")
+            raise Refused(self.me, "refuses to unmask: survivors were listed differently")
 
     def _letter_key(self, peer: int) -> bytes:
+        if peer == self.me:
+            return self._own_key
         return self._agree(self._letters, self._peers[peer].letters, self.context.letters)
 
     def _mask_key(self, peer: int) -> bytes:

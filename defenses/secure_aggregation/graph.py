@@ -1,42 +1,109 @@
-"""Who shares masks with whom: everybody, or a random regular graph.
+"""Who holds whose secrets, and who shares masks with whom: everybody, or a random graph.
 
-SecAgg+ of Bell et al. 2020, eprint 2020/704, section 3: a Harary graph (Harary 1962, 'The maximum
-connectivity of a graph') over a random order of the clients.
+SecAgg+ of Bell et al. 2020, eprint 2020/704, in its variant against malicious servers: every client
+chooses its neighbours itself, at random.  It shares its secrets among those it chose, and masks
+with them and with those who chose it.
+
+A server cannot move such a choice.  A graph that follows from public values, such as a hash of all
+advertised keys, would be weaker: a server with accomplices could try out many sets of keys.
+
+In place of the paper's commitments to all keys and its acknowledgements, keys and one list of
+survivors are signed (`signatures`).
+
+What is assumed: who is in league with the server is settled before clients choose, and a client
+gets the true keys of those it chose (`signatures`; without them the server has to pass keys on
+unchanged).  The server may still claim that some of the chosen are lost, so a client wants a quorum
+of them.  Whoever chose a client is told by the server alone; their masks come on top.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from math import exp, lgamma
 
 import numpy as np
 
-Graph = Mapping[int, tuple[int, ...]]  # of each client: its neighbours and itself, in order
+from defenses.secure_aggregation.terms import Terms
+
+Lists = Mapping[int, tuple[int, ...]]  # of each client, in order
 
 
-def graph_of(members: Sequence[int], neighbours: int, draw: np.random.Generator) -> Graph:
-    """Each member beside the `neighbours` nearest on a random ring; 0, or too many: everybody.
+@dataclass(frozen=True)
+class Graph:
+    """The neighbourhoods of those who take part; every client is in its own."""
 
-    The graph stays connected unless as many as `neighbours` clients are gone.
+    holders: Lists  # of shares of a client's secrets: those it chose
+    owners: Lists  # whose shares a client holds: those who chose it
+    beside: Lists  # both: with whom it shares masks
+
+
+def choice(me: int, terms: Terms, coin: np.random.Generator) -> tuple[int, ...]:
+    """Whom a client chooses among all others, each as likely as any; nobody: it takes everybody."""
+    if not terms.neighbours:
+        return ()
+    others: np.ndarray = coin.choice(terms.clients - 1, terms.neighbours, replace=False)
+    return tuple(sorted((others + (others >= me)).tolist()))
+
+
+def graph_of(choices: Mapping[int, Collection[int]], regular: bool = True) -> Graph:
+    """The graph of those who have chosen.
+
+    choices: of each client, who may have chosen some who are not there
+    regular: False where everybody takes everybody
     """
-    if neighbours % 2 or neighbours < 0:
-        raise ValueError(f"{neighbours} neighbours: an even number has a graph for any cohort")
-    if not neighbours or neighbours >= len(members) - 1:
-        everybody = tuple(sorted(members))
-        return dict.fromkeys(everybody, everybody)
-    ring = draw.permutation(np.array(members))
-    offsets = np.arange(-neighbours // 2, neighbours // 2 + 1)
-    around = ring[(np.arange(len(ring))[:, None] + offsets) % len(ring)]  # (members, neighbours+1)
-    return {
-        int(me): tuple(sorted(beside)) for me, beside in zip(ring, around.tolist(), strict=True)
-    }
+    there = tuple(sorted(choices))
+    if not regular:
+        everybody = dict.fromkeys(there, there)
+        return Graph(everybody, everybody, everybody)
+    owners: dict[int, set[int]] = {me: {me} for me in there}
+    for me in there:
+        for peer in owners.keys() & set(choices[me]):
+            owners[peer].add(me)
+    holders = {me: owners.keys() & {*choices[me], me} for me in there}
+    return Graph(
+        holders={me: tuple(sorted(holders[me])) for me in there},
+        owners={me: tuple(sorted(owners[me])) for me in there},
+        beside={me: tuple(sorted(holders[me] | owners[me])) for me in there},
+    )
 
 
-def connected(graph: Graph, among: Collection[int]) -> bool:
+def connected(beside: Lists, among: Collection[int]) -> bool:
     """Whether the graph between those clients is in one piece."""
     left = set(among)
     reached = [left.pop()] if left else []
     while reached:
-        found = left.intersection(graph[reached.pop()])
+        found = left.intersection(beside[reached.pop()])
         left -= found
         reached += found
     return not left
+
+
+def accomplices_needed(terms: Terms) -> int:
+    """How many holders of a client's shares, in league with a lying server, open its update.
+
+    They tell both secrets.  Either the honest holders are split in two, one half told that the
+    client lives and the other that it was lost: each half lacks quorum less accomplices.  Or the
+    accomplices and the client alone are a quorum, and all honest holders are said to be lost.
+    """
+    quorum = terms.shares_needed
+    return min(2 * quorum - terms.holders, quorum - 1)
+
+
+def chance_of_capture(terms: Terms, accomplices: int) -> float:
+    """The chance that a client's update is opened, when so many of the others are accomplices.
+
+    Its holders are a random sample of the others, so the count is hypergeometric.
+    """
+    others, drawn = terms.clients - 1, terms.holders - 1
+    first = max(accomplices_needed(terms), drawn - (others - accomplices))
+    ways = _log_binomial(others, drawn)
+    chances = (
+        exp(_log_binomial(accomplices, n) + _log_binomial(others - accomplices, drawn - n) - ways)
+        for n in range(first, min(drawn, accomplices) + 1)
+    )
+    return min(1.0, sum(chances))
+
+
+def _log_binomial(count: int, chosen: int) -> float:
+    return lgamma(count + 1) - lgamma(chosen + 1) - lgamma(count - chosen + 1)

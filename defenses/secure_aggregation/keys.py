@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -44,8 +44,13 @@ class KeyPair:
 
     def agree(self, other: bytes, purpose: bytes) -> bytes:
         """The 32-byte key that the two ends of this pair share for one purpose."""
-        shared = self.private.exchange(X25519PublicKey.from_public_bytes(other))
+        shared = self.private.exchange(_public(other))
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(shared)
+
+
+@lru_cache(maxsize=2**14)
+def _public(key: bytes) -> X25519PublicKey:
+    return X25519PublicKey.from_public_bytes(key)
 
 
 Agree = Callable[[KeyPair, bytes, bytes], bytes]  # as `KeyPair.agree`

@@ -20,6 +20,7 @@ from lab.workers import side_by_side
 WORD = np.dtype("<u4")
 BLOCK = 2**16  # words: large enough that threads do not wait for each other, 256 kB
 CIPHER = 16  # bytes of a block of AES, of which the counter counts one each
+ALIGNED = CIPHER // WORD.itemsize  # words: where a range begins, a block of AES begins
 ZEROS = bytes(WORD.itemsize * BLOCK)
 
 Strand = tuple[bytes, int]  # a key and 1 or -1: what a row carries of its mask
@@ -63,8 +64,9 @@ def add_masks(
 
 
 def _parts(words: int, most: int) -> list[range]:
-    """The words in at most so many ranges of whole blocks."""
-    size = BLOCK * max(1, -(-words // (BLOCK * most)))
+    """The words in at most so many ranges of one length, none much shorter than a block."""
+    parts = max(1, min(most, round(words / BLOCK)))
+    size = ALIGNED * max(1, -(-words // (ALIGNED * parts)))
     return [range(first, min(first + size, words)) for first in range(0, words, size)]
 
 

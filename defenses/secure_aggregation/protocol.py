@@ -8,12 +8,13 @@ lab stands at both ends of every pair, so it works out each key and expands each
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from defenses.secure_aggregation.client import Client
-from defenses.secure_aggregation.keys import Once
+from defenses.secure_aggregation.graph import choice
+from defenses.secure_aggregation.keys import Agree, KeyPair, Once
 from defenses.secure_aggregation.masks import add_masks
 from defenses.secure_aggregation.server import Aborted, Answers, Server
 from defenses.secure_aggregation.signatures import enrolled
@@ -35,6 +36,18 @@ class Exchange:
     seeds: Mapping[int, bytes] = field(default_factory=dict)  # of self-masks, that the server knows
     keys: Mapping[tuple[int, int], bytes] = field(default_factory=dict)  # of shared masks, likewise
     partners: Mapping[int, list[int]] = field(default_factory=dict)  # who shares masks with whom
+    holders: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # of whose shares
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What a malicious server has arranged."""
+
+    accomplices: Collection[int] = ()  # who tell it the keys of all masks that they share
+    told: Terms | None = None  # what clients take for the terms of the round; None: what it uses
+
+
+HONEST = Scheme()
 
 
 def aggregate(
@@ -43,32 +56,59 @@ def aggregate(
     contexts: Sequence[Context],
     silent: Mapping[int, Stage] | None = None,
     draw: np.random.Generator | None = None,
-    accomplices: Collection[int] = (),
+    scheme: Scheme = HONEST,
 ) -> Exchange:
     """Run one round.
 
-    words (clients, words) uint32; contexts: of each client, who need not have been sent the same;
-    silent: who is not heard of from which stage on; draw: the server's, for the random graph;
-    accomplices: who tell the server the keys of all masks that they share.
+    words (clients, words) uint32; terms: the server's; contexts: of each client, who need not have
+    been sent the same; silent: who is not heard of from which stage on; draw: the clients' coins,
+    by which they choose their neighbours.
 
-    Below the thresholds nobody unmasks, and there is no total.
+    Below the thresholds nobody unmasks, and there is no total.  Raises Refused when an honest
+    client does.
     """
-    lab = _Lab(words, terms, contexts, silent or {})
+    lab = _Lab(words, terms, contexts, silent or {}, scheme)
     try:
         total, why = lab.round(np.random.default_rng() if draw is None else draw), ""
     except Aborted as reason:
         total, why = None, str(reason)
+    server = lab.server
     return Exchange(
         masked=lab.masked,
         alive=lab.alive,
         total=total,
-        bytes_up=lab.server.up,
-        bytes_down=lab.server.down,
+        bytes_up=server.up,
+        bytes_down=server.down,
         aborted=why,
-        seeds=lab.server.seeds,
-        keys=lab.server.orphans | lab.told(accomplices),
-        partners={me: lab.server.partners(me) for me in lab.alive},
+        seeds=server.seeds,
+        keys=server.orphans | lab.told(scheme.accomplices),
+        partners={me: [one for one in server.sharing(me) if one != me] for me in lab.alive},
+        holders={me: server.graph.holders[me] for me in lab.alive},
     )
+
+
+def clients_of(
+    terms: Terms,
+    contexts: Sequence[Context],
+    draw: np.random.Generator,
+    agree: Agree = KeyPair.agree,
+    accomplices: Collection[int] = (),
+) -> list[Client]:
+    """The clients of a round, who have chosen their neighbours.  Accomplices check nothing."""
+    everyone = range(len(contexts))
+    identities = enrolled(everyone) if terms.signatures else {}
+    careless = replace(terms, checks=False)
+    return [
+        Client(
+            me,
+            contexts[me],
+            careless if me in accomplices else terms,
+            chosen=choice(me, terms, draw),
+            identity=identities.get(me),
+            agree=agree,
+        )
+        for me in everyone
+    ]
 
 
 class _Lab:
@@ -80,16 +120,12 @@ class _Lab:
         terms: Terms,
         contexts: Sequence[Context],
         silent: Mapping[int, Stage],
+        scheme: Scheme,
     ) -> None:
         self.words, self.terms, self.contexts, self.silent = words, terms, contexts, silent
-        once, everyone = Once(), range(len(words))
-        identities = enrolled(everyone) if terms.signatures else {}
-        self.clients = [
-            Client(me, contexts[me], generator=terms.generator, identity=identities.get(me),
-                   agree=once)
-            for me in everyone
-        ]  # fmt: skip
-        self.server = Server(len(words), terms, once)
+        self.scheme, self.once = scheme, Once()
+        self.clients: list[Client] = []
+        self.server = Server(len(words), terms, self.once)
         self.masked = np.zeros((0, words.shape[1]), np.uint32)
         self.alive: tuple[int, ...] = ()
 
@@ -97,17 +133,22 @@ class _Lab:
         """Who is still heard of at that stage."""
         first = STAGES.index(stage)
         never = len(STAGES)
-        fates = ((me, self.silent.get(me)) for me in range(len(self.clients)))
+        fates = ((me, self.silent.get(me)) for me in range(len(self.words)))
         return [me for me, fate in fates if (STAGES.index(fate) if fate else never) > first]
 
     def round(self, draw: np.random.Generator) -> np.ndarray:
         """-> the sum (words,).  Raises Aborted."""
+        told, leagued = self.scheme.told or self.terms, self.scheme.accomplices
+        self.clients = clients_of(told, self.contexts, draw, self.once, leagued)
         server, clients, needed = self.server, self.clients, self.terms.shares_needed
         book = {me: clients[me].advertise() for me in self.heard("keys")}
-        peers = server.introduce(book, draw)
-        letters = {me: clients[me].share(peers[me], needed) for me in self.heard("shares")}
+        beside = server.introduce(book, {me: clients[me].chosen for me in book})
+        letters = {
+            me: clients[me].share(beside[me].holders, needed, beside[me].owners)
+            for me in self.heard("shares")
+        }
         for me, inbox in server.forward(letters).items():
-            clients[me].receive(inbox)
+            clients[me].receive(inbox, server.sharing(me))
         self.alive = tuple(self.heard("input"))
         self.masked = masked_rows([clients[me] for me in self.alive], self.words)
         server.collect(self.masked, self.alive)
@@ -136,5 +177,5 @@ def masked_rows(clients: Sequence[Client], words: np.ndarray) -> np.ndarray:
     """As `Client.masked` of each, with every mask expanded once.  -> (clients, words)"""
     masked = words[[client.me for client in clients]]
     if clients:
-        add_masks(masked, [client.strands() for client in clients], clients[0].generator)
+        add_masks(masked, [client.strands() for client in clients], clients[0].terms.generator)
     return masked

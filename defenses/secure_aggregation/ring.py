@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lab.fixed_point import HALF
 from lab.settings import SettingError
 from lab.workers import side_by_side
 
-HALF = 2**31  # sums below it in size keep their sign
 FEWEST_LEVELS = 2**10  # coarser than this, an update is not worth sending
 BLOCK = 2**14  # coordinates that are encoded at a time
 DEVIATIONS = 8  # that noise never passes: the chance is below 2^-49

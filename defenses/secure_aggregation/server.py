@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from defenses.secure_aggregation.masks import Strand, add_masks
 from defenses.secure_aggregation.signatures import SIGNATURE_BYTES
 from defenses.secure_aggregation.terms import Context, Terms
 
+CHOICE_BYTES = 4  # the number of a client that another one chose
 Letters = Mapping[int, Mapping[int, bytes]]
 Answers = Mapping[int, Mapping[int, np.ndarray]]
 
@@ -22,8 +24,16 @@ class Aborted(Exception):
     """The round is broken off, and nothing is unmasked; the message says why."""
 
 
+@dataclass(frozen=True)
+class Neighbourhood:
+    """What a client is told of those whom it chose and of those who chose it."""
+
+    holders: Mapping[int, Advertised]
+    owners: Mapping[int, Advertised]
+
+
 class Server:
-    """Honest here; what a lying one could ask for is for the clients to refuse.
+    """Honest here; what a lying one could ask for is for the clients to refuse (`checks.py`).
 
     Its methods are the stages in their order; each raises Aborted when too few have answered.
     """
@@ -31,22 +41,33 @@ class Server:
     def __init__(self, asked: int, terms: Terms, agree: Agree = KeyPair.agree) -> None:
         self.asked, self.terms, self._agree = asked, terms, agree
         self.up = self.down = 0  # bytes
-        self.graph: Graph = {}
+        self.graph = Graph({}, {}, {})
         self.seeds: dict[int, bytes] = {}  # of the self-masks that it took off
         self.orphans: dict[tuple[int, int], bytes] = {}  # keys of those that the dead left behind
         self._book: Mapping[int, Advertised] = {}
         self._sharers: frozenset[int] = frozenset()
 
     def introduce(
-        self, book: Mapping[int, Advertised], draw: np.random.Generator
-    ) -> dict[int, dict[int, Advertised]]:
-        """Public keys of those who advertised -> for each one those of its neighbours."""
+        self, book: Mapping[int, Advertised], choices: Mapping[int, Collection[int]]
+    ) -> dict[int, Neighbourhood]:
+        """Public keys of those who advertised, and whom they chose -> for each its neighbourhood's.
+
+        Where the terms say that everybody is a neighbour, choices do not count.
+        """
         self.up += sum(_weight(each) for each in book.values())
+        self.up += CHOICE_BYTES * sum(len(choices[me]) for me in book)
         self._need(len(book), "advertised their keys")
-        self._book, self.graph = book, graph_of(sorted(book), self.terms.neighbours, draw)
+        chosen = {me: choices[me] for me in book}
+        self._book, self.graph = book, graph_of(chosen, regular=self.terms.neighbours > 0)
         self._need_neighbours(book, "advertised their keys")
-        found = {me: {peer: book[peer] for peer in beside} for me, beside in self.graph.items()}
-        self.down += sum(_weight(each) for peers in found.values() for each in peers.values())
+        found = {
+            me: Neighbourhood(
+                {peer: book[peer] for peer in self.graph.holders[me]},
+                {peer: book[peer] for peer in self.graph.owners[me]},
+            )
+            for me in book
+        }
+        self.down += sum(_weight(book[peer]) for me in book for peer in self.graph.beside[me])
         return found
 
     def forward(self, letters: Letters) -> dict[int, dict[int, bytes]]:
@@ -56,7 +77,7 @@ class Server:
         self._need(len(letters), "shared their secrets")
         self._need_neighbours(self._sharers, "shared their secrets")
         inboxes = {
-            me: {peer: letters[peer][me] for peer in self.graph[me] if peer in self._sharers}
+            me: {owner: letters[owner][me] for owner in self._sharing(self.graph.owners[me])}
             for me in sorted(self._sharers)
         }
         self.down += _size(inboxes.values())
@@ -67,16 +88,16 @@ class Server:
         self.up += masked.nbytes
         self._need(len(alive), "answered")
         self._need_neighbours(alive, "answered")
-        if not connected(self.graph, alive):
+        if not connected(self.graph.beside, alive):
             raise Aborted("those who answered share no masks with each other: parts would show")
 
     def circulate(self, signatures: Mapping[int, bytes]) -> dict[int, dict[int, bytes]]:
-        """Signed lists of survivors -> to each signer those of its neighbours."""
+        """Signed lists of survivors -> to each signer those of the neighbours that it chose."""
         self.up += SIGNATURE_BYTES * len(signatures)
         self._need(len(signatures), "signed the list of survivors")
         self._need_neighbours(signatures, "signed the list of survivors")
         found = {
-            me: {peer: signatures[peer] for peer in self.graph[me] if peer in signatures}
+            me: {peer: signatures[peer] for peer in self.graph.holders[me] if peer in signatures}
             for me in signatures
         }
         self.down += _size(found.values())
@@ -84,8 +105,7 @@ class Server:
 
     def asks(self, me: int, alive: Collection[int]) -> tuple[list[int], list[int]]:
         """The neighbours of a client who live, and those who shared and then fell silent."""
-        beside = [peer for peer in self.graph[me] if peer in self._sharers]
-        here = set(alive)
+        beside, here = self.sharing(me), set(alive)
         return [it for it in beside if it in here], [it for it in beside if it not in here]
 
     def unmask(
@@ -106,7 +126,7 @@ class Server:
         self.seeds = {me: self._secret(me, answers) for me in alive}
         strands: list[Strand] = [(seed, -1) for seed in self.seeds.values()]
         for gone in dead:
-            beside = [peer for peer in self.graph[gone] if peer in set(alive)]
+            beside = [peer for peer in self.graph.beside[gone] if peer in set(alive)]
             if beside:
                 self._need_neighbours(answers, "helped to unmask", [gone])
                 pair = KeyPair.of(self._secret(gone, answers))
@@ -115,14 +135,17 @@ class Server:
         add_masks(total[None], [strands], self.terms.generator)
         return total
 
-    def partners(self, me: int) -> list[int]:
-        """With whom a client shares masks."""
-        return [peer for peer in self.graph[me] if peer in self._sharers and peer != me]
+    def sharing(self, me: int) -> list[int]:
+        """Who of a client's neighbourhood has shared: with those, itself aside, it shares masks."""
+        return self._sharing(self.graph.beside[me])
+
+    def _sharing(self, some: Collection[int]) -> list[int]:
+        return [one for one in some if one in self._sharers]
 
     def _secret(self, owner: int, answers: Answers) -> bytes:
-        """What the owner shared among its neighbours, out of the first answers that suffice."""
-        beside = self.graph[owner]
-        found = [(at + 1, peer) for at, peer in enumerate(beside) if peer in answers]
+        """What the owner shared among its holders, out of the first answers that suffice."""
+        holders = self.graph.holders[owner]
+        found = [(at + 1, peer) for at, peer in enumerate(holders) if peer in answers]
         chosen = found[: self.terms.shares_needed]
         shares = np.stack([answers[peer][owner] for _, peer in chosen])  # (needed, limbs)
         return shamir.join([point for point, _ in chosen], shares[:, None])[0]
@@ -141,12 +164,12 @@ class Server:
     def _need_neighbours(
         self, there: Collection[int], did: str, of: Collection[int] | None = None
     ) -> None:
-        """Each of the clients needs enough of its neighbours, itself included."""
+        """Each of the clients needs enough of its holders, itself included."""
         present, needed = set(there), self.terms.shares_needed
         for me in there if of is None else of:
-            count = len(present.intersection(self.graph[me]))
+            count = len(present.intersection(self.graph.holders[me]))
             if count < needed:
-                around = f"{count} of {len(self.graph[me])} in a neighbourhood"
+                around = f"{count} of {len(self.graph.holders[me])} in a neighbourhood"
                 raise Aborted(f"{around} {did} and {needed} are needed")
 
 

@@ -1,10 +1,18 @@
-"""What a round of secure aggregation is run under: known to the server and to every client."""
+"""What a round of secure aggregation is run under: known to the server and to every client.
+
+The terms of a round are public.  Clients know them from the experiment as it was announced, and
+check what the server asks of them against these terms (`checks.py`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
+
+from lab.threshold import FEWEST_IN_SUM as FEWEST
+from lab.threshold import enough
+
+__all__ = ["FEWEST", "Context", "Generator", "Stage", "Terms", "enough"]
 
 Stage = Literal["keys", "shares", "input", "unmasking"]
 Generator = Literal["aes", "weak"]
@@ -29,23 +37,29 @@ class Context(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """How many must answer, and who shares masks with whom."""
+    """The public parameters of a round."""
 
+    clients: int  # who are asked
     threshold: int  # clients of the round who must answer at each stage
-    neighbours: int = 0  # of each client, an even number; 0: everybody, Bonawitz et al. 2017
+    neighbours: int = 0  # that each client chooses; 0: everybody, Bonawitz et al. 2017
     quorum: int = 0  # of a neighbourhood, whose shares give a secret back; 0: as the threshold
     signatures: bool = False
     generator: Generator = "aes"
+    checks: bool = True  # whether clients refuse what these terms do not allow
 
     @property
     def shares_needed(self) -> int:
         return self.quorum or self.threshold
 
+    @property
+    def holders(self) -> int:
+        """Clients among whom one shares its secrets, itself included, when nobody is lost."""
+        return self.neighbours + 1 if self.neighbours else self.clients
 
-def enough(share: float, count: int, fewest: int = 2) -> int:
-    """That share of `count`, rounded up, and always more than half of them.
+    def seized(self, clients: int) -> Terms:
+        """What a lying server runs a round of so few under, while clients hold to these terms.
 
-    Of two disjoint groups one is then too small, so no server can gather shares of both secrets of
-    a client by telling one group that it lives and the other that it does not.
-    """
-    return max(fewest, count // 2 + 1, ceil(share * count - 1e-9))
+        Everybody is a neighbour, and the threshold is the lowest that clients might accept.
+        """
+        most = max(clients // 2 + 1, min(clients, self.shares_needed))
+        return replace(self, clients=clients, threshold=most, neighbours=0, quorum=0)

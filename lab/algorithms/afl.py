@@ -9,13 +9,14 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.parts import Algorithm
-from lab.wire import Memory, Report
+from lab.wire import Memory, Report, ratio
 
 
 class Afl(Algorithm):
     """Play against the worst mixture of clients: weights follow the losses, up and up.
 
-    lambda moves up the gradient of sum lambda_i F_i, which is F, and back onto the simplex.
+    lambda moves up the gradient of sum lambda_i F_i, which is F, and back onto the simplex.  Only
+    clients whose update arrived count, with lambda_i over their sum of it.
     """
 
     kind: Literal["afl"] = "afl"
@@ -29,16 +30,21 @@ class Afl(Algorithm):
         return {"mixture": torch.full((clients,), 1 / clients)}
 
     def factors(self, report: Report, memory: Memory) -> Tensor | None:
-        mine = memory["mixture"][list(report.clients)]  # lambda of those who were asked
-        return len(mine) * mine / mine.sum().clamp_min(1e-12)
+        """lambda_i over the mean of all who were asked, so that updates keep their usual length."""
+        mine = memory["mixture"][list(report.clients)]
+        return ratio(mine, mine.mean())
 
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: Report
     ) -> tuple[Tensor, Memory]:
+        """The factors took the mean lambda of all asked; only those who arrived count."""
         assert report.losses is not None
-        who, losses = torch.tensor(report.clients), report.losses.nan_to_num(posinf=1e6)
-        lifted = memory["mixture"].index_add(0, who, self.ascent * losses)
-        return model + step, {"mixture": onto_the_simplex(lifted)}
+        who = torch.tensor(report.clients)[report.arrived]
+        losses = report.losses[report.arrived].nan_to_num(posinf=1e6)
+        mixture = memory["mixture"]
+        correction = ratio(mixture[list(report.clients)].mean(), mixture[who].mean())
+        lifted = mixture.index_add(0, who, self.ascent * losses)
+        return model + correction * step, {"mixture": onto_the_simplex(lifted)}
 
 
 def onto_the_simplex(point: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from lab.wire import Drift, Memory, Report
 class FedDyn(Algorithm):
     """Clients' goals are bent from round to round until they agree with everybody's.
 
-    The server knows its h from the step alone, so that updates may stay hidden in their sum.
+    The server knows its h from the step alone, so that updates may stay hidden in their sum.  Where
+    client-level privacy hides how many took part, h counts as many as are expected.
     """
 
     kind: Literal["feddyn"] = "feddyn"
@@ -34,8 +35,9 @@ class FedDyn(Algorithm):
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: Report
     ) -> tuple[Tensor, Memory]:
-        who, rows = torch.tensor(report.clients)[report.arrived], report.rows[report.arrived]
-        share = len(who) / report.everyone
+        clients = torch.tensor(report.clients, dtype=torch.int64)
+        who, rows = clients[report.arrived], report.rows[report.arrived]
+        share = report.counted / report.everyone
         h = memory["h"] - self.pull * share * step
         g_i = memory["g_i"].index_add(0, who, -self.pull * rows)
         return model + step - h / self.pull, {"h": h, "g_i": g_i}

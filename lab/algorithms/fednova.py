@@ -7,13 +7,14 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lab.parts import Algorithm
-from lab.wire import Memory, Report
+from lab.wire import Memory, Report, ratio
 
 
 class FedNova(Algorithm):
     """Whoever takes more local steps gets no louder voice: updates count by the step.
 
-    d_i = update_i / tau_i; w += tau_eff sum p_i d_i, with tau_eff = sum p_i tau_i.
+    d_i = update_i / tau_i; w += tau_eff sum p_i d_i, with tau_eff = sum p_i tau_i over the clients
+    whose update arrived.
     """
 
     kind: Literal["fednova"] = "fednova"
@@ -21,11 +22,20 @@ class FedNova(Algorithm):
     exposes: ClassVar[str] = "how many steps each client takes, by which all are scaled"
 
     def factors(self, report: Report, memory: Memory) -> Tensor | None:
-        steps = report.steps.float()  # tau_i
-        shares = report.weights / report.weights.sum().clamp_min(1e-12)  # p_i
-        return (shares * steps).sum() / steps.clamp_min(1)
+        """tau_eff of all who were asked over tau_i, so that updates keep their usual length."""
+        return effective_steps(report, report.asked) / report.steps.clamp_min(1)
 
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: Report
     ) -> tuple[Tensor, Memory]:
-        return model + step, memory
+        """The factors took tau_eff of everybody asked; only those who arrived count."""
+        correction = ratio(
+            effective_steps(report, report.arrived), effective_steps(report, report.asked)
+        )
+        return model + correction * step, memory
+
+
+def effective_steps(report: Report, counted: Tensor) -> Tensor:
+    """tau_eff = sum p_i tau_i, where p_i are the shares of those who count.  counted (clients,)"""
+    weights = report.weights * counted
+    return ratio((weights * report.steps).sum(), weights.sum())

@@ -18,9 +18,9 @@ from lab.wire import Crew, Local, Memory, Report, Task
 class Ifca(Algorithm):
     """Several common models: every client trains the one that suits its data best.
 
-    The one that most clients of a round have chosen stands for all where one is asked for.  In the
-    first round each client's losses are taken relative to the models' mean losses, which is ours:
-    otherwise a model may win everybody before it has learnt anything.
+    The one that most clients whose update arrived have chosen stands for all where one is asked
+    for.  In the first round each client's losses are taken relative to the models' mean losses,
+    which is ours: otherwise a model may win everybody before it has learnt anything.
     """
 
     kind: Literal["ifca"] = "ifca"
@@ -74,7 +74,8 @@ class Ifca(Algorithm):
     ) -> tuple[Tensor, Memory]:
         assert report.local.groups is not None
         models = memory["models"] + step
-        most = torch.bincount(report.local.groups, minlength=self.clusters).argmax()
+        chosen = report.local.groups[report.arrived]
+        most = torch.bincount(chosen, minlength=self.clusters).argmax()
         return models[most], {**memory, "models": models}
 
     def own(

@@ -8,14 +8,15 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.parts import Algorithm
-from lab.wire import Memory, Report
+from lab.wire import Memory, Report, ratio
 
 
 class Qffl(Algorithm):
     """Clients with a larger loss count more, so that nobody is left behind.
 
     With D_i = L (w - y_i): w -= sum F_i^q D_i / sum h_i, h_i = q F_i^(q-1) |D_i|^2 + L F_i^q, for
-    the loss F_i of the model that was sent, and L = 1 / local learning rate.
+    the loss F_i of the model that was sent, and L = 1 / local learning rate.  Both sums are over
+    the clients whose update arrived.
     """
 
     kind: Literal["qffl"] = "qffl"
@@ -26,14 +27,26 @@ class Qffl(Algorithm):
     fairness: float = Field(1.0, ge=0, le=10, description="q: 0 is fedavg, more is fairer")
 
     def factors(self, report: Report, memory: Memory) -> Tensor | None:
-        assert report.losses is not None
-        q, steepness = self.fairness, 1 / report.rate  # L
-        losses = report.losses.clamp_min(1e-10)
-        squares = (steepness * report.rows).square().sum(dim=1)  # |D_i|^2
-        heights = q * losses ** (q - 1) * squares + steepness * losses**q  # h_i
-        return steepness * losses**q / heights.mean()
+        """The mean of h_i is over all who were asked, so that updates keep their usual length."""
+        powers = _losses(report) ** self.fairness  # F_i^q
+        return powers / report.rate / self._heights(report).mean()
 
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: Report
     ) -> tuple[Tensor, Memory]:
-        return model + step, memory
+        """The factors took the mean of h_i over all asked; only those who arrived count."""
+        heights = self._heights(report)
+        return model + ratio(heights.mean(), heights[report.arrived].mean()) * step, memory
+
+    def _heights(self, report: Report) -> Tensor:
+        """h_i.  -> (clients,)"""
+        q, steepness = self.fairness, 1 / report.rate  # L
+        losses = _losses(report)
+        squares = (steepness * report.rows).square().sum(dim=1)  # |D_i|^2
+        return q * losses ** (q - 1) * squares + steepness * losses**q
+
+
+def _losses(report: Report) -> Tensor:
+    """F_i, of which no power is infinite.  -> (clients,)"""
+    assert report.losses is not None
+    return report.losses.clamp_min(1e-10)

@@ -68,8 +68,12 @@ class ClientCanary(Audit):
             )
         for round in range(1, past.round + 1):
             _suits(past.experiment.at(round))
-        if self.fault == "always-sampled" and client_rate(past.experiment.at(1)) >= 1:
-            raise SettingError(f"fault is {self.fault}, and everybody is in every cohort anyway")
+        sampled = ("always-sampled", "denominator-from-batch")
+        if self.fault in sampled and client_rate(past.experiment.at(1)) >= 1:
+            raise SettingError(
+                f"fault is {self.fault}, and everybody is in every cohort anyway: choose another "
+                "fault, or audit a run with fewer training.clients_per_round"
+            )
 
     def __call__(self, past: Past) -> Iterator[Sighting]:
         self.refuse(past)
@@ -139,7 +143,6 @@ class Troupe:
         mine = [one for one in sorted(there) if self.inside[one]]
         came = len(found) - len([one for one in found if one >= clients]) + len(mine)
         rows = self._sign(round) * LONG * now.privacy.clip * self.directions[mine]
-        # The denominator is public: it counts all canaries that might be there.
         expected = self._expected(now)
         if self.audit.fault == "denominator-from-batch":
             expected = float(max(1, came))
@@ -162,7 +165,8 @@ class Troupe:
         return now.changed({"privacy.noise": noise * max(1, came) / self._expected(now)})
 
     def _expected(self, now: Experiment) -> float:
-        return now.cohort_size + client_rate(now) * len(self.inside)
+        """Public, and no coin changes it: about half of the canaries are in."""
+        return now.cohort_size + client_rate(now) * len(self.inside) / 2
 
     def _sign(self, round: int) -> float:
         """Only who sees every round can tell back from forth."""

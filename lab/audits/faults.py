@@ -1,7 +1,8 @@
 """Eight ways to break a private mechanism, each of which has been somebody's bug.
 
 The lab's own mechanism is at work in all of them: a fault changes what it is handed, as little as
-breaks it, and nothing of what is claimed.
+breaks it, and nothing of what is claimed.  Seven are caught.  A batch of hundreds is within a few
+per cent of the expected one, and so is a sum that is divided by it: that is not caught.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ Fault = Literal[
     "reseeded-each-round",
 ]
 FAULTS: tuple[Fault, ...] = get_args(Fault)[1:]
+UNSEEN: tuple[Fault, ...] = ("denominator-from-batch",)  # not caught: changes too little
+# With these the mechanism is still Gaussian and sampled as claimed; its noise may be another.
+FITTING: tuple[Fault, ...] = ("none", "noise-halved")
 WORDS: dict[Fault, str] = {
     "none": "nothing: the lab's own mechanism",
     "noise-halved": "half of the noise is forgotten",
     "no-clipping": "gradients are not clipped",
     "clipping-after-averaging": "the average is clipped, and not each gradient",
     "noise-on-one-layer": "noise reaches the last layer only",
-    "denominator-from-batch": "the sum is divided by the batch that came",
+    "denominator-from-batch": "the sum is divided by the batch that came (not caught)",
     "noise-reused": "the same noise is added again and again",
     "always-sampled": "the canary is in every batch, and sampling is counted on",
     "reseeded-each-round": "the random generator starts anew every round",

@@ -28,7 +28,7 @@ from lab.experiment import Experiment
 from lab.guard import Guard
 from lab.local import private_steps
 from lab.models import Content, Network
-from lab.rng import stream
+from lab.rng import private_stream, stream
 from lab.settings import SettingError
 
 LONG = 10.0  # a canary's gradient, in clips
@@ -80,6 +80,7 @@ class OneRun(Audit):
         harmless = {
             "noise-on-one-layer": (len(network.trained) == 1, f"{network.model.kind} has but one"),
             "always-sampled": (now.recipe.poisson == 1, "every batch holds everybody anyway"),
+            "denominator-from-batch": (now.recipe.poisson == 1, "every batch is of one size"),
             "reseeded-each-round": (past.round == 1, "there is one round only"),
         }
         breaks_nothing, why = harmless.get(self.fault, (False, ""))
@@ -138,14 +139,7 @@ class Bench:
         own, last = len(held), len(held) + len(planted)
         drawn = everywhere(fault, batches(now, drawn_in, self.client, last), own, last)
         slopes = [self._slope(now, round, step) for step in range(len(drawn))]
-        multiplier = noise_multiplier(self.experiment, round)
-        guard = Guard(
-            now,
-            multiplier,
-            # The denominator is public: it counts every canary that might be there.
-            torch.tensor([own + len(self.inside)]),
-            [stream(now.seed, "example noise", noise_round(fault, round), self.client)],
-        )
+        guard = self.guard(round, own)
         planting = Planting(
             broken(guard, fault),
             now.architecture,
@@ -161,7 +155,19 @@ class Bench:
         unit = now.training.rate * now.privacy.clip / float(guard.expected())
         signs = -torch.sign(torch.tensor(slopes, dtype=torch.float64)).unsqueeze(1)
         seen = torch.stack(planting.steps).double() * signs / unit  # (steps, canaries)
-        return seen, multiplier, now.recipe.poisson or 1.0
+        return seen, guard.noise, now.recipe.poisson or 1.0
+
+    def guard(self, round: int, own: int) -> Guard:
+        """The engine's mechanism, for a client that holds so many examples beside its canaries."""
+        now = self.experiment.at(round)
+        drawn_in = noise_round(self.audit.fault, round)
+        return Guard(
+            now,
+            noise_multiplier(self.experiment, round),
+            # The denominator is public, and no coin changes it: about half of the canaries are in.
+            torch.tensor([own + len(self.inside) // 2]),
+            [private_stream(now.seed, now.nonce, "example noise", drawn_in, self.client)],
+        )
 
     def _slope(self, now: Experiment, round: int, step: int) -> float:
         return LONG * now.privacy.clip * (-1.0) ** (round + step)

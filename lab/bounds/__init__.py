@@ -1,5 +1,6 @@
 """Statistics of auditing: what the scores of canaries prove about epsilon, a file each.
 
+Each bound names its premise.  Only `steinke` assumes nothing of mechanism and scores.
 No bound here is the best of several on the canaries that it counts.
 """
 
@@ -8,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lab.accountants import Spending
-from lab.bounds.bound import Bound, Estimate
+from lab.bounds.bound import GAUSSIAN, INDEPENDENT, NOTHING, Bound, Estimate, Premise
 from lab.bounds.f_dp import f_dp
 from lab.bounds.generic import generic
 from lab.bounds.plug_in import plug_in
@@ -29,10 +30,14 @@ FAMILY = ("trade-off", "total-errors", "f-dp")  # only of a Gaussian mechanism, 
 
 __all__ = [
     "FAMILY",
+    "GAUSSIAN",
+    "INDEPENDENT",
     "METHODS",
+    "NOTHING",
     "Bound",
     "Estimate",
     "Method",
+    "Premise",
     "f_dp",
     "generic",
     "plug_in",

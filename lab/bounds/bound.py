@@ -1,6 +1,8 @@
-"""What an audit proves: a lower bound on epsilon, or a point that proves nothing."""
+"""What an audit proves: a lower bound on epsilon under a premise; or a mere estimate of it."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -9,10 +11,22 @@ from lab.settings import SettingError, Settings
 
 FEWEST = 20  # canaries in, and out; the strictest bound needs about as many to say anything
 
+# What a bound assumes besides fair and independent coins, which put the canaries in.
+Premise = Literal["Gaussian mechanism", "independent scores", "no assumption"]
+GAUSSIAN: Premise = "Gaussian mechanism"  # sampled as claimed; only its noise is in doubt
+INDEPENDENT: Premise = "independent scores"
+NOTHING: Premise = "no assumption"
+PREMISED: dict[Premise, str] = {
+    GAUSSIAN: "which assumes a Gaussian mechanism",
+    INDEPENDENT: "which assumes independent scores",
+    NOTHING: "which assumes nothing of mechanism and scores",
+}
+
 
 class Bound(Settings):
     """With `confidence`, no mechanism with a smaller epsilon at `delta` gives such scores.
 
+    That holds under its premise only: of a mechanism that is known not to fit, it bounds nothing.
     It holds for one look at one run.  A series of bounds, one a round, has that confidence for each
     of them, and less for all of them together.
     """
@@ -23,6 +37,7 @@ class Bound(Settings):
     confidence: float
     inside: int  # canaries that were in
     outside: int
+    premise: Premise | None = None  # None: stored before it was noted
     assumption: str  # what must be true of the mechanism and the canaries, in words
     evidence: str  # what was counted, in words
 
@@ -31,10 +46,18 @@ class Bound(Settings):
         return self.epsilon > claim
 
     def sentence(self) -> str:
+        method = f"{self.method}, {PREMISED[self.premise]}" if self.premise else self.method
         return (
-            f"epsilon is at least {self.epsilon:.2f} at delta {self.delta:.0e} ({self.method}, "
+            f"epsilon is at least {self.epsilon:.2f} at delta {self.delta:.0e} ({method}, "
             f"{self.confidence:.0%} confidence, {self.inside:,} canaries in and "
             f"{self.outside:,} out)"
+        )
+
+    def detection(self) -> str:
+        """What is left of it where the mechanism is known not to fit the premise."""
+        return (
+            f"no bound by {self.method}: the mechanism is known not to be Gaussian as claimed "
+            f"(its scores look like epsilon {self.epsilon:.2f})"
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from lab.accountants import Spending
-from lab.bounds.bound import Bound, checked
+from lab.bounds.bound import GAUSSIAN, Bound, checked
 from lab.bounds.family import least_epsilon
 from lab.bounds.guesses import Guesses, guesses
 from lab.bounds.losses import Losses
@@ -58,6 +58,7 @@ def f_dp(
         confidence=confidence,
         inside=len(inside),
         outside=len(outside),
+        premise=GAUSSIAN,
         assumption=ASSUMPTION,
         evidence=found.sentence(),
     )

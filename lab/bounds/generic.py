@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.accountants import Spending
-from lab.bounds.bound import Bound, checked
+from lab.bounds.bound import INDEPENDENT, Bound, checked
 from lab.bounds.clopper_pearson import upper
 from lab.bounds.held_out import SOME, Counts, counts, parted, thresholds
 
@@ -23,6 +23,9 @@ def generic(
 ) -> Bound:
     """Whatever the mechanism is, so `claim` is not looked at.  Raises SettingError.
 
+    Scores must be independent: a mechanism that gives all canaries away at once, now and then,
+    breaks this bound as often.
+
     inside, outside: scores of canaries; higher is more like one that was in
     """
     inside, outside = checked(inside, outside, delta, confidence)
@@ -37,6 +40,7 @@ def generic(
         confidence=confidence,
         inside=len(inside),
         outside=len(outside),
+        premise=INDEPENDENT,
         assumption=ASSUMPTION,
         evidence=found.sentence(),
     )

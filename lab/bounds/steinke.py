@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.accountants import Spending
-from lab.bounds.bound import Bound, checked
+from lab.bounds.bound import NOTHING, Bound, checked
 from lab.bounds.guesses import Guesses, guesses
 from lab.bounds.losses import HIGHEST
 
@@ -43,6 +43,7 @@ def steinke(
         confidence=confidence,
         inside=len(inside),
         outside=len(outside),
+        premise=NOTHING,
         assumption=ASSUMPTION,
         evidence=found.sentence(),
     )

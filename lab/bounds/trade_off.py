@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lab.accountants import Spending
-from lab.bounds.bound import Bound, checked
+from lab.bounds.bound import GAUSSIAN, Bound, checked
 from lab.bounds.clopper_pearson import upper
 from lab.bounds.family import ASSUMPTION, least_epsilon
 from lab.bounds.held_out import FEW, Counts, counts, middle, parted
@@ -44,6 +44,7 @@ def trade_off(
         confidence=confidence,
         inside=len(inside),
         outside=len(outside),
+        premise=GAUSSIAN,
         assumption=ASSUMPTION,
         evidence=found.sentence(),
     )

@@ -65,7 +65,7 @@ def audit(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Prove from canaries how private a run is not, beside what is claimed."""
+    """Bound from below, by canaries, how much a run leaks, beside what is claimed."""
     ledger = Ledger(Store())
     run_id, last = _target(ledger.store, run_id, "audit")
     chosen = kind or fitting(ledger.store.run(run_id).experiment.at(last))

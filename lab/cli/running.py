@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from lab.accountant import spent
+from lab.accountant import promise, spent
 from lab.cli.shared import (
     Id,
     Json,
@@ -87,6 +87,8 @@ def _carry_on(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None
 
 
 def _guarantee(job: Job) -> dict[str, Any]:
-    """All that makes an epsilon mean something; nothing where there is none."""
+    """All that makes an epsilon mean something, or why there is none."""
     found = spent(job.experiment, job.round) if job.round else None
-    return {"guarantee": found.dump()} if found else {}
+    if found:
+        return {"epsilon": found.epsilon, "guarantee": found.dump()}
+    return {"epsilon": None, "reason": promise(job.experiment, job.round)}

@@ -12,7 +12,8 @@ from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from lab.accountant import cautions, promise
+from lab.accountant import UNCOVERED, cautions, promise, spent
+from lab.capture import mask_cautions
 from lab.export import write
 from lab.settings import SettingError
 from lab.store import Job, Round, Store
@@ -30,14 +31,16 @@ Sets = Annotated[
 
 def privacy(job: Job) -> list[str]:
     """What its rounds guarantee, and what a reader should know besides."""
-    return [promise(job.experiment, job.round), *cautions(job.experiment, job.round)]
+    masks = mask_cautions(job.experiment, job.round)
+    told = [promise(job.experiment, job.round), *cautions(job.experiment, job.round), *masks]
+    return [*told, UNCOVERED] if spent(job.experiment, job.round) else told
 
 
 def sentence(each: Round) -> str:
     record = each.record
-    spent = "" if record.epsilon is None else f", epsilon {record.epsilon:.3g} spent"
+    gone = "" if record.epsilon is None else f", epsilon {record.epsilon:.3g} spent"
     backdoor = "" if record.backdoor is None else f", backdoor {record.backdoor:.1%}"
-    return f"round {record.round}: accuracy {record.accuracy:.1%}{spent}{backdoor}"
+    return f"round {record.round}: accuracy {record.accuracy:.1%}{gone}{backdoor}"
 
 
 def finished(store: Store, id: str) -> Job:

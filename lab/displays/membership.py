@@ -52,7 +52,8 @@ def _verdict(found: Exposure) -> None:
     """A sign and a sentence, before any number."""
     if found.verdict.startswith("invalid"):
         st.error(
-            f"**{sentence(found.verdict)}.** The numbers below do not measure membership.",
+            f"**{sentence(found.verdict)}.** If another seed shows the same, the numbers below do "
+            "not measure membership.",
             icon=":material/block:",
         )
         return

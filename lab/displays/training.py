@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
 from lab.accountant import cautions, promise, spent
+from lab.capture import mask_cautions
 from lab.displays import baselines
 from lab.displays import live as beside
 from lab.displays.lively import redraw
@@ -19,7 +20,7 @@ from lab.glances import glances
 from lab.plain import plain
 from lab.records import Record
 from lab.report import render
-from lab.session import STATUS, drawn, picture_of, rounds_of, sights_of, store
+from lab.session import STATUS, drawn, in_words, picture_of, rounds_of, sights_of, store
 from lab.store import Job, Round
 
 
@@ -44,7 +45,8 @@ def watch(
         st.warning(plain(job.message))
     rounds = beside.rewind(job, rounds)
     if rounds:
-        _numbers(job, rounds)
+        with in_words():
+            _numbers(job, rounds)
     left, right = st.columns([1, 1])
     if rounds:
         with right:
@@ -145,7 +147,8 @@ def _numbers(job: Job, rounds: list[Round]) -> None:
 
 
 def warned(experiment: Experiment, rounds: int) -> str:
-    return " ".join(f":orange[{caution}]" for caution in cautions(experiment, rounds))
+    told = [*cautions(experiment, rounds), *mask_cautions(experiment, rounds)]
+    return " ".join(f":orange[{caution}]" for caution in told)
 
 
 def _total(rounds: list[Round], name: str) -> str:

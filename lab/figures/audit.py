@@ -1,4 +1,4 @@
-"""The accountant's promise beside what an audit has proven, and both as errors of a test."""
+"""The accountant's promise beside what an audit has found, and both as errors of a test."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lab.audited import Audited
+from lab.bounds import FAMILY, GAUSSIAN, NOTHING, Premise
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
 from lab.roc import Ceiling, Curve
 
-BESIDE = {"f-dp": ("dash", "f-DP"), "steinke": ("dot", "Steinke")}
+BESIDE = {"f-dp": ("dash", "f-DP, Gaussian"), "steinke": ("dot", "no assumption")}
 LEAST = 1e-3  # the smallest false-positive rate drawn
 ROOM = 1.5  # of the axis of rounds, for the words at the end of lines
 SHAPES = ("circle", "square", "cross", "x", "triangle-up", "star")
@@ -21,23 +22,27 @@ SHAPES = ("circle", "square", "cross", "x", "triangle-up", "star")
 def promises(found: Audited, rounds: int) -> go.Figure:
     """Epsilon by round: claimed at most, proven at least; an estimate is a point, never a line.
 
+    Of a mechanism known not to fit the main bound's premise, what it finds is called detected, and
+    other bounds under that premise are not drawn.
+
     rounds: how many there will be
     """
     figure, x = go.Figure(), [each.round for each in found.readings]
     proven = [each.proven for each in found.readings]
     colour = RED if found.broken else BLUE
+    name = "detected" if found.detects else "proven"
     figure.add_trace(
         go.Scatter(
-            x=x, y=proven, name="proven", mode="lines+markers", fill="tozeroy",
+            x=x, y=proven, name=name, mode="lines+markers", fill="tozeroy",
             line={"color": colour, "width": 3, "shape": "hv"}, marker={"symbol": "triangle-up"},
             fillcolor=_faint(colour),
         )
     )  # fmt: skip
-    for name, (dash, _) in BESIDE.items():
+    for name, (dash, _) in _beside(found).items():
         y = [each.beside.get(name) for each in found.readings]
         line = {"color": SKY, "dash": dash, "width": 2}
         figure.add_trace(go.Scatter(x=x, y=y, name=name, mode="lines", line=line))
-    guessed = [each.point for each in found.readings]
+    guessed = [None if found.detects else each.point for each in found.readings]
     marker = {"color": ORANGE, "symbol": "diamond-open", "size": 7}
     figure.add_trace(go.Scatter(x=x, y=guessed, name="estimate", mode="markers", marker=marker))
     claimed = [each.claimed for each in found.readings]
@@ -53,15 +58,27 @@ def promises(found: Audited, rounds: int) -> go.Figure:
 def _ends(found: Audited, colour: str) -> list[tuple[float, str]]:
     """Where each line ends, and what is written there, after a sign in the line's colour."""
     last = found.last
-    ends = [(last.proven, f"{_sign('▲', colour)} proven ≥ {last.proven:.2f}")]
-    for name, (_, words) in BESIDE.items():
+    ends = [(last.proven, f"{_sign('▲', colour)} {_told(found)}")]
+    for name, (_, words) in _beside(found).items():
         if name in last.beside:
-            ends.append((last.beside[name], f"{_sign('╌', SKY)} by {words}"))
-    if last.point is not None:
+            ends.append((last.beside[name], f"{_sign('╌', SKY)} {words}"))
+    if last.point is not None and not found.detects:
         ends.append((last.point, f"{_sign('◇', ORANGE)} an estimate"))
     if last.claimed is not None:
         ends.append((last.claimed, f"{_sign('╍', GREEN)} claimed ≤ {last.claimed:.2f}"))
     return ends
+
+
+def _beside(found: Audited) -> dict[str, tuple[str, str]]:
+    return {name: BESIDE[name] for name in BESIDE if not (found.detects and name in FAMILY)}
+
+
+def _told(found: Audited) -> str:
+    """What the main line is, with its premise."""
+    if found.detects:
+        return f"looks like {found.last.proven:.2f}, no bound"
+    words: dict[Premise | None, str] = {GAUSSIAN: ", Gaussian", NOTHING: ", no assumption"}
+    return f"proven ≥ {found.last.proven:.2f}{words.get(found.premise, '')}"
 
 
 def _sign(sign: str, colour: str) -> str:
@@ -88,16 +105,16 @@ def reach(
     reached: Sequence[tuple[float, float]],
     attacks: Mapping[str, Curve],
 ) -> go.Figure:
-    """False against true positives: what is promised, what is proven, what attacks did.
+    """False against true positives: what is promised, what canaries reach, what attacks did.
 
-    reached: false-positive rates at most, true-positive rates at least
+    reached: false-positive rates at most, true-positive rates at least, if scores are independent
     attacks: measured curves by name
     """
     rates, figure = np.geomspace(LEAST, 1.0, 200), go.Figure()
     below = _hull(reached, rates)
     figure.add_trace(
         go.Scatter(
-            x=rates.tolist(), y=below.tolist(), name="proven reachable", mode="lines",
+            x=rates.tolist(), y=below.tolist(), name="reached, independent scores", mode="lines",
             fill="tozeroy", line={"color": BLUE, "width": 2}, fillcolor=_faint(BLUE),
         )
     )  # fmt: skip

@@ -120,7 +120,11 @@ def _baseline(
 def _mark(figure: go.Figure, changes: Sequence[Change]) -> None:
     for change in changes:
         figure.add_vline(x=change.round - 0.5, line={"color": GREY, "dash": "dash"})
-        words = "<br>".join(f"{path} = {value}" for path, value in list(change.set.items())[:3])
+        told = [
+            "branch" if path == "nonce" else f"{path} = {value}"
+            for path, value in change.set.items()
+        ]
+        words = "<br>".join(told[:3])
         words += "<br>..." if len(change.set) > 3 else ""
         figure.add_annotation(
             x=change.round - 0.5, y=1, yref="paper", text=words, showarrow=False,

@@ -1,0 +1,149 @@
+"""What tests of released steps share: one round, really run, and the noise in what it shows.
+
+Training is replaced: a test says which update each client has trained.  All that follows is the
+lab's own code: clipping, noise, poisons, masks, the server's rule and its algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+from torch import Tensor
+
+import lab.exchange
+import lab.rng
+from defenses.discrete_gaussian import discrete_gaussian
+from lab.aggregator import Aggregator, Answer
+from lab.engine import State, step
+from lab.experiment import Experiment
+from lab.wire import Delivery, Task, Updates
+
+UNLIKELY = 1e-5  # that sound noise is measured as too little; seeds are fixed
+NOBODY: Mapping[int, Tensor] = {}
+# Where the lab draws the noise that its guarantees count.
+DRAWN, DISCRETE = "lab.rng.normal", "defenses.secure_aggregation.channel.discrete_gaussian"
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What a round has shown."""
+
+    answer: Answer
+    delivery: Delivery
+    own: Mapping[int, Tensor]  # what each client let out of its hands, before any poison
+    bits: Mapping[int, Tensor]  # and its bit of adaptive clipping
+    state: State  # after the round
+
+    @property
+    def senders(self) -> set[int]:
+        """The clients whose update is in one of the sums."""
+        return {client for senders in self.delivery.senders for client in senders}
+
+    def sums(self) -> Tensor:
+        """What the server could see, as sums of updates.  -> (sums, shared)"""
+        return self.delivery.rows * self.delivery.weights.unsqueeze(1)
+
+
+def run_round(
+    state: State, cohort: Sequence[int], updates: Mapping[int, Tensor] = NOBODY
+) -> Observed:
+    """Run the next round.
+
+    cohort: the clients that are asked, in order
+    updates: (params,) what a client has trained; zeros for a client that is not named
+    """
+    answers: list[Answer] = []
+    own: dict[int, Tensor] = {}
+    bits: dict[int, Tensor] = {}
+
+    def trained(_: Experiment, __: int, clients: Sequence[int], task: Task, *___: Any) -> Updates:
+        zeros = torch.zeros(task.start.shape[-1])
+        rows = [zeros if task.stays else updates.get(client, zeros) for client in clients]
+        found = torch.stack(rows) if rows else zeros.new_zeros(0, len(zeros))
+        return Updates(found, torch.ones(len(clients)), task.mixture)
+
+    def guarded(*given: Any) -> tuple[Tensor, Tensor]:
+        rows, told = real_guarded(*given)
+        own.update(zip(cohort, rows, strict=True))
+        bits.update(zip(cohort, told, strict=True))
+        return rows, told
+
+    def answer(*given: Any) -> Answer:
+        answers.append(real_answer(*given))
+        return answers[-1]
+
+    real_guarded, real_answer = lab.exchange.guarded, Aggregator.answer
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lab.engine.asked", lambda *_: tuple(cohort))
+        # What a record says besides is slow, and no client sees it.
+        patch.setattr("lab.engine.spent", lambda *_: None)
+        patch.setattr("lab.engine.measure", lambda *_: ({"accuracy": 0.0, "loss": None}, {}))
+        patch.setattr("lab.crew.cohort", trained)
+        patch.setattr("lab.exchange.guarded", guarded)
+        patch.setattr(Aggregator, "answer", answer)
+        moment = step(state)
+    return Observed(answers[0], moment.transcript.delivery, own, bits, moment.state)
+
+
+# --- noise ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """All noise of privacy is zero.  Poisons draw what they draw."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DRAWN, lambda _, *shape: torch.zeros(shape))
+        patch.setattr(DISCRETE, lambda _, size, __: np.zeros(size, np.int64))
+        yield
+
+
+@contextmanager
+def other_noise(number: int) -> Iterator[None]:
+    """Noise of privacy is drawn further along in each stream.  Poisons draw what they draw."""
+    normal = lab.rng.normal
+
+    def further(generator: np.random.Generator, *shape: int) -> Tensor:
+        generator.random(number)
+        return normal(generator, *shape)
+
+    def further_discrete(deviation: float, size: int, generator: Any) -> np.ndarray:
+        generator.random(number)
+        return discrete_gaussian(deviation, size, generator)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DRAWN, further)
+        patch.setattr(DISCRETE, further_discrete)
+        yield
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of what somebody sees, as measured."""
+
+    deviation: float
+    draws: int
+
+    @classmethod
+    def of(cls, drawn: Sequence[Tensor]) -> Noise:
+        """drawn: repetitions of the noise, each (sums, coordinates); the least noisy sum counts"""
+        whole = torch.cat([one.double() for one in drawn], dim=1)  # (sums, draws)
+        deviations = whole.square().mean(dim=1).sqrt()
+        # Of no sums at all, none has too little noise.
+        return cls(min(deviations.tolist(), default=float("inf")), whole.shape[1])
+
+    @property
+    def most(self) -> float:
+        """The largest deviation that such draws still speak for."""
+        return self.deviation / float(chi2.ppf(UNLIKELY, self.draws) / self.draws) ** 0.5
+
+    @property
+    def least(self) -> float:
+        """The smallest one."""
+        return self.deviation / float(chi2.isf(UNLIKELY, self.draws) / self.draws) ** 0.5

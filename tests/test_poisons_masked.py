@@ -1,0 +1,52 @@
+"""Malicious clients under secure aggregation: their lies pass through the ring like anything else.
+
+C6 of the review: a claim of more examples than the largest client's ended the run with a crash.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from attacks import POISONS
+from lab import Experiment, run
+from lab.assembly import assemble
+from lab.crew import party_of
+
+# The clients' examples differ in number, so that weights do.
+MASKED = Experiment.read(
+    {
+        "data": {"source": "digits", "clients": 6, "examples": 120, "split": {"kind": "quantity"}},
+        "training": {"rounds": 1, "steps": 1, "batch_size": 10, "rate": 0.2},
+        "secure_aggregation": {"enabled": True},
+        "adversary": {"count": 2, "poison": {"kind": "inflated-weight", "factor": 1e6}},
+    }
+)
+
+
+def test_masks_cap_the_claim_of_a_malicious_client_at_the_largest_clients_examples() -> None:
+    sizes = assemble(MASKED).sizes.float()
+    party = party_of(MASKED, 1, tuple(range(6)))
+    assert int(party.malicious.sum()) == 2
+    expected = torch.where(party.malicious, sizes.max(), sizes)
+    assert torch.equal(party.weights, expected)
+
+
+def test_without_masks_the_server_believes_the_whole_claim() -> None:
+    plain = MASKED.changed({"secure_aggregation.enabled": False})
+    party, sizes = party_of(plain, 1, tuple(range(6))), assemble(plain).sizes.float()
+    assert torch.equal(party.weights[party.malicious], 1e6 * sizes[party.malicious])
+
+
+def test_the_masked_sum_has_the_capped_claim_in_its_weight() -> None:
+    moment = next(run(MASKED))
+    party = party_of(MASKED, 1, tuple(range(6)))
+    assert moment.transcript.delivery.weights.tolist() == [float(party.weights.sum())]
+
+
+@pytest.mark.parametrize("kind", POISONS)
+def test_every_poison_goes_through_masked_sums(kind: str) -> None:
+    poisoned = MASKED.changed({"adversary.poison": kind, "data.source": "fashion-mnist"})
+    moment = next(run(poisoned))
+    assert moment.state.model.isfinite().all()
+    assert moment.record.arrived == list(range(6))
