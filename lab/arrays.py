@@ -60,6 +60,11 @@ class Arrays:
     def __contains__(self, digest: str) -> bool:
         return self._path(digest).exists()
 
+    def size(self, digest: str) -> int:
+        """Bytes of that file; 0 where it is missing."""
+        path = self._path(digest)
+        return path.stat().st_size if path.exists() else 0
+
     def remove(self, digest: str) -> None:
         """Nobody needs it any more; a file that is gone already is no error."""
         self._path(digest).unlink(missing_ok=True)

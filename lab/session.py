@@ -13,6 +13,7 @@ import streamlit as st
 from plotly.graph_objects import Figure
 from torch import Tensor
 
+from lab.addresses import name_of
 from lab.audits import Audit
 from lab.controls import settings_of
 from lab.disposal import PICTURE
@@ -66,10 +67,19 @@ def visitor() -> str:
     return visitor_of(cookie)
 
 
+def address() -> str:
+    """The name of the network address of this browser.
+
+    Behind a proxy on this machine that is what the proxy says in X-Forwarded-For; where it says
+    nothing, all visitors have one address.
+    """
+    return name_of(st.context.ip_address)
+
+
 @st.fragment(run_every=HEARTBEAT)
 def heartbeat() -> None:
     """As long as a page is open, what its visitor has asked for is not given up."""
-    store().seen(visitor())
+    store().seen(visitor(), address())
 
 
 def rounds_of(run: str) -> list[Round]:

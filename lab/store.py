@@ -35,6 +35,7 @@ from sqlalchemy import (
 from torch import Tensor
 
 from lab.aim import Aim
+from lab.allowance import check_run
 from lab.arrays import Arrays
 from lab.audits import Audit
 from lab.audits.audit import Past
@@ -66,7 +67,6 @@ from lab.surveillance import check_watched
 from lab.visitors import (
     NOBODY,
     check_limits,
-    check_rounds,
     line,
     owned_by,
     present,
@@ -335,7 +335,7 @@ class Store:
         """
         until = {"until": rounds} | dict(held or {})
         with writing(self.engine) as connection:
-            check_rounds(connection, visitor, experiment)
+            check_run(connection, visitor, experiment, 0, self.arrays)
             return self._enter_in(connection, "run", None, experiment.dump(), until, visitor)
 
     def attack(
@@ -458,7 +458,7 @@ class Store:
             job = self._locked(connection, id)
             if not job.active:
                 check_limits(connection, visitor)
-                check_rounds(connection, visitor, job.experiment, job.round)
+                check_run(connection, visitor, job.experiment, job.round, self.arrays)
             values: dict[str, Any] = {"until": None if rounds is None else job.round + rounds}
             if not job.active:
                 values |= {"status": "queued", "queued": time.time(), "deaths": 0, "message": ""}
@@ -472,7 +472,7 @@ class Store:
         with writing(self.engine) as connection:
             job = self._locked(connection, id)
             changed = job.experiment.changed_from(job.round + 1, settings)
-            check_rounds(connection, visitor, changed, job.round)
+            check_run(connection, visitor, changed, job.round, self.arrays)
             if job.status == "running":  # the worker knows which round is next
                 self._tell(connection, id, "change", dict(settings))
             else:
@@ -508,7 +508,7 @@ class Store:
         columns = [column for column in records.c if column.name != "run"]
         rows = select(*columns).where(records.c.run == run, records.c.round <= round)
         with writing(self.engine) as connection:
-            check_rounds(connection, visitor, experiment, round)
+            check_run(connection, visitor, experiment, round, self.arrays)
             new = self._enter_in(connection, "run", None, experiment.dump(), held, visitor)
             named = rows.add_columns(literal(new))
             names = [*[column.name for column in columns], "run"]
@@ -530,11 +530,11 @@ class Store:
         with reading(self.engine) as connection:
             return {row.run: row.words for row in connection.execute(select(notes)).all()}
 
-    def seen(self, visitor: str) -> None:
-        """A page of that visitor is open now."""
+    def seen(self, visitor: str, address: str = "") -> None:
+        """A page of that visitor is open now, at that address; see `lab.addresses`."""
         if visitor:
             with writing(self.engine) as connection:
-                see(connection, visitor)
+                see(connection, visitor, address)
 
     def visitors(self) -> int:
         """How many have a page open now."""
