@@ -15,6 +15,7 @@ from math import ceil
 
 from lab.experiment import Experiment
 from lab.models import Network
+from lab.parts import Algorithm
 
 # Seconds on one core.
 OPERATION = 1 / 50e9  # of training; Network.work counts them
@@ -122,9 +123,9 @@ def _training(now: Experiment) -> float:
     if now.privacy.kind == "example":
         each += steps * params * (SECURE_DRAW if now.privacy.secure_noise else DRAW)
         each += seen * params * OPACUS if now.privacy.backend == "opacus" else 0.0
-    algorithm = now.training.algorithm
-    each *= algorithm.models + algorithm.keeps
-    each += OWN_TESTS * work / 3 * OPERATION if algorithm.keeps else 0.0
+    each *= now.training.algorithm.models
+    if type(now.training.algorithm).own is not Algorithm.own:  # clients train and test their own
+        each = 2 * each + OWN_TESTS * work / 3 * OPERATION
     return clients * each
 
 
