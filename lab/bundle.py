@@ -30,16 +30,20 @@ from lab.sheets import columnar, comma_separated, inert
 from lab.store import Job, Store
 from lab.study import Study
 from lab.tally import Outcome, lines
+from lab.visitors import NOBODY
 
 STAMP = (1980, 1, 1, 0, 0, 0)  # the same run gives the same bytes
 MISSING = "figures/missing.txt"
 Files = dict[str, bytes]
 
 
-def bundle(store: Store, job: Job) -> Files:
-    """By file name.  Raises SettingError for a run without a finished round."""
-    page, note = render(store, job.id), store.notes().get(job.id, "")
-    attacks = [one for one in reversed(store.attacks_on(job.id)) if one.result]
+def bundle(store: Store, job: Job, names: Sequence[str] = NOBODY) -> Files:
+    """By file name.  Raises SettingError for a run without a finished round.
+
+    names: whose attacks on uploaded pictures are in it, too, as in `Store.attacks_on`
+    """
+    page, note = render(store, job.id, names), store.notes().get(job.id, "")
+    attacks = [one for one in reversed(store.attacks_on(job.id, names)) if one.result]
     commands = [job.experiment.command(), *(one.order.command(LAST) for one in attacks)]
     found = {
         "experiment.toml": job.experiment.to_toml().encode(),
@@ -53,13 +57,14 @@ def bundle(store: Store, job: Job) -> Files:
     return found | ({"note.txt": note.encode()} if note else {})
 
 
-def illustrated(store: Store, job: Job) -> Files:
+def illustrated(store: Store, job: Job, names: Sequence[str] = NOBODY) -> Files:
     """The same with figures."""
     sheets = {}
-    for name, attack in illustrations.attacks_by_name(store, job).items():
+    for name, attack in illustrations.attacks_by_name(store, job, names).items():
         if sheet := sheet_of(store.arrays.get(store.sights(attack.id)[-1].arrays)):
             sheets[f"figures/{name}-pictures.png"] = sheet
-    return bundle(store, job) | sheets | _figures(illustrations.all_of(store, job))
+    drawn = illustrations.all_of(store, job, names)
+    return bundle(store, job, names) | sheets | _figures(drawn)
 
 
 def joint(store: Store, sides: Sequence[Side]) -> Files:

@@ -12,6 +12,7 @@ from lab.notation import flatten, write_value
 from lab.records import Record
 from lab.store import Job, Store
 from lab.trial import Result
+from lab.visitors import NOBODY
 
 MOST = 8  # runs at once, so that each has a colour and a dash of its own
 
@@ -28,8 +29,11 @@ class Side:
     note: str  # that its owner wrote
 
 
-def sides(store: Store, runs: Sequence[Job]) -> list[Side]:
-    """Those that have finished a round, at most MOST."""
+def sides(store: Store, runs: Sequence[Job], names: Sequence[str] = NOBODY) -> list[Side]:
+    """Those that have finished a round, at most MOST.
+
+    names: whose attacks on uploaded pictures are told, too, as in `Store.attacks_on`
+    """
     chosen = [job for job in runs if job.round][:MOST]
     apart = differences([job.experiment for job in chosen])
     notes = store.notes()
@@ -38,7 +42,7 @@ def sides(store: Store, runs: Sequence[Job]) -> list[Side]:
             job=job,
             name=_name(job, place, apart),
             records=[each.record for each in store.rounds(job.id)],
-            leaks=_leaks(store, job),
+            leaks=_leaks(store.attacks_on(job.id, names)),
             read=read_of(store, job.id),
             note=notes.get(job.id, ""),
         )
@@ -81,10 +85,9 @@ def _name(job: Job, place: int, apart: dict[str, list[str]]) -> str:
     return ", ".join([job.id[:6], *[each for each in told[:3] if each.split()[1:]]])
 
 
-def _leaks(store: Store, job: Job) -> tuple[str, ...]:
+def _leaks(attacks: Sequence[Job]) -> tuple[str, ...]:
+    """attacks: the newest first"""
     newest = {
-        one.order.spy.kind: Result.read(one.result)
-        for one in reversed(store.attacks_on(job.id))
-        if one.result
+        one.order.spy.kind: Result.read(one.result) for one in reversed(attacks) if one.result
     }
     return tuple(" · ".join(result.lines()[:2]) for result in newest.values())

@@ -16,11 +16,12 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from torch import Tensor
 
+from lab.allowance import check_run
 from lab.schema import glimpses, jobs, reading, writing
 from lab.store import ACTIVE, Store
 from lab.sweep import Sweep
 from lab.tally import Outcome, Tally, tally
-from lab.visitors import check_rounds, line
+from lab.visitors import line
 from lab.wishes import check_cells, forget, take_back, wanted, wish
 
 
@@ -128,7 +129,7 @@ class Grid:
             asked = [*missing, *(key for key, status in known.items() if status in ACTIVE)]
             check_cells(connection, visitor, asked)
             for key in asked:
-                check_rounds(connection, visitor, self.sweep.experiments[key])
+                check_run(connection, visitor, self.sweep.experiments[key])
             forget(connection, missing)
             fresh = {"status": "queued", "message": "", "deaths": 0, "worker": None}
             for place, key in zip(_places(connection, len(missing)), missing, strict=True):

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 
 from lab.federation import Federation
+
+CONTAINER = (  # files with the memory limit of a container
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+
+
+@lru_cache(maxsize=1)
+def memory_bytes() -> int:
+    """Main memory of this machine, or of the container; 0 where the system does not say."""
+    found = []
+    with suppress(ValueError, OSError, AttributeError):
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in CONTAINER:
+        with suppress(ValueError, OSError):
+            found.append(int(file.read_text(encoding="ascii")))
+    return min(found, default=0)
 
 
 def device_of(name: str) -> torch.device:

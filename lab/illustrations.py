@@ -16,6 +16,7 @@ from lab.study import AXES, Study
 from lab.tally import Tally
 from lab.tradeoff import MEASURES, Point
 from lab.trial import Result, ceiling_of
+from lab.visitors import NOBODY
 
 Figures = dict[str, go.Figure]
 
@@ -90,15 +91,18 @@ def of_study(study: Study, found: Sequence[Point]) -> Figures:
     }
 
 
-def attacks_by_name(store: Store, job: Job) -> dict[str, Job]:
-    """All on a run that have a result, numbered from the oldest, as that stays the first."""
-    done = [one for one in reversed(store.attacks_on(job.id)) if one.result]
+def attacks_by_name(store: Store, job: Job, names: Sequence[str] = NOBODY) -> dict[str, Job]:
+    """All on a run that have a result, numbered from the oldest, as that stays the first.
+
+    names: whose attacks on uploaded pictures count, too, as in `Store.attacks_on`
+    """
+    done = [one for one in reversed(store.attacks_on(job.id, names)) if one.result]
     return {f"attack-{place}-{one.order.spy.kind}": one for place, one in enumerate(done, start=1)}
 
 
-def all_of(store: Store, job: Job) -> Figures:
-    """Of the run and of every attack on it."""
+def all_of(store: Store, job: Job, names: Sequence[str] = NOBODY) -> Figures:
+    """Of the run and of every attack on it, as `attacks_by_name` has them."""
     found = of_run(job, [each.record for each in store.rounds(job.id)], read_of(store, job.id))
-    for named, attack in attacks_by_name(store, job).items():
+    for named, attack in attacks_by_name(store, job, names).items():
         found |= {f"{named}-{name}": each for name, each in of_attack(store, attack).items()}
     return found

@@ -28,12 +28,14 @@ from lab.auditing import audit
 from lab.audits import Audit
 from lab.audits.audit import Past
 from lab.clock import standing_still
+from lab.disposal import sweep
 from lab.engine import Moment, State, Stopped, run, step
 from lab.extraction import extract
 from lab.inference import infer
 from lab.ledger import EvictedError, Ledger
 from lab.lookout import glance
 from lab.office import give_up
+from lab.overdue import PATIENCE, Watch, release, settle
 from lab.own import invert
 from lab.pace import paced
 from lab.parts import (
@@ -70,6 +72,7 @@ LOOK = 0.2  # seconds after which a command is seen, whatever an attack is busy 
 SELDOM = 1.0  # the same for a cell of sweeps
 TURN = 5.0  # seconds of a run or an attack, after which another visitor's job goes first
 TIDY = 5.0  # seconds between two looks for what was left behind
+LISTEN = 0.5  # seconds between two looks for what no worker has answered
 
 Ending = tuple[Status, str]  # how a job ends, and why
 Step = TypeVar("Step")
@@ -375,12 +378,20 @@ def _whole_number(name: str, usual: int) -> int:
 
 
 class Supervisor:
-    """Starts workers as the queue needs them, `most` in all, and buries the dead."""
+    """Starts workers as the queue needs them, `most` in all, and buries the dead.
 
-    def __init__(self, store: Store, most: int | None = None, boss: str = "") -> None:
-        """boss: a worker that is none of those counted"""
+    It kills a worker that does not answer a stop or a pause in time, because it is inside a round.
+    """
+
+    def __init__(
+        self, store: Store, most: int | None = None, boss: str = "", patience: float = PATIENCE
+    ) -> None:
+        """boss: a worker that is none of those counted
+
+        patience: seconds that a worker has to answer a stop or a pause
+        """
         self.store, self.most = store, most_workers() if most is None else most
-        self.boss = boss
+        self.boss, self.patience = boss, patience
         self._workers: dict[str, subprocess.Popen[bytes]] = {}
         self._over = Event()
         self._thread = Thread(target=self._tend, daemon=True)
@@ -408,10 +419,15 @@ class Supervisor:
 
     def _tend(self) -> None:
         ledger, tidied = Ledger(self.store), time.monotonic()
+        watch, looked = Watch(self.store), time.monotonic()
+        sweep(self.store.engine, self.store.arrays)
         while not self._over.wait(NAP):
             if time.monotonic() - tidied > TIDY:
                 give_up(self.store)
                 tidied = time.monotonic()
+            if time.monotonic() - looked > LISTEN:
+                self._end_overdue(watch)
+                looked = time.monotonic()
             for token, worker in list(self._workers.items()):
                 if worker.poll() is not None:
                     del self._workers[token]
@@ -420,6 +436,22 @@ class Supervisor:
             wanted = min(self.most - elsewhere, max(1, ours))
             if len(self._workers) < wanted:
                 self._start()
+
+    def _end_overdue(self, watch: Watch) -> None:
+        """Carry out what a worker inside a round has not heard.
+
+        A worker of another server, or a command line, cannot be killed from here.  Its own server
+        has the same time once more to do it; then the job is ended in the store alone.
+        """
+        for each in watch.unanswered():
+            worker = self._workers.get(each.worker)
+            if worker and each.running and each.waited > self.patience:
+                worker.kill()  # a request to go would end attacks of others that it has set aside
+                worker.wait()
+                self._workers.pop(each.worker)
+                release(self.store, each.worker)
+            elif each.waited > self.patience * (1 if worker else 2):
+                settle(self.store, each.worker, each.job)
 
     def _start(self) -> None:
         token = secrets.token_hex(8)

@@ -29,7 +29,9 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import OperationalError
+from torch import Tensor
 
+from lab.disposal import remove_unused
 from lab.engine import Moment
 from lab.experiment import Experiment
 from lab.schema import commands, glimpses, jobs, owners, reading, records, writing
@@ -59,9 +61,9 @@ class Ledger:
         """A new run that this worker holds from the beginning."""
         return self.store.job(self.store.create(experiment, held=self._hold()))
 
-    def start_attack(self, run: str, order: Order) -> Job:
+    def start_attack(self, run: str, order: Order, picture: Tensor | None = None) -> Job:
         """A new attack that this worker holds.  Raises SettingError."""
-        return self.store.job(self.store.attack(run, order, self._hold()))
+        return self.store.job(self.store.attack(run, order, self._hold(), picture=picture))
 
     def _hold(self) -> dict[str, Any]:
         return {"status": "running", "worker": self.worker, "lease": time.time() + LEASE}
@@ -230,8 +232,11 @@ class Ledger:
 
     def forget_glimpses(self, job: Job) -> None:
         """An attack that is run again starts from nothing."""
+        mine = glimpses.c.attack == job.id
         with writing(self.store.engine) as connection:
-            connection.execute(delete(glimpses).where(glimpses.c.attack == job.id))
+            used = list(connection.scalars(select(glimpses.c.arrays).where(mine)))
+            connection.execute(delete(glimpses).where(mine))
+            remove_unused(connection, self.store.arrays, used)
 
     # --- commands -------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from sqlalchemy import (
     Column,
-    Connection,
     Table,
     and_,
     case,
@@ -20,6 +19,7 @@ from sqlalchemy import (
     update,
 )
 
+from lab.disposal import remove_unused, sweep, uploaded
 from lab.schema import (
     commands,
     glimpses,
@@ -156,8 +156,9 @@ def give_up(store: Store) -> int:
 
 
 def clear(store: Store, runs: Iterable[str]) -> int:
-    """Forget runs for good, with the attacks on them and their arrays.  -> how many went
+    """Delete runs for good, with the attacks on them, their arrays and uploaded pictures.
 
+    runs: ids; an attack's id deletes that attack alone.  Returns how many runs were deleted.
     Raises SettingError for one that waits or is at work, before anything is lost.
     """
     chosen = list(runs)
@@ -173,6 +174,7 @@ def clear(store: Store, runs: Iterable[str]) -> int:
             *connection.scalars(select(records.c.arrays).where(records.c.run.in_(ids))),
             *connection.scalars(select(records.c.memory).where(records.c.run.in_(ids))),
             *connection.scalars(select(glimpses.c.arrays).where(glimpses.c.attack.in_(ids))),
+            *connection.scalars(select(uploaded).where(jobs.c.id.in_(ids))),
         ]
         parts: list[tuple[Table, Column[str]]] = [
             (records, records.c.run),
@@ -186,14 +188,6 @@ def clear(store: Store, runs: Iterable[str]) -> int:
             connection.execute(delete(table).where(column.in_(ids)))
         connection.execute(delete(jobs).where(and_(jobs.c.id.in_(ids), jobs.c.kind == "attack")))
         connection.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-        kept = _in_use(connection, {digest for digest in used if digest})
-        for digest in {digest for digest in used if digest} - kept:
-            store.arrays.remove(digest)
+        remove_unused(connection, store.arrays, used)
+    sweep(store.engine, store.arrays)
     return sum(row.kind == "run" for row in rows)
-
-
-def _in_use(connection: Connection, digests: set[str]) -> set[str]:
-    """Those arrays that another run or attack has, too."""
-    columns = (records.c.arrays, records.c.memory, glimpses.c.arrays)
-    found = [connection.scalars(select(one).where(one.in_(digests))) for one in columns]
-    return {digest for digests in found for digest in digests if digest}

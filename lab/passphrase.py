@@ -9,6 +9,7 @@ import tomllib
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Lock
 
 from lab import ROOT
 from lab.settings import SettingError
@@ -16,7 +17,8 @@ from lab.settings import SettingError
 ADMIN = "LEAKLAB_ADMIN"  # the environment variable
 SECRETS = ROOT / ".streamlit" / "secrets.toml"  # or there, as leaklab_admin = "..."
 SHORTEST = 12  # letters
-TRIES, TRIES_OF_ALL = 5, 200  # wrong ones of a visitor, and of all together
+TRIES = 5  # wrong ones of a visitor
+TRIES_OF_ADDRESS = 50  # wrong ones of all visitors from one network address
 WINDOW = 60.0  # seconds after which they are forgotten
 
 
@@ -44,38 +46,63 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def check_host(host: str) -> None:
-    """Raises SettingError where others would reach a lab that nobody can look after."""
-    if is_loopback(host) or passphrase():
+def check_open(host: str, for_class: bool = False) -> None:
+    """Raises SettingError where others would reach a lab that nobody can look after.
+
+    for_class: whether a proxy lets others reach it, whatever the host is
+    """
+    if (is_loopback(host) and not for_class) or passphrase():
         return
+    asked = f"--host {host}" if not is_loopback(host) else "--class"
+    why = f"--host is {host}, which" if not is_loopback(host) else "--class is for a lab that"
     raise SettingError(
-        f"--host is {host}, which others can reach, and there is no passphrase for the Admin page: "
-        f"set one, such as {ADMIN}='four words of your own' leaklab app --host {host}, or put "
+        f"{why} others can reach, and there is no passphrase for the Admin page: "
+        f"set one, such as {ADMIN}='four words of your own' leaklab app {asked}, or put "
         f'leaklab_admin = "..." into {SECRETS}'
     )
 
 
+@dataclass(frozen=True)
+class Try:
+    """A wrong passphrase."""
+
+    when: float
+    visitor: str
+    address: str
+
+
 @dataclass
 class Gate:
-    """Lets in whoever knows the passphrase, and slows down whoever guesses."""
+    """Lets in whoever knows the passphrase, and slows down whoever guesses.
 
-    wrong: list[tuple[float, str]] = field(default_factory=list)  # when, and whose
+    Guesses are counted by visitor and by network address.  Nobody is kept out by guesses from other
+    addresses, however many cookies a program makes up.  A visitor who knew the passphrase once is
+    kept out by nobody but itself.
+    """
 
-    def opens(self, given: str, visitor: str = "") -> bool:
-        """Takes as long for a wrong one as for a right one.  Raises SettingError: too many.
+    wrong: list[Try] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)  # visitors who have opened it
+    lock: Lock = field(default_factory=Lock)  # the threads of all sessions ask
 
-        Whoever guesses keeps no other visitor out, unless by so many guesses as only a program
-        makes, and as many visitors.
-        """
+    def opens(self, given: str, visitor: str = "", address: str = "") -> bool:
+        """Takes as long for a wrong one as for a right one.  Raises SettingError: too many."""
+        with self.lock:
+            self._check(visitor, address)
+            expected = passphrase()
+            if expected and hmac.compare_digest(given.encode(), expected.encode()):
+                self.known.add(visitor)
+                return True
+            self.wrong.append(Try(time.monotonic(), visitor, address))
+            return False
+
+    def _check(self, visitor: str, address: str) -> None:
         now = time.monotonic()
-        self.wrong[:] = [(when, whose) for when, whose in self.wrong if now - when < WINDOW]
-        mine = [when for when, whose in self.wrong if whose == visitor]
-        if len(mine) >= TRIES or len(self.wrong) >= TRIES_OF_ALL:
-            told = mine if len(mine) >= TRIES else [when for when, _ in self.wrong]
-            wait = WINDOW - (now - told[0])
-            raise SettingError(f"{len(told)} wrong passphrases: wait {wait:.0f} seconds")
-        expected = passphrase()
-        if expected and hmac.compare_digest(given.encode(), expected.encode()):
-            return True
-        self.wrong.append((now, visitor))
-        return False
+        self.wrong[:] = [each for each in self.wrong if now - each.when < WINDOW]
+        mine = [each for each in self.wrong if each.visitor == visitor]
+        near = [each for each in self.wrong if each.address == address]
+        for found, most in ((mine, TRIES), (near, TRIES_OF_ADDRESS)):
+            if len(found) < most or (found is near and visitor in self.known):
+                continue
+            whose = "" if found is mine else " from your network address"
+            wait = WINDOW - (now - found[0].when)
+            raise SettingError(f"{len(found)} wrong passphrases{whose}: wait {wait:.0f} seconds")

@@ -24,6 +24,7 @@ from lab.study import Study
 from lab.tally import Tally
 from lab.tradeoff import MEASURES, Point, reasons, sentences, table
 from lab.trial import Result
+from lab.visitors import NOBODY
 
 PAGES = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
 
@@ -37,14 +38,17 @@ def write_report(store: Store, run_id: str, target: Path) -> None:
         raise SettingError(f"--output {target} cannot be written: {error.strerror}") from None
 
 
-def render(store: Store, run_id: str) -> str:
-    """The page.  plotly's script comes with the first figure, so nothing is loaded from outside."""
+def render(store: Store, run_id: str, names: Sequence[str] = NOBODY) -> str:
+    """The page.  plotly's script comes with the first figure, so nothing is loaded from outside.
+
+    names: whose attacks on uploaded pictures are in it, too, as in `Store.attacks_on`
+    """
     job, rounds = store.run(run_id), store.rounds(run_id)
     records = [each.record for each in rounds]
     experiment = job.experiment
     if not records:
         raise SettingError(f"run {run_id} has finished no round yet, so there is nothing to report")
-    attacks = [_attack(store, one) for one in store.attacks_on(run_id) if one.result]
+    attacks = [_attack(store, one) for one in store.attacks_on(run_id, names) if one.result]
     return PAGES.get_template("report.html").render(
         job=job,
         note=store.notes().get(run_id, ""),

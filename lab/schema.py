@@ -113,6 +113,14 @@ visitors = Table(
     Column("served", Float, nullable=False, default=0.0),  # when a worker last took up a job of it
 )
 
+# Where a visitor was seen last: a name for the network address, see `lab.addresses`.
+addresses = Table(
+    "addresses",
+    metadata,
+    Column("visitor", String(32), primary_key=True),
+    Column("address", String(32), nullable=False, index=True),
+)
+
 # Runs of which every round is looked over for what it gives away.
 watches = Table(
     "watches",

@@ -11,9 +11,12 @@ from typing import Any
 
 import streamlit as st
 from plotly.graph_objects import Figure
+from torch import Tensor
 
+from lab.addresses import name_of
 from lab.audits import Audit
 from lab.controls import settings_of
+from lab.disposal import PICTURE
 from lab.experiment import Experiment
 from lab.jobs import Supervisor
 from lab.models import Network
@@ -26,6 +29,7 @@ from lab.visitors import COOKIE, HEARTBEAT, is_class, names, visitor_of
 
 ANONYMOUS = "visitor"  # in the session's state: in place of a cookie
 TROUBLE = "trouble"  # there, too: when something was refused, and why
+OFFERED = "offered picture"  # there, too: digest and array of what was uploaded last
 SHOWN = 15.0  # seconds that it is shown
 EACH = 0.05  # seconds that a redraw of one visitor's page may take, for all to have theirs in time
 _READING = Lock()  # sessions of one server share what they read
@@ -63,10 +67,19 @@ def visitor() -> str:
     return visitor_of(cookie)
 
 
+def address() -> str:
+    """The name of the network address of this browser.
+
+    Behind a proxy on this machine that is what the proxy says in X-Forwarded-For; where it says
+    nothing, all visitors have one address.
+    """
+    return name_of(st.context.ip_address)
+
+
 @st.fragment(run_every=HEARTBEAT)
 def heartbeat() -> None:
     """As long as a page is open, what its visitor has asked for is not given up."""
-    store().seen(visitor())
+    store().seen(visitor(), address())
 
 
 def rounds_of(run: str) -> list[Round]:
@@ -159,7 +172,12 @@ def may_command(job: Job) -> bool:
 
     Whoever has only the link may look, attack and branch, each with jobs of its own.
     """
-    return store().owner(job.id) in names(visitor())
+    return store().owner(job.id) in own_names()
+
+
+def own_names() -> tuple[str, ...]:
+    """The names under which this visitor may command jobs."""
+    return names(visitor())
 
 
 def command(act: Callable[..., None], id: str, *more: Any, **named: Any) -> None:
@@ -242,8 +260,15 @@ def pick_run() -> Job | None:
 
 
 def attacks_of(job: Job, kind: type[Spy] | tuple[type[Spy], ...]) -> list[Job]:
-    """The attacks of that kind, or of any of those kinds, on a run, the newest first."""
-    return [one for one in store().attacks_on(job.id) if isinstance(one.order.spy, kind)]
+    """The attacks of that kind, or of any of those kinds, on a run: this visitor's own come first.
+
+    Within each of the two groups the newest comes first.  A page preselects what the first one
+    attacked.  Attacks on other visitors' pictures are left out.
+    """
+    seen = store().attacks_on(job.id, own_names())
+    found = [one for one in seen if isinstance(one.order.spy, kind)]
+    mine = store().owned([one.id for one in found], own_names())
+    return sorted(found, key=lambda one: one.id not in mine)
 
 
 def pick_spy(job: Job, kind: type[Spy], past: list[Job]) -> Spy:
@@ -333,9 +358,21 @@ def followed(id: str, status: str) -> Job:
     return job
 
 
+def offer_picture(picture: Tensor) -> str:
+    """Keep an uploaded picture with this page, and nowhere else, until an attack on it is ordered.
+
+    picture: (1, *shape) uint8.  Returns its digest, for the order.
+    """
+    digest = store().arrays.digest({PICTURE: picture})
+    st.session_state[OFFERED] = digest, picture
+    return digest
+
+
 def _ordered(run: str, order: Order) -> None:
+    digest, picture = st.session_state.get(OFFERED, (None, None))
     with refusals():
-        store().attack(run, order, visitor=visitor())
+        fresh = picture if order.picture is not None and order.picture == digest else None
+        store().attack(run, order, visitor=visitor(), picture=fresh)
 
 
 def sentence(words: str) -> str:

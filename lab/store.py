@@ -10,7 +10,7 @@ import os
 import secrets
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +20,26 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    and_,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 from torch import Tensor
 
 from lab.aim import Aim
+from lab.allowance import check_run
 from lab.arrays import Arrays
 from lab.audits import Audit
 from lab.audits.audit import Past
+from lab.disposal import PICTURE, remove_unused, uploaded
 from lab.engine import State, begin
 from lab.engine import run as rounds_of
 from lab.experiment import Experiment
@@ -51,7 +64,16 @@ from lab.settings import SettingError, Settings
 from lab.siege import check_siege
 from lab.stock import Stock
 from lab.surveillance import check_watched
-from lab.visitors import check_limits, check_rounds, line, present, see, take, visible_to
+from lab.visitors import (
+    NOBODY,
+    check_limits,
+    line,
+    owned_by,
+    present,
+    see,
+    take,
+    visible_to,
+)
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
 ACTIVE = ("queued", "running")
@@ -197,9 +219,14 @@ class Store:
         which = jobs.c.kind == "run"
         return self._jobs(which if visitor is None else and_(which, visible_to(visitor)), most)
 
-    def attacks_on(self, run: str) -> list[Job]:
-        """The newest attacks first."""
-        return self._jobs(jobs.c.run == run, 200)
+    def attacks_on(self, run: str, names: Sequence[str] = NOBODY) -> list[Job]:
+        """The newest attacks first.  Attacks on uploaded pictures only if one of the names may
+        command them: nobody else sees somebody's own picture.
+
+        names: of `lab.visitors.names`; by default the command line's
+        """
+        hidden = and_(uploaded.is_not(None), ~owned_by(names))
+        return self._jobs(and_(jobs.c.run == run, ~hidden), 200)
 
     def place(self, id: str) -> int:
         """How many jobs are likely to be taken up before this run or attack."""
@@ -212,6 +239,18 @@ class Store:
         with reading(self.engine) as connection:
             query = select(owners.c.visitor).where(owners.c.job == id)
             return str(connection.execute(query).scalar() or "")
+
+    def hidden_attacks(self, run: str) -> int:
+        """How many attacks on visitors' own pictures `attacks_on` leaves out."""
+        hidden = and_(jobs.c.run == run, uploaded.is_not(None), ~owned_by(NOBODY))
+        with reading(self.engine) as connection:
+            return int(connection.execute(select(func.count()).where(hidden)).scalar_one())
+
+    def owned(self, ids: Sequence[str], names: Sequence[str]) -> set[str]:
+        """Those of the jobs that a visitor of those names may command."""
+        query = select(jobs.c.id).where(jobs.c.id.in_(ids), owned_by(names))
+        with reading(self.engine) as connection:
+            return set(connection.scalars(query))
 
     def rounds(self, run: str, after: int = 0) -> list[Round]:
         """Finished rounds later than `after`, in order."""
@@ -296,7 +335,7 @@ class Store:
         """
         until = {"until": rounds} | dict(held or {})
         with writing(self.engine) as connection:
-            check_rounds(connection, visitor, experiment)
+            check_run(connection, visitor, experiment, 0, self.arrays)
             return self._enter_in(connection, "run", None, experiment.dump(), until, visitor)
 
     def attack(
@@ -305,15 +344,17 @@ class Store:
         order: Order,
         held: Mapping[str, Any] | None = None,
         visitor: str = "",
+        picture: Tensor | None = None,
     ) -> str:
         """Queue an attack on a finished round, unless it is held.  Raises SettingError.
 
         Whoever asks for an update of nobody in particular gets the round's first sender.
+
+        picture: (1, *shape) uint8, whose digest the order has; it is stored with the order
         """
         job = self.run(run)
         if order.picture is not None:
-            self._check_own(job, order)
-            return self._enter("attack", run, order.dump(), held, visitor)
+            return self._attack_own(job, order, held, visitor, picture)
         if order.round > job.round:
             raise SettingError(f"round is {order.round}: run {run} has finished {job.round} rounds")
         if order.client is not None and order.client >= job.experiment.data.clients:
@@ -343,6 +384,30 @@ class Store:
             order = order.model_copy(update={"client": arrived[0]})
         return self._enter("attack", run, order.dump(), held, visitor)
 
+    def _attack_own(
+        self,
+        job: Job,
+        order: Order,
+        held: Mapping[str, Any] | None,
+        visitor: str,
+        picture: Tensor | None,
+    ) -> str:
+        """The picture is stored when the order is taken, and a refused order leaves none behind."""
+        named = {} if picture is None else {PICTURE: picture}
+        if named and self.arrays.put(named) != order.picture:
+            raise ValueError("the order is of another picture")
+        try:
+            self._check_own(job, order)
+            id = self._enter("attack", job.id, order.dump(), held, visitor)
+        except SettingError:
+            if named:
+                with writing(self.engine) as connection:
+                    remove_unused(connection, self.arrays, [order.picture])
+            raise
+        if named:  # once more: another visitor's attack on the same picture may have been deleted
+            self.arrays.put(named)
+        return id
+
     def _check_audit(self, job: Job, order: Order, audit: Audit) -> None:
         audit.refuse(Past(job.experiment, order.round, partial(self.sent, job.id), order.client))
 
@@ -367,14 +432,17 @@ class Store:
 
         Raises SettingError.
         """
-        found = self.arrays.get(str(order.picture)).get("picture")
+        found = self.arrays.get(str(order.picture)).get(PICTURE)
         shape = job.experiment.data.source.shape
         if found is None or found.dtype != torch.uint8 or found.shape != (1, *shape):
             raise SettingError(f"picture {order.picture} has not the shape of the run's: {shape}")
         return found
 
     def pause(self, id: str) -> None:
-        """At once if the job waits, after the present round if it runs."""
+        """At once if the job waits, and after the present round if it runs.
+
+        Where that takes too long the supervisor ends the round, of which nothing is kept.
+        """
         self._end(id, "pause", "paused")
 
     def stop(self, id: str) -> None:
@@ -390,7 +458,7 @@ class Store:
             job = self._locked(connection, id)
             if not job.active:
                 check_limits(connection, visitor)
-                check_rounds(connection, visitor, job.experiment, job.round)
+                check_run(connection, visitor, job.experiment, job.round, self.arrays)
             values: dict[str, Any] = {"until": None if rounds is None else job.round + rounds}
             if not job.active:
                 values |= {"status": "queued", "queued": time.time(), "deaths": 0, "message": ""}
@@ -404,7 +472,7 @@ class Store:
         with writing(self.engine) as connection:
             job = self._locked(connection, id)
             changed = job.experiment.changed_from(job.round + 1, settings)
-            check_rounds(connection, visitor, changed, job.round)
+            check_run(connection, visitor, changed, job.round, self.arrays)
             if job.status == "running":  # the worker knows which round is next
                 self._tell(connection, id, "change", dict(settings))
             else:
@@ -440,7 +508,7 @@ class Store:
         columns = [column for column in records.c if column.name != "run"]
         rows = select(*columns).where(records.c.run == run, records.c.round <= round)
         with writing(self.engine) as connection:
-            check_rounds(connection, visitor, experiment, round)
+            check_run(connection, visitor, experiment, round, self.arrays)
             new = self._enter_in(connection, "run", None, experiment.dump(), held, visitor)
             named = rows.add_columns(literal(new))
             names = [*[column.name for column in columns], "run"]
@@ -462,11 +530,11 @@ class Store:
         with reading(self.engine) as connection:
             return {row.run: row.words for row in connection.execute(select(notes)).all()}
 
-    def seen(self, visitor: str) -> None:
-        """A page of that visitor is open now."""
+    def seen(self, visitor: str, address: str = "") -> None:
+        """A page of that visitor is open now, at that address; see `lab.addresses`."""
         if visitor:
             with writing(self.engine) as connection:
-                see(connection, visitor)
+                see(connection, visitor, address)
 
     def visitors(self) -> int:
         """How many have a page open now."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    delete,
     func,
     insert,
     or_,
@@ -25,14 +27,14 @@ from sqlalchemy import (
     update,
 )
 
-from lab.experiment import Experiment
-from lab.schema import jobs, limits, owners, visitors
+from lab.schema import addresses, jobs, limits, owners, visitors
 from lab.settings import SettingError, Settings
 
 COOKIE = "leaklab_visitor"
 CLASS = "LEAKLAB_CLASS"  # set while the lab is served to other machines, too
 GRACE = "LEAKLAB_GRACE"  # seconds after which what a visitor left behind is given up; 0: never
 USUAL_GRACE = 300
+NOBODY = ("",)  # the name of what the command line does
 HEARTBEAT = 30  # seconds between two signs of an open page
 ACTIVE = ("queued", "running")
 
@@ -41,7 +43,7 @@ class Limits(Settings):
     """What one visitor may ask for.
 
     There is no limit for the minutes of a run: how long one takes depends on who else is at work,
-    and it gives way to others after every turn anyway.
+    and it gives way to others between two rounds.
     """
 
     jobs: int = Field(
@@ -57,9 +59,30 @@ class Limits(Settings):
         le=100_000,
         description="runs of sweeps that wait or are at work at once; 0: any number",
     )
+    memory: int = Field(
+        2000, ge=0, le=1_000_000, description="megabytes that a round may take, estimated; 0: any"
+    )
+    seconds: int = Field(
+        30, ge=0, le=86_400, description="seconds that a round may take, estimated; 0: any"
+    )
+    storage: int = Field(
+        5000, ge=0, le=1_000_000, description="megabytes of models of all runs; 0: any"
+    )
+    address: int = Field(
+        200,
+        ge=0,
+        le=10_000,
+        description="runs and attacks of all visitors from one address at once; 0: any number",
+    )
+
+    @classmethod
+    def without(cls) -> Self:
+        """No limits at all."""
+        return cls.read(dict.fromkeys(cls.model_fields, 0))
 
 
-ALONE = {"rounds": 0, "cells": 0}  # as long as nobody sets limits: others have no harm of it
+# Outside a class, as long as nobody sets limits: others have no harm of it.
+ALONE = dict.fromkeys(("rounds", "cells", "memory", "seconds", "storage", "address"), 0)
 
 
 def visitor_of(cookie: str) -> str:
@@ -82,6 +105,12 @@ def names(visitor: str) -> tuple[str, ...]:
     return (visitor,) if visitor else ()
 
 
+def owned_by(names: Sequence[str]) -> ColumnElement[bool]:
+    """Jobs that a visitor of those names may command."""
+    mine = jobs.c.id.in_(select(owners.c.job).where(owners.c.visitor.in_(names)))
+    return or_(mine, ~jobs.c.id.in_(select(owners.c.job))) if "" in names else mine
+
+
 def grace() -> int:
     """Raises SettingError."""
     given = os.environ.get(GRACE, "")
@@ -102,35 +131,35 @@ def limits_of(connection: Connection) -> Limits:
     return Limits.read(usual | {row.name: row.value for row in found})
 
 
-def check_rounds(
-    connection: Connection, visitor: str, experiment: Experiment, done: int = 0
-) -> None:
-    """Raises SettingError for a run that would have more rounds than a visitor may ask for.
-
-    done: rounds that it has finished
-    """
-    if not visitor or not (most := limits_of(connection).rounds):
-        return
-    later = (change.round for change in experiment.changes if change.round > done)
-    rounds = max(experiment.at(round).training.rounds for round in (done + 1, *later))
-    if rounds > most:
-        raise SettingError(
-            f"training.rounds is {rounds}, and here a run may have {most}: give {most} or fewer"
-        )
-
-
 def check_limits(connection: Connection, visitor: str) -> None:
-    """Raises SettingError for a visitor who has as many jobs as one may have."""
-    if not visitor or not (most := limits_of(connection).jobs):
+    """Raises SettingError where that visitor, or all from its address, have as many jobs as may be.
+
+    Cookies cost nothing, and whoever makes them up is many visitors; an address is harder to get.
+    """
+    if not visitor:
         return
-    query = select(func.count()).select_from(jobs.join(owners, owners.c.job == jobs.c.id))
-    mine = and_(owners.c.visitor == visitor, jobs.c.kind != "cell", jobs.c.status.in_(ACTIVE))
-    there = int(connection.execute(query.where(mine)).scalar_one())
-    if there >= most:
+    most = limits_of(connection)
+    there = _at_work(connection, owners.c.visitor == visitor)
+    if most.jobs and there >= most.jobs:
         raise SettingError(
-            f"{there} of your runs and attacks wait or are at work, and here one may have {most}: "
-            "wait for one, or stop one"
+            f"{there} of your runs and attacks wait or are at work, and here one may have "
+            f"{most.jobs}: wait for one, or stop one"
         )
+    mine = select(addresses.c.address).where(addresses.c.visitor == visitor).scalar_subquery()
+    others = select(addresses.c.visitor).where(addresses.c.address == mine)
+    there = _at_work(connection, owners.c.visitor.in_(others)) if most.address else 0
+    if most.address and there >= most.address:
+        raise SettingError(
+            f"{there} runs and attacks from your network address wait or are at work, and here one "
+            f"address may have {most.address}: wait, or ask whoever looks after this lab for more"
+        )
+
+
+def _at_work(connection: Connection, whose: ColumnElement[bool]) -> int:
+    """Their runs and attacks that wait or are at work."""
+    query = select(func.count()).select_from(jobs.join(owners, owners.c.job == jobs.c.id))
+    active = and_(whose, jobs.c.kind != "cell", jobs.c.status.in_(ACTIVE))
+    return int(connection.execute(query.where(active)).scalar_one())
 
 
 def take(connection: Connection, job: str, visitor: str) -> None:
@@ -139,12 +168,18 @@ def take(connection: Connection, job: str, visitor: str) -> None:
         connection.execute(insert(owners).values(job=job, visitor=visitor))
 
 
-def see(connection: Connection, visitor: str) -> None:
-    """One of its pages is open now."""
+def see(connection: Connection, visitor: str, address: str = "") -> None:
+    """One of its pages is open now.
+
+    address: the name of the network address that it comes from
+    """
     now = time.time()
     mine = visitors.c.id == visitor
     if not connection.execute(update(visitors).where(mine).values(seen=now)).rowcount:
         connection.execute(insert(visitors).values(id=visitor, seen=now))
+    if address:
+        connection.execute(delete(addresses).where(addresses.c.visitor == visitor))
+        connection.execute(insert(addresses).values(visitor=visitor, address=address))
 
 
 def present(connection: Connection) -> int:

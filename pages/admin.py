@@ -20,7 +20,7 @@ from lab.office import (
 )
 from lab.passphrase import Gate, passphrase
 from lab.plain import plain
-from lab.session import sentence, store, supervisor, visitor
+from lab.session import address, sentence, store, supervisor, visitor
 from lab.settings import SettingError
 from lab.visitors import Limits
 
@@ -58,7 +58,7 @@ def _ask() -> None:
     if not asked:
         return
     try:
-        right = _gate().opens(given, visitor())
+        right = _gate().opens(given, visitor(), address())
     except SettingError as error:
         st.error(plain(error))
         return

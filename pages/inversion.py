@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import streamlit as st
+from torch import Tensor
 
 from lab import displays
+from lab.layers import Shape
+from lab.office import clear
 from lab.parts import Reconstruction
 from lab.pictures import png
 from lab.plain import plain
 from lab.session import (
     attack,
     attacks_of,
+    command,
     followed,
+    offer_picture,
     pick_round,
     pick_run,
     pick_spy,
@@ -24,6 +31,7 @@ from lab.store import Job, Order
 from lab.trial import Result
 from lab.upload import MEGABYTES, decoded
 
+SHRUNK = "shrunk picture"  # in the session's state: what was uploaded last, and what it became
 EVERY = 0.1  # seconds between two looks at an attack that runs
 CLIENTS, OWN = "A client's", "My own"
 
@@ -51,6 +59,8 @@ def page() -> None:
     client = "a picture of your own" if whose == OWN else f"client {order.client}"
     st.caption(f"Round {round}, {client}, {spy.kind}, on {job.experiment.title()}")
     attack(job, order, past, _watch, EVERY, "Press Attack to see what this update gives away.")
+    if whose == OWN:
+        _forget_button([one for one in past if one.order.picture == order.picture])
 
 
 def _has_pictures(job: Job) -> bool:
@@ -76,8 +86,9 @@ def _pick_own(job: Job, past: list[Job]) -> dict[str, str | int]:
         "Your picture",
         ["png", "jpg", "jpeg"],
         max_upload_size=MEGABYTES,
-        help="Its middle is shrunk to the size of the run's pictures, and that is kept with the "
-        "run. Whoever reaches this lab can see it.",
+        help="Its middle is shrunk to the size of the run's pictures. The lab keeps that when you "
+        "press Attack, and deletes it with the attack. Other visitors do not see it; whoever "
+        "looks after this lab can read its files.",
     )
     last = next((one.order for one in past if one.order.picture), None)
     label = st.selectbox(
@@ -91,16 +102,53 @@ def _pick_own(job: Job, past: list[Job]) -> dict[str, str | int]:
     picture = last.picture if last else None
     if given is not None:
         try:
-            shrunk = decoded(given.getvalue(), source.shape)
+            shrunk = _shrunk(given.getvalue(), source.shape)
         except SettingError as error:
             st.error(plain(error))
             return {}
-        picture = store().arrays.put({"picture": shrunk})
+        picture = offer_picture(shrunk)
         st.image(
             png(shrunk[0].float() / 255), "As the client trains on it", width=112,
             alt="Your picture, shrunk",
         )  # fmt: skip
     return {} if picture is None else {"picture": picture, "label": label}
+
+
+def _shrunk(content: bytes, shape: Shape) -> Tensor:
+    """As `decoded`, once for each file and shape, however often the page is drawn.
+
+    This visitor's session keeps it: a large file takes a second, and no other session sees it.
+    Raises SettingError, each time.
+    """
+    asked = sha256(content).digest(), shape
+    known: tuple[object, Tensor | SettingError] = st.session_state.get(
+        SHRUNK, (None, SettingError())
+    )
+    if known[0] != asked:
+        try:
+            known = asked, decoded(content, shape)
+        except SettingError as error:
+            known = asked, error
+        st.session_state[SHRUNK] = known
+    if isinstance(known[1], SettingError):
+        raise known[1]
+    return known[1]
+
+
+def _forget_button(past: list[Job]) -> None:
+    """Deletes this visitor's last attack on a picture of its own, and the picture with it."""
+    last = next((one for one in past if one.order.picture), None)
+    if last and not last.active:
+        st.button("Delete this attack and the picture", on_click=_forget, args=(last.id,))
+
+
+def _forget(id: str) -> None:
+    st.session_state.pop(SHRUNK, None)
+    command(_clear, id)
+
+
+def _clear(attack: str) -> None:
+    clear(store(), [attack])
 
 
 def _pick_client(job: Job, round: int, past: list[Job]) -> dict[str, str | int]:

@@ -17,7 +17,7 @@ from lab.illustrations import of_comparison
 from lab.office import clear
 from lab.plain import plain
 from lab.report import render_comparison
-from lab.session import STATUS, look_at, may_command, store, visible_runs
+from lab.session import STATUS, look_at, may_command, own_names, store, visible_runs
 from lab.settings import SettingError
 from lab.store import LONGEST_NOTE, Job
 
@@ -27,6 +27,7 @@ KINDS = {  # of a file, for the browser
     "json": "application/json",
     "toml": "application/toml",
 }
+State = tuple[int, str, tuple[str, ...], str]  # round, status, ids of attacks, note
 SINGLE = (
     "report.html",
     "experiment.toml",
@@ -101,9 +102,10 @@ def _one(job: Job, note: str) -> None:
         st.caption("It has finished no round yet, so there is nothing to take along.")
         return
     st.markdown("**Take it along**")
-    files = _files(job.id, _state(job, note))
+    asked = job.id, _state(job, note), own_names()
+    files = _files(*asked)
     with st.container(horizontal=True):
-        everything(partial(_archive, job.id, _state(job, note)), job.id)
+        everything(partial(_archive, *asked), job.id)
         for name in SINGLE:
             kind = KINDS.get(name.rsplit(".", 1)[1], "application/octet-stream")
             st.download_button(name, files[name], f"{job.id}_{name}", kind, on_click="ignore")
@@ -111,28 +113,32 @@ def _one(job: Job, note: str) -> None:
     st.code(job.experiment.command(), "bash", wrap_lines=True)
 
 
-def _state(job: Job, note: str) -> tuple[int, str, int, str]:
-    """Where this is another, the files are others."""
-    attacks = sum(one.result is not None for one in store().attacks_on(job.id))
-    return job.round, job.status, attacks, note
+def _state(job: Job, note: str) -> State:
+    """Where this is another, the files are others.
+
+    It names the attacks that this visitor may take along, so that visitors share a file only if
+    each of them may have all that is in it.
+    """
+    attacks = store().attacks_on(job.id, own_names())
+    return job.round, job.status, tuple(one.id for one in attacks if one.result), note
 
 
 @st.cache_data(max_entries=8, show_spinner="Writing the report")
-def _files(run: str, state: tuple[int, str, int, str]) -> dict[str, bytes]:
-    return bundle(store(), store().run(run))
+def _files(run: str, state: State, _names: tuple[str, ...]) -> dict[str, bytes]:
+    return bundle(store(), store().run(run), _names)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _archive(run: str, state: tuple[int, str, int, str]) -> bytes:
-    return zipped(illustrated(store(), store().run(run)))
+def _archive(run: str, state: State, _names: tuple[str, ...]) -> bytes:
+    return zipped(illustrated(store(), store().run(run), _names))
 
 
-def _joint(runs: list[str]) -> bytes:
-    return zipped(joint(store(), sides(store(), [store().run(run) for run in runs])))
+def _joint(runs: list[str], names: tuple[str, ...]) -> bytes:
+    return zipped(joint(store(), sides(store(), [store().run(run) for run in runs], names)))
 
 
 def _several(jobs: list[Job]) -> None:
-    found = sides(store(), jobs)
+    found = sides(store(), jobs, own_names())
     if len(jobs) > MOST:
         st.warning(f"{len(jobs)} runs are chosen, and the first {MOST} are shown.")
     if len(found) < 2:
@@ -154,7 +160,8 @@ def _several(jobs: list[Job]) -> None:
         st.caption("In nothing: they are the same experiment.")
     with st.container(horizontal=True):
         page = render_comparison(found)
-        everything(partial(_joint, [side.job.id for side in found]), "comparison")
+        ids = [side.job.id for side in found]
+        everything(partial(_joint, ids, own_names()), "comparison")
         st.download_button(
             "report.html", page, "leaklab_comparison.html", "text/html", on_click="ignore"
         )

@@ -76,7 +76,11 @@ def store(store_url: str) -> Iterator[Store]:
 
 @pytest.fixture(autouse=True)
 def cookies(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What the browser of a page under test sends; none, as long as a test puts none in."""
+    """What the browser of a page under test sends; none, as long as a test puts none in.
+
+    It is on this machine, so that Streamlit tells no address.
+    """
+    monkeypatch.setattr("streamlit.runtime.context.ContextProxy.ip_address", None)
     sent: dict[str, str] = {}
     monkeypatch.setattr("streamlit.runtime.context.ContextProxy.cookies", sent)
     return sent

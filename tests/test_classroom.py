@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
-from lab import jobs
+from lab import cli, jobs
+from lab import visitors as visitors_module
+from lab.addresses import name_of
 from lab.aside import Aside
 from lab.experiment import Experiment
 from lab.ledger import Ledger
 from lab.office import clear, give_up, limits_now, presences, queue, set_limits
-from lab.passphrase import ADMIN, TRIES, TRIES_OF_ALL, Gate, check_host, is_loopback, passphrase
-from lab.schema import visitors, writing
+from lab.passphrase import ADMIN, TRIES, TRIES_OF_ADDRESS, Gate, check_open, is_loopback, passphrase
+from lab.schema import addresses, reading, visitors, writing
 from lab.settings import SettingError
 from lab.store import Order, Store
 from lab.visitors import CLASS, COOKIE, GRACE, Limits, visitor_of
@@ -262,12 +266,12 @@ def test_only_loopback_needs_no_passphrase(
     assert is_loopback(host) is own
     monkeypatch.delenv(ADMIN, raising=False)
     if own:
-        check_host(host)
+        check_open(host)
         return
     with pytest.raises(SettingError, match=f"LEAKLAB_ADMIN='four words.*--host {host.strip('[]')}"):
-        check_host(host)
+        check_open(host)
     monkeypatch.setenv(ADMIN, SECRET)
-    check_host(host)
+    check_open(host)
 
 
 def test_a_passphrase_is_long_and_may_be_in_a_file(
@@ -296,7 +300,7 @@ def test_the_gate_opens_for_the_passphrase_and_closes_on_guessers(
         assert not gate.opens("no")
     with pytest.raises(SettingError, match="5 wrong passphrases: wait"):
         gate.opens(SECRET)
-    gate.wrong[:] = [(when - 61, whose) for when, whose in gate.wrong]
+    gate.wrong[:] = [replace(each, when=each.when - 61) for each in gate.wrong]
     assert gate.opens(SECRET)
     monkeypatch.delenv(ADMIN)
     assert not gate.opens("")
@@ -310,10 +314,114 @@ def test_who_guesses_keeps_nobody_else_out(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SettingError, match="5 wrong passphrases: wait"):
         gate.opens(SECRET, "student")
     assert gate.opens(SECRET, "teacher")
-    for number in range(TRIES_OF_ALL - TRIES):
-        gate.opens("another guess", f"visitor {number}")
-    with pytest.raises(SettingError, match="200 wrong passphrases"):
-        gate.opens(SECRET, "teacher")
+
+
+def test_made_up_cookies_keep_the_admin_out_neither_elsewhere_nor_once_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """C7: forty cookies with five guesses each kept everybody out, for as long as they went on."""
+    monkeypatch.setenv(ADMIN, SECRET)
+    gate = Gate()
+    assert gate.opens(SECRET, "assistant", "the classroom")
+    refused = 0
+    for number in range(200):
+        try:
+            assert not gate.opens("a guess", f"cookie {number // TRIES}", "the classroom")
+        except SettingError as error:
+            refused += "from your network address" in str(error)
+    assert refused == 200 - TRIES_OF_ADDRESS  # so that guesses are as few as they were
+    assert gate.opens(SECRET, "teacher", "the staff room")
+    assert gate.opens(SECRET, "assistant", "the classroom")
+    with pytest.raises(SettingError, match="50 wrong passphrases from your network address"):
+        gate.opens(SECRET, "yet another cookie", "the classroom")
+
+
+def test_guesses_of_many_threads_are_all_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+
+    def slow() -> str:
+        time.sleep(0.001)  # in which another thread may look at the list
+        return SECRET
+
+    def guess(number: int) -> int:
+        try:
+            return int(gate.opens("a guess", f"cookie {number}", "one"))
+        except SettingError:
+            return 1
+
+    monkeypatch.setattr("lab.passphrase.passphrase", slow)
+    with ThreadPoolExecutor(16) as threads:
+        refused = sum(threads.map(guess, range(200)))
+    assert refused == 200 - TRIES_OF_ADDRESS
+    assert len(gate.wrong) == TRIES_OF_ADDRESS
+
+
+# --- addresses ------------------------------------------------------------------------------------
+
+
+def test_visitors_of_one_address_share_a_limit(store: Store) -> None:
+    """C7: whoever made up a cookie was a new visitor with six more jobs."""
+    set_limits(store, Limits(jobs=2, address=5))
+    made_up = [visitor_of(f"made up {number}") for number in range(4)]
+    for visitor in made_up:
+        store.seen(visitor, name_of("192.0.2.7"))
+    for visitor in (*made_up[:2], *made_up[:2], made_up[2]):
+        store.create(TINY, visitor=visitor)
+    told = r"5 runs and attacks from your network address .*one address may have 5: wait, or ask"
+    with pytest.raises(SettingError, match=told):
+        store.create(TINY, visitor=made_up[3])
+    store.seen(BEN, name_of("192.0.2.8"))
+    store.create(TINY, visitor=BEN)
+    store.create(TINY, visitor=ANN)  # seen before there were addresses
+    store.create(TINY)  # the command line
+
+
+def test_an_address_has_a_name_that_leads_nobody_back() -> None:
+    assert name_of("192.0.2.7") == name_of("::ffff:192.0.2.7") != name_of("192.0.2.8")
+    assert name_of("2001:db8::1") == name_of("2001:db8::2:3")  # one subscriber has all of them
+    assert name_of("2001:db8::1") != name_of("2001:db8:0:1::1")
+    assert name_of(None) == name_of(None) != name_of("what a proxy makes up")
+    assert "192" not in name_of("192.0.2.7")
+    assert len(name_of(None)) == 32
+
+
+def test_a_page_tells_the_store_where_its_visitor_is(
+    store: Store, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamlit.runtime.context.ContextProxy.ip_address", "192.0.2.7")
+    cookies[COOKIE] = "cookie of Ann"
+    opened()
+    with reading(store.engine) as connection:
+        rows = connection.execute(select(addresses)).all()
+    assert [(row.visitor, row.address) for row in rows] == [(ANN, name_of("192.0.2.7"))]
+
+
+def test_a_class_behind_a_proxy_needs_a_passphrase_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ADMIN, raising=False)
+    with pytest.raises(
+        SettingError, match=r"--class is for a lab that others.*leaklab app --class"
+    ):
+        check_open("127.0.0.1", for_class=True)
+    monkeypatch.setenv(ADMIN, SECRET)
+    check_open("127.0.0.1", for_class=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_class"),
+    [([], False), (["--class"], True), (["--host", "0.0.0.0"], True)],
+)
+def test_the_class_is_told_by_a_switch_or_by_the_host(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], is_class: bool
+) -> None:
+    monkeypatch.setenv(ADMIN, SECRET)
+    monkeypatch.setenv(CLASS, "")  # put back after the test
+    monkeypatch.setattr("streamlit.web.cli.main", lambda _: None)
+    monkeypatch.setattr("os.chdir", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["leaklab", "app", *words])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    assert visitors_module.is_class() is is_class
 
 
 # --- the page -------------------------------------------------------------------------------------

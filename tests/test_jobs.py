@@ -34,9 +34,9 @@ def wait_for(true: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def supervised(store: Store, most: int = 1) -> Iterator[Supervisor]:
+def supervised(store: Store, most: int = 1, patience: float = PATIENCE) -> Iterator[Supervisor]:
     """Workers that do not outlive the test."""
-    supervisor = Supervisor(store, most)
+    supervisor = Supervisor(store, most, patience=patience)
     try:
         yield supervisor
     finally:

@@ -22,6 +22,7 @@ from lab.cli.shared import (
     screen,
     without_none,
 )
+from lab.disposal import PICTURE
 from lab.experiment import Experiment
 from lab.export import write_attack
 from lab.jobs import attacked
@@ -96,17 +97,18 @@ def invert(
     target = _named(store, run_id) if run_id else None
     experiment = target.experiment if target else Experiment().changed(fresh)
     data, last = experiment.data.source, target.round if target else 0
+    shrunk = decoded(read(picture), data.shape)
     order = {
         "spy": {"kind": name, **parse_pairs(sets or [])},
         "round": last + 1 if round is None else round,
-        "picture": store.arrays.put({"picture": decoded(read(picture), data.shape)}),
+        "picture": store.arrays.digest({PICTURE: shrunk}),
         "label": _class(label, data.classes),
     }
     ordered = Order.read(order)
     ordered.spy.suits(experiment.architecture)  # before there is a run of it
     run_id = target.id if target else store.create(experiment, held={"status": "paused"})
     ledger = Ledger(store)
-    _watch(ledger, ledger.start_attack(run_id, ordered), out, as_json)
+    _watch(ledger, ledger.start_attack(run_id, ordered, shrunk), out, as_json)
 
 
 def _target(store: Store, id: str, to_what: str) -> tuple[str, int]:

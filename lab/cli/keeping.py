@@ -14,6 +14,7 @@ from lab.cli.shared import (
     Json,
     paper,
     privacy,
+    screen,
     sentence,
     write_all,
 )
@@ -41,6 +42,7 @@ def runs(as_json: Json = False) -> None:
 def show(id: Id, as_json: Json = False) -> None:
     """One run: its experiment, its last round, the attacks on it."""
     store = Store()
+    _tell_hidden(store, id)
     job, rounds, attacks = store.run(id), store.rounds(id), store.attacks_on(id)
     if as_json:
         seen = [{"id": one.id, "status": one.status, "result": one.result} for one in attacks]
@@ -65,7 +67,9 @@ def report(
     """Write a page that holds everything of a run, figures included, and needs nothing else."""
     from lab.report import write_report  # as late as possible: figures take their time to load
 
-    write_report(Store(), id, out)
+    store = Store()
+    write_report(store, id, out)
+    _tell_hidden(store, id)
     paper.print(f"{out}")
 
 
@@ -75,6 +79,7 @@ def export(id: Id, out: Annotated[Path, typer.Option("--out", help="a folder")])
 
     store = Store()
     write_all(illustrated(store, store.run(id)), out)
+    _tell_hidden(store, id)
     paper.print(f"{out}")
 
 
@@ -121,6 +126,14 @@ def delete(ids: Annotated[list[str], typer.Argument(metavar="ID...", help="runs"
     for id in ids:
         store.run(id)  # before anything is lost
     paper.print(f"{clear(store, ids)} deleted")
+
+
+def _tell_hidden(store: Store, id: str) -> None:
+    if number := store.hidden_attacks(id):
+        screen.print(
+            f"leaklab: {number} attacks on pictures of visitors are left out: only their "
+            "own browsers show them"
+        )
 
 
 def _summary(job: Job) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 
 from lab import ROOT, jobs
 from lab.jobs import longest_idle, most_workers
-from lab.passphrase import check_host, is_loopback, passphrase
+from lab.passphrase import check_open, is_loopback, passphrase
 from lab.store import Store
 from lab.visitors import CLASS, grace
 
@@ -20,13 +20,20 @@ def app(
         str, typer.Option(help="address to serve on; 0.0.0.0 for a class, with a passphrase")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8501,
+    for_class: Annotated[
+        bool,
+        typer.Option(
+            "--class", help="others reach it through a proxy: limits hold; --host implies it"
+        ),
+    ] = False,
 ) -> None:
     """Open the lab in a browser.
 
     For a class: LEAKLAB_ADMIN='four words of your own' leaklab app --host 0.0.0.0
+    Behind a proxy with TLS: LEAKLAB_ADMIN='four words of your own' leaklab app --class
     """
-    check_host(host)
-    if not is_loopback(host):
+    check_open(host, for_class)
+    if for_class or not is_loopback(host):
         os.environ[CLASS] = "1"
     Store()  # what is wrong with the store or the environment is told here, in a line or two
     most_workers(), longest_idle(), grace(), passphrase()
