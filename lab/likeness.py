@@ -175,7 +175,7 @@ class Whole:
     @property
     def guessed(self) -> np.ndarray:
         """What any guess without the gradient reaches for each example.  -> (private,) dB"""
-        return self.guesses.max(axis=0)
+        return np.asarray(self.guesses.max(axis=0))
 
     @property
     def gain(self) -> float:
