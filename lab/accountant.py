@@ -29,6 +29,7 @@ __all__ = [
     "spans",
     "spent",
     "UNCOVERED",
+    "gives_away",
 ]
 PROFILE = (3.0, 121)  # how far beyond the stated epsilon, and in how many steps
 SLACK = 1e-6  # relative, of arithmetic
@@ -142,6 +143,22 @@ def promise(experiment: Experiment, rounds: int) -> str:
     return (
         "No guarantee: malicious clients add no noise, and in some round too few honest clients "
         "were there to add it. Use privacy.place central or local, or fewer malicious clients."
+    )
+
+
+def gives_away(experiment: Experiment, rounds: int) -> str:
+    """What a link, a file or a report of the run tells besides; empty where nothing is promised."""
+    if spent(experiment, max(1, rounds)) is None:
+        return ""
+    if all(part.now.privacy.secure_noise for part in segments(experiment)):
+        return (
+            "Links, files and reports of this run hold its records, which epsilon does not cover. "
+            "Give them only to people who may see the data."
+        )
+    return (
+        "Links, files and reports of this run hold its seed. Whoever has the seed can repeat the "
+        "noise and take it away. Give them only to people who may see the data, or switch on "
+        "privacy.secure_noise."
     )
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from plotly.io import to_html
 
 from lab import illustrations
-from lab.accountant import promise
+from lab.accountant import gives_away, promise
 from lab.comparison import Side, differences, outcome, read_of
 from lab.fairness import told
 from lab.figures.style import buttons, on_paper
@@ -22,6 +22,7 @@ from lab.settings import SettingError
 from lab.store import Job, Store
 from lab.study import Study
 from lab.tally import Tally
+from lab.together import together
 from lab.tradeoff import MEASURES, Point, reasons, sentences, table
 from lab.trial import Result
 from lab.visitors import NOBODY
@@ -56,6 +57,8 @@ def render(store: Store, run_id: str, names: Sequence[str] = NOBODY) -> str:
         told=told(records[-1]),
         attacks=attacks,
         guarantee=promise(experiment, job.round),
+        beside=together(store, job).sentence,
+        warning=gives_away(experiment, job.round),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil
 from typing import Any, Literal
@@ -34,9 +34,10 @@ class Segment:
     now: Experiment  # its settings
     before: tuple[Spending, ...] = ()  # what earlier rounds have spent, where it counts for these
 
-    def spending(self, last: int, adversary: Adversary) -> Spending:
-        """What the rounds to `last` release about one record, at worst."""
-        return self._releases(last, adversary, self.noise())
+    def spending(self, last: int, adversary: Adversary, since: int = 1) -> Spending:
+        """What the rounds from `since` to `last` release about one record, at worst."""
+        part = self if since <= self.first else replace(self, first=since)
+        return part._releases(last, adversary, self.noise())
 
     def at_least(self, last: int, delta: float) -> float | None:
         """What epsilon is not below, where draws are not independent; None where that is known."""

@@ -17,6 +17,7 @@ from lab.roc import Ceiling
 from lab.segments import faced
 from lab.session import looked_at, store, visible_runs
 from lab.settings import SettingError
+from lab.together import together
 
 DRAFT = "draft"
 TARGETS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 50.0, 100.0)
@@ -42,6 +43,16 @@ def page() -> None:
         )
     experiment, done = choices[name]
     _whole(experiment, done, choices[other] if other else None)
+    if name != DRAFT:
+        _beside(name)
+
+
+def _beside(run: str) -> None:
+    """What other runs on the same data add."""
+    found = together(store(), store().run(run))
+    if found.sentence:
+        st.subheader("With all other runs", anchor=False)
+        (st.info if found.epsilon is not None else st.warning)(found.sentence)
 
 
 def _choices() -> dict[str, tuple[Experiment, int]]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from lab.accountant import gives_away
 from lab.cli.shared import (
     Id,
     Json,
@@ -23,6 +24,7 @@ from lab.export import write
 from lab.office import clear
 from lab.settings import SettingError
 from lab.store import Job, Store
+from lab.together import together
 from lab.trial import Result
 
 
@@ -46,14 +48,16 @@ def show(id: Id, as_json: Json = False) -> None:
     job, rounds, attacks = store.run(id), store.rounds(id), store.attacks_on(id)
     if as_json:
         seen = [{"id": one.id, "status": one.status, "result": one.result} for one in attacks]
-        listed = {"rounds": [each.line() for each in rounds], "attacks": seen}
+        listed: dict[str, Any] = {"rounds": [each.line() for each in rounds], "attacks": seen}
+        beside = together(store, job)
+        listed["together"] = {"others": beside.others, "epsilon": beside.epsilon}
         print(json.dumps(_summary(job) | {"experiment": job.body} | listed))
         return
     paper.print(f"run {id}: {job.status} after {job.round} rounds. {job.message}\n")
     paper.print(job.experiment.to_toml())
     for each in rounds[-1:]:
         paper.print(sentence(each))
-    paper.print("\n".join(privacy(job)))
+    paper.print("\n".join(privacy(store, job)))
     for one in attacks:
         paper.print(f"\nattack {one.id}: {one.order.spy.kind}, {one.status}. {one.message}")
         paper.print("\n".join(Result.read(one.result).lines()) if one.result else "")
@@ -78,8 +82,11 @@ def export(id: Id, out: Annotated[Path, typer.Option("--out", help="a folder")])
     from lab.bundle import illustrated  # as late as possible: figures take their time to load
 
     store = Store()
-    write_all(illustrated(store, store.run(id)), out)
+    job = store.run(id)
+    write_all(illustrated(store, job), out)
     _tell_hidden(store, id)
+    if warning := gives_away(job.experiment, job.round):
+        screen.print(f"leaklab: {warning}")
     paper.print(f"{out}")
 
 

@@ -81,7 +81,7 @@ def _carry_on(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None
     else:
         for each in rounds[-1:]:
             paper.print(sentence(each))
-        paper.print("\n".join(privacy(ended)))
+        paper.print("\n".join(privacy(ledger.store, ended)))
         paper.print(f"run {job.id}")
     finished(ledger.store, job.id)
 

@@ -17,6 +17,7 @@ from lab.capture import mask_cautions
 from lab.export import write
 from lab.settings import SettingError
 from lab.store import Job, Round, Store
+from lab.together import together
 
 paper = Console(highlight=False, markup=False, soft_wrap=True)
 screen = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -29,11 +30,13 @@ Sets = Annotated[
 ]
 
 
-def privacy(job: Job) -> list[str]:
-    """What its rounds guarantee, and what a reader should know besides."""
+def privacy(store: Store, job: Job) -> list[str]:
+    """What its rounds guarantee, alone and beside other runs, and what a reader should know."""
     masks = mask_cautions(job.experiment, job.round)
     told = [promise(job.experiment, job.round), *cautions(job.experiment, job.round), *masks]
-    return [*told, UNCOVERED] if spent(job.experiment, job.round) else told
+    if not spent(job.experiment, job.round):
+        return told
+    return [*told, *filter(None, [together(store, job).sentence]), UNCOVERED]
 
 
 def sentence(each: Round) -> str:

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
-from lab.accountant import cautions, promise, spent
+from lab.accountant import cautions, gives_away, promise, spent
 from lab.capture import mask_cautions
 from lab.displays import baselines
 from lab.displays import live as beside
@@ -162,3 +162,5 @@ def _exports(job: Job) -> None:
         st.download_button(
             "Report", lambda: render(store(), job.id), f"{name}.html", on_click="ignore"
         )
+    if warning := gives_away(job.experiment, job.round):
+        st.caption(warning)
