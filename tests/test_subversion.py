@@ -133,7 +133,10 @@ def test_in_several_steps_a_bin_shows_whoever_was_its_first_alone(epochs: int) -
 def test_labels_are_read_with_the_pictures() -> None:
     found = result("imprint", model="cnn").likeness
     assert found is not None
-    assert found.labels > 0.85
+    assert sum(each.label_right for each in found.matches) > 0.85 * len(found.matches)
+    assert (
+        found.labels > 0.8
+    )  # of all private labels, those that did not come back counted as wrong
 
 
 def test_records_of_a_table_are_imprinted_too() -> None:
@@ -204,8 +207,8 @@ def test_fishing_inverts_what_it_has_isolated() -> None:
     found = result("fishing", model="lenet", spy={"iterations": 100}).likeness
     assert found is not None
     assert len(found.matches) < 6
-    assert found.psnr > 30
-    assert found.labels == 1.0
+    assert all(each.psnr > 30 and each.label_right for each in found.matches)
+    assert found.verdict.startswith("partly exact")  # the others did not come back
 
 
 def test_fishing_for_a_class_that_is_not_there_says_so() -> None:
