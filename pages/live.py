@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from lab import figures, presets
-from lab.accountant import spent
+from lab.accountant import promise, spent
 from lab.controls import chain, control, differing, part_of, reset, settings_of
 from lab.displays import baselines, training
 from lab.displays import live as displays
@@ -250,6 +250,8 @@ def _forecast(draft: Experiment) -> None:
             f"After {rounds} rounds: {forecast.sentence()}. "
             f"Noise multiplier {forecast.noise[-1]:.3g}. {training.warned(draft, rounds)}"
         )
+    elif draft.privacy.kind != "none":
+        st.warning(promise(draft, rounds))
 
 
 def _buttons(ready: bool, job: Job | None) -> None:

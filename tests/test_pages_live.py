@@ -166,3 +166,11 @@ def test_a_second_browser_sees_the_same_run(store: Store) -> None:
     run = store.runs()[0].id
     assert app.query_params["run"] == run
     assert "Resume" in labels(opened(run=run))
+
+
+def test_a_draft_without_a_guarantee_says_why(store: Store) -> None:
+    """A1 of a hostile review: malicious clients who know the others' updates."""
+    private = {"privacy.kind": "client", "privacy.noise": "3", "adversary.count": "5"}
+    app = opened(**private, **{"adversary.poison.kind": "mimic"})
+    assert any("malicious clients (mimic) know" in each.value for each in app.warning)
+    assert not opened(**private, **{"adversary.poison.kind": "label-flip"}).warning
