@@ -146,11 +146,13 @@ def promise(experiment: Experiment, rounds: int) -> str:
     )
 
 
-def gives_away(experiment: Experiment, rounds: int) -> str:
-    """What a link, a file or a report of the run tells besides; empty where nothing is promised."""
-    if spent(experiment, max(1, rounds)) is None:
+def gives_away(experiment: Experiment) -> str:
+    """What a link, a file or a report of the run tells besides; empty where there is no noise."""
+    starts = {1, *(change.round for change in experiment.changes)}
+    noisy = [now for now in map(experiment.at, starts) if now.privacy.kind != "none"]
+    if not noisy:
         return ""
-    if all(part.now.privacy.secure_noise for part in segments(experiment)):
+    if all(now.privacy.secure_noise for now in noisy):
         return (
             "Links, files and reports of this run hold its records, which epsilon does not cover. "
             "Give them only to people who may see the data."

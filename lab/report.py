@@ -58,7 +58,7 @@ def render(store: Store, run_id: str, names: Sequence[str] = NOBODY) -> str:
         attacks=attacks,
         guarantee=promise(experiment, job.round),
         beside=together(store, job).sentence,
-        warning=gives_away(experiment, job.round),
+        warning=gives_away(experiment),
     )
 
 

@@ -110,8 +110,8 @@ def test_the_command_line_tells_of_other_runs_and_of_the_seed(
 
 
 def test_what_a_link_gives_away_is_said() -> None:
-    assert "hold its seed" in gives_away(made(), 4)
-    secret = gives_away(made(privacy__secure_noise=True), 4)
+    assert "hold its seed" in gives_away(made())
+    secret = gives_away(made(privacy__secure_noise=True))
     assert "seed" not in secret
     assert "records" in secret
-    assert gives_away(made(privacy__kind="none"), 4) == ""
+    assert gives_away(made(privacy__kind="none")) == ""

@@ -85,7 +85,7 @@ def export(id: Id, out: Annotated[Path, typer.Option("--out", help="a folder")])
     job = store.run(id)
     write_all(illustrated(store, job), out)
     _tell_hidden(store, id)
-    if warning := gives_away(job.experiment, job.round):
+    if warning := gives_away(job.experiment):
         screen.print(f"leaklab: {warning}")
     paper.print(f"{out}")
 

@@ -162,5 +162,5 @@ def _exports(job: Job) -> None:
         st.download_button(
             "Report", lambda: render(store(), job.id), f"{name}.html", on_click="ignore"
         )
-    if warning := gives_away(job.experiment, job.round):
+    if warning := gives_away(job.experiment):
         st.caption(warning)
