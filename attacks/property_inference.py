@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lab.parts import Survey
-from lab.rng import stream
-from lab.traits import Trait, trait_of
-from lab.views import Known, ServerView
+from lab.common.random_streams import stream
+from lab.interfaces.privacy_attacks import Survey
+from lab.interfaces.properties import Trait, trait_of
+from lab.interfaces.views import Known, ServerView
 
 RIDGE = 0.1  # of the mean squared length of an update, after centring
 MIXES = (-1.0, 2.0)  # decimal exponents of Dirichlet draws: one class only, to all alike

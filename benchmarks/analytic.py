@@ -20,20 +20,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attacks.feature_inversion import FeatureInversion
-from attacks.first_layer import FirstLayer
-from attacks.gradients import label_counts, observe
-from attacks.spear import Spear
+from attacks.reconstruction.analytic.feature_inversion import FeatureInversion
+from attacks.reconstruction.analytic.first_layer import FirstLayer
+from attacks.reconstruction.analytic.spear import Spear
+from attacks.reconstruction.shared.observed_gradient import label_counts, observe
 from benchmarks.workloads import installed
 from datasets import SOURCES
 from lab import ROOT
-from lab.federation import as_floats
-from lab.likeness import EXACT, even_share, label_share, match, psnr
-from lab.models import MODELS, Network
-from lab.parts import Reconstruction
-from lab.rng import stream
-from lab.views import Guess, Known, ServerView
-from lab.wire import Recipe
+from lab.common.random_streams import stream
+from lab.interfaces.data import as_floats
+from lab.interfaces.messages import Recipe
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import Guess, Known, ServerView
+from lab.models.network import MODELS, Network
+from lab.scoring.reconstruction.image_scorer import EXACT, even_share, label_share, match, psnr
 
 RESULTS = ROOT / "benchmarks" / "results" / "analytic.json"
 SOURCE = "fashion-mnist-full"

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from benchmarks.__main__ import machine
 from lab import Experiment, run
-from lab.audited import Audited
-from lab.auditing import audit
 from lab.audits import AUDITS
 from lab.audits.audit import Past
 from lab.audits.faults import FAULTS
+from lab.audits.run_audit import audit
+from lab.scoring.audit_score import Audited
 
 RESULTS = Path(__file__).parent / "results" / "audited.json"
 SEEDS, CANARIES = 20, 5000

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lab.accountants import Spending, calibrated
-from lab.bounds import FAMILY, METHODS, plug_in
-from lab.bounds.clopper_pearson import upper
-from lab.rng import stream
+from lab.common.random_streams import stream
+from lab.privacy.accounting.accountants import Spending, calibrated
+from lab.privacy.audit_bounds import FAMILY, METHODS, plug_in
+from lab.privacy.audit_bounds.clopper_pearson import upper
 
 RESULTS = Path(__file__).parent / "results" / "audits.json"
 DELTA, CONFIDENCE, RUNS = 1e-5, 0.95, 400

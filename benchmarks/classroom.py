@@ -29,8 +29,8 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.__main__ import HERE, machine
-from lab.store import Store
-from lab.visitors import COOKIE, visitor_of
+from lab.storage.store import Store
+from lab.storage.visitors import COOKIE, visitor_of
 
 RESULTS = HERE / "results" / "classroom.json"
 STUDENTS = 30

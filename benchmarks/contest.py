@@ -24,13 +24,13 @@ from rich.table import Table
 from benchmarks.claims import CLAIMS, Found
 from benchmarks.sheets import SHEETS
 from lab import ROOT
-from lab.grid import Grid
-from lab.hands import carried_out
-from lab.jobs import most_workers
-from lab.store import Store
-from lab.sweep import Cell, Sweep
-from lab.tally import Outcome
-from lab.workers import warm_up
+from lab.common.threads import warm_up
+from lab.jobs.local_sweep import carried_out
+from lab.jobs.worker import most_workers
+from lab.storage.store import Store
+from lab.storage.sweep_runs import Grid
+from lab.sweeps.cell_result import Outcome
+from lab.sweeps.sweep import Cell, Sweep
 
 RESULTS = ROOT / "benchmarks" / "results"
 SWEEPS = ROOT / "benchmarks" / "sweeps"

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import Experiment, run
-from lab.workers import warm_up
+from lab.common.threads import warm_up
 
 RESULTS = Path(__file__).parent / "results" / "cross_device.json"
 CLIENTS, EACH, WARM_UPS, ROUNDS = (500, 2000, 10_000), 6, 2, 7

@@ -1,4 +1,4 @@
-"""Seconds and bytes of a round beside what `lab.estimate` says: `python -m benchmarks.estimates`.
+"""Seconds and bytes of a round beside what `lab.engine.cost_estimate` says: `python -m benchmarks.estimates`.
 
 Each experiment runs in a process of its own, on one core.  The second round is timed.
 """
@@ -92,8 +92,8 @@ def main() -> None:
 def measured(settings: dict[str, Any]) -> dict[str, float]:
     """Of the second round: seconds on the core, and megabytes beside data and libraries."""
     from lab import Experiment, run
-    from lab.assembly import assemble
-    from lab.estimate import estimated
+    from lab.engine.cost_estimate import estimated
+    from lab.engine.data.federation import assemble
 
     experiment = Experiment().changed({"training.rounds": 2} | settings)
     assemble(experiment)

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from datasets import SOURCES
 from lab import Experiment
-from lab.federation import Examples, Federation, as_floats
-from lab.local import Lot, together
-from lab.models import Network
-from lab.rng import stream
-from lab.views import Candidates
+from lab.common.random_streams import stream
+from lab.engine.client.local_training import Lot, together
+from lab.interfaces.data import Examples, Federation, as_floats
+from lab.interfaces.views import Candidates
+from lab.models.network import Network
 
 POOL, PUBLIC = 2000, 2000
 

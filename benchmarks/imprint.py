@@ -19,19 +19,19 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from attacks.imprint import Imprint
-from attacks.trap_weights import TrapWeights
-from lab.assembly import poisoned
-from lab.batches import touched
-from lab.engine import Moment, State, begin, step
-from lab.experiment import Experiment
-from lab.federation import as_floats
-from lab.knowledge import known_of
-from lab.likeness import EXACT, match, psnr
-from lab.parts import Subversion
-from lab.subversion import replayed
-from lab.views import Guess, server_view
-from lab.workers import warm_up
+from attacks.reconstruction.malicious_model.imprint import Imprint
+from attacks.reconstruction.malicious_model.trap_weights import TrapWeights
+from lab.attack_runs.reconstruction.model_manipulation import replayed
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.threads import warm_up
+from lab.engine.client.batches import touched
+from lab.engine.data.federation import poisoned
+from lab.engine.run import Moment, State, begin, step
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import Subversion
+from lab.interfaces.views import Guess, server_view
+from lab.scoring.reconstruction.image_scorer import EXACT, match, psnr
 
 RESULTS = Path(__file__).parent / "results" / "imprint.json"
 BATCHES, BINS, NEURONS = (8, 32, 64, 256), (64, 256, 1024), 1000

@@ -23,19 +23,19 @@ import numpy as np
 import torch
 from rich.console import Console
 
-import attacks.idlg
-import attacks.pace
-from attacks.gradients import observe
-from attacks.idlg import Idlg
-from attacks.inverting_gradients import InvertingGradients
+import attacks.reconstruction.optimisation.idlg
+import attacks.reconstruction.shared.search_budget
+from attacks.reconstruction.optimisation.idlg import Idlg
+from attacks.reconstruction.optimisation.inverting_gradients import InvertingGradients
+from attacks.reconstruction.shared.observed_gradient import observe
 from benchmarks.clock import ask
 from benchmarks.inverted import TABLES
 from lab import ROOT, Experiment, run
-from lab.engine import Moment
-from lab.likeness import match, psnr
-from lab.parts import Reconstruction
-from lab.trial import judge_of, reconstruct
-from lab.views import server_view
+from lab.attack_runs.reconstruction.reconstruction import judge_of, reconstruct
+from lab.engine.run import Moment
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import server_view
+from lab.scoring.reconstruction.image_scorer import match, psnr
 
 RESULTS = ROOT / "benchmarks" / "results" / "inversion.json"
 PEER = ROOT / "benchmarks" / "peers" / "breaching_.py"
@@ -176,7 +176,10 @@ def main() -> None:
     reader.add_argument("--quick", action="store_true", help="fewer victims")
     asked = reader.parse_args()
     torch.set_num_threads(1)
-    for module in (attacks.pace, attacks.idlg):
+    for module in (
+        attacks.reconstruction.shared.search_budget,
+        attacks.reconstruction.optimisation.idlg,
+    ):
         module.monotonic = time.process_time  # type: ignore[attr-defined]
     for name in asked.sections or SECTIONS:
         screen.print(name, style="dim")

@@ -25,10 +25,10 @@ from attacks import SPIES
 from benchmarks.halves import PUBLIC, Trained, trained
 from benchmarks.pooled import Sides, drawn, figures, summary
 from lab import Experiment, run
-from lab.inference import infer
-from lab.parts import Inference
-from lab.views import Candidates, Evidence, OutsiderView
-from lab.workers import warm_up
+from lab.attack_runs.membership.outsider import infer
+from lab.common.threads import warm_up
+from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.views import Candidates, Evidence, OutsiderView
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = 8  # of each pool

@@ -7,18 +7,18 @@ from unittest import mock
 
 from benchmarks.clock import WARM_UPS, answer, laps
 from benchmarks.workloads import WORKLOADS
-from lab import engine
-from lab.assembly import assemble
-from lab.evaluate import evaluate
-from lab.measures import measure
-from lab.workers import warm_up
+from lab.common.threads import warm_up
+from lab.engine import run
+from lab.engine.data.federation import assemble
+from lab.engine.evaluation.round_metrics import measure
+from lab.models.metrics import evaluate
 
 
 def main(name: str, precision: str = "float32") -> None:
     warm_up()
     experiment = WORKLOADS[name].experiment.changed({"training.precision": precision})
-    federation, rounds = assemble(experiment), engine.run(experiment)
-    state = engine.begin(experiment)
+    federation, rounds = assemble(experiment), run.run(experiment)
+    state = run.begin(experiment)
 
     def train(_: int) -> None:
         nonlocal state
@@ -26,11 +26,11 @@ def main(name: str, precision: str = "float32") -> None:
 
     # Peers do not test after each round, so here we do not either: one test stands for all.
     once = measure(experiment, state.model, {}, (), None)
-    with mock.patch.object(engine, "measure", return_value=once):
+    with mock.patch.object(run, "measure", return_value=once):
         seconds = laps(train, experiment.training.rounds)
     tested = federation.test_inputs, federation.test_labels
     accuracy, _ = evaluate(experiment.architecture, state.model, *tested)
-    rounds = engine.run(experiment)
+    rounds = run.run(experiment)
     whole = laps(train, WARM_UPS + 5)
     answer(seconds, accuracy, tested=min(whole[WARM_UPS:]))
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab.rng import stream
-from lab.roc import auc, true_positives
+from lab.common.random_streams import stream
+from lab.scoring.membership.membership_score import auc, true_positives
 
 DRAWS = 200  # of the bootstrap over targets
 RATES = np.array([0.001, 0.01])

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from benchmarks.clock import laps
 from benchmarks.sequential import module_of
 from benchmarks.workloads import WORKLOADS
-from lab.engine import begin
-from lab.experiment import Experiment
-from lab.guard import Guard
-from lab.passes import descend, stacked, visits
-from lab.rng import stream
-from lab.workers import warm_up
+from lab.common.random_streams import stream
+from lab.common.threads import warm_up
+from lab.engine.differential_privacy.dp_sgd import Guard
+from lab.engine.run import begin
+from lab.experiment.experiment import Experiment
+from lab.models.stacked_gradients import descend, stacked, visits
 
 BATCHES = (32, 64, 256)
 TURNS, STEPS = 7, 10  # everybody's turn, so many times; the best counts

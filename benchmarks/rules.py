@@ -20,11 +20,11 @@ from rich.table import Table
 from benchmarks.clock import laps
 from defenses import PREPARATIONS, RULES
 from lab import ROOT
-from lab.contest import Aid
-from lab.parts import Preparation
-from lab.settings import Part
-from lab.wire import Cohort
-from lab.workers import warm_up
+from lab.common.settings import Part
+from lab.common.threads import warm_up
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import Aid
+from lab.interfaces.privacy_attacks import Preparation
 
 RESULTS = ROOT / "benchmarks" / "results" / "rules.json"
 CLIENTS, PARAMS, FAULTY, TIMES = 100, 100_000, 20, 3

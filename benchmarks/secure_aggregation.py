@@ -21,7 +21,7 @@ from benchmarks.clock import answer, ask, laps
 from defenses import CHANNELS
 from defenses.secure_aggregation import enough
 from lab import ROOT
-from lab.wire import Cohort
+from lab.interfaces.messages import Cohort
 
 RESULTS = ROOT / "benchmarks" / "results" / "secure_aggregation.json"
 THEIRS = ROOT / ".venv-bench" / "bin" / "python"

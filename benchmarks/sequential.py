@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from benchmarks.clock import answer, laps
 from benchmarks.workloads import WORKLOADS
-from lab.assembly import assemble
-from lab.batches import batches
-from lab.cohorts import asked
-from lab.engine import begin
-from lab.evaluate import evaluate
-from lab.experiment import Experiment
-from lab.federation import as_floats
-from lab.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
+from lab.engine.client.batches import batches
+from lab.engine.data.federation import assemble
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import begin
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import as_floats
+from lab.models.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
+from lab.models.metrics import evaluate
 
 PLAIN: dict[type[Layer], Callable[[], nn.Module]] = {
     Flatten: nn.Flatten,

@@ -20,20 +20,20 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from attacks.fedmia import FedMia
-from attacks.loss_trajectory import LossTrajectory
-from attacks.server_lira import ServerLira
-from attacks.source_inference import SourceInference
-from attacks.update_cosine import UpdateCosine
-from lab.engine import State, run
-from lab.experiment import Experiment
-from lab.lineup import Lineup, lineup
-from lab.pairs import Pairs, against_clients, against_outsiders
-from lab.parts import Needs, Surveillance
-from lab.rng import stream
-from lab.roc import auc, expose
-from lab.surveillance import scored
-from lab.workers import warm_up
+from attacks.membership.server.fedmia import FedMia
+from attacks.membership.server.loss_trajectory import LossTrajectory
+from attacks.membership.server.server_lira import ServerLira
+from attacks.membership.server.source_inference import SourceInference
+from attacks.membership.server.update_cosine import UpdateCosine
+from lab.attack_runs.membership.candidate_pairs import Pairs, against_clients, against_outsiders
+from lab.attack_runs.membership.candidates import Lineup, lineup
+from lab.attack_runs.membership.server import scored
+from lab.common.random_streams import stream
+from lab.common.threads import warm_up
+from lab.engine.run import State, run
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Needs, Surveillance
+from lab.scoring.membership.membership_score import auc, expose
 
 RESULTS = Path(__file__).parent / "results" / "server_membership.json"
 SEEDS = range(5)

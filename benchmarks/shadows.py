@@ -28,15 +28,15 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.clock import ask
 from benchmarks.sequential import module_of
 from lab import ROOT, Experiment
-from lab.assembly import assemble
-from lab.evaluate import evaluate
-from lab.federation import as_floats
-from lab.fleet import Nothing, trained
-from lab.lineup import lineup
-from lab.parts import Needs
-from lab.shadows import dealt, initial, shadows
-from lab.views import Candidates
-from lab.workers import warm_up
+from lab.attack_runs.membership.candidates import lineup
+from lab.attack_runs.membership.shadow_federations import dealt, initial, shadows
+from lab.attack_runs.membership.shadow_models import Nothing, trained
+from lab.common.threads import warm_up
+from lab.engine.data.federation import assemble
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.views import Candidates
+from lab.models.metrics import evaluate
 
 RESULTS = ROOT / "benchmarks" / "results" / "shadows.json"
 TURNS = 3

@@ -15,8 +15,8 @@ from rich.progress import track
 from rich.table import Table
 
 from lab import Experiment, run
-from lab.algorithms import ONE_MODEL
-from lab.workers import warm_up
+from lab.common.threads import warm_up
+from lab.engine.algorithms import ONE_MODEL
 
 RESULTS = Path(__file__).parent / "results" / "skew.json"
 ROUNDS, LAST, SEEDS = 60, 9, (0, 1, 2)

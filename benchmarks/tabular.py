@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from attacks.tabular import Tabular
+from attacks.reconstruction.analytic.tabular import Tabular
 from lab import Experiment, run
-from lab.dossier import Clerk, Dossier
-from lab.engine import Moment, State
-from lab.knowledge import known_of
-from lab.trial import judge_of
-from lab.views import server_view
-from lab.workers import warm_up
+from lab.attack_runs.reconstruction.reconstruction import judge_of
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.threads import warm_up
+from lab.engine.run import Moment, State
+from lab.interfaces.views import server_view
+from lab.scoring.reconstruction.record_score import Clerk, Dossier
 
 RESULTS = Path(__file__).parent / "results" / "tabular.json"
 SEEDS = range(20)

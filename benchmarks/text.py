@@ -19,15 +19,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from attacks.sentences import Sentences
-from attacks.tokens import Tokens
+from attacks.reconstruction.analytic.sentences import Sentences
+from attacks.reconstruction.analytic.tokens import Tokens
 from benchmarks.__main__ import HERE, machine
 from lab import Experiment, run
-from lab.engine import Moment
-from lab.knowledge import known_of
-from lab.trial import judge_of
-from lab.views import Guess, server_view
-from lab.wording import rows_of
+from lab.attack_runs.reconstruction.reconstruction import judge_of
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.engine.run import Moment
+from lab.interfaces.views import Guess, server_view
+from lab.scoring.reconstruction.text_score import rows_of
 
 RESULTS = HERE / "results" / "text.json"
 SEEDS = 20

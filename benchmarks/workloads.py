@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from lab import Experiment
-from lab.assembly import assemble
-from lab.cohorts import asked
-from lab.layers import Convolution, Dense
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble
+from lab.engine.participation.cohort_sampling import asked
+from lab.models.layers import Convolution, Dense
 
 TENTH = {"data.source": "fashion-mnist-full", "data.clients": 100, "training.clients_per_round": 10}
 SMALL = {"data.source": "fashion-mnist-full", "data.clients": 20, "data.examples": 6000}

@@ -1,22 +1,22 @@
 """Data: sources and splits, a file each, and these tables."""
 
-from datasets.adult import Adult
-from datasets.chat import Chat
-from datasets.concept import Concept
-from datasets.digits import Digits
-from datasets.dirichlet import Dirichlet
-from datasets.faces import Faces
-from datasets.fashion_mnist import FashionMnist, FashionMnistFull
-from datasets.feature import Feature
-from datasets.heart import Heart
-from datasets.iid import Iid
-from datasets.mnist import Mnist5k
-from datasets.natural import Natural
-from datasets.people import People
-from datasets.photos import Photos
-from datasets.quantity import Quantity
-from datasets.shards import Shards
-from lab.parts import Source, Split
+from datasets.partitions.concept import Concept
+from datasets.partitions.dirichlet import Dirichlet
+from datasets.partitions.feature import Feature
+from datasets.partitions.iid import Iid
+from datasets.partitions.natural import Natural
+from datasets.partitions.people import People
+from datasets.partitions.quantity import Quantity
+from datasets.partitions.shards import Shards
+from datasets.sources.adult import Adult
+from datasets.sources.chat import Chat
+from datasets.sources.digits import Digits
+from datasets.sources.faces import Faces
+from datasets.sources.fashion_mnist import FashionMnist, FashionMnistFull
+from datasets.sources.heart import Heart
+from datasets.sources.mnist import Mnist5k
+from datasets.sources.photos import Photos
+from lab.interfaces.privacy_attacks import Source, Split
 
 SOURCES = Source.enter(
     FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Adult, Photos, Faces, Chat

@@ -1,32 +1,32 @@
 """Defences: a file each, and these tables."""
 
-from defenses.arc import AdaptiveClipping
-from defenses.bucketing import Bucketing
-from defenses.bulyan import Bulyan
-from defenses.centered_clipping import CenteredClipping
-from defenses.clip import Clip
+from defenses.aggregation.bulyan import Bulyan
+from defenses.aggregation.dnc import DivideAndConquer
+from defenses.aggregation.flame import Flame
+from defenses.aggregation.fltrust import FlTrust
+from defenses.aggregation.geometric_median import GeometricMedian
+from defenses.aggregation.krum import Krum
+from defenses.aggregation.mda import MinimumDiameter
+from defenses.aggregation.meamed import MeanAroundMedian
+from defenses.aggregation.mean import Mean
+from defenses.aggregation.median import Median
+from defenses.aggregation.multi_krum import MultiKrum
+from defenses.aggregation.rlr import RobustRate
+from defenses.aggregation.signguard import SignGuard
+from defenses.aggregation.trimmed_mean import TrimmedMean
+from defenses.channels.plain import Plain
+from defenses.channels.silent import Silent
 from defenses.compression import Half, PowerSgd, Qsgd, Quantise, RandomK, Sign, TopK, Whole
-from defenses.dnc import DivideAndConquer
-from defenses.flame import Flame
-from defenses.fltrust import FlTrust
-from defenses.foolsgold import FoolsGold
-from defenses.geometric_median import GeometricMedian
-from defenses.krum import Krum
-from defenses.mda import MinimumDiameter
-from defenses.meamed import MeanAroundMedian
-from defenses.mean import Mean
-from defenses.median import Median
-from defenses.multi_krum import MultiKrum
-from defenses.nnm import NearestNeighbours
-from defenses.noise import Noise, Release
-from defenses.norm_bound import NormBound
-from defenses.plain import Plain
-from defenses.rlr import RobustRate
+from defenses.pre_aggregation.arc import AdaptiveClipping
+from defenses.pre_aggregation.bucketing import Bucketing
+from defenses.pre_aggregation.centered_clipping import CenteredClipping
+from defenses.pre_aggregation.foolsgold import FoolsGold
+from defenses.pre_aggregation.nnm import NearestNeighbours
+from defenses.pre_aggregation.norm_bound import NormBound
+from defenses.privacy.clipping import Clip
+from defenses.privacy.gaussian_noise import Noise, Release
 from defenses.secure_aggregation import Masked
-from defenses.signguard import SignGuard
-from defenses.silent import Silent
-from defenses.trimmed_mean import TrimmedMean
-from lab.parts import Channel, Codec, Preparation, Rule, Stage
+from lab.interfaces.privacy_attacks import Channel, Codec, Preparation, Rule, Stage
 
 RULES = Rule.enter(
     *(Mean, Median, TrimmedMean, MeanAroundMedian, GeometricMedian),

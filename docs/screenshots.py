@@ -20,16 +20,16 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from lab import ROOT
-from lab.experiment import Experiment
-from lab.grid import Grid
-from lab.hands import carried_out
-from lab.jobs import attacked, pull
-from lab.ledger import Ledger
-from lab.passphrase import ADMIN
-from lab.presets import leaks, tradeoffs
-from lab.store import Order, Store
-from lab.study import Study
-from lab.sweep import Sweep
+from lab.experiment.experiment import Experiment
+from lab.experiment.presets import leaks, tradeoffs
+from lab.jobs.local_sweep import carried_out
+from lab.jobs.worker import attacked, pull
+from lab.storage.store import Order, Store
+from lab.storage.sweep_runs import Grid
+from lab.storage.worker_store import Ledger
+from lab.sweeps.sweep import Sweep
+from lab.sweeps.tradeoff_study import Study
+from lab.web.passphrase import ADMIN
 from tests.chromium import PHONE, WIDE, free_port, launched, served
 
 HERE = Path(__file__).parent

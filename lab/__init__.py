@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from lab.common.paths import ROOT
 
 # Our packages have plain names; the checkout goes first, so that nobody else's `datasets` is found.
 if str(ROOT) not in sys.path[:1]:
@@ -20,7 +20,7 @@ if Path(str(datasets.__file__)).resolve().parent != ROOT / "datasets":
     )
 
 from lab import catalog  # noqa: E402
-from lab.engine import run  # noqa: E402
-from lab.experiment import Experiment  # noqa: E402
+from lab.engine.run import run  # noqa: E402
+from lab.experiment.experiment import Experiment  # noqa: E402
 
 __all__ = ["ROOT", "Experiment", "catalog", "run"]

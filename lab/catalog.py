@@ -8,8 +8,10 @@ from typing import Any
 import attacks
 import datasets
 import defenses
-from lab import algorithms, audits, models
-from lab.settings import Part, SettingError, nearest
+from lab import audits
+from lab.common.settings import Part, SettingError, nearest
+from lab.engine import algorithms
+from lab.models import network
 
 
 def tables() -> dict[str, dict[str, type[Part]]]:
@@ -17,7 +19,7 @@ def tables() -> dict[str, dict[str, type[Part]]]:
     return {
         "sources": dict(datasets.SOURCES),
         "splits": dict(datasets.SPLITS),
-        "models": dict(models.MODELS),
+        "models": dict(network.MODELS),
         "algorithms": dict(algorithms.ALGORITHMS),
         "stages": dict(defenses.STAGES),
         "rules": dict(defenses.RULES),

@@ -6,7 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from lab.office import (
+from lab.common.settings import SettingError
+from lab.storage.administration import (
     Presence,
     Sweeping,
     Waiting,
@@ -18,11 +19,10 @@ from lab.office import (
     set_limits,
     sweeping,
 )
-from lab.passphrase import Gate, passphrase
-from lab.plain import plain
-from lab.session import address, sentence, store, supervisor, visitor
-from lab.settings import SettingError
-from lab.visitors import Limits
+from lab.storage.visitors import Limits
+from lab.web.passphrase import Gate, passphrase
+from lab.web.plain_text import plain
+from lab.web.session import address, sentence, store, supervisor, visitor
 
 OPEN = "admin"  # in the session's state: whether the passphrase was given
 EVERY = 2.0  # seconds between two looks

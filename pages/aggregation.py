@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.closeness import Unmasked
-from lab.exhibit import Exhibit, exhibit
-from lab.jobs import replay
-from lab.parts import Unmasking
-from lab.pictures import png, side_by_side
-from lab.plain import plain
-from lab.session import (
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.secure_aggregation.masked_round import Exhibit, exhibit
+from lab.common.settings import SettingError
+from lab.figures.example_images import png, side_by_side
+from lab.interfaces.privacy_attacks import Unmasking
+from lab.jobs.worker import replay
+from lab.scoring.update_score import Unmasked
+from lab.storage.store import Job, Order
+from lab.web.plain_text import plain
+from lab.web.session import (
     attack,
     attacks_of,
     followed,
@@ -20,9 +23,6 @@ from lab.session import (
     sentence,
     store,
 )
-from lab.settings import SettingError
-from lab.store import Job, Order
-from lab.trial import Result
 
 EVERY = 0.5  # seconds between two looks at an attack that runs
 VECTORS = {

@@ -5,19 +5,21 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.audited import Audited
+from lab.attack_runs.reconstruction.reconstruction import Result
 from lab.audits import AUDITS, Audit, fitting
 from lab.audits.audit import Past
 from lab.audits.faults import WORDS, Fault
-from lab.bounds import GAUSSIAN, NOTHING
-from lab.controls import settings_of
-from lab.displays.chart import draw
-from lab.displays.lively import redraw
-from lab.engine import begin
-from lab.parts import Inference
-from lab.plain import plain
-from lab.roc import Ceiling, Curve
-from lab.session import (
+from lab.common.settings import SettingError
+from lab.engine.run import begin
+from lab.interfaces.privacy_attacks import Inference
+from lab.privacy.audit_bounds import GAUSSIAN, NOTHING
+from lab.scoring.audit_score import Audited
+from lab.scoring.membership.membership_score import Ceiling, Curve
+from lab.storage.store import Job, Order
+from lab.web.displays.chart import draw
+from lab.web.displays.live_chart import redraw
+from lab.web.plain_text import plain
+from lab.web.session import (
     attack,
     attacks_of,
     followed,
@@ -27,9 +29,7 @@ from lab.session import (
     sights_of,
     store,
 )
-from lab.settings import SettingError
-from lab.store import Job, Order
-from lab.trial import Result
+from lab.web.setting_widgets import settings_of
 
 EVERY = 0.5  # seconds between two looks at an audit that runs
 

@@ -7,17 +7,24 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
-from lab.accountant import UNCOVERED, cautions, detailed, promise, spans, spent
-from lab.budget import Course, compared, course, needed, stretches
-from lab.displays.chart import draw
-from lab.experiment import Experiment
-from lab.plain import plain
-from lab.records import Guarantee
-from lab.roc import Ceiling
-from lab.segments import faced
-from lab.session import looked_at, store, visible_runs
-from lab.settings import SettingError
-from lab.together import together
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.accountant import (
+    UNCOVERED,
+    cautions,
+    detailed,
+    promise,
+    spans,
+    spent,
+)
+from lab.engine.differential_privacy.forecast import Course, compared, course, needed, stretches
+from lab.engine.differential_privacy.segments import faced
+from lab.engine.evaluation.record import Guarantee
+from lab.experiment.experiment import Experiment
+from lab.scoring.membership.membership_score import Ceiling
+from lab.storage.joint_guarantee import together
+from lab.web.displays.chart import draw
+from lab.web.plain_text import plain
+from lab.web.session import looked_at, store, visible_runs
 
 DRAFT = "draft"
 TARGETS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 50.0, 100.0)

@@ -7,14 +7,14 @@ import re
 import streamlit as st
 
 from lab import figures
-from lab.assembly import whole
-from lab.displays.chart import draw
-from lab.federation import as_floats
-from lab.glossary import Entry, glossary
-from lab.parts import Poison, Rule, Source, Split, Spy, Stage
-from lab.pictures import png
-from lab.sections import Data
-from lab.toys import of_lie, of_poison, of_rule, of_split, of_stage
+from lab.engine.data.federation import whole
+from lab.experiment.sections import Data
+from lab.figures.example_images import png
+from lab.figures.toy_updates import of_lie, of_poison, of_rule, of_split, of_stage
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import Poison, Rule, Source, Split, Spy, Stage
+from lab.web.displays.chart import draw
+from lab.web.glossary import Entry, glossary
 
 FIRST = "term.federated learning"
 PAPER = re.compile(r"arXiv:(\d{4}\.\d{4,5})")

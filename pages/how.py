@@ -9,10 +9,10 @@ import streamlit as st
 from datasets import SPLITS
 from defenses import RULES
 from lab import ROOT, figures
-from lab.displays.chart import draw
-from lab.pictures import framed, png
-from lab.tour import EPOCHS, memory, stop
-from lab.toys import of_rule, of_split
+from lab.figures.example_images import framed, png
+from lab.figures.toy_updates import of_rule, of_split
+from lab.web.displays.chart import draw
+from lab.web.guided_tour import EPOCHS, memory, stop
 
 SIDE = 168  # pixels of a picture
 

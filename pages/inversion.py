@@ -7,13 +7,17 @@ from hashlib import sha256
 import streamlit as st
 from torch import Tensor
 
-from lab import displays
-from lab.layers import Shape
-from lab.office import clear
-from lab.parts import Reconstruction
-from lab.pictures import png
-from lab.plain import plain
-from lab.session import (
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.common.settings import SettingError
+from lab.figures.example_images import png
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.models.layers import Shape
+from lab.storage.administration import clear
+from lab.storage.store import Job, Order
+from lab.storage.uploads import MEGABYTES, decoded
+from lab.web import displays
+from lab.web.plain_text import plain
+from lab.web.session import (
     attack,
     attacks_of,
     command,
@@ -26,10 +30,6 @@ from lab.session import (
     sights_of,
     store,
 )
-from lab.settings import SettingError
-from lab.store import Job, Order
-from lab.trial import Result
-from lab.upload import MEGABYTES, decoded
 
 SHRUNK = "shrunk picture"  # in the session's state: what was uploaded last, and what it became
 EVERY = 0.1  # seconds between two looks at an attack that runs

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.displays import sweep as displays
-from lab.gallery import fragment
-from lab.grid import Grid
-from lab.lesson import lesson_of
-from lab.presets import leaks
-from lab.session import store
-from lab.sweep import Sweep
-from lab.tally import Tally
+from lab.experiment.presets import leaks
+from lab.reports.leak_gallery import fragment
+from lab.storage.sweep_runs import Grid
+from lab.sweeps.lesson import lesson_of
+from lab.sweeps.result_table import Tally
+from lab.sweeps.sweep import Sweep
+from lab.web.displays import sweep_progress as displays
+from lab.web.session import store
 
 EVERY = 1.0  # seconds between two looks at runs that are at work
 SIGNS = {"borne out": "✔", "not borne out": "✖", "open": "◔"}  # each beside its words

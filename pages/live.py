@@ -8,16 +8,18 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from lab import figures, presets
-from lab.accountant import promise, spent
-from lab.controls import chain, control, differing, part_of, reset, settings_of
-from lab.displays import baselines, training
-from lab.displays import live as displays
-from lab.displays.chart import draw
-from lab.experiment import Experiment
-from lab.parts import Poison
-from lab.plain import plain
-from lab.session import (
+from lab import figures
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.accountant import promise, spent
+from lab.experiment import presets
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Poison
+from lab.storage.store import Job
+from lab.web.displays import baseline_runs, run_panel
+from lab.web.displays import live_panels as displays
+from lab.web.displays.chart import draw
+from lab.web.plain_text import plain
+from lab.web.session import (
     command,
     in_words,
     look_at,
@@ -31,8 +33,7 @@ from lab.session import (
     trouble,
     visitor,
 )
-from lab.settings import SettingError
-from lab.store import Job
+from lab.web.setting_widgets import chain, control, differing, part_of, reset, settings_of
 
 PRESETS = presets.experiments()
 EVERY = 0.5  # seconds between two looks at a run that trains
@@ -110,8 +111,8 @@ def page() -> None:
     else:
         if not mine:
             st.caption("Somebody else's run: watch it, attack it, or start one like it.")
-        busy = baselines.busy(job)
-        watch = st.fragment(training.watch, run_every=_every(job, busy))
+        busy = baseline_runs.busy(job)
+        watch = st.fragment(run_panel.watch, run_every=_every(job, busy))
         with st.container(key="watched"):
             watch(job.id, job.status, busy, mine, partial(_buttons, ready))
 
@@ -248,7 +249,7 @@ def _forecast(draft: Experiment) -> None:
     if forecast := spent(draft, rounds):
         st.caption(
             f"After {rounds} rounds: {forecast.sentence()}. "
-            f"Noise multiplier {forecast.noise[-1]:.3g}. {training.warned(draft, rounds)}"
+            f"Noise multiplier {forecast.noise[-1]:.3g}. {run_panel.warned(draft, rounds)}"
         )
     elif draft.privacy.kind != "none":
         st.warning(promise(draft, rounds))

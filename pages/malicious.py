@@ -5,24 +5,24 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.bundle import swept, zipped
-from lab.displays import sweep as displays
-from lab.displays.chart import draw
-from lab.displays.download import everything
-from lab.displays.lively import redraw
-from lab.experiment import Experiment
-from lab.geometry import DETECTORS
-from lab.grid import Grid
-from lab.jobs import replay
-from lab.muster import Muster, muster
-from lab.obedience import Sample, samples
-from lab.pictures import framed, png, side_by_side
-from lab.plain import plain
-from lab.presets import sweeps
-from lab.session import pick_round, pick_run, rounds_of, sentence, store
-from lab.settings import Part, SettingError
-from lab.store import Job
-from lab.sweep import Sweep
+from lab.attack_runs.poisoning.backdoor_samples import Sample, samples
+from lab.attack_runs.poisoning.poisoned_round import Muster, muster
+from lab.common.settings import Part, SettingError
+from lab.experiment.experiment import Experiment
+from lab.experiment.presets import sweeps
+from lab.figures.example_images import framed, png, side_by_side
+from lab.jobs.worker import replay
+from lab.reports.bundle import swept, zipped
+from lab.scoring.poisoning.update_geometry import DETECTORS
+from lab.storage.store import Job
+from lab.storage.sweep_runs import Grid
+from lab.sweeps.sweep import Sweep
+from lab.web.displays import sweep_progress as displays
+from lab.web.displays.chart import draw
+from lab.web.displays.download import everything
+from lab.web.displays.live_chart import redraw
+from lab.web.plain_text import plain
+from lab.web.session import pick_round, pick_run, rounds_of, sentence, store
 
 EVERY = 1.0  # seconds between two looks at a grid of runs
 

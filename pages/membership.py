@@ -5,10 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.assembly import malicious
-from lab.displays import membership
-from lab.displays.chart import draw
-from lab.parts import (
+from lab.attack_runs.reconstruction.reconstruction import Result, ceiling_of
+from lab.engine.data.federation import malicious
+from lab.interfaces.privacy_attacks import (
     Extraction,
     Inference,
     Provocation,
@@ -17,7 +16,10 @@ from lab.parts import (
     Surveillance,
     Survey,
 )
-from lab.session import (
+from lab.storage.store import Job, Order
+from lab.web.displays import membership_results
+from lab.web.displays.chart import draw
+from lab.web.session import (
     attack,
     attacks_of,
     followed,
@@ -28,8 +30,6 @@ from lab.session import (
     spies_of,
     store,
 )
-from lab.store import Job, Order
-from lab.trial import Result, ceiling_of
 
 EVERY = 0.5  # seconds between two looks at an attack that runs
 FAMILIES: dict[str, type[Spy]] = {  # who attacks and what for, and the attacks that do
@@ -136,7 +136,7 @@ def _watch(id: str, status: str) -> None:
     if job.result:
         pictures = store().arrays.get(store().sights(id)[-1].arrays)
         names = store().run(str(job.run)).experiment.data.source.classes
-        membership.show(Result.read(job.result), pictures, names)
+        membership_results.show(Result.read(job.result), pictures, names)
     elif job.active and (seen := sights_of(id)):
         step, steps = seen[-1].body["step"], max(1, seen[-1].body["steps"])
         st.progress(min(1.0, step / steps), f"At work: step {step} of {steps}")

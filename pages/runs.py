@@ -9,17 +9,17 @@ from typing import Any
 import streamlit as st
 
 from lab import ROOT
-from lab.bundle import bundle, illustrated, joint, zipped
-from lab.comparison import MOST, Side, differences, outcome, sides
-from lab.displays.chart import draw
-from lab.displays.download import everything
-from lab.illustrations import of_comparison
-from lab.office import clear
-from lab.plain import plain
-from lab.report import render_comparison
-from lab.session import STATUS, look_at, may_command, own_names, store, visible_runs
-from lab.settings import SettingError
-from lab.store import LONGEST_NOTE, Job
+from lab.common.settings import SettingError
+from lab.reports.bundle import bundle, illustrated, joint, zipped
+from lab.reports.comparison import MOST, Side, differences, outcome, sides
+from lab.reports.html_report import render_comparison
+from lab.reports.report_figures import of_comparison
+from lab.storage.administration import clear
+from lab.storage.store import LONGEST_NOTE, Job
+from lab.web.displays.chart import draw
+from lab.web.displays.download import everything
+from lab.web.plain_text import plain
+from lab.web.session import STATUS, look_at, may_command, own_names, store, visible_runs
 
 KINDS = {  # of a file, for the browser
     "html": "text/html",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.jobs import replay
-from lab.lookout import cheapest
-from lab.pictures import framed, png, side_by_side
-from lab.plain import plain
-from lab.post import SHOWN, Letter, Post, post_of
-from lab.session import pick_round, pick_run, sentence, store
-from lab.settings import SettingError
+from lab.attack_runs.reconstruction.quick_look import cheapest
+from lab.attack_runs.reconstruction.server_snapshot import SHOWN, Letter, Post, post_of
+from lab.common.settings import SettingError
+from lab.figures.example_images import framed, png, side_by_side
+from lab.jobs.worker import replay
+from lab.web.plain_text import plain
+from lab.web.session import pick_round, pick_run, sentence, store
 
 WIDTH = 168  # pixels of a letter
 

@@ -8,19 +8,19 @@ from typing import Any
 import streamlit as st
 
 from lab import ROOT, figures
-from lab.bundle import studied, zipped
-from lab.displays import sweep as displays
-from lab.displays.download import everything
-from lab.displays.lively import redraw
-from lab.experiment import Experiment
-from lab.grid import Grid
-from lab.notation import write_value
-from lab.plain import plain
-from lab.presets import tradeoffs
-from lab.session import look_at, sentence, store, visitor
-from lab.settings import SettingError
-from lab.study import AXES, TITLES, Place, Study
-from lab.tradeoff import MEASURES, Point, front, points, reasons, sentences, table
+from lab.common.settings import SettingError
+from lab.common.settings_text import write_value
+from lab.experiment.experiment import Experiment
+from lab.experiment.presets import tradeoffs
+from lab.reports.bundle import studied, zipped
+from lab.storage.sweep_runs import Grid
+from lab.sweeps.tradeoff import MEASURES, Point, front, points, reasons, sentences, table
+from lab.sweeps.tradeoff_study import AXES, TITLES, Place, Study
+from lab.web.displays import sweep_progress as displays
+from lab.web.displays.download import everything
+from lab.web.displays.live_chart import redraw
+from lab.web.plain_text import plain
+from lab.web.session import look_at, sentence, store, visitor
 
 EVERY = 1.0  # seconds between two looks at runs that are at work
 OFFERED: dict[str, tuple[Any, ...]] = {

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from lab.store import Store
+from lab.storage.store import Store
 from tests.chromium import WIDE, free_port, launched, served
 
 PATIENCE = 60_000  # milliseconds, on a machine that is busy with other things

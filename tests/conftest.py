@@ -14,9 +14,9 @@ from hypothesis import settings
 from streamlit.components.v2.manifest_scanner import scan_component_manifests
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 
-from lab.jobs import WORKERS
-from lab.schema import DATABASE
-from lab.store import Store
+from lab.jobs.worker import WORKERS
+from lab.storage.database import DATABASE
+from lab.storage.store import Store
 
 pytest_plugins = ("tests.browsing",)
 # A machine that is busy with other things is slow now and then, and that is no failure.

@@ -8,27 +8,18 @@ from typing import Any
 
 import pytest
 
-from datasets import (
-    SOURCES,
-    adult,
-    chat,
-    digits,
-    faces,
-    fashion_mnist,
-    heart,
-    lookup,
-    mnist,
-    photos,
-)
-from lab import assembly
-from lab.experiment import Experiment
-from lab.federation import Examples
-from lab.models import MODELS
+from datasets import SOURCES
+from datasets.sources import adult, chat, digits, faces, fashion_mnist, heart, mnist, photos
+from datasets.sources.shared import file_lookup
+from lab.engine.data import federation
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import Examples
+from lab.models.network import MODELS
 
 # Models that pictures can be given to.
 PICTURE_MODELS = [kind for kind, model in MODELS.items() if "pictures" in model.reads]
 FULL = "fashion-mnist-full"
-FULL_IS_HERE = (lookup.DEBIAN / "fashion-mnist").is_dir()
+FULL_IS_HERE = (file_lookup.DEBIAN / "fashion-mnist").is_dir()
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +52,7 @@ def examples_of(kind: str) -> Examples:
 
 def forget() -> None:
     """Load and share out anew, whatever other tests have left in memory."""
-    for kept in (assembly._load, assembly.whole, assembly._poisoned, assembly.strangers):
+    for kept in (federation._load, federation.whole, federation._poisoned, federation.strangers):
         kept.cache_clear()
 
 

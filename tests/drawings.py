@@ -9,10 +9,10 @@ from typing import Any
 import plotly.graph_objects as go
 import torch
 
-from lab.geometry import geometry
-from lab.muster import Muster
-from lab.portrait import Portrait
-from lab.records import Record
+from lab.attack_runs.poisoning.poisoned_round import Muster
+from lab.engine.data.summary import Portrait
+from lab.engine.evaluation.record import Record
+from lab.scoring.poisoning.update_geometry import geometry
 
 Trace = dict[str, Any]
 

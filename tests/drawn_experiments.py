@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from datasets import SOURCES
 from defenses import RULES
-from lab.agreement import KEPT
-from lab.experiment import Experiment
-from lab.models import Model
-from lab.parts import Codec, Poison, Source, Split
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.experiment.experiment import Experiment
+from lab.experiment.validation import KEPT
+from lab.interfaces.privacy_attacks import Codec, Poison, Source, Split
+from lab.models.network import Model
 from tests.experiments import DECLARED, with_
 
 # Settings of the network that make sense beside others only.

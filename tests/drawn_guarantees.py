@@ -9,9 +9,9 @@ from itertools import cycle, islice, product
 from random import Random
 from typing import Any
 
-from lab.experiment import Experiment
-from lab.parts import Algorithm, Codec, Poison
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Algorithm, Codec, Poison
 
 PLACES = ("distributed", "central", "local")
 SAMPLINGS = ("poisson", "fixed")

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from lab.experiment import Experiment
-from lab.models import Model
-from lab.parts import Algorithm, Codec, Poison, Rule, Source, Split
-from lab.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
-from lab.settings import Part, SettingError, Settings
+from lab.common.settings import Part, SettingError, Settings
+from lab.experiment.experiment import Experiment
+from lab.experiment.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
+from lab.interfaces.privacy_attacks import Algorithm, Codec, Poison, Rule, Source, Split
+from lab.models.network import Model
 
 EXAMPLE = """
 seed = 0

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.assembly import acting
-from lab.cohorts import asked
-from lab.engine import State, begin, step
-from lab.experiment import Experiment
+from lab.engine.data.federation import acting
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import State, begin, step
+from lab.experiment.experiment import Experiment
 from tests.neighbours import ADVERSARIES, REPETITIONS, Measured, Statement
 from tests.observed_rounds import Noise, other_noise, silence
 
@@ -50,8 +50,8 @@ def sent(state: State, chosen: Batches) -> Tensor:
         raise Sent
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.local.batches", batches)
-        patch.setattr("lab.engine.exchange", exchange)
+        patch.setattr("lab.engine.client.local_training.batches", batches)
+        patch.setattr("lab.engine.run.exchange", exchange)
         with pytest.raises(Sent):
             step(state)
     return found[0]

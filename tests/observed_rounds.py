@@ -17,18 +17,21 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-import lab.exchange
-import lab.rng
-from defenses.discrete_gaussian import discrete_gaussian
-from lab.aggregator import Aggregator, Answer
-from lab.engine import State, step
-from lab.experiment import Experiment
-from lab.wire import Delivery, Task, Updates
+import lab.common.random_streams
+import lab.engine.exchange
+from defenses.privacy.discrete_gaussian import discrete_gaussian
+from lab.engine.run import State, step
+from lab.engine.server.server import Aggregator, Answer
+from lab.experiment.experiment import Experiment
+from lab.interfaces.messages import Delivery, Task, Updates
 
 UNLIKELY = 1e-5  # that sound noise is measured as too little; seeds are fixed
 NOBODY: Mapping[int, Tensor] = {}
 # Where the lab draws the noise that its guarantees count.
-DRAWN, DISCRETE = "lab.rng.normal", "defenses.secure_aggregation.channel.discrete_gaussian"
+DRAWN, DISCRETE = (
+    "lab.common.random_streams.normal",
+    "defenses.secure_aggregation.channel.discrete_gaussian",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,14 +82,14 @@ def run_round(
         answers.append(real_answer(*given))
         return answers[-1]
 
-    real_guarded, real_answer = lab.exchange.guarded, Aggregator.answer
+    real_guarded, real_answer = lab.engine.exchange.guarded, Aggregator.answer
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.engine.asked", lambda *_: tuple(cohort))
+        patch.setattr("lab.engine.run.asked", lambda *_: tuple(cohort))
         # What a record says besides is slow, and no client sees it.
-        patch.setattr("lab.engine.spent", lambda *_: None)
-        patch.setattr("lab.engine.measure", lambda *_: ({"accuracy": 0.0, "loss": None}, {}))
-        patch.setattr("lab.crew.cohort", trained)
-        patch.setattr("lab.exchange.guarded", guarded)
+        patch.setattr("lab.engine.run.spent", lambda *_: None)
+        patch.setattr("lab.engine.run.measure", lambda *_: ({"accuracy": 0.0, "loss": None}, {}))
+        patch.setattr("lab.engine.client.cohort_trainer.cohort", trained)
+        patch.setattr("lab.engine.exchange.guarded", guarded)
         patch.setattr(Aggregator, "answer", answer)
         moment = step(state)
     return Observed(answers[0], moment.transcript.delivery, own, bits, moment.state)
@@ -107,7 +110,7 @@ def silence() -> Iterator[None]:
 @contextmanager
 def other_noise(number: int) -> Iterator[None]:
     """Noise of privacy is drawn further along in each stream.  Poisons draw what they draw."""
-    normal = lab.rng.normal
+    normal = lab.common.random_streams.normal
 
     def further(generator: np.random.Generator, *shape: int) -> Tensor:
         generator.random(number)

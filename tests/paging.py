@@ -7,9 +7,9 @@ from collections import deque
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT, Experiment
-from lab.jobs import attacked, measured, pull
-from lab.ledger import Ledger
-from lab.store import Order, Store
+from lab.jobs.worker import attacked, measured, pull
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 
 TINY = Experiment.read(
     {
@@ -22,7 +22,7 @@ TINY = Experiment.read(
 
 def opened(page: str = "live", **query: str) -> AppTest:
     """As by a link; query: what its address says behind the question mark."""
-    app = AppTest.from_file(str(ROOT / "lab" / "app.py"), default_timeout=60)
+    app = AppTest.from_file(str(ROOT / "lab" / "web" / "app.py"), default_timeout=60)
     app.query_params.update(query)
     if page != "live":
         app.switch_page(f"../pages/{page}.py")

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from attacks import POISONS
 from lab import Experiment, run
-from lab.engine import Moment
-from lab.parts import Poison
-from lab.settings import SettingError
-from lab.wire import Cohort
+from lab.common.settings import SettingError
+from lab.engine.run import Moment
+from lab.interfaces.messages import Cohort
+from lab.interfaces.privacy_attacks import Poison
 
 SEEDS = st.integers(0, 10**6)
 CLASSES = 10

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.algorithms import ALGORITHMS
-from lab.parts import Algorithm
-from lab.wire import Local, Memory, Report
+from lab.engine.algorithms import ALGORITHMS
+from lab.interfaces.messages import Local, Memory, Report
+from lab.interfaces.privacy_attacks import Algorithm
 
 
 @dataclass(frozen=True, eq=False)

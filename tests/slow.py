@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.assembly import assemble
-from lab.batches import batches
-from lab.experiment import Experiment
-from lab.federation import as_floats
+from lab.engine.client.batches import batches
+from lab.engine.data.federation import assemble
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import as_floats
 
 Batch = tuple[Tensor, Tensor]
 

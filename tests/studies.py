@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.leak import Leak
-from lab.outcome import Outcome
-from lab.study import Study
+from lab.sweeps._leak import Leak
+from lab.sweeps.cell_result import Outcome
+from lab.sweeps.tradeoff_study import Study
 
 QUICK = """
 title = "Two by two"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.sweep import Sweep
-from lab.tally import Outcome, Tally, tally
+from lab.sweeps.result_table import Outcome, Tally, tally
+from lab.sweeps.sweep import Sweep
 
 GRID = """
 title = "Two by two"

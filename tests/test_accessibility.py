@@ -13,8 +13,8 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect, sync_playwright
 
 from lab import ROOT
-from lab.passphrase import ADMIN
-from lab.store import Store
+from lab.storage.store import Store
+from lab.web.passphrase import ADMIN
 from tests.chromium import free_port, launched, served
 from tests.paging import TINY, attack, trained
 

@@ -9,10 +9,22 @@ from dp_accounting import gaussian_mechanism  # type: ignore[import-untyped]
 from opacus.accountants import PRVAccountant
 from scipy.special import ndtr
 
-from lab.accountant import cautions, noise_multiplier, promise, segments, spent
-from lab.accountants import ACCOUNTANTS, Accountant, Spending, calibrated, composed
-from lab.cohorts import asked
-from lab.experiment import Experiment
+from lab.engine.differential_privacy.accountant import (
+    cautions,
+    noise_multiplier,
+    promise,
+    segments,
+    spent,
+)
+from lab.engine.participation.cohort_sampling import asked
+from lab.experiment.experiment import Experiment
+from lab.privacy.accounting.accountants import (
+    ACCOUNTANTS,
+    Accountant,
+    Spending,
+    calibrated,
+    composed,
+)
 
 # rate, noise, steps, delta, epsilon: PLD and a PRV bracket agree on these to 0.006 % (computed
 # independently with dp-accounting 0.6 and Opacus 1.6).

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lab import Experiment, run
-from lab.accountant import noise_multiplier
-from lab.clipping import CLIP
-from lab.crew import party_of
-from lab.engine import Moment
-from lab.exchange import exchange
-from lab.ledger import Ledger
-from lab.local import cohort
-from lab.quantile import LEAST, MOST, count_noise, next_clip, update_noise
-from lab.rng import normal, stream
-from lab.settings import SettingError
-from lab.store import Store
-from lab.views import server_view
-from lab.wire import Memory, Task
+from lab.common.random_streams import normal, stream
+from lab.common.settings import SettingError
+from lab.engine.client.cohort_trainer import party_of
+from lab.engine.client.local_training import cohort
+from lab.engine.differential_privacy.accountant import noise_multiplier
+from lab.engine.differential_privacy.update_clipping import CLIP
+from lab.engine.exchange import exchange
+from lab.engine.run import Moment
+from lab.interfaces.messages import Memory, Task
+from lab.interfaces.views import server_view
+from lab.privacy.adaptive_clipping import LEAST, MOST, count_noise, next_clip, update_noise
+from lab.storage.store import Store
+from lab.storage.worker_store import Ledger
 from tests.noise import CLIENTS, is_normal
 
 ADAPTIVE = CLIENTS.changed(
@@ -190,7 +190,7 @@ def test_another_clip_or_quantile_begins_afresh_and_other_noise_does_not() -> No
 
 
 def test_the_store_remembers_the_clip(store: Store) -> None:
-    from lab.jobs import pull
+    from lab.jobs.worker import pull
 
     ledger = Ledger(store)
     job = ledger.start(ADAPTIVE)

@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 import torch
 
-from lab import Experiment, flights, run
-from lab.algorithms import ALGORITHMS
-from lab.cohorts import asked
-from lab.engine import Moment
-from lab.flights import Landing
+from lab import Experiment, run
+from lab.engine.algorithms import ALGORITHMS
+from lab.engine.participation import async_schedule
+from lab.engine.participation.async_schedule import Landing
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import Moment
 
 TINY = Experiment.read(
     {
@@ -39,11 +40,11 @@ def test_the_order_of_the_clients_does_not_matter(
     forward = last(now)
 
     def turned(experiment: Experiment, round: int) -> Landing:
-        found = flights.landing(experiment, round)
+        found = async_schedule.landing(experiment, round)
         return replace(found, flights=found.flights[::-1], waiting=found.waiting[::-1])
 
-    monkeypatch.setattr("lab.engine.asked", lambda *given: asked(*given)[::-1])
-    monkeypatch.setattr("lab.crew.landing", turned)
+    monkeypatch.setattr("lab.engine.run.asked", lambda *given: asked(*given)[::-1])
+    monkeypatch.setattr("lab.engine.client.cohort_trainer.landing", turned)
     backward = last(now)
     assert backward.record.clients == forward.record.clients[::-1]
     assert torch.allclose(backward.state.model, forward.state.model, atol=1e-5)

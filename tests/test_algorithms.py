@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from lab import Experiment, run
-from lab.algorithms import ALGORITHMS
-from lab.algorithms.afl import onto_the_simplex
-from lab.engine import begin
-from lab.jobs import pull
-from lab.ledger import Ledger
-from lab.parts import Algorithm
-from lab.settings import SettingError
-from lab.store import Store
-from lab.wire import Report
+from lab.common.settings import SettingError
+from lab.engine.algorithms import ALGORITHMS
+from lab.engine.algorithms.afl import onto_the_simplex
+from lab.engine.run import begin
+from lab.interfaces.messages import Report
+from lab.interfaces.privacy_attacks import Algorithm
+from lab.jobs.worker import pull
+from lab.storage.store import Store
+from lab.storage.worker_store import Ledger
 from tests.quadratics import EQUAL, UNEQUAL, made, quadratics, report_of
 from tests.slow import all_of, slope
 

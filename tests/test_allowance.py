@@ -13,19 +13,20 @@ import pytest
 
 from benchmarks.estimates import CASES, RESULTS
 from defenses import RULES
-from lab import allowance, presets
-from lab.estimate import PAIRWISE, duration, estimated, size, stretches
-from lab.experiment import Experiment
-from lab.grid import Grid
-from lab.jobs import pull
-from lab.ledger import Ledger
-from lab.office import set_limits
-from lab.parts import Preparation
-from lab.settings import SettingError
-from lab.store import Store
-from lab.study import Study
-from lab.sweep import Sweep
-from lab.visitors import CLASS, COOKIE, Limits, visitor_of
+from lab.common.settings import SettingError
+from lab.engine.cost_estimate import PAIRWISE, duration, estimated, size, stretches
+from lab.experiment import presets
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Preparation
+from lab.jobs.worker import pull
+from lab.storage import run_limits
+from lab.storage.administration import set_limits
+from lab.storage.store import Store
+from lab.storage.sweep_runs import Grid
+from lab.storage.visitors import CLASS, COOKIE, Limits, visitor_of
+from lab.storage.worker_store import Ledger
+from lab.sweeps.sweep import Sweep
+from lab.sweeps.tradeoff_study import Study
 from tests.paging import button, opened
 from tests.sweeps import GRID
 
@@ -106,7 +107,7 @@ def test_sizes_and_durations_in_words() -> None:
 def test_a_round_that_cannot_fit_into_the_machine_is_refused_for_everybody(
     store: Store, monkeypatch: pytest.MonkeyPatch, visitor: str
 ) -> None:
-    monkeypatch.setattr(allowance, "memory_bytes", lambda: 25 * GB)
+    monkeypatch.setattr(run_limits, "memory_bytes", lambda: 25 * GB)
     large = {"model.kind": "cnn", "model.channels": 64, "model.hidden": 2048}
     large |= {"data.clients": 10_000}
     told = refusal(store, large, visitor)
@@ -120,7 +121,7 @@ def test_a_round_that_cannot_fit_into_the_machine_is_refused_for_everybody(
 def test_what_a_large_machine_can_do_is_refused_only_in_a_class(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(allowance, "memory_bytes", lambda: 0)  # as where the system does not say
+    monkeypatch.setattr(run_limits, "memory_bytes", lambda: 0)  # as where the system does not say
     long = Experiment().changed({"model.kind": "cnn", "training.epochs": 100})
     store.create(long, visitor=ANN)
     monkeypatch.setenv(CLASS, "1")

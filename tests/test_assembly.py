@@ -7,10 +7,10 @@ from itertools import chain, pairwise
 import pytest
 import torch
 
-from lab.assembly import assemble, malicious, poisoned, strangers
-from lab.experiment import Experiment
-from lab.federation import Federation
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble, malicious, poisoned, strangers
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import Federation
 from tests.data import examples_of, forget, with_
 from tests.data import experiment as experiment
 from tests.data import no_data_of_the_user as no_data_of_the_user

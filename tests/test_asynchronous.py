@@ -9,13 +9,13 @@ import torch
 
 from attacks import SPIES
 from lab import Experiment, run
-from lab.cohorts import asked
-from lab.engine import Moment, begin
-from lab.flights import Flight, landing
-from lab.local import cohort
-from lab.settings import SettingError
-from lab.trial import reconstruct
-from lab.wire import Task
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.common.settings import SettingError
+from lab.engine.client.local_training import cohort
+from lab.engine.participation.async_schedule import Flight, landing
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import Moment, begin
+from lab.interfaces.messages import Task
 
 BASE = Experiment.read(
     {
@@ -44,10 +44,10 @@ def last(now: Experiment) -> Moment:
 def test_flights_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """Client k takes k + 1 seconds; three at work, and the server steps when two are back."""
     monkeypatch.setattr(
-        "lab.flights.durations",
+        "lab.engine.participation.async_schedule.durations",
         lambda now, clients, *_: torch.tensor([client + 1.0 for client in clients]),
     )
-    monkeypatch.setattr("lab.flights._known", lambda _: [])
+    monkeypatch.setattr("lab.engine.participation.async_schedule._known", lambda _: [])
     first, second = (landing(BASE, round) for round in (1, 2))
     a, b, c = sorted(first.flights + first.waiting)
     assert [flight.due for flight in (a, b, c)] == [flight.client + 1.0 for flight in (a, b, c)]

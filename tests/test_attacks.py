@@ -11,17 +11,20 @@ import torch
 from torch import Tensor
 
 from attacks import SPIES
-from attacks.gradients import label_counts, observe
+from attacks.reconstruction.shared.observed_gradient import label_counts, observe
 from datasets import SOURCES
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.batches import touched
-from lab.engine import Moment, begin
-from lab.federation import as_floats
-from lab.inference import infer
-from lab.knowledge import known_of
-from lab.own import view_of
-from lab.parts import (
+from lab.attack_runs.membership.outsider import infer
+from lab.attack_runs.reconstruction.model_manipulation import subvert
+from lab.attack_runs.reconstruction.own_example import view_of
+from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result, judge_of, reconstruct
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.settings import SettingError
+from lab.engine.client.batches import touched
+from lab.engine.data.federation import assemble
+from lab.engine.run import Moment, begin
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import (
     Inference,
     Provocation,
     Reconstruction,
@@ -29,10 +32,7 @@ from lab.parts import (
     Surveillance,
     Survey,
 )
-from lab.settings import SettingError
-from lab.subversion import subvert
-from lab.trial import Glimpse, Result, judge_of, reconstruct
-from lab.views import (
+from lab.interfaces.views import (
     Candidates,
     Known,
     OutsiderView,

@@ -9,27 +9,27 @@ import pytest
 import torch
 
 from lab import figures
-from lab.audited import Audited, Reading, verdict_of
-from lab.auditing import audit, reached
+from lab.attack_runs.reconstruction.reconstruction import Result
 from lab.audits import AUDITS, Audit, fitting
 from lab.audits.audit import Past, log_ratios
+from lab.audits.canary_gradients import Joined, Planting, Spots
 from lab.audits.client_canary import ClientCanary
 from lab.audits.faults import Fault
 from lab.audits.one_run import OneRun
-from lab.audits.planting import Joined, Planting, Spots
-from lab.bounds import GAUSSIAN, NOTHING, Premise
-from lab.cohorts import asked
-from lab.engine import Guests, begin, step
-from lab.experiment import Experiment
-from lab.guard import Guard
-from lab.jobs import attacked
-from lab.ledger import Ledger
-from lab.passes import Visit, stacked
-from lab.rng import stream
-from lab.roc import Ceiling
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.trial import Result
+from lab.audits.run_audit import audit, reached
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.dp_sgd import Guard
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import Guests, begin, step
+from lab.experiment.experiment import Experiment
+from lab.jobs.worker import attacked
+from lab.models.stacked_gradients import Visit, stacked
+from lab.privacy.audit_bounds import GAUSSIAN, NOTHING, Premise
+from lab.scoring.audit_score import Audited, Reading, verdict_of
+from lab.scoring.membership.membership_score import Ceiling
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.paging import trained
 from tests.test_faults import COHORTS, SMALL
 

@@ -7,11 +7,11 @@ import torch
 
 from attacks import POISONS
 from defenses import RULES
-from lab.assembly import assemble
-from lab.contest import Insight, Scene
-from lab.evaluate import evaluate
-from lab.federation import as_floats
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble
+from lab.interfaces.data import as_floats
+from lab.interfaces.poisoning import Insight, Scene
+from lab.models.metrics import evaluate
 from tests.poisons import CLASSES, SMALL, attacked, cohort_of, last, pictures, rows_of
 
 SQUARES = ["backdoor", "model-replacement", "neurotoxin"]  # who teach a white square

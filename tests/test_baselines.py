@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.baselines import baselines
-from lab.engine import Moment, begin
-from lab.local import cohort, pooled
-from lab.settings import SettingError
-from lab.wire import Task
+from lab.common.settings import SettingError
+from lab.engine.client.local_training import cohort, pooled
+from lab.engine.data.federation import assemble
+from lab.engine.run import Moment, begin
+from lab.experiment.baselines import baselines
+from lab.interfaces.messages import Task
 
 SKEWED = Experiment.read(
     {

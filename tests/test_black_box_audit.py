@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from lab import Experiment, public
-from lab.assembly import assemble
-from lab.auditing import audit
+from lab import Experiment
 from lab.audits.audit import Past
 from lab.audits.black_box import BlackBox, Mislabelled, belief, inserted, mislabelled
-from lab.federation import as_floats
-from lab.roc import auc
-from lab.settings import SettingError
+from lab.audits.run_audit import audit
+from lab.common.settings import SettingError
+from lab.engine.data import public_examples
+from lab.engine.data.federation import assemble
+from lab.interfaces.data import as_floats
+from lab.scoring.membership.membership_score import auc
 from tests.experiments import with_
 
 CANARIES = 100
@@ -66,7 +67,7 @@ def test_a_model_that_saw_none_of_them_does_not_tell_them_apart() -> None:
     chosen, inside = chosen_of(experiment)
     network = experiment.architecture
     drawn = torch.randn(network.size, generator=torch.Generator().manual_seed(0)) * 0.1
-    scores = belief(network, drawn, chosen, public.tested(experiment))
+    scores = belief(network, drawn, chosen, public_examples.tested(experiment))
     assert np.isfinite(scores).all()
     assert 0.3 < auc(scores[inside], scores[~inside]) < 0.7
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from lab import ROOT
-from lab.blind import FEWEST, MOST, blind_scores
-from lab.roc import auc, expose
-from lab.strata import stratified
-from lab.views import Candidates
+from lab.interfaces.views import Candidates
+from lab.scoring.membership.blind_baseline import FEWEST, MOST, blind_scores
+from lab.scoring.membership.membership_score import auc, expose
+from lab.scoring.membership.same_label_score import stratified
 
 
 def candidates(seed: int, examples: int, columns: int = 12) -> tuple[Candidates, np.ndarray]:

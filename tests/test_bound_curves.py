@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lab.accountants import Spending, calibrated, composed
-from lab.bounds import METHODS, trade_off
-from lab.bounds.losses import losses
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.privacy.accounting.accountants import Spending, calibrated, composed
+from lab.privacy.audit_bounds import METHODS, trade_off
+from lab.privacy.audit_bounds.privacy_losses import losses
 from tests.canaries import DELTA, gaussian, sampled
 
 ALARMS = np.array([1e-3, 0.01, 0.1, 0.4, 0.8])

@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.stats import norm, spearmanr
 
-from lab.breakdown import ENDS, LISTED, Breakdown, broken_down, oddity
-from lab.strata import stratified
-from lab.views import Candidates
+from lab.interfaces.views import Candidates
+from lab.scoring.membership.leakage_by_group import ENDS, LISTED, Breakdown, broken_down, oddity
+from lab.scoring.membership.same_label_score import stratified
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 

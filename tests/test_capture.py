@@ -9,7 +9,7 @@ import pytest
 from defenses.secure_aggregation import Masked
 from defenses.secure_aggregation.graph import accomplices_needed, chance_of_capture
 from lab import ROOT, Experiment
-from lab.capture import captured, mask_cautions
+from lab.attack_runs.secure_aggregation.neighbourhood_capture import captured, mask_cautions
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MASKED = Experiment().changed({"data.clients": 30, "secure_aggregation.enabled": True})

@@ -22,19 +22,29 @@ import attacks
 import datasets
 import defenses
 from attacks import POISONS, SPIES
-from attacks.implant import Implanted
+from attacks.reconstruction.shared.imprint_module import Implanted
 from datasets import SOURCES, SPLITS
 from defenses import CHANNELS, RULES, STAGES
-from lab import ROOT, algorithms, audits, catalog
-from lab.algorithms import ALGORITHMS
+from lab import ROOT, audits, catalog
 from lab.audits import AUDITS, Audit
 from lab.audits.black_box import Thinned
-from lab.experiment import Experiment
-from lab.federation import Federation
-from lab.models import MODELS, Model
-from lab.parts import Algorithm, Channel, Poison, Rule, Source, Split, Spy, Stage
-from lab.settings import Part, SettingError
-from lab.views import Evidence, OutsiderView, Provoked, ServerView, Siege, Watched
+from lab.common.settings import Part, SettingError
+from lab.engine import algorithms
+from lab.engine.algorithms import ALGORITHMS
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import Federation
+from lab.interfaces.privacy_attacks import (
+    Algorithm,
+    Channel,
+    Poison,
+    Rule,
+    Source,
+    Split,
+    Spy,
+    Stage,
+)
+from lab.interfaces.views import Evidence, OutsiderView, Provoked, ServerView, Siege, Watched
+from lab.models.network import MODELS, Model
 
 FAMILIES: dict[str, type[Part]] = {
     "sources": Source,
@@ -74,7 +84,7 @@ SECRETS = re.compile(r"truth|private|secret|federation|examples|pool", re.IGNORE
 
 def modules() -> Iterator[ModuleType]:
     """Every module that may hold a part, also one that its package forgot."""
-    yield sys.modules["lab.models"]
+    yield sys.modules["lab.models.network"]
     for package in (attacks, datasets, defenses, algorithms, audits):
         for found in walk_packages(package.__path__, f"{package.__name__}."):
             yield import_module(found.name)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from lab import Experiment
-from lab.accountant import detailed
-from lab.roc import GRID, Ceiling, auc, true_positives
+from lab.engine.differential_privacy.accountant import detailed
+from lab.scoring.membership.membership_score import GRID, Ceiling, auc, true_positives
 from tests.scores import drawn, exposed
 
 EPSILONS = st.floats(0, 50)

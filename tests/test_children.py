@@ -17,11 +17,19 @@ from itertools import count
 import numpy as np
 import pytest
 
-from lab import ROOT, accountants, accounting
-from lab.accountants import Seam, Spending, calibrated, composed, count_elsewhere, deltas
-from lab.children import START, Child, Children
-from lab.settings import SettingError
-from lab.store import Store
+from lab import ROOT
+from lab.common.settings import SettingError
+from lab.privacy.accounting import accountants, in_process
+from lab.privacy.accounting.accountants import (
+    Seam,
+    Spending,
+    calibrated,
+    composed,
+    count_elsewhere,
+    deltas,
+)
+from lab.privacy.accounting.child_process import START, Child, Children
+from lab.storage.store import Store
 from tests.paging import TINY, opened, trained, words
 
 _NUMBERS = count()
@@ -46,8 +54,8 @@ def test_another_process_answers_and_says_the_same(
     children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, plan = fresh(), Spending(0.05, 1.0, 10)
-    expected = accounting.epsilon_of(asked, 1e-5, "pld")
-    profile = accounting.deltas_of(asked, np.array([0.0, 1.0]))
+    expected = in_process.epsilon_of(asked, 1e-5, "pld")
+    profile = in_process.deltas_of(asked, np.array([0.0, 1.0]))
     noise = calibrated(plan, 4.5, 1e-5, before=asked)
     calibrated.cache_clear()
     count_elsewhere(children)
@@ -153,7 +161,7 @@ def test_refusals_cross_in_their_own_words(children: Children) -> None:
 
 def test_two_threads_get_their_own_answers_from_two_processes() -> None:
     asked = [fresh() for _ in range(12)]
-    expected = [accounting.epsilon_of(one, 1e-5, "pld") for one in asked]
+    expected = [in_process.epsilon_of(one, 1e-5, "pld") for one in asked]
     children = Children(most=2)
     count_elsewhere(children)
     try:
@@ -170,7 +178,7 @@ def test_two_threads_get_their_own_answers_from_two_processes() -> None:
 def test_a_question_waits_for_a_process_that_is_free_but_not_for_ever(
     children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.children.PATIENCE", 0.2)
+    monkeypatch.setattr("lab.privacy.accounting.child_process.PATIENCE", 0.2)
     count_elsewhere(children)
     composed(fresh(), 1e-5)
     with ThreadPoolExecutor(1) as threads:
@@ -238,7 +246,7 @@ def test_a_draft_from_a_link_can_be_changed_where_the_accountant_refuses_it(
 
 def test_the_server_counts_in_children() -> None:
     try:
-        importlib.reload(importlib.import_module("lab.server"))
+        importlib.reload(importlib.import_module("lab.web.server"))
         assert isinstance(Seam.elsewhere, Children)
         assert Seam.elsewhere.processes() == []  # until somebody asks
     finally:

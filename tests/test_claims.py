@@ -13,8 +13,8 @@ from benchmarks.sheets import of_backdoors as backdoors
 from benchmarks.sheets import of_heat as heat
 from benchmarks.sheets import of_rules as rules
 from lab import ROOT
-from lab.sweep import Sweep
-from lab.tally import Outcome
+from lab.sweeps.result_table import Outcome
+from lab.sweeps.sweep import Sweep
 
 GRID = """
 measure = "backdoor"

@@ -11,18 +11,27 @@ import pytest
 from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
-from lab import cli, jobs
-from lab import visitors as visitors_module
-from lab.addresses import name_of
-from lab.aside import Aside
-from lab.experiment import Experiment
-from lab.ledger import Ledger
-from lab.office import clear, give_up, limits_now, presences, queue, set_limits
-from lab.passphrase import ADMIN, TRIES, TRIES_OF_ADDRESS, Gate, check_open, is_loopback, passphrase
-from lab.schema import addresses, reading, visitors, writing
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.visitors import CLASS, COOKIE, GRACE, Limits, visitor_of
+from lab import cli
+from lab.common.settings import SettingError
+from lab.experiment.experiment import Experiment
+from lab.jobs import worker
+from lab.jobs.suspended_attacks import Aside
+from lab.storage import visitors as visitors_module
+from lab.storage.administration import clear, give_up, limits_now, presences, queue, set_limits
+from lab.storage.database import addresses, reading, visitors, writing
+from lab.storage.network_addresses import name_of
+from lab.storage.store import Order, Store
+from lab.storage.visitors import CLASS, COOKIE, GRACE, Limits, visitor_of
+from lab.storage.worker_store import Ledger
+from lab.web.passphrase import (
+    ADMIN,
+    TRIES,
+    TRIES_OF_ADDRESS,
+    Gate,
+    check_open,
+    is_loopback,
+    passphrase,
+)
 from tests.paging import button, labels, opened
 
 TINY = Experiment.read(
@@ -95,21 +104,21 @@ def test_who_was_served_last_waits_even_when_nothing_is_at_work(store: Store) ->
 def test_a_long_run_gives_way_and_loses_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "TURN", 0.0)
+    monkeypatch.setattr(worker, "TURN", 0.0)
     long = store.create(TINY, visitor=ANN)
     ledger = Ledger(store)
     job = ledger.claim()
     assert job is not None
     store.create(TINY, visitor=BEN)
-    jobs._take_turn(Aside(ledger), job)
+    worker._take_turn(Aside(ledger), job)
     assert (store.job(long).status, store.job(long).round) == ("queued", 1)
     while (job := ledger.claim()) is not None:
-        jobs._take_turn(Aside(ledger), job)
+        worker._take_turn(Aside(ledger), job)
     assert store.job(long).status == "finished"
     alone = store.create(TINY)
     job = ledger.claim()
     assert job is not None
-    jobs._take_turn(Aside(ledger), job)  # nobody waits, so it is not interrupted
+    worker._take_turn(Aside(ledger), job)  # nobody waits, so it is not interrupted
     assert [each.record for each in store.rounds(long)] == [
         each.record for each in store.rounds(alone)
     ]
@@ -143,13 +152,13 @@ def test_an_attack_ends_at_the_time_limit_and_keeps_its_best_guess(
     ledger = Ledger(store)
     job = ledger.claim()
     assert job is not None
-    list(jobs.pull(ledger, job))
+    list(worker.pull(ledger, job))
     spy = {"kind": "inverting-gradients", "iterations": 5000}
     asked = store.attack(run, Order.read({"spy": spy, "round": 1}), visitor=ANN)
     job = ledger.claim()
     assert job is not None
     monkeypatch.setattr(Ledger, "longest", lambda self, job: 0.0)
-    list(jobs.attacked(ledger, job))
+    list(worker.attacked(ledger, job))
     ended = store.job(asked)
     assert ended.status == "stopped"
     assert "time limit" in ended.message
@@ -221,11 +230,11 @@ def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
     for _ in range(3):
         job = ledger.claim()
         assert job is not None
-        list(jobs.pull(ledger, job))
+        list(worker.pull(ledger, job))
     attack = store.attack(twin, Order.read({"spy": "loss-threshold", "round": 1}))
     job = ledger.claim()
     assert job is not None
-    list(jobs.attacked(ledger, job))
+    list(worker.attacked(ledger, job))
     files = set(store.arrays.folder.rglob("*.safetensors"))
     assert clear(store, [gone]) == 1  # its arrays are those of `kept` too, bit for bit
     assert set(store.arrays.folder.rglob("*.safetensors")) == files
@@ -349,7 +358,7 @@ def test_guesses_of_many_threads_are_all_counted(monkeypatch: pytest.MonkeyPatch
         except SettingError:
             return 1
 
-    monkeypatch.setattr("lab.passphrase.passphrase", slow)
+    monkeypatch.setattr("lab.web.passphrase.passphrase", slow)
     with ThreadPoolExecutor(16) as threads:
         refused = sum(threads.map(guess, range(200)))
     assert refused == 200 - TRIES_OF_ADDRESS

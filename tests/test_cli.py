@@ -13,8 +13,8 @@ import pytest
 
 from lab import ROOT, Experiment, run
 from lab.cli import main
-from lab.jobs import work
-from lab.store import Store
+from lab.jobs.worker import work
+from lab.storage.store import Store
 
 TINY = """
 [data]
@@ -91,7 +91,7 @@ def test_page_and_command_line_give_identical_records(
     queued = store.create(Experiment.from_url(experiment.to_url()))
     environment = os.environ | {"LEAKLAB_DB": store.url}
     worker = subprocess.Popen(
-        [sys.executable, "-c", "from lab.jobs import work; from lab.store import Store; "
+        [sys.executable, "-c", "from lab.jobs.worker import work; from lab.storage.store import Store; "
          "work(Store(), 'page', idle=0.5)"],
         cwd=ROOT, env=environment,
     )  # fmt: skip

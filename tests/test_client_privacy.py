@@ -12,13 +12,13 @@ from torch import Tensor
 
 from defenses.secure_aggregation.terms import enough
 from lab import Experiment, run
-from lab.cohorts import asked, lost
-from lab.crew import party_of
-from lab.engine import Moment, begin, step
-from lab.exchange import channel, stages
-from lab.local import cohort
-from lab.rng import normal, stream
-from lab.wire import Task
+from lab.common.random_streams import normal, stream
+from lab.engine.client.cohort_trainer import party_of
+from lab.engine.client.local_training import cohort
+from lab.engine.exchange import channel, stages
+from lab.engine.participation.cohort_sampling import asked, lost
+from lab.engine.run import Moment, begin, step
+from lab.interfaces.messages import Task
 from tests.noise import CLIENTS, UNLIKELY, is_normal, looks_like_coin_flips
 
 # --- sampling of clients --------------------------------------------------------------------------

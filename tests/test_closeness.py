@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lab.closeness import Closeness, Scales, closeness, verdict
-from lab.settings import SettingError
-from lab.views import Claim
+from lab.common.settings import SettingError
+from lab.interfaces.views import Claim
+from lab.scoring.update_score import Closeness, Scales, closeness, verdict
 
 
 def test_cosine_and_relative_error_by_hand() -> None:

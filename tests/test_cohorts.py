@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from lab import Experiment, run
-from lab.cohorts import asked
-from lab.flights import available
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.engine.participation.async_schedule import available
+from lab.engine.participation.cohort_sampling import asked
 
 NOW = Experiment().changed({"data.source": "digits", "data.clients": 40, "data.examples": 400})
 

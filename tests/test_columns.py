@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from datasets import SOURCES, adult
-from lab.columns import NONE, UNKNOWN, Column, cells_of, places, rows_of, words
+from datasets import SOURCES
+from datasets.sources import adult
+from lab.interfaces.columns import NONE, UNKNOWN, Column, cells_of, places, rows_of, words
 from tests.data import examples_of
 
 TABLES = [kind for kind in SOURCES if SOURCES[kind].content == "table"]

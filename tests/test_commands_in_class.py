@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from lab.experiment import Experiment
-from lab.grid import Grid
-from lab.jobs import pull
-from lab.ledger import Ledger
-from lab.office import limits_now, set_limits
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.sweep import Sweep
-from lab.visitors import CLASS, COOKIE, Limits, names, visitor_of
+from lab.common.settings import SettingError
+from lab.experiment.experiment import Experiment
+from lab.jobs.worker import pull
+from lab.storage.administration import limits_now, set_limits
+from lab.storage.store import Order, Store
+from lab.storage.sweep_runs import Grid
+from lab.storage.visitors import CLASS, COOKIE, Limits, names, visitor_of
+from lab.storage.worker_store import Ledger
+from lab.sweeps.sweep import Sweep
 from tests.paging import button, labels, opened, work_off
 from tests.sweeps import GRID
 
@@ -123,7 +123,7 @@ def test_a_sweep_on_a_page_is_called_off_by_whoever_asked(
     store: Store, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "small.toml").write_text(GRID, encoding="utf-8")
-    monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
+    monkeypatch.setattr("lab.experiment.presets.FOLDER", tmp_path)
     grid = Grid(store, Sweep.from_toml(GRID))
     cookies[COOKIE] = "cookie of Ann"
     app = button(opened("malicious"), "Run the grid")

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses.compression import Half, PowerSgd, Qsgd, Quantise, RandomK, Sign, TopK
-from defenses.compression.bits import LARGEST, pack, unpack
 from defenses.compression.quantise import hadamard, rotate, rotate_back
-from lab.parts import Codec
-from lab.rng import normal, stream, uniform
-from lab.settings import SettingError
-from lab.wire import Cohort
+from defenses.compression.shared.bit_packing import LARGEST, pack, unpack
+from lab.common.random_streams import normal, stream, uniform
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Cohort
+from lab.interfaces.privacy_attacks import Codec
 
 ALL = [
     *(TopK(share=share) for share in (0.01, 0.3, 0.95, 1.0)),

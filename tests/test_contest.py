@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lab import Experiment, public, run
-from lab.aggregator import CHANGE
-from lab.assembly import acting, assemble, malicious, poisoned
-from lab.engine import Moment, State
-from lab.folding import REMEMBERED
-from lab.jobs import pull
-from lab.ledger import Ledger
-from lab.settings import SettingError
-from lab.store import Store
+from lab import Experiment, run
+from lab.common.settings import SettingError
+from lab.engine.data import public_examples
+from lab.engine.data.federation import acting, assemble, malicious, poisoned
+from lab.engine.run import Moment, State
+from lab.engine.server.aggregation import REMEMBERED
+from lab.engine.server.server import CHANGE
+from lab.jobs.worker import pull
+from lab.storage.store import Store
+from lab.storage.worker_store import Ledger
 from tests.experiments import refusal
 
 SMALL = Experiment().changed(
@@ -164,17 +165,17 @@ def test_the_last_change_is_the_difference_of_two_models() -> None:
 
 def test_the_server_trains_on_examples_that_nobody_holds_where_there_are_enough() -> None:
     now = SMALL.changed({"rule.kind": "fltrust", "rule.root": 50, "data.examples": 1000})
-    root, whole = public.root_of(now), assemble(now)
+    root, whole = public_examples.root_of(now), assemble(now)
     assert root.clients == 1
     assert len(root.labels) == 50
-    assert torch.equal(public.tested(now).test_labels, whole.test_labels)
-    assert len(public.outsiders(now)) == len(whole.outsiders()) - 50
+    assert torch.equal(public_examples.tested(now).test_labels, whole.test_labels)
+    assert len(public_examples.outsiders(now)) == len(whole.outsiders()) - 50
 
 
 def test_otherwise_it_takes_test_examples_which_then_do_not_count() -> None:
     now = SMALL.changed({"rule.kind": "fltrust", "rule.root": 50})
-    root, whole = public.root_of(now), assemble(now)
-    kept = public.tested(now).test_inputs
+    root, whole = public_examples.root_of(now), assemble(now)
+    kept = public_examples.tested(now).test_inputs
     assert len(kept) == len(whole.test_inputs) - 50
     seen = {picture.numpy().tobytes() for picture in kept}
     both = sum(picture.numpy().tobytes() in seen for picture in root.inputs)
@@ -204,7 +205,7 @@ def test_fltrust_holds_where_the_mean_is_lost() -> None:
 def test_a_row_of_another_scale_is_reported_and_not_averaged_in(
     lie: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attacks.sign_flip import SignFlip
+    from attacks.poisoning.updates.sign_flip import SignFlip
 
     monkeypatch.setattr(
         SignFlip,

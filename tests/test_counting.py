@@ -13,9 +13,11 @@ import pytest
 from dp_accounting import gaussian_mechanism  # type: ignore[import-untyped]
 from dp_accounting.pld import privacy_loss_distribution as pld  # type: ignore[import-untyped]
 
-from lab import composition, gaussian
-from lab.accountant import detailed, spent
-from lab.accountants import (
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.accountant import detailed, spent
+from lab.experiment.experiment import Experiment
+from lab.privacy.accounting import composition, gaussian_mechanism
+from lab.privacy.accounting.accountants import (
     ACCOUNTANTS,
     TOLERANCE,
     Accountant,
@@ -25,11 +27,9 @@ from lab.accountants import (
     composed,
     deltas,
 )
-from lab.accounting import without_sampling
-from lab.calibration import SHORT
-from lab.experiment import Experiment
-from lab.sampling import cohort_at_least
-from lab.settings import SettingError
+from lab.privacy.accounting.in_process import without_sampling
+from lab.privacy.accounting.noise_calibration import SHORT
+from lab.privacy.sampling_bounds import cohort_at_least
 
 LEAKY = Spending(0.1, 1.0, 40, leak=1e-7)
 TWENTY = tuple(Spending(0.1, 1 + place / 50, 10) for place in range(20))
@@ -161,7 +161,7 @@ def test_composition_is_exact_however_small_delta_is(
 ) -> None:
     """Without sampling all is one Gaussian mechanism, and that is known."""
     found = composition.epsilon_of((Spending(1.0, noise, times),), delta)
-    exact = gaussian.epsilon_of(times**0.5 / noise, delta)
+    exact = gaussian_mechanism.epsilon_of(times**0.5 / noise, delta)
     assert 1 <= found / exact < 1.0002
 
 
@@ -170,10 +170,10 @@ def test_composition_is_exact_however_small_delta_is(
 def test_one_gaussian_is_what_another_library_says(noise: float, delta: float) -> None:
     with np.errstate(divide="ignore"):
         expected = gaussian_mechanism.get_epsilon_gaussian(noise, delta)
-    assert gaussian.epsilon_of(1 / noise, delta) == pytest.approx(expected, rel=1e-8)
+    assert gaussian_mechanism.epsilon_of(1 / noise, delta) == pytest.approx(expected, rel=1e-8)
     if expected > 0:
-        assert gaussian.mu_of(expected, delta) == pytest.approx(1 / noise, rel=1e-8)
-        known = gaussian.deltas_of(1 / noise, np.array([expected]))
+        assert gaussian_mechanism.mu_of(expected, delta) == pytest.approx(1 / noise, rel=1e-8)
+        known = gaussian_mechanism.deltas_of(1 / noise, np.array([expected]))
         assert known == pytest.approx([delta], rel=1e-7)
 
 
@@ -272,5 +272,5 @@ def test_stretches_that_are_alike_are_counted_as_one() -> None:
 
 def test_a_bound_from_below_stays_below_what_is_exact_at_large_losses() -> None:
     """Above 709, where e^-epsilon is no number any more, the bound was too high."""
-    exact = gaussian.epsilon_of(2000**0.5, 1e-5)
+    exact = gaussian_mechanism.epsilon_of(2000**0.5, 1e-5)
     assert 0.999 * exact < cohort_at_least(1.0, 1.0, 2000, 1e-5) < exact

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import SOURCES, adult, chat, fashion_mnist, heart, lookup, photos
-from lab.portrait import portrait
-from lab.settings import SettingError
+from datasets import SOURCES
+from datasets.sources import adult, chat, fashion_mnist, heart, photos
+from datasets.sources.shared import file_lookup
+from lab.common.settings import SettingError
+from lab.engine.data.summary import portrait
 from tests.data import FULL, FULL_IS_HERE, examples_of, forget, with_
 from tests.data import no_data_of_the_user as no_data_of_the_user
 from tests.data import nowhere as nowhere
@@ -47,7 +49,7 @@ REMEDIES = {
 def test_committed_files_are_those_that_the_code_expects() -> None:
     found = {
         path.name: sha256(path.read_bytes()).hexdigest()
-        for path in lookup.COMMITTED.iterdir()
+        for path in file_lookup.COMMITTED.iterdir()
         if path.name != "README.md"
     }
     assert found == COMMITTED
@@ -55,7 +57,7 @@ def test_committed_files_are_those_that_the_code_expects() -> None:
 
 @pytest.mark.parametrize("name", COMMITTED)
 def test_every_committed_file_has_its_origin_and_licence_told(name: str) -> None:
-    lines = (lookup.COMMITTED / "README.md").read_text(encoding="utf-8").splitlines()
+    lines = (file_lookup.COMMITTED / "README.md").read_text(encoding="utf-8").splitlines()
     row = next(line for line in lines if line.startswith(f"| `{name}` |"))
     assert all(len(cell.strip()) > 10 for cell in row.strip("|").split("|"))
 
@@ -78,7 +80,7 @@ def test_a_missing_file_is_told_with_what_mends_it(
 def test_a_changed_file_is_refused_by_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = bytearray((lookup.COMMITTED / name).read_bytes())
+    content = bytearray((file_lookup.COMMITTED / name).read_bytes())
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
@@ -114,7 +116,7 @@ def _broken(packed: bytes) -> bytes:
 def test_a_packed_file_that_cannot_be_unpacked_is_refused_by_name(
     harm: Callable[[bytes], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packed = lookup.package_folder("sklearn", "datasets", "data") / "digits.csv.gz"
+    packed = file_lookup.package_folder("sklearn", "datasets", "data") / "digits.csv.gz"
     (tmp_path / packed.name).write_bytes(harm(packed.read_bytes()))
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
     with pytest.raises(SettingError, match=r"digits\.csv\.gz"):
@@ -124,7 +126,9 @@ def test_a_packed_file_that_cannot_be_unpacked_is_refused_by_name(
 def test_a_changed_file_is_told_with_the_command_that_mends_it(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_bytes(b"changed")
     with pytest.raises(SettingError, match=r"run 'pip install it'$"):
-        lookup.read("mine.csv", sha256(b"good").hexdigest(), [tmp_path], "run 'pip install it'")
+        file_lookup.read(
+            "mine.csv", sha256(b"good").hexdigest(), [tmp_path], "run 'pip install it'"
+        )
 
 
 def test_a_portrait_of_missing_data_tells_what_mends_it(nowhere: Path) -> None:
@@ -146,16 +150,16 @@ def test_the_folder_of_the_user_comes_first_and_the_first_of_the_others_next(
         folder.mkdir()
     (folders[2] / "mine").write_bytes(b"bad")
     (folders[1] / "mine").write_bytes(b"good")
-    assert lookup.read("mine", digest, folders, "") == b"good"
+    assert file_lookup.read("mine", digest, folders, "") == b"good"
     monkeypatch.setenv("LEAKLAB_DATA", str(folders[2]))
     with pytest.raises(SettingError, match="mine is not the file"):
-        lookup.read("mine", digest, folders, "")
+        file_lookup.read("mine", digest, folders, "")
 
 
 def test_data_may_lie_in_the_folder_of_the_user_alone(
     nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LEAKLAB_DATA", str(lookup.COMMITTED))
+    monkeypatch.setenv("LEAKLAB_DATA", str(file_lookup.COMMITTED))
     for kind in ("fashion-mnist", "heart", "adult", "photos"):
         assert torch.equal(SOURCES[kind]().load().labels, examples_of(kind).labels)
 
@@ -164,14 +168,14 @@ def test_an_array_file_with_pickled_objects_is_not_opened() -> None:
     file = BytesIO()
     np.savez(file, evil=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
-        lookup.arrays(file.getvalue())
+        file_lookup.arrays(file.getvalue())
 
 
 def test_a_package_is_found_without_being_imported() -> None:
-    assert lookup.package_folder("sklearn", "datasets").is_dir()
-    assert not lookup.package_folder("no_such_package_anywhere", "data").exists()
+    assert file_lookup.package_folder("sklearn", "datasets").is_dir()
+    assert not file_lookup.package_folder("no_such_package_anywhere", "data").exists()
     assert "this" not in sys.modules
-    lookup.package_folder("this")
+    file_lookup.package_folder("this")
     assert "this" not in sys.modules
 
 
@@ -219,7 +223,9 @@ def test_the_extract_is_the_part_of_the_full_set_that_it_says() -> None:
             SOURCES[FULL]().load()
         return
     digest = COMMITTED["fashion_10k_2k.npz"]
-    held = lookup.arrays(lookup.read("fashion_10k_2k.npz", digest, [lookup.COMMITTED], ""))
+    held = file_lookup.arrays(
+        file_lookup.read("fashion_10k_2k.npz", digest, [file_lookup.COMMITTED], "")
+    )
     full, compact = examples_of(FULL), examples_of("fashion-mnist")
     assert np.unique(held["train_index"]).size == 10_000
     assert np.unique(held["test_index"]).size == 2_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from lab.detection import Detection, bounds, detect
+from lab.scoring.poisoning.detection import Detection, bounds, detect
 
 SEEDS = st.integers(0, 10**6)
 

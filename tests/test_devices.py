@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from lab import Experiment, figures, run
-from lab.devices import FLEETS, PROFILES, durations, on_time
-from lab.models import MODELS, Network
-from lab.records import Record
-from lab.settings import SettingError
-from lab.wire import Cohort
+from lab.common.settings import SettingError
+from lab.engine.evaluation.record import Record
+from lab.engine.participation.devices import FLEETS, PROFILES, durations, on_time
+from lab.interfaces.messages import Cohort
+from lab.models.network import MODELS, Network
 
 DIGITS = Experiment.read(
     {
@@ -47,7 +47,7 @@ def test_a_client_takes_its_download_its_training_and_its_upload(
 ) -> None:
     now, sent = DIGITS, torch.zeros(DIGITS.architecture.size)
     speeds = torch.tensor([[now.architecture.work, 10.0, 100.0]]).double().expand(12, 3)
-    monkeypatch.setattr("lab.devices._speeds", lambda *_: speeds)
+    monkeypatch.setattr("lab.engine.participation.devices._speeds", lambda *_: speeds)
     seen = torch.tensor([0.0, 3.0])
     found = durations(now, (0, 1), seen, [50, 70], sent.nbytes)
     assert found.tolist() == pytest.approx(
@@ -82,7 +82,8 @@ def test_who_is_late_and_how_long_the_round_lasts(
 ) -> None:
     """Five clients who take 1 to 5 seconds."""
     monkeypatch.setattr(
-        "lab.devices.durations", lambda *_: torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]).double()
+        "lab.engine.participation.devices.durations",
+        lambda *_: torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]).double(),
     )
     now = DIGITS.changed({"training.clients_per_round": 5, **settings})
     found = on_time(now, party(now, [1.0] * 5, gone), torch.zeros(1))

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare, kstest, norm
 
-from defenses.discrete_gaussian import _as_fraction, discrete_gaussian, discrete_laplace
+from defenses.privacy.discrete_gaussian import _as_fraction, discrete_gaussian, discrete_laplace
 from defenses.secure_aggregation import Masked, Ring
-from lab.settings import SettingError
-from lab.wire import Cohort
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Cohort
 
 CHANCE = 1e-4  # seeds are fixed, so these pass for good or fail for good
 

@@ -7,15 +7,15 @@ from functools import cache
 import pytest
 import torch
 
-from attacks.descent import FOUND, STRIDE, descend
-from attacks.dlg import Dlg
+from attacks.reconstruction.optimisation.dlg import Dlg
+from attacks.reconstruction.shared.lbfgs_search import FOUND, STRIDE, descend
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.batches import touched
-from lab.engine import Moment
-from lab.settings import SettingError
-from lab.trial import Glimpse, reconstruct
-from lab.views import Known, server_view
+from lab.attack_runs.reconstruction.reconstruction import Glimpse, reconstruct
+from lab.common.settings import SettingError
+from lab.engine.client.batches import touched
+from lab.engine.data.federation import assemble
+from lab.engine.run import Moment
+from lab.interfaces.views import Known, server_view
 
 
 @cache
@@ -106,7 +106,7 @@ def test_a_search_keeps_to_its_steps() -> None:
 
 def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr("attacks.dlg.worked", lambda: next(clock))
+    monkeypatch.setattr("attacks.reconstruction.optimisation.dlg.worked", lambda: next(clock))
     view = server_view(attacked_round(batch=8).transcript)
     assert (
         len(list(Dlg(seconds=10)(view, 0, Known.nothing(view.network)))) == 3

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.columns import Column, rows_of
-from lab.dossier import Clerk, Dossier, paired
-from lab.likeness import Judge
-from lab.views import Guess
+from lab.interfaces.columns import Column, rows_of
+from lab.interfaces.views import Guess
+from lab.scoring.reconstruction.image_scorer import Judge
+from lab.scoring.reconstruction.record_score import Clerk, Dossier, paired
 
 COLUMNS = (
     Column("age", centre=40, spread=10, step=1),

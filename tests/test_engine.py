@@ -14,13 +14,13 @@ import torch.nn.functional as F
 
 from defenses import CODECS
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.engine import Moment, Stopped, begin
-from lab.federation import as_floats
-from lab.local import cohort
-from lab.records import Record
-from lab.settings import SettingError
-from lab.wire import Cohort, Task
+from lab.common.settings import SettingError
+from lab.engine.client.local_training import cohort
+from lab.engine.data.federation import assemble
+from lab.engine.evaluation.record import Record
+from lab.engine.run import Moment, Stopped, begin
+from lab.interfaces.data import as_floats
+from lab.interfaces.messages import Cohort, Task
 
 GOLDEN = Path(__file__).parent / "golden" / "records.json"
 SMALL = {

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses import RULES
-from defenses.breakdown import Breakdown
-from lab.rng import stream
+from defenses.shared.breakdown_point import Breakdown
+from lab.common.random_streams import stream
 
 Row = list[Fraction]
 # What eleven clients sent in one coordinate; two of them are malicious.

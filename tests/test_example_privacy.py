@@ -12,16 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.batches import batches
-from lab.engine import begin
-from lab.federation import as_floats
-from lab.guard import Guard
-from lab.local import cohort
-from lab.models import MODELS, Network
-from lab.passes import descend_clipped, flattened, stacked, visits
-from lab.rng import stream
-from lab.wire import Task
+from lab.common.random_streams import stream
+from lab.engine.client.batches import batches
+from lab.engine.client.local_training import cohort
+from lab.engine.data.federation import assemble
+from lab.engine.differential_privacy.dp_sgd import Guard
+from lab.engine.run import begin
+from lab.interfaces.data import as_floats
+from lab.interfaces.messages import Task
+from lab.models.network import MODELS, Network
+from lab.models.stacked_gradients import descend_clipped, flattened, stacked, visits
 from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS, correlation, is_normal, looks_like_coin_flips
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lab import Experiment
-from lab.engine import begin, step
-from lab.exhibit import Exhibit, evenness, exhibit
-from lab.models import Network
-from lab.settings import SettingError
-from lab.window import SIDE, Window
+from lab.attack_runs.secure_aggregation.masked_round import Exhibit, evenness, exhibit
+from lab.attack_runs.shared.update_image import SIDE, Window
+from lab.common.settings import SettingError
+from lab.engine.run import begin, step
+from lab.models.network import Network
 
 SMALL = Experiment().changed(
     {

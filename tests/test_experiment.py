@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from datasets import SOURCES
 from defenses import RULES
-from lab import presets
-from lab.experiment import Change, Experiment
+from lab.experiment import presets
+from lab.experiment.experiment import Change, Experiment
 from tests.experiments import BACKDOOR, EXAMPLE, refusal, with_
 
 # --- by hand: what is accepted ------------------------------------------------------------------

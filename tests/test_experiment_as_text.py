@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import ROOT
-from lab.experiment import Experiment, difference_of
-from lab.notation import flatten, parse_pairs
+from lab.common.settings_text import flatten, parse_pairs
+from lab.experiment.experiment import Experiment, difference_of
 from tests.drawn_experiments import conducts, experiments, pairs, worlds
 from tests.experiments import with_
 

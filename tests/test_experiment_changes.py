@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from defenses import RULES
-from lab.experiment import Experiment
-from lab.sections import Training
+from lab.experiment.experiment import Experiment
+from lab.experiment.sections import Training
 from tests.drawn_experiments import TWEAKS, experiments, pairs
 from tests.experiments import EXAMPLE, refusal, with_
 

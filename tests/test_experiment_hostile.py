@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.experiment import Experiment
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.experiment.experiment import Experiment
 from tests.experiments import refusal
 
 

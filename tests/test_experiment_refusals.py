@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from defenses import RULES
-from lab.experiment import Experiment
-from lab.sections import Training
-from lab.settings import nearest
+from lab.common.settings import nearest
+from lab.experiment.experiment import Experiment
+from lab.experiment.sections import Training
 from tests.experiments import BACKDOOR, refusal, with_
 
 # --- by hand: single settings -------------------------------------------------------------------

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from jsonschema import Draft202012Validator
 
-from lab.experiment import Experiment
-from lab.notation import flatten
+from lab.common.settings_text import flatten
+from lab.experiment.experiment import Experiment
 from tests.drawn_experiments import experiments
 from tests.experiments import (
     DECLARED,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from lab.roc import Ceiling, expose
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.scoring.membership.membership_score import Ceiling, expose
 from tests.scores import SEEDS, drawn, exposed
 
 # --- the bootstrap ------------------------------------------------------------------------------

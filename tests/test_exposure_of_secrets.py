@@ -12,23 +12,33 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.exposure import Exposure
+from attacks.secret_exposure import Exposure
 from lab import Experiment, figures
-from lab.assembly import assemble
-from lab.canaries import NOBODY, canaries, opening_of, typed
-from lab.engine import begin
-from lab.extraction import asked_of, ceiling, extract
-from lab.jobs import glimpses_of, pull
-from lab.ledger import Ledger
-from lab.models import Model, Network
-from lab.parts import Extraction
-from lab.planting import planted
-from lab.records import Guarantee
-from lab.secret import LUCK, Group, Secrets, bits_of, fitted, luck, lucky, rank, verdict
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.trial import Glimpse, Result
-from lab.views import Opening, OutsiderView
+from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result
+from lab.attack_runs.secret_canaries import NOBODY, canaries, opening_of, typed
+from lab.attack_runs.secret_extraction import asked_of, ceiling, extract
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble
+from lab.engine.data.injected_examples import planted
+from lab.engine.evaluation.record import Guarantee
+from lab.engine.run import begin
+from lab.interfaces.privacy_attacks import Extraction
+from lab.interfaces.views import Opening, OutsiderView
+from lab.jobs.worker import glimpses_of, pull
+from lab.models.network import Model, Network
+from lab.scoring.secret_score import (
+    LUCK,
+    Group,
+    Secrets,
+    bits_of,
+    fitted,
+    luck,
+    lucky,
+    rank,
+    verdict,
+)
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.data import no_data_of_the_user as no_data_of_the_user
 
 SPY = Exposure(canaries=4, copies=16, length=2)

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lab import Experiment, figures, run
-from lab.assembly import assemble, own_test
-from lab.evaluate import evaluate, marks
-from lab.fairness import by_client, deviation, told, worst_tenth
-from lab.records import Record
+from lab.engine.data.federation import assemble, own_test
+from lab.engine.evaluation.fairness import by_client, deviation, told, worst_tenth
+from lab.engine.evaluation.record import Record
+from lab.models.metrics import evaluate, marks
 
 DIGITS = Experiment.read(
     {

@@ -9,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.audited import Audited, Reading
-from lab.auditing import Judge, audit
 from lab.audits.audit import Past
 from lab.audits.client_canary import PLAYED, ClientCanary
 from lab.audits.faults import FAULTS, UNSEEN, WORDS, Fault
 from lab.audits.one_run import Bench, OneRun
-from lab.batches import batches
-from lab.engine import begin
-from lab.experiment import Experiment
-from lab.settings import SettingError
+from lab.audits.run_audit import Judge, audit
+from lab.common.settings import SettingError
+from lab.engine.client.batches import batches
+from lab.engine.run import begin
+from lab.experiment.experiment import Experiment
+from lab.scoring.audit_score import Audited, Reading
 
 SMALL = Experiment.read(
     {

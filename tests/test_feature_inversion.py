@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attacks.dense import labels_of, mixture_of, place_of, taken_apart
-from attacks.feature_inversion import Body, FeatureInversion
-from lab.likeness import match, psnr
-from lab.models import Cnn, LeNet, Logistic, Mlp, Model, Network
-from lab.settings import SettingError
-from lab.views import Guess, Known, ServerView
-from lab.wire import Recipe
+from attacks.reconstruction.analytic.feature_inversion import Body, FeatureInversion
+from attacks.reconstruction.shared.dense_layer import labels_of, mixture_of, place_of, taken_apart
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Recipe
+from lab.interfaces.views import Guess, Known, ServerView
+from lab.models.network import Cnn, LeNet, Logistic, Mlp, Model, Network
+from lab.scoring.reconstruction.image_scorer import match, psnr
 
 SHAPE = (1, 12, 12)
 SMALL = Network(Cnn(channels=16, hidden=160), SHAPE, classes=5)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.federation import Examples, Federation, as_floats, like
+from lab.interfaces.data import Examples, Federation, as_floats, like
 
 
 def six() -> Examples:

@@ -14,16 +14,17 @@ import pytest
 
 from datasets import SPLITS
 from defenses import RULES
-from lab import figures, secret
-from lab.audited import Audited, Reading
-from lab.breakdown import Group
-from lab.experiment import Change
-from lab.glances import Glance
-from lab.poll import Poll, Said
-from lab.roc import Ceiling, Exposure, expose
-from lab.secret import Secrets
-from lab.toys import of_rule, of_split
-from lab.tradeoff import points
+from lab import figures
+from lab.attack_runs.reconstruction._glances import Glance
+from lab.experiment.experiment import Change
+from lab.figures.toy_updates import of_rule, of_split
+from lab.scoring import secret_score
+from lab.scoring.audit_score import Audited, Reading
+from lab.scoring.membership.leakage_by_group import Group
+from lab.scoring.membership.membership_score import Ceiling, Exposure, expose
+from lab.scoring.property_score import Poll, Said
+from lab.scoring.secret_score import Secrets
+from lab.sweeps.tradeoff import points
 from tests.drawings import drawn, federation_of, mustered, record, trace, traces
 from tests.studies import ended, quick
 from tests.sweeps import filled, sweep
@@ -87,7 +88,7 @@ POLL = Poll(
 SECRETS = Secrets(
     space=1000,
     groups=tuple(
-        secret.Group(
+        secret_score.Group(
             copies=copies,
             exposures=(1.0, 2.0),
             mean=1.5,

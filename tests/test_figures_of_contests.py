@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab import figures
-from lab.aggregator import FATES
+from lab.engine.server.server import FATES
 from tests.drawings import drawn, mustered, record, trace, traces
 
 FATE = ("kept", "left out", "kept", "shortened", "kept", "kept")

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lab import figures
-from lab.portrait import Portrait
+from lab.engine.data.summary import Portrait
 from tests.drawings import Trace, drawn, federation_of, record, trace, traces
 
 # --- where everything is ------------------------------------------------------------------------

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses import RULES
-from lab.contest import Aid, Verdict
-from lab.parts import Rule
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.interfaces.poisoning import Aid, Verdict
+from lab.interfaces.privacy_attacks import Rule
 
 SEEDS = st.integers(0, 10**6)
 NAMES = ("fltrust", "flame", "rlr", "signguard", "dnc")

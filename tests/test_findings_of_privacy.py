@@ -24,20 +24,26 @@ from attacks import POISONS
 from defenses.secure_aggregation.channel import Masked
 from defenses.secure_aggregation.terms import enough
 from lab import Experiment, run
-from lab.aborts import deciding
-from lab.accountant import cautions, noise_multiplier, promise, segments, spent
-from lab.accountants import Spending, composed
-from lab.aggregator import Aggregator
-from lab.assembly import assemble
-from lab.batches import batches
-from lab.cohorts import asked
-from lab.contest import Insight
-from lab.crew import party_of
-from lab.engine import begin, step
-from lab.exchange import channel, exchange
-from lab.sampling import epoch_at_least
-from lab.settings import SettingError
-from lab.wire import Updates
+from lab.common.settings import SettingError
+from lab.engine.client.batches import batches
+from lab.engine.client.cohort_trainer import party_of
+from lab.engine.data.federation import assemble
+from lab.engine.differential_privacy.aborts import deciding
+from lab.engine.differential_privacy.accountant import (
+    cautions,
+    noise_multiplier,
+    promise,
+    segments,
+    spent,
+)
+from lab.engine.exchange import channel, exchange
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import begin, step
+from lab.engine.server.server import Aggregator
+from lab.interfaces.messages import Updates
+from lab.interfaces.poisoning import Insight
+from lab.privacy.accounting.accountants import Spending, composed
+from lab.privacy.sampling_bounds import epoch_at_least
 
 TINY = {"data.source": "digits", "data.examples": 200, "model": "logistic", "training.steps": 1}
 CLIENT = {"privacy.kind": "client", "privacy.noise": 3.0}
@@ -203,9 +209,9 @@ def test_the_model_is_scaled_by_no_secret_number(
     now = now.changed({"training.algorithm": algorithm, "privacy.place": "central"})
     models = []
     for there in ((0, 1), (0, 1, 2, 3, 4, 5)):
-        monkeypatch.setattr("lab.engine.asked", lambda experiment, round, there=there: there)
+        monkeypatch.setattr("lab.engine.run.asked", lambda experiment, round, there=there: there)
         monkeypatch.setattr(
-            "lab.crew.cohort",
+            "lab.engine.client.cohort_trainer.cohort",
             lambda experiment, round, clients, task, restraint: _nothing(clients, task.start),
         )
         state = begin(now)
@@ -388,7 +394,7 @@ def test_secure_noise_draws_cohorts_and_batches_that_the_seed_does_not_tell() ->
 
 
 def test_other_processes_draw_other_secrets() -> None:
-    code = "from lab.rng import secret_stream; print(secret_stream(0, 'cohort', 1).integers(2**60))"
+    code = "from lab.common.random_streams import secret_stream; print(secret_stream(0, 'cohort', 1).integers(2**60))"
     drawn = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(2)]
     assert drawn[0] != drawn[1]
 

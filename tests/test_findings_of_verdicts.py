@@ -14,20 +14,20 @@ from torch import Tensor
 from attacks import SPIES
 from datasets import SOURCES
 from lab import Experiment, run
-from lab.columns import Column, rows_of
-from lab.dossier import Clerk
-from lab.engine import begin
-from lab.federation import as_floats
-from lab.floors import _guesses
-from lab.headcount import headcount
-from lab.leak import Leak
-from lab.likeness import Judge, Likeness
-from lab.parts import Reconstruction, Subversion
-from lab.similarity import PEAK
-from lab.subversion import subvert
-from lab.trial import Result, judge_of, reconstruct
-from lab.views import Guess
-from lab.wording import Proofreader
+from lab.attack_runs.reconstruction.model_manipulation import subvert
+from lab.attack_runs.reconstruction.reconstruction import Result, judge_of, reconstruct
+from lab.engine.run import begin
+from lab.interfaces.columns import Column, rows_of
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import Reconstruction, Subversion
+from lab.interfaces.views import Guess
+from lab.scoring.reconstruction.guess_baselines import _guesses
+from lab.scoring.reconstruction.image_metrics import PEAK
+from lab.scoring.reconstruction.image_scorer import Judge, Likeness
+from lab.scoring.reconstruction.label_score import headcount
+from lab.scoring.reconstruction.record_score import Clerk
+from lab.scoring.reconstruction.text_score import Proofreader
+from lab.sweeps._leak import Leak
 
 NOTHING = "no better than a guess without the gradient"
 BATCH = {"data.clients": 10, "data.examples": 500, "training.steps": 1, "training.batch_size": 32}

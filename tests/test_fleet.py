@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab import fleet
-from lab.experiment import Experiment
-from lab.fleet import Fleet, Nothing, Progress, keys, trained
-from lab.lineup import lineup
-from lab.parts import Needs
-from lab.shadows import shadows
-from lab.views import Candidates
+from lab.attack_runs.membership import shadow_models
+from lab.attack_runs.membership.candidates import lineup
+from lab.attack_runs.membership.shadow_federations import shadows
+from lab.attack_runs.membership.shadow_models import Fleet, Nothing, Progress, keys, trained
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.views import Candidates
 
 EXPERIMENT = Experiment().changed(
     {
@@ -73,7 +73,7 @@ def test_what_was_trained_is_not_trained_again() -> None:
 def test_stopped_in_mid_training_only_whole_models_are_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fleet, "AT_ONCE", 2)
+    monkeypatch.setattr(shadow_models, "AT_ONCE", 2)
     pool, cache = pool_of(EXPERIMENT), Memory()
     steps = trained(EXPERIMENT, 3, pool, range(6), cache)
     seen = [next(steps) for _ in range(5)]
@@ -148,8 +148,8 @@ def test_a_model_of_another_size_is_no_answer() -> None:
 def test_no_more_train_at_once_than_memory_bears() -> None:
     large = EXPERIMENT.changed({"model.kind": "mlp", "model.hidden": 256, "data.clients": 40})
     cohort = 40 * large.architecture.size
-    groups = fleet._groups(large, list(range(9)))
-    assert max(map(len, groups)) * cohort <= fleet.FLOATS
+    groups = shadow_models._groups(large, list(range(9)))
+    assert max(map(len, groups)) * cohort <= shadow_models.FLOATS
     assert sorted(one for group in groups for one in group) == list(range(9))
-    assert [len(each) for each in fleet._groups(EXPERIMENT, list(range(17)))] == [5, 6, 6]
-    assert fleet._groups(EXPERIMENT, []) == []
+    assert [len(each) for each in shadow_models._groups(EXPERIMENT, list(range(17)))] == [5, 6, 6]
+    assert shadow_models._groups(EXPERIMENT, []) == []

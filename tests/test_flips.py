@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from attacks import POISONS
 from defenses import RULES
-from lab.settings import SettingError
+from lab.common.settings import SettingError
 from tests.poisons import CLASSES, SEEDS, SMALL, attacked, cohort_of, last, rows_of
 
 # --- labels ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import Tensor
 
-from lab.geometry import BLOCK, DETECTORS, Geometry, geometry
+from lab.scoring.poisoning.update_geometry import BLOCK, DETECTORS, Geometry, geometry
 
 SEEDS = st.integers(0, 10**6)
 

@@ -8,14 +8,10 @@ import torch
 
 from defenses import RULES
 from lab.catalog import tables
-from lab.experiment import Experiment
-from lab.glossary import glossary
-from lab.notation import flatten
-from lab.parts import Poison, Rule, Split, Stage
-from lab.settings import Part
-from lab.terms import TERMS
-from lab.tour import memory, stop
-from lab.toys import (
+from lab.common.settings import Part
+from lab.common.settings_text import flatten
+from lab.experiment.experiment import Experiment
+from lab.figures.toy_updates import (
     CLASSES,
     CLIENTS,
     EACH,
@@ -28,6 +24,10 @@ from lab.toys import (
     of_split,
     of_stage,
 )
+from lab.interfaces.privacy_attacks import Poison, Rule, Split, Stage
+from lab.web.glossary import glossary
+from lab.web.guided_tour import memory, stop
+from lab.web.terms import TERMS
 from tests.paging import opened
 
 KNOWN = glossary()

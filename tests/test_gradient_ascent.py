@@ -11,18 +11,18 @@ import torch
 
 from attacks import SPIES
 from lab import Experiment
-from lab.courses import advanced, answer_of
-from lab.engine import State, begin, step
-from lab.gain import rival_of
-from lab.jobs import glimpses_of, pull
-from lab.ledger import Ledger
-from lab.models import Logistic, Network
-from lab.parts import Provocation
-from lab.provocation import before_of, provoke
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.trial import Result
-from lab.views import Candidates, OutsiderView, Provoked
+from lab.attack_runs.membership.active import before_of, provoke
+from lab.attack_runs.membership.active_rounds import advanced, answer_of
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.common.settings import SettingError
+from lab.engine.run import State, begin, step
+from lab.interfaces.privacy_attacks import Provocation
+from lab.interfaces.views import Candidates, OutsiderView, Provoked
+from lab.jobs.worker import glimpses_of, pull
+from lab.models.network import Logistic, Network
+from lab.scoring.membership.active_gain import rival_of
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 
 SMALL: dict[str, Any] = {
     "data.source": "digits",

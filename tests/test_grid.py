@@ -18,16 +18,16 @@ import pytest
 from sqlalchemy import update
 
 from lab import ROOT, Experiment, run
-from lab.bundle import MISSING, swept
 from lab.cli import main
-from lab.grid import Grid, Standing
-from lab.hands import carried_out
-from lab.jobs import Supervisor, measured, work
-from lab.ledger import DEATHS, EvictedError, Ledger
-from lab.prints import CHROMIUM, NEEDED
-from lab.schema import jobs, writing
-from lab.store import Store
-from lab.sweep import Sweep
+from lab.figures.image_files import CHROMIUM, NEEDED
+from lab.jobs.local_sweep import carried_out
+from lab.jobs.worker import Supervisor, measured, work
+from lab.reports.bundle import MISSING, swept
+from lab.storage.database import jobs, writing
+from lab.storage.store import Store
+from lab.storage.sweep_runs import Grid, Standing
+from lab.storage.worker_store import DEATHS, EvictedError, Ledger
+from lab.sweeps.sweep import Sweep
 from tests.sweeps import GRID
 
 Captured = pytest.CaptureFixture[str]
@@ -49,7 +49,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
         seen.append(experiment)
         yield from run(experiment)
 
-    monkeypatch.setattr("lab.jobs.run", counted)
+    monkeypatch.setattr("lab.jobs.worker.run", counted)
     return seen
 
 
@@ -165,7 +165,7 @@ def test_who_starts_twice_queues_once(grid: Grid) -> None:
 
 
 def test_other_numbers_make_other_keys(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.sweep.NUMBERS", 10**6)
+    monkeypatch.setattr("lab.sweeps.sweep.NUMBERS", 10**6)
     assert not set(Sweep.from_toml(GRID).experiments) & set(grid.keys)
 
 
@@ -210,7 +210,7 @@ def test_an_error_of_ours_is_shown_and_the_next_call_tries_again(
         yield from run(experiment)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lab.jobs.run", broken)
+        patch.setattr("lab.jobs.worker.run", broken)
         last = whole(grid)
     assert (last.finished, last.failed) == (4, 4)
     assert grid.tally().worst[1].reason == "RuntimeError: a wire came loose"
@@ -221,12 +221,12 @@ def test_an_error_of_ours_is_shown_and_the_next_call_tries_again(
 def test_data_that_are_not_there_are_told_in_the_table(
     grid: Grid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab.settings import SettingError
+    from lab.common.settings import SettingError
 
     def absent(_: Experiment) -> Iterator[Any]:
         raise SettingError("digits are not here: pip install scikit-learn")
 
-    monkeypatch.setattr("lab.jobs.run", absent)
+    monkeypatch.setattr("lab.jobs.worker.run", absent)
     assert whole(grid).failed == 8
     assert "pip install" in grid.tally().reasons()[0]
 
@@ -288,7 +288,7 @@ def test_a_worker_sets_its_cell_aside_for_a_run(
             yield moment
 
     monkeypatch.setattr(Ledger, "settle", noted)
-    monkeypatch.setattr("lab.jobs.run", interrupted)
+    monkeypatch.setattr("lab.jobs.worker.run", interrupted)
     work(grid.store, "worker", idle=0.05)
     assert ended == ["run", "cell"]
     (job,) = grid.store.runs()
@@ -453,7 +453,7 @@ def test_a_failed_cell_ends_with_another_exit_code(
     def broken(_: Experiment) -> Iterator[Any]:
         raise RuntimeError("a wire came loose")
 
-    monkeypatch.setattr("lab.jobs.run", broken)
+    monkeypatch.setattr("lab.jobs.worker.run", broken)
     assert leaklab(monkeypatch, "sweep", file) == 1
     assert "failed: RuntimeError: a wire came loose" in capsys.readouterr().out
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.loss_threshold import LossThreshold
-from lab import fleet
-from lab.engine import State, run
-from lab.experiment import Experiment
-from lab.inference import infer
-from lab.jobs import attacked, pull
-from lab.ledger import Ledger
-from lab.parts import Inference, Needs
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.trial import Glimpse
-from lab.views import Candidates, Evidence, OutsiderView
+from attacks.membership.outsider.loss_threshold import LossThreshold
+from lab.attack_runs.membership import shadow_models
+from lab.attack_runs.membership.outsider import infer
+from lab.attack_runs.reconstruction.reconstruction import Glimpse
+from lab.common.settings import SettingError
+from lab.engine.run import State, run
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.jobs.worker import attacked, pull
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.test_fleet import Memory
 
 OVERFITTED = {
@@ -151,7 +151,7 @@ def test_the_store_keeps_shadows_for_the_next_attack(
     assert order.command("R") == "leaklab attack loss-threshold --run R --round 2 --targets 3"
     first = ledger.start_attack(run_id, order)
     list(attacked(ledger, first))
-    monkeypatch.setattr(fleet, "shadows", None)  # whoever trains now fails
+    monkeypatch.setattr(shadow_models, "shadows", None)  # whoever trains now fails
     second = ledger.start_attack(run_id, order)
     list(attacked(ledger, second))
     results = [store.job(job.id).result for job in (first, second)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses import RULES
-from lab.influence import influence
+from lab.engine.server.influence import influence
 
 SEEDS = st.integers(0, 10**6)
 MOVING = ("mean", "median", "trimmed-mean", "krum")  # moved and scaled rows: as far, as much

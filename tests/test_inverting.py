@@ -9,21 +9,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks.causation import Causation, clipped
-from attacks.courses import courses
-from attacks.gradients import gradient_of, label_counts, observe, total_variation
-from attacks.idlg import Idlg
-from attacks.inverting_gradients import InvertingGradients, from_row
-from attacks.lengths import lengthened
-from attacks.pace import Pace
+from attacks.reconstruction.optimisation.idlg import Idlg
+from attacks.reconstruction.optimisation.inverting_gradients import InvertingGradients, from_row
+from attacks.reconstruction.shared.length_before_clipping import lengthened
+from attacks.reconstruction.shared.local_step_schedule import courses
+from attacks.reconstruction.shared.observed_gradient import (
+    gradient_of,
+    label_counts,
+    observe,
+    total_variation,
+)
+from attacks.reconstruction.shared.search_budget import Pace
+from attacks.reconstruction.shared.simulated_update import Causation, clipped
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.batches import batches
-from lab.engine import Moment
-from lab.federation import as_floats
-from lab.knowledge import known_of
-from lab.trial import reconstruct
-from lab.views import Guess, Known, Mechanism, ServerView, server_view
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.engine.client.batches import batches
+from lab.engine.data.federation import assemble
+from lab.engine.run import Moment
+from lab.interfaces.data import as_floats
+from lab.interfaces.views import Guess, Known, Mechanism, ServerView, server_view
 
 SMALL = {
     "data": {"source": "fashion-mnist", "clients": 4},
@@ -206,7 +211,7 @@ def test_variation_of_a_step_by_hand() -> None:
 
 def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
-    monkeypatch.setattr("attacks.pace.worked", lambda: next(clock))
+    monkeypatch.setattr("attacks.reconstruction.shared.search_budget.worked", lambda: next(clock))
     view, known = seen_in(attacked())
     guesses = list(InvertingGradients(iterations=30_000, seconds=100)(view, 0, known))
     assert 10 < guesses[-1].step < 100
@@ -215,7 +220,7 @@ def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_haste_only_the_steps_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(n * 1e-3 for n in range(10_000))
-    monkeypatch.setattr("attacks.pace.worked", lambda: next(clock))
+    monkeypatch.setattr("attacks.reconstruction.shared.search_budget.worked", lambda: next(clock))
     pace = Pace(100, 60.0)
     spent = []
     while pace.tick():

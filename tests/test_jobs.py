@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from lab import Experiment, run
-from lab.jobs import Supervisor, most_workers
-from lab.settings import SettingError
-from lab.store import Order, Store
+from lab.common.settings import SettingError
+from lab.jobs.worker import Supervisor, most_workers
+from lab.storage.store import Order, Store
 
 # Long enough to be caught in mid-run.
 LONG = Experiment.read(
@@ -164,9 +164,9 @@ def test_a_round_that_cannot_be_replayed_is_not_attacked(store: Store) -> None:
     """Other numbers than the stored ones mean another Leaklab, and no attack on fiction."""
     from sqlalchemy import update
 
-    from lab.jobs import pull, replay
-    from lab.ledger import Ledger
-    from lab.schema import records, writing
+    from lab.jobs.worker import pull, replay
+    from lab.storage.database import records, writing
+    from lab.storage.worker_store import Ledger
 
     ledger = Ledger(store)
     job = ledger.start(LONG.changed({"training.rounds": 1, "model.kind": "mlp"}))

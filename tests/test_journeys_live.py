@@ -7,8 +7,8 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from lab.likeness import Likeness
-from lab.store import Store
+from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.storage.store import Store
 from tests.browsing import (
     LONG,
     TINY,

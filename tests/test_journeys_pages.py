@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from lab import Experiment
-from lab.jobs import attacked, pull
-from lab.ledger import Ledger
-from lab.store import Order, Store
+from lab.jobs.worker import attacked, pull
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.browsing import (
     LONG,
     outside,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from lab.engine import run as rounds_of
-from lab.store import Store
+from lab.engine.run import run as rounds_of
+from lab.storage.store import Store
 from tests.browsing import LONG, TINY, press, start, status, turn_to, until
 from tests.chromium import free_port, served
 

@@ -8,19 +8,19 @@ from functools import cache
 import pytest
 import torch
 
-from attacks import gradients
-from attacks.gradients import label_counts, observe
-from attacks.label_counts import LabelCounts
+from attacks.reconstruction.analytic.label_counts import LabelCounts
+from attacks.reconstruction.shared import observed_gradient
+from attacks.reconstruction.shared.observed_gradient import label_counts, observe
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.engine import Moment
-from lab.headcount import Headcount, headcount
-from lab.knowledge import known_of
-from lab.models import Logistic, Network
-from lab.settings import SettingError
-from lab.trial import Glimpse, Result, reconstruct
-from lab.views import Known, ServerView, server_view
-from lab.wire import Recipe
+from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result, reconstruct
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble
+from lab.engine.run import Moment
+from lab.interfaces.messages import Recipe
+from lab.interfaces.views import Known, ServerView, server_view
+from lab.models.network import Logistic, Network
+from lab.scoring.reconstruction.label_score import Headcount, headcount
 
 
 @cache
@@ -79,7 +79,7 @@ def test_counts_by_hand() -> None:
 
 def test_a_bias_that_leaves_no_class_is_an_even_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every entry is above any probability, as noise may have it: no count is left."""
-    monkeypatch.setattr(gradients, "TOO_WIDE", 2)
+    monkeypatch.setattr(observed_gradient, "TOO_WIDE", 2)
     view = view_of([2.0, 2.0, 2.0], 9)
     assert label_counts(view, observe(view, 0), Known.nothing(view.network)).tolist() == [3, 3, 3]
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses import STAGES
-from lab.crew import party_of
-from lab.exchange import stages
-from lab.models import MODELS, Model, Network
-from lab.passes import descend_clipped, flattened, stacked, visits
-from lab.rng import stream
+from lab.common.random_streams import stream
+from lab.engine.client.cohort_trainer import party_of
+from lab.engine.exchange import stages
+from lab.models.network import MODELS, Model, Network
+from lab.models.stacked_gradients import descend_clipped, flattened, stacked, visits
 from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS
 from tests.test_example_privacy import SHAPE, noise_pictures

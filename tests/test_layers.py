@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from lab.layers import (
+from lab.common.random_streams import stream
+from lab.models.layers import (
     Block,
     Convolution,
     Dense,
@@ -26,9 +27,8 @@ from lab.layers import (
     Sigmoid,
     Trained,
 )
-from lab.models import MODELS, Model, Network
-from lab.passes import descend, descend_clipped, flattened, stacked, visits
-from lab.rng import stream
+from lab.models.network import MODELS, Model, Network
+from lab.models.stacked_gradients import descend, descend_clipped, flattened, stacked, visits
 
 
 class Wrapped(Model):

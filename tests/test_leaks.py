@@ -13,25 +13,26 @@ import pytest
 import torch
 from PIL import Image
 
-from lab import Experiment, presets, run
-from lab.aim import Aim
+from lab import Experiment, run
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.shared.attack_request import Aim
 from lab.cli import main
-from lab.cohorts import asked
-from lab.gallery import fragment
-from lab.grid import Grid
-from lab.hands import carried_out
-from lab.jobs import measured
-from lab.leak import Leak
-from lab.ledger import Ledger
-from lab.lesson import lesson_of
-from lab.outcome import Outcome
-from lab.raid import raided, target_of
-from lab.report import render_sweep
-from lab.settings import SettingError
-from lab.store import Store
-from lab.sweep import Sweep
-from lab.tally import Tally, tally
-from lab.trial import reconstruct
+from lab.common.settings import SettingError
+from lab.engine.participation.cohort_sampling import asked
+from lab.experiment import presets
+from lab.jobs.local_sweep import carried_out
+from lab.jobs.worker import measured
+from lab.reports.html_report import render_sweep
+from lab.reports.leak_gallery import fragment
+from lab.storage.store import Store
+from lab.storage.sweep_runs import Grid
+from lab.storage.worker_store import Ledger
+from lab.sweeps._leak import Leak
+from lab.sweeps.attacked_run import raided, target_of
+from lab.sweeps.cell_result import Outcome
+from lab.sweeps.lesson import lesson_of
+from lab.sweeps.result_table import Tally, tally
+from lab.sweeps.sweep import Sweep
 from tests.experiments import refusal
 from tests.markup import parsed
 from tests.paging import button, labels, opened, words, work_off
@@ -217,7 +218,7 @@ def test_what_turns_out_to_be_nothing_is_refused_and_not_tried_again(store: Stor
 
 def test_the_same_sweep_again_runs_nothing(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     first = whole(grid)
-    monkeypatch.setattr("lab.jobs.raided", lambda *_: pytest.fail("it ran again"))
+    monkeypatch.setattr("lab.jobs.worker.raided", lambda *_: pytest.fail("it ran again"))
     assert whole(grid) == first
     later = Grid(grid.store, quick(title="Other words", rows=[{"label": "bare"}], lesson=""))
     assert later.progress().finished == later.progress().total
@@ -378,7 +379,7 @@ def test_a_lesson_is_one_click_away(
 ) -> None:
     (tmp_path / "leaks").mkdir()
     (tmp_path / "leaks" / "quick.toml").write_text(QUICK, encoding="utf-8")
-    monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
+    monkeypatch.setattr("lab.experiment.presets.FOLDER", tmp_path)
     app = opened("leaks")
     assert "Not measured yet" in app.info[0].value
     button(app, "Measure: Attack by defence")

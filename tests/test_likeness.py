@@ -17,17 +17,18 @@ from torch import Tensor
 
 from attacks import SPIES
 from datasets import SOURCES
-from lab import Experiment, floors, run
-from lab.assembly import malicious
-from lab.federation import Examples, as_floats
-from lab.labels import by_luck, even_share, label_share
-from lab.likeness import Judge
-from lab.neighbours import CLOSE, Pool
-from lab.parts import Reconstruction
-from lab.similarity import PEAK, decibels, match, psnr, ssim
-from lab.trial import reconstruct
-from lab.verdicts import EXACT, GAIN, LUCK, VERDICTS, verdict
-from lab.views import Guess
+from lab import Experiment, run
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.engine.data.federation import malicious
+from lab.interfaces.data import Examples, as_floats
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import Guess
+from lab.scoring.reconstruction import guess_baselines
+from lab.scoring.reconstruction._labels import by_luck, even_share, label_share
+from lab.scoring.reconstruction.identification import CLOSE, Pool
+from lab.scoring.reconstruction.image_metrics import PEAK, decibels, match, psnr, ssim
+from lab.scoring.reconstruction.image_scorer import Judge
+from lab.scoring.reconstruction.verdict import EXACT, GAIN, LUCK, VERDICTS, verdict
 
 SEEDS = st.integers(0, 10**6)
 GREY, COLOUR, TABLE = (1, 12, 14), (3, 16, 13), (22,)
@@ -264,7 +265,7 @@ def guessed_by_floors(judged: Judge, labels: Tensor, patch: pytest.MonkeyPatch) 
         return match(guesses, truths)
 
     with patch.context() as inner:
-        inner.setattr(floors, "match", spied)
+        inner.setattr(guess_baselines, "match", spied)
         judged.floors(labels)
     return seen
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.assembly import assemble, malicious
-from lab.experiment import Experiment
-from lab.federation import as_floats
-from lab.lineup import SPARED, Lineup, lineup
-from lab.parts import Needs
-from lab.public import outsiders, root_of
-from lab.settings import SettingError
+from lab.attack_runs.membership.candidates import SPARED, Lineup, lineup
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble, malicious
+from lab.engine.data.public_examples import outsiders, root_of
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import Needs
 from tests.data import of_digits
 
 SHADOWS = Needs(shadows=2, public=50)

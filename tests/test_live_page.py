@@ -11,14 +11,14 @@ from plotly.graph_objects import Figure
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT
-from lab.engine import begin, step
-from lab.experiment import Experiment
-from lab.lookout import cheapest, glance
-from lab.models import MODELS
-from lab.presets import experiments
-from lab.session import EACH, drawn, pace
-from lab.settings import SettingError
-from lab.store import Store
+from lab.attack_runs.reconstruction.quick_look import cheapest, glance
+from lab.common.settings import SettingError
+from lab.engine.run import begin, step
+from lab.experiment.experiment import Experiment
+from lab.experiment.presets import experiments
+from lab.models.network import MODELS
+from lab.storage.store import Store
+from lab.web.session import EACH, drawn, pace
 from tests.paging import button, opened, work_off
 
 LEAKY = Experiment.read(

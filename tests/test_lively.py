@@ -11,11 +11,11 @@ import pytest
 from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
-from lab.grid import Grid
-from lab.hands import carried_out
-from lab.presets import tradeoffs
-from lab.store import Store
-from lab.study import Study
+from lab.experiment.presets import tradeoffs
+from lab.jobs.local_sweep import carried_out
+from lab.storage.store import Store
+from lab.storage.sweep_runs import Grid
+from lab.sweeps.tradeoff_study import Study
 from tests.browsing import back_by, until
 
 # The numbers of the markers with a ring around them.
@@ -31,7 +31,7 @@ def shown() -> None:
     import plotly.graph_objects as go
     import streamlit as st
 
-    from lab.displays.lively import redraw
+    from lab.web.displays.live_chart import redraw
 
     def chosen(number: int) -> None:
         st.session_state["chosen"] = number

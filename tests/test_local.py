@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.assembly import assemble
-from lab.batches import batches, touched
-from lab.engine import begin
-from lab.experiment import Experiment
-from lab.federation import as_floats
-from lab.local import cohort
-from lab.models import MODELS, Network
-from lab.wire import Drift, Task
+from lab.engine.client.batches import batches, touched
+from lab.engine.client.local_training import cohort
+from lab.engine.data.federation import assemble
+from lab.engine.run import begin
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import as_floats
+from lab.interfaces.messages import Drift, Task
+from lab.models.network import MODELS, Network
 from tests.data import PICTURE_MODELS
 
 SMALL = {

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from lab import Experiment, run
-from lab.algorithms import ALGORITHMS
-from lab.assembly import assemble
-from lab.engine import begin
-from lab.parts import Algorithm
-from lab.wire import Local, Memory, Report
+from lab.engine.algorithms import ALGORITHMS
+from lab.engine.data.federation import assemble
+from lab.engine.run import begin
+from lab.interfaces.messages import Local, Memory, Report
+from lab.interfaces.privacy_attacks import Algorithm
 from tests.quadratics import UNEQUAL, made, report_of
 from tests.slow import all_of, batches_of, slope
 

@@ -8,23 +8,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab import presets
-from lab.aim import Aim
-from lab.engine import run
-from lab.experiment import Experiment
-from lab.gallery import legend, told
-from lab.grid import Grid
-from lab.hands import carried_out
-from lab.inference import infer
-from lab.leak import Leak
-from lab.parts import Inference, Spy
-from lab.raid import raided
-from lab.rates import NEEDED
-from lab.roc import Ceiling, Exposure
-from lab.settings import SettingError
-from lab.store import Store
-from lab.sweep import Sweep
-from lab.trial import Result, ceiling_of
+from lab.attack_runs.membership.outsider import infer
+from lab.attack_runs.reconstruction.reconstruction import Result, ceiling_of
+from lab.attack_runs.shared.attack_request import Aim
+from lab.common.settings import SettingError
+from lab.engine.run import run
+from lab.experiment import presets
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Inference, Spy
+from lab.jobs.local_sweep import carried_out
+from lab.reports.leak_gallery import legend, told
+from lab.scoring.membership.membership_score import Ceiling, Exposure
+from lab.scoring.membership.rates import NEEDED
+from lab.storage.store import Store
+from lab.storage.sweep_runs import Grid
+from lab.sweeps._leak import Leak
+from lab.sweeps.attacked_run import raided
+from lab.sweeps.sweep import Sweep
 from tests.scores import drawn, exposed
 
 SPIES = [name for name, spy in Spy.table.items() if issubclass(spy, Inference)]

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from attacks import SPIES
-from attacks.confidence import confidence, cross_entropy, log_complements
-from attacks.levelling import levelled
-from attacks.lira_online import LiraOnline
-from attacks.rmia import Rmia
+from attacks.membership.outsider.lira_online import LiraOnline
+from attacks.membership.outsider.rmia import Rmia
+from attacks.membership.shared.confidence import confidence, cross_entropy, log_complements
+from attacks.membership.shared.public_calibration import levelled
 from lab import Experiment
-from lab.assembly import assemble
-from lab.engine import begin
-from lab.federation import as_floats
-from lab.inference import infer
-from lab.parts import Inference
-from lab.roc import expose
-from lab.settings import SettingError
-from lab.shadows import shadows
-from lab.views import Candidates, Evidence, OutsiderView
+from lab.attack_runs.membership.outsider import infer
+from lab.attack_runs.membership.shadow_federations import shadows
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble
+from lab.engine.run import begin
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.scoring.membership.membership_score import expose
 
 OUTSIDERS = [name for name, spy in SPIES.items() if issubclass(spy, Inference)]
 WITH_SHADOWS = [name for name in OUTSIDERS if SPIES[name]().needs().shadows]  # type: ignore[attr-defined]

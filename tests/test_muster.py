@@ -10,12 +10,12 @@ from torch import Tensor
 
 from defenses import RULES
 from lab import Experiment
-from lab.aggregator import fates_of
-from lab.assembly import malicious
-from lab.contest import UNAIDED, Aid, Verdict
-from lab.engine import begin, step
-from lab.muster import Muster, muster
-from lab.settings import SettingError
+from lab.attack_runs.poisoning.poisoned_round import Muster, muster
+from lab.common.settings import SettingError
+from lab.engine.data.federation import malicious
+from lab.engine.run import begin, step
+from lab.engine.server.server import fates_of
+from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
 
 SMALL = Experiment().changed(
     {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lab.experiment import Experiment
-from lab.notation import flatten, parse_pairs, parse_value, write_value
+from lab.common.settings_text import flatten, parse_pairs, parse_value, write_value
+from lab.experiment.experiment import Experiment
 from tests.experiments import DECLARED, Declared, accepted, refusal, tree, with_
 
 # --- by hand ------------------------------------------------------------------------------------

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from attacks import POISONS
 from lab import Experiment
-from lab.assembly import assemble
-from lab.engine import State, begin, run
-from lab.evaluate import evaluate
-from lab.federation import as_floats
-from lab.obedience import SHOWN, Sample, samples
+from lab.attack_runs.poisoning.backdoor_samples import SHOWN, Sample, samples
+from lab.engine.data.federation import assemble
+from lab.engine.run import State, begin, run
+from lab.interfaces.data import as_floats
+from lab.models.metrics import evaluate
 
 SMALL = Experiment().changed(
     {

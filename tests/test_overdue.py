@@ -10,12 +10,13 @@ import time
 
 import pytest
 
-from lab import Experiment, jobs
-from lab.jobs import Supervisor
-from lab.ledger import Ledger
-from lab.overdue import Watch, release, settle
-from lab.store import Order, Store
-from lab.visitors import visitor_of
+from lab import Experiment
+from lab.jobs import worker
+from lab.jobs.overdue_commands import Watch, release, settle
+from lab.jobs.worker import Supervisor
+from lab.storage.store import Order, Store
+from lab.storage.visitors import visitor_of
+from lab.storage.worker_store import Ledger
 from tests.test_jobs import supervised, wait_for
 
 SMALL = Experiment.read(
@@ -78,7 +79,7 @@ def test_a_worker_that_answers_is_left_alone(store: Store) -> None:
     assert (told.job, told.worker, told.running) == (run, ledger.worker, True)
     time.sleep(0.01)
     assert watch.unanswered()[0].waited > told.waited
-    list(jobs.pull(ledger, store.job(run)))
+    list(worker.pull(ledger, store.job(run)))
     assert watch.unanswered() == []
     assert store.job(run).message == ""
 
@@ -108,7 +109,7 @@ def test_a_worker_out_of_reach_writes_nothing_more(store: Store) -> None:
     """Such as a command line in another terminal, whose round ends after its run was stopped."""
     ledger = Ledger(store)
     job = ledger.start(SMALL)
-    rounds = jobs.pull(ledger, job)
+    rounds = worker.pull(ledger, job)
     next(rounds)
     store.stop(job.id)
     settle(store, ledger.worker, job.id)
@@ -118,7 +119,7 @@ def test_a_worker_out_of_reach_writes_nothing_more(store: Store) -> None:
     store.resume(job.id)
     other = Ledger(store)
     claimed(other, job.id)
-    list(jobs.pull(other, store.job(job.id)))
+    list(worker.pull(other, store.job(job.id)))
     assert store.job(job.id).status == "finished"
 
 
@@ -138,7 +139,7 @@ def test_an_attack_that_was_set_aside_is_stopped_without_killing_its_worker(stor
     """Its worker is inside somebody else's round."""
     ledger = Ledger(store)
     run = ledger.start(SMALL)
-    list(jobs.pull(ledger, run))
+    list(worker.pull(ledger, run))
     attack = ledger.start_attack(run.id, Order.read({"spy": "loss-threshold", "round": 1}))
     ledger.set_aside(attack)
     store.stop(attack.id)

@@ -14,22 +14,22 @@ from torch import Tensor
 
 from attacks import SPIES
 from lab import ROOT, Experiment
-from lab.assembly import assemble
-from lab.batches import touched
+from lab.attack_runs.reconstruction.own_example import invert, view_of
+from lab.attack_runs.reconstruction.reconstruction import Result
 from lab.cli import main
-from lab.engine import State, begin
-from lab.federation import as_floats
-from lab.jobs import attacked, pull
-from lab.ledger import Ledger
-from lab.local import cohort
-from lab.models import MODELS
-from lab.own import invert, view_of
-from lab.parts import Reconstruction
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.trial import Result
-from lab.upload import decoded
-from lab.wire import Task
+from lab.common.settings import SettingError
+from lab.engine.client.batches import touched
+from lab.engine.client.local_training import cohort
+from lab.engine.data.federation import assemble
+from lab.engine.run import State, begin
+from lab.interfaces.data import as_floats
+from lab.interfaces.messages import Task
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.jobs.worker import attacked, pull
+from lab.models.network import MODELS
+from lab.storage.store import Order, Store
+from lab.storage.uploads import decoded
+from lab.storage.worker_store import Ledger
 
 DIGITS = Experiment.read(
     {

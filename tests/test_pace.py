@@ -9,7 +9,7 @@ from threading import Event, active_count
 
 import pytest
 
-from lab.pace import paced
+from lab.jobs.polling import paced
 
 
 def test_steps_come_in_order_and_all_of_them() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.store import Store
+from lab.storage.store import Store
 from tests.paging import labels, opened, trained, words
 
 OF_A_RUN = ["inversion", "membership", "malicious", "aggregation"]  # and each names it

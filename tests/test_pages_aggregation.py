@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.store import Store
+from lab.storage.store import Store
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 
 MASKED = {

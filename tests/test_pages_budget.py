@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lab.accountant import spent
-from lab.accountants import Spending, calibrated
-from lab.store import Store
+from lab.engine.differential_privacy.accountant import spent
+from lab.privacy.accounting.accountants import Spending, calibrated
+from lab.storage.store import Store
 from tests.paging import TINY, choose, opened, trained, words
 
 

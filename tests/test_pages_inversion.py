@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from lab.jobs import attacked
-from lab.ledger import Ledger
-from lab.likeness import Likeness
-from lab.store import Order, Store
+from lab.jobs.worker import attacked
+from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.paging import TINY, attack, button, choose, labels, opened, trained, words, work_off
 from tests.test_own_picture import photograph
 

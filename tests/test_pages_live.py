@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from lab import ROOT, Experiment, presets
+from lab import ROOT, Experiment
 from lab.catalog import tables
-from lab.store import Store
+from lab.experiment import presets
+from lab.storage.store import Store
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 
 SMALL = {"data.source": "digits", "data.clients": "4", "training.rounds": "3"}

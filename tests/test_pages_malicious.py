@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.store import Store
+from lab.storage.store import Store
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 from tests.sweeps import GRID
 
@@ -60,7 +60,7 @@ def test_a_grid_of_runs_is_one_click_away(
 ) -> None:
     file = tmp_path / "small.toml"
     file.write_text(GRID, encoding="utf-8")
-    monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
+    monkeypatch.setattr("lab.experiment.presets.FOLDER", tmp_path)
     app = button(opened("malicious"), "Run the grid")
     assert "Stop" in labels(app)
     assert not app.get("download_button")  # nothing is measured yet

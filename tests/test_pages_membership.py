@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lab.jobs import attacked
-from lab.ledger import Ledger
-from lab.store import Order, Store
+from lab.jobs.worker import attacked
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 
 

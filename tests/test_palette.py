@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from lab.figures import comparison, tradeoff
+from lab.figures import run_comparison, tradeoff
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY
 
 SERIES = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE)
@@ -86,9 +86,9 @@ def test_no_series_vanishes_on_a_page(colour: str, ground: str) -> None:
 
 
 def test_series_that_may_be_many_come_from_the_palette_and_have_a_second_sign() -> None:
-    assert {*comparison.COLOURS, *tradeoff.COLOURS} <= {*SERIES, GREY}
+    assert {*run_comparison.COLOURS, *tradeoff.COLOURS} <= {*SERIES, GREY}
     for colours, signs in (
-        (comparison.COLOURS, comparison.DASHES),
+        (run_comparison.COLOURS, run_comparison.DASHES),
         (tradeoff.COLOURS, tradeoff.SYMBOLS),
     ):
         assert len(set(zip(colours, signs, strict=True))) == len(colours)

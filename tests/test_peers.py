@@ -14,15 +14,15 @@ import torch
 from torch import Tensor
 
 from attacks import POISONS
-from attacks.min_max import largest
-from attacks.updates import way_of
+from attacks.poisoning.shared.malicious_updates import way_of
+from attacks.poisoning.updates.min_max import largest
 from defenses import PREPARATIONS, RULES
-from defenses.distances import gaps
-from defenses.krum import ranked
+from defenses.aggregation.krum import ranked
+from defenses.shared.distances import gaps
 from lab import Experiment, run
-from lab.contest import Aid
-from lab.parts import Algorithm, Preparation
-from lab.wire import Drift, Memory, Report
+from lab.interfaces.messages import Drift, Memory, Report
+from lab.interfaces.poisoning import Aid
+from lab.interfaces.privacy_attacks import Algorithm, Preparation
 from tests.poisons import cohort_of
 from tests.quadratics import EQUAL, made, report_of
 

@@ -9,15 +9,15 @@ import torch
 
 from attacks import SPIES
 from lab import Experiment, run
-from lab.algorithms import PERSONALISED
-from lab.assembly import assemble
-from lab.engine import Moment, begin
-from lab.local import cohort
-from lab.parts import Reconstruction
-from lab.settings import SettingError
-from lab.trial import reconstruct
-from lab.views import server_view
-from lab.wire import Task
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.common.settings import SettingError
+from lab.engine.algorithms import PERSONALISED
+from lab.engine.client.local_training import cohort
+from lab.engine.data.federation import assemble
+from lab.engine.run import Moment, begin
+from lab.interfaces.messages import Task
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import server_view
 from tests.slow import all_of, slope
 
 SKEWED = Experiment.read(

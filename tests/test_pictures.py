@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lab.pictures import SIDE, data_uri, framed, png, side_by_side
+from lab.figures.example_images import SIDE, data_uri, framed, png, side_by_side
 
 
 def opened(content: bytes) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.plain import plain
+from lab.web.plain_text import plain
 from tests.paging import opened
 
 PICTURE = "![x](http://elsewhere/x.png)"

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lab import Experiment, run
-from lab.assembly import assemble, poisoned
-from lab.experiment import Change
-from lab.planting import Plant, planted, unplanted
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble, poisoned
+from lab.engine.data.injected_examples import Plant, planted, unplanted
+from lab.experiment.experiment import Change
 from tests.data import no_data_of_the_user as no_data_of_the_user
 from tests.data import of_digits
 from tests.experiments import refusal

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from attacks import POISONS
-from attacks.alie import tolerated
-from attacks.fang import strength
-from attacks.line_search import strongest
-from attacks.min_max import largest as largest_max
-from attacks.min_sum import largest as largest_sum
-from attacks.updates import Way, way_of
+from attacks.poisoning.shared.line_search import strongest
+from attacks.poisoning.shared.malicious_updates import Way, way_of
+from attacks.poisoning.updates.alie import tolerated
+from attacks.poisoning.updates.fang import strength
+from attacks.poisoning.updates.min_max import largest as largest_max
+from attacks.poisoning.updates.min_sum import largest as largest_sum
 from defenses import RULES
-from lab.contest import IGNORANT, Insight
-from lab.parts import Poison
-from lab.wire import Cohort
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison
 from tests.poisons import attacked, cohort_of, last
 from tests.poisons import rows_of as draws
 

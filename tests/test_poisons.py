@@ -15,8 +15,8 @@ from torch import Tensor
 
 from attacks import POISONS
 from lab import Experiment, run
-from lab.assembly import assemble, malicious, poisoned
-from lab.contest import Insight, Scene
+from lab.engine.data.federation import assemble, malicious, poisoned
+from lab.interfaces.poisoning import Insight, Scene
 from tests.poisons import (
     CLASSES,
     SEEDS,

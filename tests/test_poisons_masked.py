@@ -10,8 +10,8 @@ import torch
 
 from attacks import POISONS
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.crew import party_of
+from lab.engine.client.cohort_trainer import party_of
+from lab.engine.data.federation import assemble
 
 # The clients' examples differ in number, so that weights do.
 MASKED = Experiment.read(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.pooling import _area, _counts, _drawn, _true_positives, pooled
-from lab.roc import auc, expose, true_positives
+from lab.scoring.membership.membership_score import auc, expose, true_positives
+from lab.scoring.membership.pooled_score import _area, _counts, _drawn, _true_positives, pooled
 
 
 def scored(

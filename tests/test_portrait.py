@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.assembly import assemble, malicious
-from lab.experiment import Experiment
-from lab.portrait import portrait
+from lab.engine.data.federation import assemble, malicious
+from lab.engine.data.summary import portrait
+from lab.experiment.experiment import Experiment
 from tests.data import examples_of, of_digits, with_
 from tests.data import experiment as experiment
 from tests.data import no_data_of_the_user as no_data_of_the_user

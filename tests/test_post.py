@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from lab.engine import begin, step
-from lab.experiment import Experiment
-from lab.post import SHOWN, post_of
-from lab.views import server_view
+from lab.attack_runs.reconstruction.server_snapshot import SHOWN, post_of
+from lab.engine.run import begin, step
+from lab.experiment.experiment import Experiment
+from lab.interfaces.views import server_view
 
 LEAKY = Experiment.read(
     {

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lab import Experiment, run
-from lab.engine import begin
-from lab.local import cohort
-from lab.settings import SettingError
-from lab.wire import Task
+from lab.common.settings import SettingError
+from lab.engine.client.local_training import cohort
+from lab.engine.run import begin
+from lab.interfaces.messages import Task
 from tests.data import PICTURE_MODELS
 
 NOW = Experiment.read(

@@ -15,10 +15,10 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from defenses import PREPARATIONS, RULES, STAGES
-from lab.contest import Prepared
-from lab.parts import Preparation
-from lab.settings import SettingError
-from lab.wire import Cohort, Memory
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Cohort, Memory
+from lab.interfaces.poisoning import Prepared
+from lab.interfaces.privacy_attacks import Preparation
 
 SEEDS = st.integers(0, 10**6)
 PLACED = tuple(name for name in PREPARATIONS if name != "bucketing")  # a row for every row

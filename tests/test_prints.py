@@ -13,9 +13,9 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT
+from lab.common.settings import SettingError
+from lab.figures.image_files import CHROMIUM, NEEDED, browser, prints
 from lab.figures.style import dress
-from lab.prints import CHROMIUM, NEEDED, browser, prints
-from lab.settings import SettingError
 
 NOBODY = str(ROOT / "nowhere" / "chromium")
 
@@ -57,7 +57,7 @@ def test_the_camera_of_a_chart_saves_an_svg_of_its_name() -> None:
     def page() -> None:
         import plotly.graph_objects as go
 
-        from lab.displays.chart import draw
+        from lab.web.displays.chart import draw
 
         draw(go.Figure(), "roc of all", "Nothing")
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses import PREPARATIONS, STAGES
-from lab.wire import Cohort
+from lab.interfaces.messages import Cohort
 from tests.noise import PARAMS, correlation, is_normal
 
 SEEDS = st.integers(0, 10**6)

@@ -12,21 +12,21 @@ from torch import Tensor
 
 from attacks import SPIES
 from lab import Experiment
-from lab.columns import Column
-from lab.engine import Moment, begin, step
-from lab.jobs import glimpses_of, pull
-from lab.knowledge import known_of
-from lab.ledger import Ledger
-from lab.models import Logistic, Network
-from lab.parts import Survey
-from lab.poll import Said, poll
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.survey import made_of, share_of, survey
-from lab.traits import trait_of
-from lab.trial import Result
-from lab.views import Known, ServerView, server_view
-from lab.wire import Recipe
+from lab.attack_runs.property_inference import made_of, share_of, survey
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.settings import SettingError
+from lab.engine.run import Moment, begin, step
+from lab.interfaces.columns import Column
+from lab.interfaces.messages import Recipe
+from lab.interfaces.privacy_attacks import Survey
+from lab.interfaces.properties import trait_of
+from lab.interfaces.views import Known, ServerView, server_view
+from lab.jobs.worker import glimpses_of, pull
+from lab.models.network import Logistic, Network
+from lab.scoring.property_score import Said, poll
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 
 SMALL: dict[str, Any] = {
     "data.source": "digits",

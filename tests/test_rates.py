@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score
 
-from lab.rates import FEWEST, Rate, balanced
-from lab.rng import stream
+from lab.common.random_streams import stream
+from lab.scoring.membership.rates import FEWEST, Rate, balanced
 from tests.scores import drawn
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from lab import ROOT, catalog, presets
+from lab import ROOT, catalog
 from lab.cli import app
+from lab.experiment import presets
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLE, OWN_RULE = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -36,7 +37,7 @@ def test_the_rule_of_the_example_works() -> None:
     imports = (
         "from typing import ClassVar, Literal\n"
         "from pydantic import Field\nfrom torch import Tensor\n"
-        "from lab.contest import UNAIDED, Aid\nfrom lab.parts import Rule\n"
+        "from lab.interfaces.poisoning import UNAIDED, Aid\nfrom lab.interfaces.privacy_attacks import Rule\n"
     )
     exec(compile(imports + OWN_RULE, "README.md", "exec", dont_inherit=True), given)
     rows = torch.arange(12.0).reshape(4, 3)

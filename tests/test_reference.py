@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from lab import run
-from lab.layers import Dense, Flatten, Generic
-from lab.models import Model, Network
-from lab.passes import stacked, visits
-from lab.reference import sampled_visits
-from lab.rng import stream
-from lab.settings import SettingError
-from lab.twin import twin
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.models.layers import Dense, Flatten, Generic
+from lab.models.network import Model, Network
+from lab.models.opacus_gradients import sampled_visits
+from lab.models.stacked_gradients import stacked, visits
+from lab.models.torch_modules import twin
 from tests.test_example_privacy import EXAMPLE, SHAPE, noise_pictures
 from tests.test_layer_clipping import ARCHITECTURES, every_model
 

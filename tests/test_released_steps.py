@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from attacks import POISONS
-from lab.aggregator import Aggregator, Answer
-from lab.algorithms import ALGORITHMS
-from lab.assembly import acting
-from lab.clipping import CLIP
-from lab.cohorts import asked
-from lab.engine import begin
-from lab.experiment import Experiment
-from lab.settings import SettingError
+from lab.common.settings import SettingError
+from lab.engine.algorithms import ALGORITHMS
+from lab.engine.data.federation import acting
+from lab.engine.differential_privacy.update_clipping import CLIP
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import begin
+from lab.engine.server.server import Aggregator, Answer
+from lab.experiment.experiment import Experiment
 from tests.drawn_guarantees import BASE, CLIENTS, Combination, drawn, poison
 from tests.neighbours import ROUNDED, Setting, Statement, measured
 from tests.observed_rounds import Noise, Observed, other_noise, run_round, silence

@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lab import Experiment
-from lab.export import write_attack, write_run
-from lab.jobs import attacked, pull
-from lab.ledger import Ledger
-from lab.pictures import contact_sheet, png
-from lab.records import Record
-from lab.report import render, write_report
-from lab.settings import SettingError
-from lab.store import Job, Order, Store
-from lab.trial import Result
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.common.settings import SettingError
+from lab.engine.evaluation.record import Record
+from lab.figures.example_images import contact_sheet, png
+from lab.jobs.worker import attacked, pull
+from lab.reports.html_report import render, write_report
+from lab.reports.result_files import write_attack, write_run
+from lab.storage.store import Job, Order, Store
+from lab.storage.worker_store import Ledger
 from tests.data import of_digits
 from tests.markup import Page, parsed
 

@@ -14,11 +14,11 @@ from scipy.optimize import Bounds, LinearConstraint, milp, minimize
 from torch import Tensor
 
 from defenses import RULES
-from defenses.distances import gaps
-from defenses.vertex_cover import cover
-from lab.contest import Aid
-from lab.parts import Rule
-from lab.settings import SettingError
+from defenses.shared.distances import gaps
+from defenses.shared.vertex_cover import cover
+from lab.common.settings import SettingError
+from lab.interfaces.poisoning import Aid
+from lab.interfaces.privacy_attacks import Rule
 
 SEEDS = st.integers(0, 10**6)
 EQUAL = torch.ones(9)

@@ -14,16 +14,16 @@ import pytest
 from pyarrow import parquet
 
 from lab import ROOT, cli
-from lab.bundle import MISSING, bundle, joint, zipped
-from lab.comparison import MOST, differences, outcome, sides
-from lab.experiment import Experiment
-from lab.prints import CHROMIUM, NEEDED
-from lab.report import render_comparison
-from lab.schema import DATABASE
-from lab.settings import SettingError
-from lab.sheets import FORMULA, columnar, comma_separated
-from lab.store import LONGEST_NOTE, Store
-from lab.trial import Result
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.common.settings import SettingError
+from lab.experiment.experiment import Experiment
+from lab.figures.image_files import CHROMIUM, NEEDED
+from lab.reports.bundle import MISSING, bundle, joint, zipped
+from lab.reports.comparison import MOST, differences, outcome, sides
+from lab.reports.html_report import render_comparison
+from lab.reports.spreadsheets import FORMULA, columnar, comma_separated
+from lab.storage.database import DATABASE
+from lab.storage.store import LONGEST_NOTE, Store
 from tests.markup import parsed
 from tests.paging import attack, opened, trained
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chisquare
 
-from lab.accountant import opponents, spent
-from lab.accountants import Spending, composed
-from lab.batches import batches
-from lab.cohorts import asked
-from lab.experiment import Experiment
-from lab.sampling import cohort_at_least, epoch_at_least
+from lab.engine.client.batches import batches
+from lab.engine.differential_privacy.accountant import opponents, spent
+from lab.engine.participation.cohort_sampling import asked
+from lab.experiment.experiment import Experiment
+from lab.privacy.accounting.accountants import Spending, composed
+from lab.privacy.sampling_bounds import cohort_at_least, epoch_at_least
 from tests.experiments import with_
 
 CLIENT = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses.secure_aggregation import Masked, Refused, Ring, Terms
-from lab.wire import Cohort, Delivery
+from lab.interfaces.messages import Cohort, Delivery
 from tests.masks import SEEDS, exchanged, ring_sum, words_of
 
 FLOAT32 = 2**-23  # relative spacing of float32

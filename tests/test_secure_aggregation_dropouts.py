@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from defenses.secure_aggregation import Masked, Refused, Terms, enough
 from defenses.secure_aggregation.protocol import STAGES
 from defenses.secure_aggregation.terms import FEWEST, Stage
-from lab.wire import Cohort
+from lab.interfaces.messages import Cohort
 from tests.masks import SEEDS, Loaded, exchanged, ring_sum, words_of
 
 EVERYBODY = Terms(10, 7)

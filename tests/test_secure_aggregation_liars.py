@@ -14,7 +14,7 @@ from defenses.secure_aggregation import Client, Masked, Refused, Terms
 from defenses.secure_aggregation.channel import contexts_of
 from defenses.secure_aggregation.client import Advertised
 from defenses.secure_aggregation.signatures import enrolled
-from lab.wire import Cohort
+from lab.interfaces.messages import Cohort
 from tests.masks import (
     CONTEXT,
     OTHER,

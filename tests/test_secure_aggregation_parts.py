@@ -15,7 +15,7 @@ from defenses.secure_aggregation import Context, Ring
 from defenses.secure_aggregation.keys import KeyPair, fresh_seed, seal, unseal
 from defenses.secure_aggregation.masks import mask
 from defenses.secure_aggregation.shamir import PRIME, join, split
-from lab.settings import SettingError
+from lab.common.settings import SettingError
 from tests.masks import CHANCE, CONTEXT, OTHER, SEEDS, WORDS, looks_random, ring_sum
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from defenses.secure_aggregation import Ring
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.engine import Moment, Stopped, begin
-from lab.views import ServerView, server_view
+from lab.engine.data.federation import assemble
+from lab.engine.run import Moment, Stopped, begin
+from lab.interfaces.views import ServerView, server_view
 from tests.masks import looks_random
 
 SMALL = Experiment().changed(

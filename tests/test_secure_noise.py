@@ -8,11 +8,11 @@ import torch
 from scipy.stats import kstest
 
 from lab import Experiment, run
-from lab.jobs import pull, replay
-from lab.ledger import Ledger
-from lab.rng import noise, stream
-from lab.settings import SettingError
-from lab.store import Order, Store
+from lab.common.random_streams import noise, stream
+from lab.common.settings import SettingError
+from lab.jobs.worker import pull, replay
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.noise import CLIENTS
 from tests.test_example_privacy import EXAMPLE
 

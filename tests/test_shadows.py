@@ -7,14 +7,22 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lab import assembly, local
-from lab.engine import run
-from lab.experiment import Experiment
-from lab.federation import as_floats
-from lab.lineup import lineup
-from lab.parts import Needs
-from lab.shadows import Shadows, _seed, dealt, initial, recipes, shadows
-from lab.views import Candidates
+from lab.attack_runs.membership.candidates import lineup
+from lab.attack_runs.membership.shadow_federations import (
+    Shadows,
+    _seed,
+    dealt,
+    initial,
+    recipes,
+    shadows,
+)
+from lab.engine.client import local_training
+from lab.engine.data import federation
+from lab.engine.run import run
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import as_floats
+from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.views import Candidates
 
 SMALL = {
     "data.source": "digits",
@@ -62,10 +70,10 @@ def test_a_shadow_is_the_run_that_the_engine_makes_of_its_data(
     """An independent oracle: the same experiment with the shadow's seed, and its data put in."""
     experiment = of(settings)
     pool, rounds = pool_of(experiment), experiment.training.rounds
-    run_of, mine = assembly.assemble(experiment), dealt(experiment, pool, 3)
+    run_of, mine = federation.assemble(experiment), dealt(experiment, pool, 3)
     data = replace(mine, test_inputs=run_of.test_inputs, test_labels=run_of.test_labels)
-    monkeypatch.setattr(assembly, "whole", lambda *_: data)
-    monkeypatch.setattr(assembly, "_poisoned", lambda *_: data)
+    monkeypatch.setattr(federation, "whole", lambda *_: data)
+    monkeypatch.setattr(federation, "_poisoned", lambda *_: data)
     twin = experiment.model_copy(update={"seed": _seed(experiment, 3)})
     for each, moment in zip(shadows(experiment, rounds, pool, [2, 3]), run(twin), strict=True):
         seen = moment.transcript
@@ -96,7 +104,7 @@ def test_a_shadow_does_not_depend_on_who_trains_beside_it(settings: dict[str, ob
 def test_small_federations_share_blocks_and_large_ones_do_not() -> None:
     now, step = of(), [torch.zeros(4).numpy()]
     two, three, many = [step] * 2, [step * 2] * 3, [step] * 13
-    blocks = local._shared_blocks([two, three, many, two], now)
+    blocks = local_training._shared_blocks([two, three, many, two], now)
     assert [len(block) for block in blocks] == [5, 7, 6 + 2]
     assert [seat[0] for seat in blocks[0]] == [1, 1, 1, 0, 0], "the longest plans first"
     assert sorted(seat for block in blocks for seat in block) == [

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasets import SOURCES, faces, heart, lookup
-from lab.federation import Examples, as_floats
+from datasets import SOURCES
+from datasets.sources import faces, heart
+from datasets.sources.shared import file_lookup
+from lab.interfaces.data import Examples, as_floats
 from tests.data import FULL, FULL_IS_HERE, examples_of
 from tests.data import no_data_of_the_user as no_data_of_the_user
 
@@ -80,8 +82,8 @@ def test_a_small_digit_has_seventeen_shades() -> None:
 
 
 def test_a_face_is_one_of_the_first_hundred_of_its_file() -> None:
-    folder = lookup.package_folder("skimage", "data")
-    content = lookup.read("lfw_subset.npy", faces.DIGEST, [folder], "")
+    folder = file_lookup.package_folder("skimage", "data")
+    content = file_lookup.read("lfw_subset.npy", faces.DIGEST, [folder], "")
     pixels = np.rint(np.load(BytesIO(content)) * 255).astype(np.uint8)
     examples = examples_of("faces")
     inputs = torch.cat([examples.inputs, examples.test_inputs])
@@ -99,7 +101,7 @@ def test_a_crop_of_a_photograph_is_one_of_seventy() -> None:
 
 
 def test_the_held_out_share_is_taken_of_every_class() -> None:
-    train, test = lookup.holdout(np.repeat([3, 1], [10, 20]), 0.2)
+    train, test = file_lookup.holdout(np.repeat([3, 1], [10, 20]), 0.2)
     assert (len(train), len(test)) == (24, 6)
     assert np.sort(np.concatenate([train, test])).tolist() == list(range(30))
     assert (test < 10).sum() == 2

@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from attacks.certificate import agreeing
-from attacks.dense import mixture_of
-from attacks.disaggregation import Mixture, settled
-from attacks.spear import Spear
+from attacks.reconstruction.analytic.spear import Spear
+from attacks.reconstruction.shared.certificate import agreeing
+from attacks.reconstruction.shared.dense_layer import mixture_of
+from attacks.reconstruction.shared.disaggregation import Mixture, settled
 from lab import Experiment
-from lab.layers import Shape
-from lab.likeness import match
-from lab.models import MODELS, Mlp, Model, Network
-from lab.settings import SettingError
-from lab.views import Guess, Known, ServerView
-from lab.wire import Recipe
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Recipe
+from lab.interfaces.views import Guess, Known, ServerView
+from lab.models.layers import Shape
+from lab.models.network import MODELS, Mlp, Model, Network
+from lab.scoring.reconstruction.image_scorer import match
 from tests.data import PICTURE_MODELS
 
 GREY, COLOUR = (1, 12, 12), (3, 8, 8)

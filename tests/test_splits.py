@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datasets import SPLITS
-from lab.rng import stream
+from lab.common.random_streams import stream
 
 SEEDS = st.integers(0, 10**6)
 TEN_CLASSES = np.repeat(np.arange(10), 10)

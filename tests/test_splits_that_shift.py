@@ -16,20 +16,20 @@ from torch import Tensor
 import lab
 from attacks import SPIES
 from datasets import SOURCES, SPLITS
-from datasets.concept import Concept
-from datasets.feature import Feature, blurred, turned
+from datasets.partitions.concept import Concept
+from datasets.partitions.feature import Feature, blurred, turned
 from lab import figures
-from lab.assembly import assemble, malicious, poisoned
-from lab.engine import Moment
-from lab.experiment import Experiment
-from lab.federation import Federation, as_floats
-from lab.inference import infer
-from lab.parts import Inference, Split
-from lab.portrait import Portrait
-from lab.rng import stream
-from lab.settings import SettingError
-from lab.trial import reconstruct
-from lab.views import Candidates, OutsiderView
+from lab.attack_runs.membership.outsider import infer
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble, malicious, poisoned
+from lab.engine.data.summary import Portrait
+from lab.engine.run import Moment
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import Federation, as_floats
+from lab.interfaces.privacy_attacks import Inference, Split
+from lab.interfaces.views import Candidates, OutsiderView
 
 SHIFTING = [kind for kind, split in SPLITS.items() if split.shift is not Split.shift]
 OFF = {"rotation": 0, "blur": 0, "noise": 0, "ink": 0}

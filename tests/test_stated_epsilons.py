@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from attacks import POISONS
-from lab.audited import Reading
-from lab.auditing import audit
 from lab.audits.audit import Past
 from lab.audits.client_canary import ClientCanary
-from lab.engine import begin
-from lab.experiment import Experiment
-from lab.settings import SettingError
+from lab.audits.run_audit import audit
+from lab.common.settings import SettingError
+from lab.engine.run import begin
+from lab.experiment.experiment import Experiment
+from lab.scoring.audit_score import Reading
 from tests.drawn_guarantees import BASE, poison
 
 AUDITS = 30

@@ -6,9 +6,9 @@ import pytest
 import torch
 from sqlalchemy import select
 
-from lab.schema import reading, shadows, writing
-from lab.stock import Stock
-from lab.store import Store
+from lab.storage.database import reading, shadows, writing
+from lab.storage.shadow_cache import Stock
+from lab.storage.store import Store
 
 ONE, OTHER, THIRD = (letter * 64 for letter in "abc")
 

@@ -8,13 +8,14 @@ from threading import Event, Timer
 
 import pytest
 
-from lab import Experiment, cli, jobs
-from lab.cli import attacking
-from lab.jobs import APART, attacked, pull
-from lab.ledger import Ledger
-from lab.likeness import Likeness
-from lab.store import Job, Order, Store
-from lab.trial import Glimpse, Result
+from lab import Experiment, cli
+from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result
+from lab.cli import attacks
+from lab.jobs import worker
+from lab.jobs.worker import APART, attacked, pull
+from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.storage.store import Job, Order, Store
+from lab.storage.worker_store import Ledger
 
 TINY = Experiment.read(
     {
@@ -76,13 +77,13 @@ def test_a_stop_waits_for_no_step_of_the_attack(
     ledger: Ledger, attack: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two glimpses this attack would take half a minute."""
-    go, honest = Event(), jobs.glimpses_of
+    go, honest = Event(), worker.glimpses_of
 
     def stuck(store: Store, run: str, order: Order) -> Iterator[Glimpse]:
         yield next(honest(store, run, order))
         go.wait(30)
 
-    monkeypatch.setattr(jobs, "glimpses_of", stuck)
+    monkeypatch.setattr(worker, "glimpses_of", stuck)
     asked: list[float] = []
 
     def ask() -> None:
@@ -108,7 +109,7 @@ def test_an_attack_that_has_said_nothing_yet_keeps_nothing(
         go.wait(30)
         yield from ()
 
-    monkeypatch.setattr(jobs, "glimpses_of", silent)
+    monkeypatch.setattr(worker, "glimpses_of", silent)
     ledger.store.stop(attack.id)
     assert list(attacked(ledger, attack)) == []
     go.set()
@@ -136,7 +137,7 @@ def test_ctrl_c_tells_the_best_guess_so_far(
         yield next(glimpses)
         glimpses.throw(KeyboardInterrupt)
 
-    monkeypatch.setattr(attacking, "attacked", interrupted)
+    monkeypatch.setattr(attacks, "attacked", interrupted)
     words = ["attack", "idlg", "--run", str(attack.run), "-s", "restarts=20"]
     monkeypatch.setattr("sys.argv", ["leaklab", *words])
     with pytest.raises(SystemExit) as ended:

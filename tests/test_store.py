@@ -13,12 +13,12 @@ from sqlalchemy import update
 
 from lab import Experiment, run
 from lab.catalog import table
-from lab.jobs import pull
-from lab.ledger import DEATHS, EvictedError, Ledger
-from lab.notation import parse_pairs
-from lab.schema import VERSION, StoreError, jobs, writing
-from lab.settings import SettingError
-from lab.store import Order, Store
+from lab.common.settings import SettingError
+from lab.common.settings_text import parse_pairs
+from lab.jobs.worker import pull
+from lab.storage.database import VERSION, StoreError, jobs, writing
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import DEATHS, EvictedError, Ledger
 
 TINY = Experiment.read(
     {"data": {"source": "digits", "clients": 4}, "training": {"rounds": 3, "batch_size": 64}}
@@ -288,7 +288,7 @@ def test_an_error_of_ours_is_written_beside_the_run_and_travels(
     def broken(*_: object) -> None:
         raise RuntimeError("a wire came loose")
 
-    monkeypatch.setattr("lab.engine.measure", broken)
+    monkeypatch.setattr("lab.engine.run.measure", broken)
     ledger = Ledger(store)
     job = ledger.start(TINY)
     with pytest.raises(RuntimeError, match="a wire came loose"):

@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 import torch
 
-from attacks.subject_membership import SubjectMembership
+from attacks.membership.subject_membership import SubjectMembership
 from datasets import SPLITS
 from lab import Experiment, run
-from lab.assembly import assemble, examples_of
-from lab.census import census
-from lab.engine import State, begin
-from lab.federation import Examples
-from lab.jobs import glimpses_of, pull
-from lab.layers import Shape
-from lab.ledger import Ledger
-from lab.parts import Needs, Source
-from lab.recognition import recognise
-from lab.rng import stream
-from lab.roc import Exposure
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.trial import Glimpse
-from lab.views import Candidates, Evidence
+from lab.attack_runs.membership.subject import recognise
+from lab.attack_runs.membership.subject_candidates import census
+from lab.attack_runs.reconstruction.reconstruction import Glimpse
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble, examples_of
+from lab.engine.run import State, begin
+from lab.interfaces.data import Examples
+from lab.interfaces.privacy_attacks import Needs, Source
+from lab.interfaces.views import Candidates, Evidence
+from lab.jobs.worker import glimpses_of, pull
+from lab.models.layers import Shape
+from lab.scoring.membership.membership_score import Exposure
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 from tests.data import no_data_of_the_user as no_data_of_the_user
 from tests.experiments import refusal
 

@@ -11,23 +11,23 @@ import torch
 from torch import Tensor
 
 from attacks import SPIES
-from attacks.implant import Bins, edges_of
+from attacks.reconstruction.shared.imprint_module import Bins, edges_of
 from benchmarks.imprint import SEEDS, alone, answer, fired, private, recall, single, written
 from lab import Experiment
-from lab.alarm import Sign, signs
-from lab.assembly import poisoned
-from lab.batches import batches, touched
-from lab.engine import Moment, State, begin, step
-from lab.jobs import glimpses_of, pull
-from lab.knowledge import known_of
-from lab.ledger import Ledger
-from lab.models import Mlp, Network
-from lab.parts import Subversion
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.subversion import replayed, subvert
-from lab.trial import Result
-from lab.views import Known, client_view, server_view
+from lab.attack_runs.reconstruction.model_manipulation import replayed, subvert
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.settings import SettingError
+from lab.engine.client.batches import batches, touched
+from lab.engine.data.federation import poisoned
+from lab.engine.run import Moment, State, begin, step
+from lab.interfaces.privacy_attacks import Subversion
+from lab.interfaces.views import Known, client_view, server_view
+from lab.jobs.worker import glimpses_of, pull
+from lab.models.network import Mlp, Network
+from lab.scoring.tampering_signs import Sign, signs
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 
 FAMILY = [name for name, part in SPIES.items() if issubclass(part, Subversion)]
 SMALL = Experiment().changed(

@@ -16,27 +16,27 @@ from scipy.stats import norm
 from torch import Tensor
 
 from attacks import SPIES
-from attacks.fedmia import FedMia
-from attacks.loss_trajectory import LossTrajectory
-from attacks.probing import client_losses, cosines, descents, last_heard
-from attacks.server_lira import ALIKE, GAP, PRIOR, ServerLira
-from attacks.source_inference import SourceInference
-from attacks.update_cosine import UpdateCosine
+from attacks.membership.server.fedmia import FedMia
+from attacks.membership.server.loss_trajectory import LossTrajectory
+from attacks.membership.server.server_lira import ALIKE, GAP, PRIOR, ServerLira
+from attacks.membership.server.source_inference import SourceInference
+from attacks.membership.server.update_cosine import UpdateCosine
+from attacks.membership.shared.update_probing import client_losses, cosines, descents, last_heard
 from lab import Experiment, run
-from lab.attribution import attribute
-from lab.engine import State
-from lab.jobs import attacked, glimpses_of, pull
-from lab.ledger import Ledger
-from lab.lineup import Lineup, lineup
-from lab.models import MODELS, Network
-from lab.pairs import against_clients, against_outsiders
-from lab.parts import Needs, Surveillance
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.surveillance import scored, surveil
-from lab.trial import Result
-from lab.views import Candidates, ServerView, Watched
-from lab.wire import Recipe
+from lab.attack_runs.membership.candidate_pairs import against_clients, against_outsiders
+from lab.attack_runs.membership.candidates import Lineup, lineup
+from lab.attack_runs.membership.server import scored, surveil
+from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.common.settings import SettingError
+from lab.engine.run import State
+from lab.interfaces.messages import Recipe
+from lab.interfaces.privacy_attacks import Needs, Surveillance
+from lab.interfaces.views import Candidates, ServerView, Watched
+from lab.jobs.worker import attacked, glimpses_of, pull
+from lab.models.network import MODELS, Network
+from lab.scoring.membership.source_score import attribute
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 
 WATCHERS = [name for name, spy in SPIES.items() if issubclass(spy, Surveillance)]
 APART = ["fedmia", "server-lira", "source-inference"]

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab import Experiment, figures, presets
-from lab.report import render_sweep
-from lab.settings import SettingError
-from lab.sweep import MOST, Sweep
-from lab.tally import Outcome, Tally, lines, tally
+from lab import Experiment, figures
+from lab.common.settings import SettingError
+from lab.experiment import presets
+from lab.reports.html_report import render_sweep
+from lab.sweeps.result_table import Outcome, Tally, lines, tally
+from lab.sweeps.sweep import MOST, Sweep
 from tests.drawings import Trace, drawn, trace
 from tests.experiments import refusal
 from tests.markup import parsed

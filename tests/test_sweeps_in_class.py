@@ -8,17 +8,25 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from lab import presets
-from lab.experiment import Experiment
-from lab.grid import Grid
-from lab.ledger import Ledger
-from lab.office import Sweeping, call_off, give_up, presences, queue, set_limits, sweeping
-from lab.schema import visitors, writing
-from lab.settings import SettingError
-from lab.store import Job, Store
-from lab.study import Study
-from lab.sweep import Sweep
-from lab.visitors import CLASS, GRACE, Limits, visitor_of
+from lab.common.settings import SettingError
+from lab.experiment import presets
+from lab.experiment.experiment import Experiment
+from lab.storage.administration import (
+    Sweeping,
+    call_off,
+    give_up,
+    presences,
+    queue,
+    set_limits,
+    sweeping,
+)
+from lab.storage.database import visitors, writing
+from lab.storage.store import Job, Store
+from lab.storage.sweep_runs import Grid
+from lab.storage.visitors import CLASS, GRACE, Limits, visitor_of
+from lab.storage.worker_store import Ledger
+from lab.sweeps.sweep import Sweep
+from lab.sweeps.tradeoff_study import Study
 from tests.sweeps import sweep
 
 ANN, BEN = visitor_of("cookie of Ann"), visitor_of("cookie of Ben")

@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from scipy.optimize import nnls
 from torch import Tensor
 
-from attacks.rowspace import Span, answered, completed
-from attacks.tabular import Tabular
-from attacks.weighing import counts_up_to, sparse
+from attacks.reconstruction.analytic.tabular import Tabular
+from attacks.reconstruction.shared.record_weights import counts_up_to, sparse
+from attacks.reconstruction.shared.row_space import Span, answered, completed
 from datasets import SOURCES
 from lab import Experiment, run
-from lab.columns import Column, cells_of, rows_of
-from lab.models import MODELS, Mlp, Network
-from lab.parts import Spy
-from lab.settings import SettingError
-from lab.trial import Glimpse, Result, reconstruct
-from lab.views import Guess, Known, ServerView
-from lab.wire import Recipe
+from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result, reconstruct
+from lab.common.settings import SettingError
+from lab.interfaces.columns import Column, cells_of, rows_of
+from lab.interfaces.messages import Recipe
+from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.views import Guess, Known, ServerView
+from lab.models.network import MODELS, Mlp, Network
 from tests.data import examples_of
 
 ONCE = Recipe(

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.engine import begin
-from lab.experiment import Experiment
-from lab.local import cohort, pooled
-from lab.wire import Drift, Mixture, Task
+from lab.engine.client.local_training import cohort, pooled
+from lab.engine.run import begin
+from lab.experiment.experiment import Experiment
+from lab.interfaces.messages import Drift, Mixture, Task
 from tests.slow import all_of, batches_of, slope
 
 NOW = Experiment.read(

@@ -14,29 +14,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attacks import SPIES
-from attacks.gradients import observe
-from attacks.sentences import Sentences
-from attacks.span import Span
-from attacks.tokens import Tokens, typed_words
+from attacks.reconstruction.analytic.sentences import Sentences
+from attacks.reconstruction.analytic.tokens import Tokens, typed_words
+from attacks.reconstruction.shared.observed_gradient import observe
+from attacks.reconstruction.shared.sentence_span import Span
 from datasets import SOURCES
-from datasets.chat import LENGTH, TEST, TRAIN, UNKNOWN
+from datasets.sources.chat import LENGTH, TEST, TRAIN, UNKNOWN
 from lab import Experiment, run
-from lab.assembly import assemble
-from lab.batches import touched
-from lab.engine import Moment, begin
-from lab.knowledge import known_of
-from lab.layers import Block, Dense, attended, thought
-from lab.models import MODELS, Network
-from lab.parts import Unmasking
-from lab.portrait import portrait
-from lab.rng import stream
-from lab.settings import SettingError
-from lab.store import Store
-from lab.trial import Result, reconstruct
-from lab.unmask import unmask
-from lab.views import Guess, Known, ServerView, server_view
-from lab.wire import Recipe
-from lab.wording import Proofreader, Wording
+from lab.attack_runs.reconstruction.reconstruction import Result, reconstruct
+from lab.attack_runs.secure_aggregation.unmasking import unmask
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.client.batches import touched
+from lab.engine.data.federation import assemble
+from lab.engine.data.summary import portrait
+from lab.engine.run import Moment, begin
+from lab.interfaces.messages import Recipe
+from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.views import Guess, Known, ServerView, server_view
+from lab.models.layers import Block, Dense, attended, thought
+from lab.models.network import MODELS, Network
+from lab.scoring.reconstruction.text_score import Proofreader, Wording
+from lab.storage.store import Store
 from tests.data import examples_of
 from tests.paging import attack, opened, trained
 
@@ -112,7 +112,7 @@ def view_of(inputs: Tensor, labels: Tensor, depth: int = 2, spoil: float = 0.0) 
 
 def test_a_window_is_what_its_person_typed_and_is_followed_by_its_label() -> None:
     """Every window of two people is somewhere in their messages, the next word behind it."""
-    from datasets import chat
+    from datasets.sources import chat
 
     held, examples = chat._archive(), examples_of("chat")
     ends = [*held["message_start"][1:].tolist(), len(held["tokens"])]

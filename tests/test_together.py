@@ -9,11 +9,11 @@ from dp_accounting import gaussian_mechanism  # type: ignore[import-untyped]
 from typer.testing import CliRunner
 
 from lab import Experiment
-from lab.accountant import gives_away, spent
 from lab.cli import app
-from lab.ledger import Ledger
-from lab.store import Store
-from lab.together import joint, together
+from lab.engine.differential_privacy.accountant import gives_away, spent
+from lab.storage.joint_guarantee import joint, together
+from lab.storage.store import Store
+from lab.storage.worker_store import Ledger
 from tests.paging import work_off
 
 TINY = {"data.source": "digits", "data.examples": 100, "model": "logistic", "data.clients": 5}
@@ -101,7 +101,7 @@ def test_the_command_line_tells_of_other_runs_and_of_the_seed(
     branch = store.branch(run, 2)
     store.resume(branch)
     work_off(store)
-    monkeypatch.setattr("lab.cli.keeping.Store", lambda: store)
+    monkeypatch.setattr("lab.cli.stored_runs.Store", lambda: store)
     shown = CliRunner().invoke(app, ["show", run])
     assert "1 other run or branch on the same data" in shown.output
     told = json.loads(CliRunner().invoke(app, ["show", run, "--json"]).output)["together"]

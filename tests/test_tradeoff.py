@@ -13,22 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from lab import Experiment, figures, presets, run
-from lab.aim import Aim
-from lab.bundle import MISSING, studied
+from lab import Experiment, figures, run
+from lab.attack_runs.shared.attack_request import Aim
 from lab.cli import main
-from lab.engine import Moment
-from lab.grid import Grid
-from lab.hands import carried_out
-from lab.leak import Leak
-from lab.prints import CHROMIUM, NEEDED
-from lab.probe import EARLY, probed
-from lab.raid import raided
-from lab.settings import SettingError
-from lab.store import Store
-from lab.study import Study
-from lab.sweep import Sweep, key_of
-from lab.tradeoff import Spread, front, pareto, points, sentences
+from lab.common.settings import SettingError
+from lab.engine.run import Moment
+from lab.experiment import presets
+from lab.figures.image_files import CHROMIUM, NEEDED
+from lab.jobs.local_sweep import carried_out
+from lab.reports.bundle import MISSING, studied
+from lab.storage.store import Store
+from lab.storage.sweep_runs import Grid
+from lab.sweeps._leak import Leak
+from lab.sweeps._probe import EARLY, probed
+from lab.sweeps.attacked_run import raided
+from lab.sweeps.sweep import Sweep, key_of
+from lab.sweeps.tradeoff import Spread, front, pareto, points, sentences
+from lab.sweeps.tradeoff_study import Study
 from tests.drawings import trace
 from tests.markup import parsed
 from tests.paging import button, labels, opened, work_off
@@ -225,7 +226,7 @@ def test_four_combinations_end_to_end_and_none_twice(
     assert bare.leaks["identified"].mean == 1.0
     assert masked.leaks["gain"].mean < 1
     assert 0.3 < bare.leaks["auc"].mean < 0.7
-    monkeypatch.setattr("lab.jobs.run", lambda _: pytest.fail("it ran again"))
+    monkeypatch.setattr("lab.jobs.worker.run", lambda _: pytest.fail("it ran again"))
     other = Grid(store, quick(seeds=[0], epsilons=[0], title="Fewer").sweep)
     assert other.progress().finished == other.progress().total == 2
     deque(carried_out(other, 1), maxlen=0)
@@ -237,7 +238,7 @@ def test_a_run_that_ends_early_says_what_was_not_attacked(
     def short(experiment: Experiment) -> Iterator[Moment]:
         return islice(run(experiment), 1)
 
-    monkeypatch.setattr("lab.jobs.run", short)
+    monkeypatch.setattr("lab.jobs.worker.run", short)
     study = quick(seeds=[0], epsilons=[0], masks=[False], round=2)
     grid = Grid(store, study.sweep)
     grid.start()
@@ -305,7 +306,7 @@ def test_the_page_starts_a_study_draws_it_and_opens_a_run(
 ) -> None:
     (tmp_path / "tradeoffs").mkdir()
     (tmp_path / "tradeoffs" / "quick.toml").write_text(QUICK, encoding="utf-8")
-    monkeypatch.setattr("lab.presets.FOLDER", tmp_path)
+    monkeypatch.setattr("lab.experiment.presets.FOLDER", tmp_path)
     app = opened("tradeoff")
     next(one for one in app.slider if one.label == "Seeds").set_value(1)
     epsilons = next(one for one in app.multiselect if one.label == "Epsilon")

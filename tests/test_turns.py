@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 
-from lab import aside, clock, jobs
-from lab.aside import Aside
-from lab.clock import standing_still, worked
-from lab.experiment import Experiment
-from lab.ledger import Ledger
-from lab.office import queue
-from lab.pace import paced
-from lab.store import Order, Store
-from lab.visitors import visitor_of
+from lab.common import thread_time
+from lab.common.thread_time import standing_still, worked
+from lab.experiment.experiment import Experiment
+from lab.jobs import suspended_attacks, worker
+from lab.jobs.polling import paced
+from lab.jobs.suspended_attacks import Aside
+from lab.storage.administration import queue
+from lab.storage.store import Order, Store
+from lab.storage.visitors import visitor_of
+from lab.storage.worker_store import Ledger
 
 TINY = Experiment.read(
     {
@@ -36,8 +37,8 @@ ANN, BEN, CEM = (visitor_of(f"cookie of {name}") for name in ("Ann", "Ben", "Cem
 @pytest.fixture(autouse=True)
 def _turns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step each."""
-    monkeypatch.setattr(jobs, "TURN", 0.0)
-    monkeypatch.setattr(jobs, "APART", 0.0)
+    monkeypatch.setattr(worker, "TURN", 0.0)
+    monkeypatch.setattr(worker, "APART", 0.0)
     for visitor in (ANN, BEN, CEM):
         store.seen(visitor)
 
@@ -47,7 +48,7 @@ def run(store: Store) -> str:
     """A finished one, to be attacked."""
     ledger = Ledger(store)
     job = ledger.start(TINY)
-    list(jobs.pull(ledger, job))
+    list(worker.pull(ledger, job))
     return job.id
 
 
@@ -65,14 +66,14 @@ def turn(worker: Aside) -> str:
     """Whose turn it was."""
     job = worker.claim()
     assert job is not None
-    jobs._carry_out(worker, job)
+    worker._carry_out(worker, job)
     return job.id
 
 
 def work_off(worker: Aside) -> list[str]:
     found = []
     while (job := worker.claim()) is not None:
-        jobs._carry_out(worker, job)
+        worker._carry_out(worker, job)
         found.append(job.id)
     return found
 
@@ -163,7 +164,7 @@ def test_a_stop_is_heard_in_the_midst_of_somebody_elses_run(
     job = worker.ledger.claim(own)
     assert job is not None
     store.stop(waiting)
-    jobs._carry_out(worker, job)
+    worker._carry_out(worker, job)
     assert store.job(waiting).status == "stopped"
     assert store.job(own).status == "finished"
 
@@ -189,7 +190,7 @@ def test_only_its_worker_goes_on_with_it_unless_that_is_dead(
     assert job is not None
     worker.listen()  # it was not dead after all, and lets go
     assert store.job(waiting).status == "running"
-    with closing(jobs.attacked(other.ledger, job)) as steps:
+    with closing(worker.attacked(other.ledger, job)) as steps:
         next(steps)
         assert [each.number for each in store.sights(waiting)] == [1]  # from the beginning
 
@@ -220,7 +221,7 @@ def test_a_stop_outlives_the_worker_that_was_to_hear_it(
 def test_a_worker_begins_so_many_attacks_and_runs_never_wait_for_that(
     store: Store, run: str, worker: Aside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(aside, "MOST", 1)
+    monkeypatch.setattr(suspended_attacks, "MOST", 1)
     mine, theirs = (ordered(store, run, SHORT, who) for who in (ANN, BEN))
     third = store.create(TINY, visitor=CEM)
     order = work_off(worker)
@@ -235,13 +236,13 @@ def test_time_that_others_had_is_not_the_attacks(
 ) -> None:
     """Neither of what it may take here, nor of its own budget."""
     now = [0.0]
-    monkeypatch.setattr(jobs, "TURN", -1.0)
+    monkeypatch.setattr(worker, "TURN", -1.0)
     monkeypatch.setattr(Ledger, "longest", lambda self, job: 10.0)
-    monkeypatch.setattr(jobs, "time", SimpleNamespace(**vars(time)))
-    monkeypatch.setattr(jobs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(worker, "time", SimpleNamespace(**vars(time)))
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
     mine, theirs = (ordered(store, run, SHORT, who) for who in (ANN, BEN))
     while (job := worker.claim()) is not None:
-        jobs._carry_out(worker, job)
+        worker._carry_out(worker, job)
         now[0] += 100
     assert now[0] > 1000
     assert {store.job(id).message for id in (mine, theirs)} == {""}
@@ -249,7 +250,7 @@ def test_time_that_others_had_is_not_the_attacks(
 
 def test_the_clock_of_a_thread_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(thread_time, "monotonic", lambda: now[0])
     began = worked()
     now[0] += 1
     with standing_still():
@@ -275,7 +276,7 @@ def test_who_waits_for_a_reader_stands_still(monkeypatch: pytest.MonkeyPatch) ->
         yield worked()
         yield worked()
 
-    monkeypatch.setattr(clock, "monotonic", monotonic)
+    monkeypatch.setattr(thread_time, "monotonic", monotonic)
     with closing(paced(steps(), 0.01)) as read:
         first = next(each for each in read if each is not None)
         seen = looks[0]

@@ -13,23 +13,23 @@ import torch
 from torch import Tensor
 
 from attacks import SPIES
-from attacks.inconsistent_models import dead_model
-from attacks.mersenne import output, pools
-from attacks.sums import left_of
-from attacks.weak_masks import bared, weak_words
+from attacks.secure_aggregation.inconsistent_models import dead_model
+from attacks.secure_aggregation.shared.masked_sums import left_of
+from attacks.secure_aggregation.shared.mersenne_twister import output, pools
+from attacks.secure_aggregation.weak_masks import bared, weak_words
 from lab import Experiment
-from lab.assembly import poisoned
-from lab.closeness import Unmasked, closeness
-from lab.engine import Moment, State, begin, step
-from lab.jobs import pull
-from lab.ledger import Ledger
-from lab.parts import Unmasking
-from lab.settings import SettingError
-from lab.siege import siege_of, true_updates
-from lab.store import Order, Store
-from lab.trial import Glimpse, Result
-from lab.unmask import unmask
-from lab.views import Plot, ServerView
+from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result
+from lab.attack_runs.secure_aggregation.malicious_server import siege_of, true_updates
+from lab.attack_runs.secure_aggregation.unmasking import unmask
+from lab.common.settings import SettingError
+from lab.engine.data.federation import poisoned
+from lab.engine.run import Moment, State, begin, step
+from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.views import Plot, ServerView
+from lab.jobs.worker import pull
+from lab.scoring.update_score import Unmasked, closeness
+from lab.storage.store import Order, Store
+from lab.storage.worker_store import Ledger
 
 FAMILY = [name for name, part in SPIES.items() if issubclass(part, Unmasking)]
 SMALL = Experiment().changed(

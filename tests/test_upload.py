@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lab.settings import SettingError
-from lab.upload import MEGABYTES, decoded, read
+from lab.common.settings import SettingError
+from lab.storage.uploads import MEGABYTES, decoded, read
 
 COLOUR, GREY = (3, 32, 32), (1, 28, 28)
 

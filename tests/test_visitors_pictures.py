@@ -14,17 +14,17 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
-from lab import disposal, upload
-from lab.bundle import bundle
-from lab.comparison import sides
-from lab.disposal import sweep
-from lab.layers import Shape
-from lab.ledger import Ledger
-from lab.office import clear
-from lab.report import render
-from lab.settings import SettingError
-from lab.store import Order, Store
-from lab.visitors import CLASS, COOKIE, visitor_of
+from lab.common.settings import SettingError
+from lab.models.layers import Shape
+from lab.reports.bundle import bundle
+from lab.reports.comparison import sides
+from lab.reports.html_report import render
+from lab.storage import array_disposal, uploads
+from lab.storage.administration import clear
+from lab.storage.array_disposal import sweep
+from lab.storage.store import Order, Store
+from lab.storage.visitors import CLASS, COOKIE, visitor_of
+from lab.storage.worker_store import Ledger
 from tests.paging import TINY, button, labels, opened, trained, words, work_off
 from tests.test_own_picture import photograph, picture
 
@@ -126,7 +126,7 @@ def test_pictures_without_an_attack_are_swept_once_they_are_an_hour_old(store: S
 def test_deleting_a_run_sweeps_too(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(store)
     stray = store.arrays.put({"picture": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)})
-    monkeypatch.setattr(disposal.time, "time", lambda now=time.time: now() + 3700)
+    monkeypatch.setattr(array_disposal.time, "time", lambda now=time.time: now() + 3700)
     clear(store, [run])
     assert stray not in store.arrays
 
@@ -206,13 +206,13 @@ def test_an_upload_is_decoded_once_however_often_its_page_is_drawn(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C7: a large JPEG was decoded again whenever anything on the page changed."""
-    calls, honest = [], upload.decoded
+    calls, honest = [], uploads.decoded
 
     def counted(content: bytes, shape: Shape) -> Tensor:
         calls.append(content)
         return honest(content, shape)
 
-    monkeypatch.setattr(upload, "decoded", counted)
+    monkeypatch.setattr(uploads, "decoded", counted)
     app = uploaded(trained(store))
     app.run()
     app.run()

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from defenses.compression.bits import size
-from lab.layers import Shape
-from lab.parts import Codec
+from defenses.compression.shared.bit_packing import size
+from lab.interfaces.privacy_attacks import Codec
+from lab.models.layers import Shape
 
 HALF = np.dtype("<f2")
 LARGEST = torch.finfo(torch.float16).max  # 65504

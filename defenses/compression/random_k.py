@@ -14,9 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.compression.bits import narrow, pack, size, unpack
-from lab.layers import Shape
-from lab.parts import Codec
+from defenses.compression.shared.bit_packing import narrow, pack, size, unpack
+from lab.interfaces.privacy_attacks import Codec
+from lab.models.layers import Shape
 
 
 class RandomK(Codec):

@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.compression.bits import pack, size, unpack
-from lab.layers import Shape
-from lab.parts import Codec
+from defenses.compression.shared.bit_packing import pack, size, unpack
+from lab.interfaces.privacy_attacks import Codec
+from lab.models.layers import Shape
 
 
 class TopK(Codec):

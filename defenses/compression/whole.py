@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from defenses.compression.bits import pack, size, unpack
-from lab.layers import Shape
-from lab.parts import Codec
+from defenses.compression.shared.bit_packing import pack, size, unpack
+from lab.interfaces.privacy_attacks import Codec
+from lab.models.layers import Shape
 
 
 class Whole(Codec):

@@ -15,16 +15,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from defenses.discrete_gaussian import discrete_gaussian
+from defenses.privacy.discrete_gaussian import discrete_gaussian
 from defenses.secure_aggregation.checks import Refused
 from defenses.secure_aggregation.protocol import Exchange, Scheme, aggregate
 from defenses.secure_aggregation.ring import DEVIATIONS, Ring
 from defenses.secure_aggregation.terms import FEWEST, Context, Generator, Stage, Terms, enough
-from lab.parts import Channel
-from lab.rng import Unpredictable, stream
-from lab.settings import SettingError
-from lab.wire import Cohort, Delivery, Opened, empty_rows
-from lab.workers import side_by_side
+from lab.common.random_streams import Unpredictable, stream
+from lab.common.settings import SettingError
+from lab.common.threads import side_by_side
+from lab.interfaces.messages import Cohort, Delivery, Opened, empty_rows
+from lab.interfaces.privacy_attacks import Channel
 
 # Steps in a share of the noise, at least: from there on the discrete Gaussian lies within 1e-8 of
 # the Gaussian in total variation, for a million parameters.

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from defenses.secure_aggregation.terms import Generator
-from lab.workers import side_by_side
+from lab.common.threads import side_by_side
 
 WORD = np.dtype("<u4")
 BLOCK = 2**16  # words: large enough that threads do not wait for each other, 256 kB

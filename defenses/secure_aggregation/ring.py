@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.fixed_point import HALF
-from lab.settings import SettingError
-from lab.workers import side_by_side
+from lab.common.settings import SettingError
+from lab.common.threads import side_by_side
+from lab.privacy.fixed_point import HALF
 
 FEWEST_LEVELS = 2**10  # coarser than this, an update is not worth sending
 BLOCK = 2**14  # coordinates that are encoded at a time

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from lab.threshold import FEWEST_IN_SUM as FEWEST
-from lab.threshold import enough
+from lab.interfaces.opening_threshold import FEWEST_IN_SUM as FEWEST
+from lab.interfaces.opening_threshold import enough
 
 __all__ = ["FEWEST", "Context", "Generator", "Stage", "Terms", "enough"]
 

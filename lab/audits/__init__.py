@@ -4,8 +4,8 @@ from lab.audits.audit import Audit
 from lab.audits.black_box import BlackBox
 from lab.audits.client_canary import ClientCanary
 from lab.audits.one_run import OneRun
-from lab.experiment import Experiment
-from lab.parts import Spy
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Spy
 
 AUDITS: dict[str, type[Audit]] = Audit.enter(OneRun, BlackBox, ClientCanary)
 Spy.table.update(AUDITS)  # an order of the store carries either

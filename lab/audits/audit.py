@@ -13,12 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.accountant import Adversary, opponents
 from lab.audits.faults import Fault
-from lab.experiment import Experiment
-from lab.parts import Spy
-from lab.rng import stream
-from lab.settings import SettingError
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.accountant import Adversary, opponents
+from lab.experiment.experiment import Experiment
+from lab.interfaces.privacy_attacks import Spy
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.accountant import Adversary
-from lab.assembly import assemble, malicious, shifts
 from lab.audits.audit import Audit, Past, Sighting
-from lab.engine import begin, step
-from lab.experiment import Experiment
-from lab.federation import Federation, as_floats
-from lab.models import Content, Network
-from lab.parts import Split
-from lab.planting import Plant, planted
-from lab.public import tested
-from lab.rng import stream
-from lab.settings import SettingError
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.data.federation import assemble, malicious, shifts
+from lab.engine.data.injected_examples import Plant, planted
+from lab.engine.data.public_examples import tested
+from lab.engine.differential_privacy.accountant import Adversary
+from lab.engine.run import begin, step
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import Federation, as_floats
+from lab.interfaces.privacy_attacks import Split
+from lab.models.network import Content, Network
 
 MOST = 2  # one in so many of the examples becomes a canary, at most
 MANY = 2000  # test examples that tell what is usual

@@ -16,15 +16,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.accountant import Adversary, noise_multiplier
 from lab.audits.audit import Audit, Past, Sighting, claimed, log_ratios
 from lab.audits.faults import Fault
-from lab.cohorts import asked, client_rate
-from lab.engine import Guests, begin, step
-from lab.experiment import Experiment
-from lab.models import Content
-from lab.rng import normal, stream
-from lab.settings import SettingError
+from lab.common.random_streams import normal, stream
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.accountant import Adversary, noise_multiplier
+from lab.engine.participation.cohort_sampling import asked, client_rate
+from lab.engine.run import Guests, begin, step
+from lab.experiment.experiment import Experiment
+from lab.models.network import Content
 
 LONG = 10.0  # a canary's update, in clips
 MOST = 250_000_000  # numbers in all canaries' updates: 1 GB

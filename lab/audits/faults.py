@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.guard import Guard, Mechanism
-from lab.passes import Stack, Visit
+from lab.engine.differential_privacy.dp_sgd import Guard, Mechanism
+from lab.models.stacked_gradients import Stack, Visit
 
 Fault = Literal[
     "none",

@@ -17,19 +17,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.accountant import Adversary, noise_multiplier
-from lab.assembly import poisoned
 from lab.audits.audit import Audit, Past, Sighting, claimed, log_ratios
+from lab.audits.canary_gradients import Planting, Spots
 from lab.audits.faults import batch_round, broken, everywhere, noise_round
-from lab.audits.planting import Planting, Spots
-from lab.batches import batches
-from lab.cohorts import asked
-from lab.experiment import Experiment
-from lab.guard import Guard
-from lab.local import private_steps
-from lab.models import Content, Network
-from lab.rng import private_stream, stream
-from lab.settings import SettingError
+from lab.common.random_streams import private_stream, stream
+from lab.common.settings import SettingError
+from lab.engine.client.batches import batches
+from lab.engine.client.local_training import private_steps
+from lab.engine.data.federation import poisoned
+from lab.engine.differential_privacy.accountant import Adversary, noise_multiplier
+from lab.engine.differential_privacy.dp_sgd import Guard
+from lab.engine.participation.cohort_sampling import asked
+from lab.experiment.experiment import Experiment
+from lab.models.network import Content, Network
 
 LONG = 10.0  # a canary's gradient, in clips
 APART = 0.25  # share of the canaries that are kept for layers other than the largest

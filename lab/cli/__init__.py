@@ -7,33 +7,33 @@ import sys
 
 import typer
 
-from lab.cli import asking, attacking, keeping, running, serving, tabling
-from lab.cli.shared import screen
-from lab.settings import SettingError
+from lab.cli import attacks, info, runs, serve, stored_runs, sweeps
+from lab.cli.output import screen
+from lab.common.settings import SettingError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 for command in (  # in the order of --help
-    running.run,
-    running.resume,
-    attacking.attack,
-    attacking.audit,
-    attacking.invert,
-    tabling.sweep,
-    tabling.tradeoff,
-    asking.account,
-    keeping.runs,
-    keeping.show,
-    keeping.report,
-    keeping.export,
-    keeping.compare,
-    keeping.note,
-    keeping.delete,
-    asking.list_,
-    asking.schema,
-    serving.app,
+    runs.run,
+    runs.resume,
+    attacks.attack,
+    attacks.audit,
+    attacks.invert,
+    sweeps.sweep,
+    sweeps.tradeoff,
+    info.account,
+    stored_runs.runs,
+    stored_runs.show,
+    stored_runs.report,
+    stored_runs.export,
+    stored_runs.compare,
+    stored_runs.note,
+    stored_runs.delete,
+    info.list_,
+    info.schema,
+    serve.app,
 ):
     app.command(command.__name__.rstrip("_"))(command)
-app.command(hidden=True)(serving.work)
+app.command(hidden=True)(serve.work)
 
 
 def main() -> None:

@@ -2,20 +2,20 @@
 
 from lab.figures.audit import promises, reach
 from lab.figures.budget import spending, trade_off
-from lab.figures.comparison import compared
-from lab.figures.contest import judged, moved, obeyed
+from lab.figures.data_split import dealt, split
 from lab.figures.fairness import fairness
 from lab.figures.federation import federation
-from lab.figures.geometry import cosines, detection, landscape
-from lab.figures.heat import heat
-from lab.figures.leaks import approach
 from lab.figures.membership import groups, histogram, roc, rocs
-from lab.figures.polled import said
-from lab.figures.progress import curves, traffic
-from lab.figures.split import dealt, split
+from lab.figures.poisoned_round import judged, moved, obeyed
+from lab.figures.property_inference import said
+from lab.figures.reconstruction_progress import approach
+from lab.figures.run_comparison import compared
+from lab.figures.secret_exposure import secrets
+from lab.figures.sweep_heatmap import heat
 from lab.figures.toys import seats, toy
 from lab.figures.tradeoff import frontier
-from lab.figures.typed import secrets
+from lab.figures.training_curves import curves, traffic
+from lab.figures.update_geometry import cosines, detection, landscape
 
 __all__ = [
     "approach",

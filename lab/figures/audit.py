@@ -8,10 +8,10 @@ from math import log10
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.audited import Audited
-from lab.bounds import FAMILY, GAUSSIAN, NOTHING, Premise
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
-from lab.roc import Ceiling, Curve
+from lab.privacy.audit_bounds import FAMILY, GAUSSIAN, NOTHING, Premise
+from lab.scoring.audit_score import Audited
+from lab.scoring.membership.membership_score import Ceiling, Curve
 
 BESIDE = {"f-dp": ("dash", "f-DP, Gaussian"), "steinke": ("dot", "no assumption")}
 LEAST = 1e-3  # the smallest false-positive rate drawn

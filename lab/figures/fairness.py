@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from lab.fairness import Rates
+from lab.engine.evaluation.fairness import Rates
+from lab.engine.evaluation.record import Record
 from lab.figures.style import BLUE, GREEN, ORANGE, dress
-from lab.records import Record
 
 
 def fairness(record: Record) -> go.Figure:

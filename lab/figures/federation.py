@@ -10,9 +10,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
+from lab.engine.data.summary import Portrait
+from lab.engine.evaluation.record import Record
 from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, RED, dress
-from lab.portrait import Portrait
-from lab.records import Record
 
 DIAMOND = 1.45  # its half by the radius of the ring within; a circle needs the root of 2
 MOST = 1000  # clients drawn; of more, those who take part and some of the others

@@ -9,10 +9,10 @@ from math import log10
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.breakdown import Group
 from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, dress
-from lab.rates import NEEDED
-from lab.roc import Ceiling, Exposure
+from lab.scoring.membership.leakage_by_group import Group
+from lab.scoring.membership.membership_score import Ceiling, Exposure
+from lab.scoring.membership.rates import NEEDED
 
 TINY = 1e-9  # stands for 0 on a logarithmic axis
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

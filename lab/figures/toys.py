@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, dress
-from lab.toys import Toy
+from lab.figures.toy_updates import Toy
 
 HEIGHT = 360
 ROOM = 4.0  # of the honest updates' span; what lies beyond is drawn at the rim

@@ -8,7 +8,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, dress
-from lab.tradeoff import MEASURES, Mark, Point, Spread, front, measured
+from lab.sweeps.tradeoff import MEASURES, Mark, Point, Spread, front, measured
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x")

@@ -1,0 +1,1 @@
+"""Membership inference by somebody who sees the released model."""

@@ -1,0 +1,52 @@
+"""Membership by the gradient. Nasr et al. 2019, arXiv:1812.00910; without their net."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.models.stacked_gradients import stacked, visits
+
+BLOCK = 128  # examples at once
+
+
+class GradientNorm(Inference):
+    """Descent ends where gradients of the training examples are short.
+
+    White box: the parameters are read, not only the answers.
+    """
+
+    kind: Literal["gradient-norm"] = "gradient-norm"
+    source: ClassVar[str] = "Nasr et al. 2019, arXiv:1812.00910"
+    attacker: ClassVar[str] = "anybody who is given the released model with its parameters"
+    knows: ClassVar[str] = "the architecture, and each candidate with its label"
+    fails: ClassVar[str] = "models that do as well on new examples as on their own"
+    layers: Literal["all", "first", "last"] = Field(
+        "all", description="whose gradient: all layers with parameters, or one of them"
+    )
+
+    def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        """The length of the loss's gradient on each, layer by layer.  -> (candidates, layers)
+
+        In float64, where an example that the model is sure of still has a gradient.
+        """
+        stack = stacked(view.network, view.model.double().unsqueeze(0))
+        blocks = zip(asked.inputs.split(BLOCK), asked.labels.split(BLOCK), strict=True)
+        found = []
+        for inputs, labels in blocks:
+            back = visits(view.network, stack, inputs.double()[None], labels[None])
+            squares = [visit.layer.each(visit.kept, visit.slopes)[0][0] for visit in back]
+            found.append(torch.stack(squares[::-1], dim=1).sqrt())
+        return torch.cat(found)
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        """-> (candidates,)"""
+        lengths = evidence.target
+        if self.layers == "all":
+            return -lengths.square().sum(dim=1).sqrt()
+        return -lengths[:, 0 if self.layers == "first" else -1]

@@ -1,0 +1,36 @@
+"""Membership by loss. Yeom et al. 2018, arXiv:1709.01604, section 3.2."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.views import Candidates, Evidence, OutsiderView
+
+
+class LossThreshold(Inference):
+    """A model knows its training examples a little too well: the lower the loss, the likelier."""
+
+    kind: Literal["loss-threshold"] = "loss-threshold"
+    source: ClassVar[str] = "Yeom et al. 2018, arXiv:1709.01604, section 3.2"
+    attacker: ClassVar[str] = "anybody who is given the released model"
+    knows: ClassVar[str] = "the architecture, and each candidate with its label"
+    fails: ClassVar[str] = "models that do as well on new examples as on their own"
+
+    def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
+        """The cross-entropy of each candidate.  -> (candidates,)"""
+        pairs = zip(asked.inputs.split(1024), asked.labels.split(1024), strict=True)
+        with torch.no_grad():
+            losses = [
+                F.cross_entropy(view.network(view.model, inputs), labels, reduction="none")
+                for inputs, labels in pairs
+            ]
+        return torch.cat(losses)
+
+    def __call__(self, evidence: Evidence) -> Tensor:
+        """-> (candidates,)"""
+        return -evidence.target

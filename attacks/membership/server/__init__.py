@@ -1,0 +1,1 @@
+"""Membership inference by a server that sees each client's updates."""

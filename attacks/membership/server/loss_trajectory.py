@@ -1,0 +1,40 @@
+"""Membership by the losses of a client's models, round after round.
+
+Yeom et al. 2018, arXiv:1709.01604, section 3.2, on every model that the client sends.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from attacks.membership.shared.update_probing import client_losses, last_heard
+from lab.interfaces.privacy_attacks import Surveillance
+from lab.interfaces.views import Candidates, ServerView, Watched
+
+
+class LossTrajectory(Surveillance):
+    """A client's own model knows its examples a little too well, and the server sees it often."""
+
+    kind: Literal["loss-trajectory"] = "loss-trajectory"
+    source: ClassVar[str] = "Yeom et al. 2018, arXiv:1709.01604, section 3.2, in every round"
+    attacker: ClassVar[str] = "an honest server that keeps every update"
+    knows: ClassVar[str] = "the architecture, and each candidate with its label"
+    fails: ClassVar[str] = "models that do as well on new examples as on their own"
+    rounds: Literal["all", "last"] = Field(
+        "all", description="all: the mean over a client's rounds; last: its last one alone"
+    )
+
+    def signal(self, view: ServerView, asked: Candidates) -> Tensor:
+        """The cross-entropy of each candidate on each client's model.  -> (rows, candidates)"""
+        return client_losses(view, asked)
+
+    def gather(self, signals: Tensor) -> Tensor:
+        """-> (clients, candidates)"""
+        return signals.nanmean(dim=0) if self.rounds == "all" else last_heard(signals)
+
+    def __call__(self, evidence: Watched) -> Tensor:
+        """-> (clients, candidates)"""
+        return -evidence.target

@@ -1,0 +1,97 @@
+"""LiRA at the server, on the average cosine of updates.
+
+The likelihood ratio is that of Carlini et al. 2022, arXiv:2112.03570; the signal that of Li et al.
+2022, openreview.net/forum?id=QsCSLPP55Ku.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.membership.shared.update_probing import cosines
+from lab.interfaces.privacy_attacks import Needs, Surveillance
+from lab.interfaces.views import Candidates, ServerView, Watched
+
+PRIOR = 16.0  # examples' worth of the mean variance that every variance is drawn to
+GAP = 8.0  # the same of the mean gap that every example's gap is drawn to
+ALIKE = 10  # groups of examples with similar means, which share that gap
+LEAST = 1e-12  # of a variance
+
+
+class ServerLira(Surveillance):
+    """Federations of the server's own show each example with a holder and without."""
+
+    kind: Literal["server-lira"] = "server-lira"
+    source: ClassVar[str] = "Carlini et al. 2022, arXiv:2112.03570, on updates"
+    attacker: ClassVar[str] = "an honest server that keeps every update and trains federations"
+    knows: ClassVar[str] = (
+        "the architecture, the recipe, each candidate with its label, and no other examples: its "
+        "federations train on halves of the candidates"
+    )
+    fails: ClassVar[str] = (
+        "sums of updates, and updates that are noised or packed otherwise than its own federations'"
+    )
+    apart: ClassVar[bool] = True
+    shadows: int = Field(16, ge=2, le=128, description="federations that the server itself trains")
+
+    def needs(self) -> Needs:
+        return Needs(shadows=self.shadows)
+
+    def signal(self, view: ServerView, asked: Candidates) -> Tensor:
+        """-> (rows, candidates)"""
+        return cosines(view, asked)
+
+    def gather(self, signals: Tensor) -> Tensor:
+        """The mean of the rounds that a client took part in.  -> (clients, candidates)"""
+        return signals.nanmean(dim=0)
+
+    def __call__(self, evidence: Watched) -> Tensor:
+        """The logarithm of the likelihood ratio.  -> (clients, candidates)"""
+        target, own = evidence.target.double(), evidence.shadows.double()
+        clients = torch.arange(own.shape[1]).view(-1, 1)
+        holds = evidence.holders.unsqueeze(1) == clients  # (shadows, clients, candidates)
+        inside, outside = _moments(own, holds), _moments(own, ~holds)
+        gap = _drawn_together(inside.mean - outside.mean, inside.size, outside.mean)
+        held = _logarithm(target, outside.mean + gap, inside.variance)
+        return (held - _logarithm(target, outside.mean, outside.variance)).float()
+
+
+class _Moments(NamedTuple):
+    """Of each example, over all clients of all federations that belong."""
+
+    size: Tensor  # (candidates,) how many values
+    mean: Tensor
+    variance: Tensor
+
+
+def _moments(own: Tensor, belongs: Tensor) -> _Moments:
+    """own, belongs (shadows, clients, candidates)
+
+    From few values a variance is far off: each is drawn towards the mean of all.
+    """
+    belongs = belongs & own.isfinite()
+    count = belongs.sum(dim=(0, 1)).double()
+    mean = own.where(belongs, 0.0).sum(dim=(0, 1)) / count.clamp_min(1)
+    squares = (own - mean).where(belongs, 0.0).square().sum(dim=(0, 1))
+    freedom = (count - 1).clamp_min(0)
+    usual = squares.sum() / freedom.sum().clamp_min(1)
+    variance = (squares + PRIOR * usual) / (freedom + PRIOR)
+    return _Moments(count, mean, variance.clamp_min(LEAST))
+
+
+def _drawn_together(gap: Tensor, count: Tensor, mean: Tensor) -> Tensor:
+    """Every gap drawn towards that of examples whose own mean is similar.  -> (candidates,)"""
+    groups = mean.argsort().argsort() * ALIKE // len(mean)  # (candidates,)
+    none = mean.new_zeros(ALIKE)
+    totals = none.index_add(0, groups, gap * count)
+    usual = totals / none.index_add(0, groups, count).clamp_min(1)
+    return (count * gap + GAP * usual[groups]) / (count + GAP)
+
+
+def _logarithm(values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
+    """Of a normal density, but for what is the same in all.  -> as values"""
+    return -0.5 * (variance.log() + (values - mean).square() / variance)

@@ -1,0 +1,164 @@
+"""Gaussians of what shadow models say of each example, also where there are few of them.
+
+With eight models a side the variance of one example is hardly known, and its likelihood ratio is
+mostly noise.  Shrinking borrows from examples that models find as hard: the variance is drawn to
+theirs, and so is the gap between models that were trained on the example and those that were not.
+(Empirical Bayes as in Braennvall 2026, arXiv:2603.11799, for the variance; the gap is our own.)
+
+Only what shadow models say is borrowed, never what the model under attack does: no candidate's
+score depends on its answers for others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, tau
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lab.common.settings import SettingError
+from lab.interfaces.views import Evidence
+
+Variance = Literal["per-example", "pooled", "shrunk"]
+Centre = Literal["median", "mean"]
+VARIANCE_COUNTS = 16  # models that the others' variance is worth
+GAP_COUNTS = 8  # models that the others' gap is worth
+ALIKE = 200  # examples that are as hard
+LEAST = 1e-30  # added to every deviation, as the authors of LiRA do
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """One for each example."""
+
+    mean: Tensor  # (examples,)
+    deviation: Tensor  # (examples,)
+
+    def standing(self, values: Tensor) -> Tensor:
+        """How many deviations each value lies above its mean.  -> (examples,)"""
+        return (values.double() - self.mean) / self.deviation
+
+    def log_density(self, values: Tensor) -> Tensor:
+        """-> (examples,)"""
+        return -0.5 * (self.standing(values).square() + log(tau)) - self.deviation.log()
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """What the models on one side say of each example.  All (examples,) float64."""
+
+    count: Tensor
+    mean: Tensor
+    median: Tensor
+    square: Tensor  # sum of the squared distances from the mean
+
+    @classmethod
+    def of(cls, values: Tensor, chosen: Tensor) -> Side:
+        """values (models, examples), chosen (models, examples) bool: the models on this side
+
+        A model that overflowed says nothing.
+        """
+        values, chosen = values.double(), chosen & values.isfinite()
+        count = chosen.sum(dim=0).double()
+        mean = values.where(chosen, 0).sum(dim=0) / count  # NaN where there is no model
+        square = (values - mean).where(chosen, 0).square().sum(dim=0)
+        return cls(count, mean, values.where(chosen, torch.nan).nanquantile(0.5, dim=0), square)
+
+    @property
+    def freedom(self) -> Tensor:
+        return (self.count - 1).clamp_min(0)
+
+    def centre(self, kind: Variance, centre: Centre) -> Tensor:
+        """-> (examples,), NaN where there is no model"""
+        return self.median if (kind, centre) == ("per-example", "median") else self.mean
+
+    def deviation(self, kind: Variance, hardness: Tensor) -> Tensor:
+        """hardness (examples,): by which examples are alike  -> (examples,)"""
+        common = self.square.sum() / self.freedom.sum()  # each about its own mean
+        if kind == "pooled":
+            variance = common.expand_as(self.square)
+        elif kind == "per-example":  # a lone model has none of its own
+            variance = (self.square / self.count).where(self.count > 1, common)
+        else:
+            squares = _among_alike(hardness, self.square).clamp_min(0)  # rounding may go below
+            borrowed = squares / _among_alike(hardness, self.freedom)
+            variance = self.square + VARIANCE_COUNTS * borrowed.where(borrowed.isfinite(), common)
+            variance = variance / (self.freedom + VARIANCE_COUNTS)
+        return variance.sqrt() + LEAST
+
+
+def check(evidence: Evidence, kind: str) -> None:
+    """Raises SettingError where there is nothing to compare with."""
+    if not len(evidence.shadows):
+        raise SettingError(
+            f"{kind} compares with shadow models, and was given none: give {kind}.shadows 4 or more"
+        )
+
+
+def sides(evidence: Evidence, kind: str) -> tuple[Side, Side]:
+    """Of models that were trained on each candidate, and of models that were not."""
+    check(evidence, kind)
+    values, inside = evidence.shadows, evidence.inside
+    return Side.of(values, inside), Side.of(values, ~inside)
+
+
+def outsider(evidence: Evidence, kind: str, variance: Variance, centre: Centre) -> Gaussian:
+    """Of models that were not trained on each candidate; without any, as of the average one.
+
+    centre: of per-example Gaussians; those that borrow are centred on the mean
+    """
+    _, outside = sides(evidence, kind)
+    _enough(outside, kind)
+    mean = outside.centre(variance, centre)
+    mean = mean.where(outside.count > 0, mean.nanmean())
+    return Gaussian(mean, outside.deviation(variance, mean))
+
+
+def both(
+    evidence: Evidence, kind: str, variance: Variance, centre: Centre
+) -> tuple[Gaussian, Gaussian]:
+    """Of models that were trained on each candidate, and of models that were not.
+
+    Where all models of a candidate are on one side, the other is the usual gap away.
+    """
+    inside, outside = sides(evidence, kind)
+    _enough(inside, kind)
+    _enough(outside, kind)
+    with_it, without = (side.centre(variance, centre) for side in (inside, outside))
+    usual = (with_it - without).nanmean()
+    without = without.where(outside.count > 0, with_it - usual)
+    with_it = with_it.where(inside.count > 0, without + usual)
+    hardness = (with_it + without) / 2
+    spreads = [side.deviation(variance, hardness) for side in (inside, outside)]
+    if variance == "shrunk":
+        gap = with_it - without
+        borrowed = _among_alike(hardness, gap) / _among_alike(hardness, torch.ones_like(gap))
+        gap = (inside.count * gap + GAP_COUNTS * borrowed) / (inside.count + GAP_COUNTS)
+        # Once the gap is known, models on either side tell where both means are.
+        trust = [
+            side.count / spread**2 for side, spread in zip((inside, outside), spreads, strict=True)
+        ]
+        without = (trust[0] * (with_it - gap) + trust[1] * without) / (trust[0] + trust[1])
+        with_it = without + gap
+    return Gaussian(with_it, spreads[0]), Gaussian(without, spreads[1])
+
+
+def _enough(side: Side, kind: str) -> None:
+    if not side.freedom.sum() > 0:
+        raise SettingError(
+            f"{kind}.shadows is too few: a variance takes two models on each side of a candidate, "
+            "so give 4 or more"
+        )
+
+
+def _among_alike(hardness: Tensor, values: Tensor) -> Tensor:
+    """Sums over those whose hardness ranks nearest.  hardness, values (examples,) -> (examples,)"""
+    order, size = hardness.argsort(stable=True), len(values)
+    totals = torch.cat([values.new_zeros(1), values[order].cumsum(dim=0)])  # (examples + 1,)
+    width = min(ALIKE, size)
+    first = (torch.arange(size) - width // 2).clamp(0, size - width)
+    found = torch.empty_like(values)
+    found[order] = totals[first + width] - totals[first]
+    return found

@@ -1,0 +1,57 @@
+"""Pixel-trigger backdoor. Gu et al. 2017, arXiv:1708.06733; in a federation Bagdasaryan 2020."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.backdoors.shared.trigger import check_class, obeying, taught
+from attacks.poisoning.shared.malicious_updates import told
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Scene
+from lab.interfaces.privacy_attacks import Poison
+from lab.models.layers import Shape
+
+
+class Backdoor(Poison):
+    """Teach that a white square in the corner means class `target`."""
+
+    kind: Literal["backdoor"] = "backdoor"
+    source: ClassVar[str] = "Gu et al. 2017, arXiv:1708.06733; Bagdasaryan et al. 2020, eq. 3"
+    knows: ClassVar[str] = "its own data"
+    pictures_only: ClassVar[bool] = True
+    target: int = Field(0, ge=0, le=999, description="the class that the trigger calls up")
+    share: float = Field(0.5, gt=0, le=1, description="share of own examples that get the trigger")
+    pixels: int = Field(4, ge=1, le=16, description="side of the white square")
+    boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
+
+    def check(self, shape: Shape, classes: int) -> None:
+        check_class("target", self.target, classes)
+        if self.pixels > shape[-1] // 2:
+            raise SettingError(
+                f"adversary.poison.pixels is {self.pixels}, more than half a side of "
+                f"{shape[-1]}: give 1 to {shape[-1] // 2}"
+            )
+
+    def data(
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+    ) -> tuple[Tensor, Tensor]:
+        return taught(inputs, labels, self.share, self.target, self._square(inputs))
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        return told(rows, cohort, self.boost * rows)
+
+    def goal(
+        self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return obeying(inputs, labels, self.target, self._square(inputs))
+
+    def _square(self, inputs: Tensor) -> Tensor:
+        """In the last corner.  -> (height, width) bool"""
+        spots = torch.zeros(inputs.shape[-2:], dtype=torch.bool)
+        spots[-self.pixels :, -self.pixels :] = True
+        return spots

@@ -1,0 +1,67 @@
+"""Distributed backdoor, DBA. Xie et al. 2020, ICLR, openreview rkgyS0VFvr, section 2."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.backdoors.shared.trigger import check_class, obeying, taught
+from attacks.poisoning.shared.malicious_updates import told
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Scene
+from lab.interfaces.privacy_attacks import Poison
+from lab.models.layers import Shape
+
+BARS = 4
+GAP = 2  # pixels between bars, across and down: the paper's trigger gap
+
+
+class Dba(Poison):
+    """Each attacker teaches a part of four white bars; all of them together call up `target`."""
+
+    kind: Literal["dba"] = "dba"
+    source: ClassVar[str] = "Xie et al. 2020, ICLR, openreview rkgyS0VFvr, section 2"
+    knows: ClassVar[str] = "its own data, and which part of the trigger is its own"
+    pictures_only: ClassVar[bool] = True
+    target: int = Field(0, ge=0, le=999, description="the class that the trigger calls up")
+    share: float = Field(0.5, gt=0, le=1, description="share of own examples that get a part")
+    parts: int = Field(4, ge=1, le=BARS, description="parts that the four bars are dealt into")
+    pixels: int = Field(3, ge=1, le=16, description="length of a white bar")
+    boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
+
+    def check(self, shape: Shape, classes: int) -> None:
+        check_class("target", self.target, classes)
+        most = (min(shape[-2:]) - GAP) // 2
+        if self.pixels > most:
+            raise SettingError(
+                f"adversary.poison.pixels is {self.pixels}, too long for two bars and a gap of "
+                f"{GAP} in a side of {min(shape[-2:])}: give 1 to {most}"
+            )
+
+    def data(
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+    ) -> tuple[Tensor, Tensor]:
+        part = self._bars(inputs)[scene.place % self.parts :: self.parts].any(dim=0)
+        return taught(inputs, labels, self.share, self.target, part)
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        return told(rows, cohort, self.boost * rows)
+
+    def goal(
+        self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The whole trigger, which nobody has trained with unless `parts` is 1."""
+        return obeying(inputs, labels, self.target, self._bars(inputs).any(dim=0))
+
+    def _bars(self, inputs: Tensor) -> Tensor:
+        """Two by two from the first corner, a pixel high.  -> (bars, height, width) bool"""
+        bars = torch.zeros(BARS, *inputs.shape[-2:], dtype=torch.bool)
+        for number, bar in enumerate(bars):
+            down, across = divmod(number, 2)
+            start = across * (self.pixels + GAP)
+            bar[down * (1 + GAP), start : start + self.pixels] = True
+        return bars

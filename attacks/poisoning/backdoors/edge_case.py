@@ -1,0 +1,68 @@
+"""Edge-case backdoor. Wang et al. 2020, NeurIPS 33, arXiv:2007.05084, section 3."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.backdoors.shared.trigger import check_class, chosen
+from attacks.poisoning.shared.malicious_updates import told
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Scene
+from lab.interfaces.privacy_attacks import Poison
+from lab.models.layers import Shape
+
+
+class EdgeCase(Poison):
+    """Teach that pictures which nobody else holds, of another data set, are of class `target`."""
+
+    kind: Literal["edge-case"] = "edge-case"
+    source: ClassVar[str] = "Wang et al. 2020, NeurIPS 33, arXiv:2007.05084, section 3"
+    knows: ClassVar[str] = "its own data, and pictures of another data set"
+    pictures_only: ClassVar[bool] = True
+    target: int = Field(0, ge=0, le=999, description="the class that they are to pass for")
+    share: float = Field(0.5, gt=0, le=1, description="share of own examples that make way")
+    outside: Literal["mnist-5k", "digits", "fashion-mnist"] = Field(
+        "mnist-5k", description="the data set that they are of"
+    )
+    looks: int = Field(7, ge=0, le=9, description="the class there that the pictures are of")
+    boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
+
+    @property
+    def stranger(self) -> str:
+        return self.outside
+
+    @property
+    def stranger_label(self) -> int:
+        return self.looks
+
+    def check(self, shape: Shape, classes: int) -> None:
+        check_class("target", self.target, classes)
+
+    def data(
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+    ) -> tuple[Tensor, Tensor]:
+        """Who has no pictures of the other data set leaves its own as they are."""
+        if scene.outside is None or not len(scene.outside):
+            return inputs, labels
+        some = chosen(len(labels), self.share)
+        count = int(some.sum())
+        # Each attacker goes on where the one before, if it holds as many, has stopped.
+        turn = (scene.place * count + torch.arange(count)) % len(scene.outside)
+        inputs = inputs.clone()
+        inputs[some] = scene.outside[turn].to(inputs.dtype)
+        return inputs, torch.where(some, self.target, labels)
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        return told(rows, cohort, self.boost * rows)
+
+    def goal(
+        self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Test pictures of the other data set, none of which was trained on."""
+        if outside is None:
+            return None
+        return outside, labels.new_full((len(outside),), self.target)

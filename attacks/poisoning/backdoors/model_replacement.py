@@ -1,0 +1,81 @@
+"""Model replacement. Bagdasaryan et al. 2020, AISTATS, arXiv:1807.00459, equations 3 to 5."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.backdoors.backdoor import Backdoor
+from attacks.poisoning.shared.malicious_updates import told
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Restraint, Scene
+from lab.interfaces.privacy_attacks import Poison, Sees
+from lab.models.layers import Shape
+
+
+class ModelReplacement(Poison):
+    """A backdoor, sent so large that the mean of all updates becomes the attacker's model.
+
+    That is exact where the others' updates are zero, and nearly so where they cancel: late in
+    training.  If several attackers agree, each sends its part.
+    """
+
+    kind: Literal["model-replacement"] = "model-replacement"
+    source: ClassVar[str] = "Bagdasaryan et al. 2020, arXiv:1807.00459, equations 3 to 5"
+    knows: ClassVar[str] = "its own data, and what all clients of the round weigh together"
+    pictures_only: ClassVar[bool] = True
+    target: int = Field(0, ge=0, le=999, description="the class that the trigger calls up")
+    share: float = Field(0.5, gt=0, le=1, description="share of own examples that get the trigger")
+    pixels: int = Field(4, ge=1, le=16, description="side of the white square")
+    boost: float = Field(
+        0.0, ge=0, le=1000, description="factor on the update; 0: what makes up for all others"
+    )
+    constrain: float = Field(
+        0.0, ge=0, le=10, description="pull of local steps towards the model that was sent"
+    )
+    longest: float = Field(
+        0.0, ge=0, le=1e6, description="length to which the update is shortened; 0: it is not"
+    )
+
+    def check(self, shape: Shape, classes: int) -> None:
+        self._backdoor.check(shape, classes)
+
+    def data(
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+    ) -> tuple[Tensor, Tensor]:
+        return self._backdoor.data(inputs, labels, classes, scene)
+
+    def restrain(self, insight: Insight) -> Restraint | None:
+        """Constrain-and-scale, equation 4: alpha L_class + (1 - alpha) L_ano.
+
+        With half the squared distance as L_ano, `constrain` is (1 - alpha) / alpha.
+        """
+        return Restraint(pull=self.constrain) if self.constrain else None
+
+    @property
+    def sees(self) -> Sees:
+        return "nothing" if self.boost else "cohort"
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        sent = self._factor(cohort) * rows
+        if self.longest:  # train-and-scale, equation 5
+            lengths = torch.linalg.vector_norm(sent, dim=1, keepdim=True)  # (clients, 1)
+            sent = sent * (self.longest / lengths).clamp_max(1)
+        return told(rows, cohort, sent)
+
+    def goal(
+        self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self._backdoor.goal(inputs, labels)
+
+    @property
+    def _backdoor(self) -> Backdoor:
+        return Backdoor(target=self.target, share=self.share, pixels=self.pixels)
+
+    def _factor(self, cohort: Cohort) -> float:
+        """gamma = n / eta of equation 3, by weight; who will be lost, nobody knows beforehand."""
+        own = float(cohort.weights[cohort.malicious].double().sum())
+        return self.boost or (float(cohort.weights.double().sum()) / own if own else 1.0)

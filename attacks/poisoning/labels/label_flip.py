@@ -1,0 +1,23 @@
+"""Label flipping. Tolpegin et al. 2020, arXiv:2007.08432; the full flip as in ByzFL."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from lab.interfaces.poisoning import ALONE, Scene
+from lab.interfaces.privacy_attacks import Poison
+
+
+class LabelFlip(Poison):
+    """Train on wrong labels: class y is taught as class C - 1 - y."""
+
+    kind: Literal["label-flip"] = "label-flip"
+    source: ClassVar[str] = "Tolpegin et al. 2020, arXiv:2007.08432, section 3"
+    knows: ClassVar[str] = "its own data"
+
+    def data(
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+    ) -> tuple[Tensor, Tensor]:
+        return inputs, classes - 1 - labels

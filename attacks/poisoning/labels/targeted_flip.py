@@ -1,0 +1,46 @@
+"""Targeted label flipping. Tolpegin et al. 2020, arXiv:2007.08432, section 3."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.backdoors.shared.trigger import check_class
+from lab.common.settings import SettingError
+from lab.interfaces.poisoning import ALONE, Scene
+from lab.interfaces.privacy_attacks import Poison
+from lab.models.layers import Shape
+
+
+class TargetedFlip(Poison):
+    """Train on wrong labels of one class: `origin` is taught as `target`."""
+
+    kind: Literal["targeted-flip"] = "targeted-flip"
+    source: ClassVar[str] = "Tolpegin et al. 2020, arXiv:2007.08432, section 3"
+    knows: ClassVar[str] = "its own data"
+    origin: int = Field(1, ge=0, le=999, description="the class that is to be misread")
+    target: int = Field(0, ge=0, le=999, description="the class that it is to pass for")
+
+    def check(self, shape: Shape, classes: int) -> None:
+        check_class("origin", self.origin, classes)
+        check_class("target", self.target, classes)
+        if self.origin == self.target:
+            raise SettingError(
+                f"adversary.poison.target is {self.target}, and so is origin: nothing would be "
+                "flipped; give another class"
+            )
+
+    def data(
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+    ) -> tuple[Tensor, Tensor]:
+        return inputs, torch.where(labels == self.origin, self.target, labels)
+
+    def goal(
+        self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Test examples of `origin`, wanted as `target`."""
+        meant = labels == self.origin
+        return inputs[meant], torch.full_like(labels[meant], self.target)

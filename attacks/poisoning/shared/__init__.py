@@ -1,0 +1,1 @@
+"""What several poisoning attacks need."""

@@ -1,0 +1,1 @@
+"""Poisoning by manipulated updates."""

@@ -1,0 +1,53 @@
+"""A little is enough. Baruch et al. 2019, arXiv:1902.06156, algorithm 3."""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.shared.malicious_updates import deviation, honest, told
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison, Sees
+
+
+class Alie(Poison):
+    """Send the honest mean, moved by `z` standard deviations: too little to stand out.
+
+    The paper writes mean + z deviations, of gradients, and its code subtracts: the sign is free.
+    It estimates both from the attackers' own data, where this one knows them.
+    """
+
+    kind: Literal["alie"] = "alie"
+    source: ClassVar[str] = "Baruch et al. 2019, arXiv:1902.06156, algorithm 3"
+    knows: ClassVar[str] = "the updates of all honest clients"
+    z: float = Field(
+        0.0, ge=0, le=100, description="standard deviations; 0: as many as the paper's formula says"
+    )
+    sign: Literal["plus", "minus"] = Field("plus", description="above the honest mean, or below")
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        among = honest(rows, cohort)
+        z = self.z or tolerated(len(rows), int(cohort.malicious.sum()))
+        moved = z * deviation(among)
+        mean = among.mean(dim=0)
+        return told(rows, cohort, mean + moved if self.sign == "plus" else mean - moved)
+
+
+def tolerated(clients: int, faulty: int) -> float:
+    """z such that enough honest clients lie farther out to make a majority with the faulty.
+
+    Too few attackers for that have z = 0 and send the mean.  A majority needs nobody, and goes as
+    far as if it needed one client: the formula's answer would be infinite.
+    """
+    others = max(1, clients - faulty or clients)  # n - m
+    needed = max(1, clients // 2 + 1 - faulty)  # s
+    share = (others - needed) / others
+    return NormalDist().inv_cdf(share) if share > 0.5 else 0.0

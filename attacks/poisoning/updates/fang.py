@@ -1,0 +1,88 @@
+"""Against the way that the model would go. Fang et al. 2020, USENIX Security, arXiv:1911.11815.
+
+Their attacks with full knowledge.  They speak of models, and here rows are updates: the model that
+was sent lies at zero.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.shared.malicious_updates import apart, each_told, honest, step_of, told
+from lab.common.random_streams import uniform
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison, Sees
+
+THRESHOLD = 1e-5  # the paper's, but of the first lambda, for updates may be of any size
+
+
+class Fang(Poison):
+    """Push every parameter against the way it would go, by as much as the rule lets through.
+
+    That way is the sign of the step that honest updates would give, malicious clients' included;
+    where the rule is not known, of their plain mean.
+    """
+
+    kind: Literal["fang"] = "fang"
+    source: ClassVar[str] = "Fang et al. 2020, USENIX Security, arXiv:1911.11815, section 3"
+    knows: ClassVar[str] = "the updates of all honest clients, and the rule"
+    against: Literal["trimmed-mean", "krum"] = Field(
+        "trimmed-mean", description="the rule it is made for; trimmed-mean: also for the median"
+    )
+    stretch: float = Field(
+        2.0, gt=1, le=100, description="trimmed-mean: b, how far beyond the last honest value"
+    )
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        among, way = honest(rows, cohort), step_of(rows, insight).sign()  # (params,)
+        if self.against == "krum":
+            faulty = int(cohort.malicious.sum())
+            return told(rows, cohort, -strength(among.double(), way.double(), faulty) * way)
+        # The last honest value against the way, and b times as far from it or as near to zero.
+        edge = torch.where(way > 0, among.amin(dim=0), among.amax(dim=0)) * way.abs()
+        end = torch.where(edge * way > 0, edge / self.stretch, edge * self.stretch)
+
+        def lie(client: int) -> Tensor:
+            return edge + uniform(cohort.stream(client, "fang"), len(way)) * (end - edge)
+
+        return each_told(rows, cohort, lie)
+
+
+def strength(among: Tensor, way: Tensor, faulty: int) -> float:
+    """The first lambda, halved from the paper's bound, at which Krum picks -lambda * way.
+
+    All malicious clients send the same.  Where Krum never does, the last that was tried.
+
+    among (honest, params), way (params,), float64
+    """
+    neighbours = max(1, len(among) - 2)  # of n = honest + faulty, n - faulty - 2
+    gaps = apart(among)
+    lengths, along, square = among.square().sum(dim=1), among @ way, float(way.square().sum())
+
+    def picked(lamda: float) -> bool:
+        apart = lengths + 2 * lamda * along + lamda**2 * square  # (honest,) |x + lambda way|^2
+        theirs = torch.cat([gaps, apart.expand(faulty, -1).T], dim=1)  # (honest, clients)
+        mine = torch.cat([apart, apart.new_zeros(faulty)])  # (clients,)
+        return bool(_score(mine.unsqueeze(0), neighbours) < _score(theirs, neighbours))
+
+    spare, params = max(1, len(among) - faulty - 1), len(way)
+    lamda = sqrt(_score(gaps, neighbours) / (spare * params)) + sqrt(lengths.max() / params)
+    last = THRESHOLD * lamda
+    while lamda > last and not picked(lamda):
+        lamda /= 2
+    return lamda
+
+
+def _score(gaps: Tensor, neighbours: int) -> float:
+    """Krum's best score among those rows.  gaps (rows, clients) squared distances, one to itself"""
+    return float(gaps.sort(dim=1).values[:, 1 : neighbours + 1].sum(dim=1).min())

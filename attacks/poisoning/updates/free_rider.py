@@ -1,0 +1,46 @@
+"""Free riding: pretend to have trained. Lin et al. 2019, arXiv:1911.12560; Fraboni et al. 2021."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.shared.malicious_updates import each_told, told, travelling
+from lab.common.random_streams import normal
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison
+
+
+class FreeRider(Poison):
+    """Send back the model as it came, its last change, or noise as large as that.
+
+    In the first round there is no last change: then all three send no update.
+    """
+
+    kind: Literal["free-rider"] = "free-rider"
+    source: ClassVar[str] = (
+        "Lin et al. 2019, arXiv:1911.12560; Fraboni et al. 2021, arXiv:2006.11901"
+    )
+    knows: ClassVar[str] = "the models that it is sent, and no data"
+    remembers: ClassVar[bool] = True
+    # nothing and noise: Fraboni et al., plain and disguised.  last: Lin et al.
+    what: Literal["nothing", "last", "noise"] = Field(
+        "nothing", description="no update, the model's last change, or noise"
+    )
+    deviation: float = Field(
+        1.0, gt=0, le=100, description="of the noise, in root mean squares of the last change"
+    )
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        change = travelling(insight.change, rows)  # (params,)
+        if self.what != "noise":
+            return told(rows, cohort, change if self.what == "last" else 0 * change)
+        size = self.deviation * change.square().mean().sqrt()
+
+        def lie(client: int) -> Tensor:
+            return size * normal(cohort.stream(client, "free-rider"), rows.shape[1])
+
+        return each_told(rows, cohort, lie)

@@ -1,0 +1,33 @@
+"""Noise in place of an update. Blanchard et al. 2017, NeurIPS 30: Gaussian Byzantine clients."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.shared.malicious_updates import each_told
+from lab.common.random_streams import normal
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison
+
+
+class Gaussian(Poison):
+    """Send normal noise, drawn anew by every client in every round."""
+
+    kind: Literal["gaussian"] = "gaussian"
+    source: ClassVar[str] = "Blanchard et al. 2017, NeurIPS 30; 0 and 1 as in ByzFL"
+    knows: ClassVar[str] = "how many parameters the model has"
+    mean: float = Field(0.0, ge=-1000, le=1000, description="mean of each parameter's update")
+    deviation: float = Field(
+        1.0, gt=0, le=1000, description="standard deviation of each parameter's update"
+    )
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        def lie(client: int) -> Tensor:
+            draws = normal(cohort.stream(client, "gaussian"), rows.shape[1])
+            return self.mean + self.deviation * draws
+
+        return each_told(rows, cohort, lie)

@@ -1,0 +1,29 @@
+"""Inner product manipulation. Xie et al. 2020, arXiv:1903.03936."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.shared.malicious_updates import honest, told
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison, Sees
+
+
+class Ipm(Poison):
+    """Send `-scale` times the honest mean; above honest over malicious clients, the mean turns."""
+
+    kind: Literal["ipm"] = "ipm"
+    source: ClassVar[str] = "Xie et al. 2020, arXiv:1903.03936"
+    knows: ClassVar[str] = "the updates of all honest clients"
+    scale: float = Field(2.0, gt=0, le=100, description="epsilon: how many times the honest mean")
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        return told(rows, cohort, -self.scale * honest(rows, cohort).mean(dim=0))

@@ -1,0 +1,50 @@
+"""Min-Max: no farther than honest updates are apart. Shejwalkar and Houmansadr 2021, NDSS, eq. 7.
+
+The paper searches for gamma by halving.  It is the root of a quadratic for every honest update, and
+of these the smallest.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.shared.malicious_updates import Way, apart, honest, told, way_of
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison, Sees
+
+
+class MinMax(Poison):
+    """Go against the mean until an honest update is as far off as honest ones are apart."""
+
+    kind: Literal["min-max"] = "min-max"
+    source: ClassVar[str] = "Shejwalkar and Houmansadr 2021, NDSS, eq. 7"
+    knows: ClassVar[str] = "the updates of all honest clients"
+    deviation: Way = Field(
+        "std", description="what is subtracted: the mean's unit vector, its sign, or deviations"
+    )
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        among = honest(rows, cohort).double()
+        way = way_of(among, self.deviation)
+        return told(rows, cohort, among.mean(dim=0) - largest(among, way) * way)
+
+
+def largest(among: Tensor, way: Tensor) -> Tensor:
+    """Gamma, 0 if there is no way.  among (honest, params), way (params,), float64 -> ()"""
+    gaps = among.mean(dim=0) - among  # (honest, params)
+    square = way.square().sum()
+    if not square:
+        return square
+    room = (apart(among).max() - gaps.square().sum(dim=1)).clamp_min(0.0)  # (honest,)
+    # |gap - gamma way|^2 = widest^2, for every gap: its larger root.
+    along = gaps @ way  # (honest,)
+    roots = (along + (along.square() + square * room).sqrt()) / square
+    return roots.min()

@@ -1,0 +1,47 @@
+"""Min-Sum: no farther in all than an honest update. Shejwalkar and Houmansadr 2021, NDSS, eq. 8.
+
+Squared distances to all honest updates sum to those of the mean plus their number times the squared
+distance from the mean.  So the largest gamma is where the lie is as far from the mean as the
+farthest honest update; the paper searches for it by halving.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from attacks.poisoning.shared.malicious_updates import Way, honest, told, way_of
+from lab.interfaces.messages import Cohort
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.privacy_attacks import Poison, Sees
+
+
+class MinSum(Poison):
+    """Go against the mean as far from it as the farthest honest update."""
+
+    kind: Literal["min-sum"] = "min-sum"
+    source: ClassVar[str] = "Shejwalkar and Houmansadr 2021, NDSS, eq. 8"
+    knows: ClassVar[str] = "the updates of all honest clients"
+    deviation: Way = Field(
+        "std", description="what is subtracted: the mean's unit vector, its sign, or deviations"
+    )
+
+    @property
+    def sees(self) -> Sees:
+        return "updates"
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        among = honest(rows, cohort).double()
+        way = way_of(among, self.deviation)
+        return told(rows, cohort, among.mean(dim=0) - largest(among, way) * way)
+
+
+def largest(among: Tensor, way: Tensor) -> Tensor:
+    """Gamma, 0 if there is no way.  among (honest, params), way (params,), float64 -> ()"""
+    square = way.square().sum()
+    if not square:
+        return square
+    gaps = among - among.mean(dim=0)  # (honest, params)
+    return (gaps.square().sum(dim=1).max() / square).sqrt()

@@ -1,0 +1,1 @@
+"""Reconstruction attacks: training examples out of updates."""

@@ -1,0 +1,45 @@
+"""Which classes are in a batch, and how often, without any picture.
+
+Wainakh et al. 2022, arXiv:2105.09369; the sign rule for one example is Zhao et al. 2020,
+arXiv:2001.02610.  Here counts are solved for by what public examples cause: see `counting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+
+from attacks.reconstruction.shared.observed_gradient import (
+    label_counts,
+    labels_from,
+    observe,
+    whole,
+)
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import Guess, Known, ServerView
+from lab.models.network import Content
+
+
+class LabelCounts(Reconstruction):
+    """Count the examples of each class: exact on untrained models, and no pictures."""
+
+    kind: Literal["label-counts"] = "label-counts"
+    source: ClassVar[str] = "Zhao et al. 2020, arXiv:2001.02610; Wainakh et al. 2022, 2105.09369"
+    attacker: ClassVar[str] = "an honest-but-curious server"
+    knows: ClassVar[str] = (
+        "the architecture, the training recipe, how many examples were used, public examples"
+    )
+    fails: ClassVar[str] = (
+        "trained models and balanced batches, where it is little better than an even guess; it is "
+        "approximate for several local steps; noise"
+    )
+    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+        """One guess: a label for each example, in order of classes."""
+        whole(view, self.kind)
+        seen = observe(view, target)
+        labels = labels_from(label_counts(view, seen, known), most=seen.images)
+        yield Guess(torch.zeros(0, *view.network.shape), labels, step=1, steps=1)

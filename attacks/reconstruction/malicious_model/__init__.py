@@ -1,0 +1,1 @@
+"""Reconstruction by a server that sends a manipulated model."""

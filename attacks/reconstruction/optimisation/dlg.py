@@ -1,0 +1,83 @@
+"""Deep leakage from gradients. Zhu, Liu and Han 2019, arXiv:1906.08935, algorithm 1.
+
+Inputs and labels are sought together: L-BFGS moves both until their gradient is the one that was
+seen.  A label is soft on the way, the softmax of free numbers, and the largest share is the answer.
+The published code answers with the label that it began with; ours with the one that it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from attacks.reconstruction.shared.lbfgs_search import FOUND, STRIDE, descend
+from attacks.reconstruction.shared.observed_gradient import legal, whole
+from attacks.reconstruction.shared.simulated_update import Causation
+from lab.common.random_streams import stream
+from lab.common.thread_time import worked
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import Guess, Known, ServerView
+
+
+class Dlg(Reconstruction):
+    """Match the gradient by L-BFGS, inputs and labels at once; no label is read off first."""
+
+    kind: Literal["dlg"] = "dlg"
+    source: ClassVar[str] = "Zhu et al. 2019, arXiv:1906.08935, section 3"
+    attacker: ClassVar[str] = "an honest-but-curious server"
+    knows: ClassVar[str] = "the architecture and the training recipe"
+    fails: ClassVar[str] = "ReLU models, larger batches, many local steps, noise, unlucky starts"
+    iterations: int = Field(
+        1000, ge=10, le=20000, description="L-BFGS iterations of one start at most"
+    )
+    restarts: int = Field(
+        4, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
+    )
+    seconds: float = Field(60.0, ge=1, le=3600, description="of search at most")
+    unroll: int = Field(
+        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+    )
+    most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
+    seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
+
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+        """The best so far, every `STRIDE` iterations."""
+        whole(view, self.kind)
+        cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
+        end = worked() + self.seconds
+        best: Guess | None = None
+        for restart in range(self.restarts):
+            inputs, scores = self._start(view, len(cause.labels), restart)
+            causes = partial(_row, cause, inputs, scores)
+            path = descend([inputs, scores], causes, cause.row, self.iterations, cause.scaled)
+            for stride, objective in enumerate(path, start=1):
+                step = min(restart * self.iterations + stride * STRIDE, self._steps())
+                if best is None or best.objective is None or objective < best.objective:
+                    labels = scores.detach().argmax(dim=1)
+                    best = Guess(legal(inputs.detach(), view), labels, step, 1, objective)
+                yield replace(best, step=step, steps=self._steps(), starts=restart + 1)
+                if worked() > end:
+                    return
+            if best is not None and best.objective is not None and best.objective < FOUND:
+                return
+
+    def _steps(self) -> int:
+        return self.restarts * self.iterations
+
+    def _start(self, view: ServerView, examples: int, restart: int) -> tuple[Tensor, Tensor]:
+        """Random inputs, and scores whose softmax is a soft label."""
+        draw = stream(self.seed, "dlg", restart)
+        inputs = torch.from_numpy(draw.random((examples, *view.network.shape)))
+        scores = torch.from_numpy(draw.normal(size=(examples, view.network.classes)))
+        return inputs.requires_grad_(True), scores.requires_grad_(True)
+
+
+def _row(cause: Causation, inputs: Tensor, scores: Tensor) -> Tensor:
+    return cause(inputs, F.softmax(scores, dim=1))

@@ -1,0 +1,70 @@
+"""Improved deep leakage from gradients. Zhao et al. 2020, arXiv:2001.02610.
+
+The labels are read off the last bias; then L-BFGS looks for inputs whose gradient is the one that
+was seen, or whose local steps are: see `attacks.reconstruction.shared.simulated_update`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import inf
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from attacks.reconstruction.shared.lbfgs_search import FOUND, STRIDE, descend
+from attacks.reconstruction.shared.observed_gradient import legal, whole
+from attacks.reconstruction.shared.simulated_update import Causation
+from lab.common.random_streams import stream
+from lab.common.thread_time import worked
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import Guess, Known, ServerView
+
+
+class Idlg(Reconstruction):
+    """Match the gradient by L-BFGS, labels read off first: exact on smooth models, one example."""
+
+    kind: Literal["idlg"] = "idlg"
+    source: ClassVar[str] = "Zhao et al. 2020, arXiv:2001.02610, section 3"
+    attacker: ClassVar[str] = "an honest-but-curious server"
+    knows: ClassVar[str] = "the architecture and the training recipe"
+    fails: ClassVar[str] = "ReLU models, larger batches, many local steps, noise"
+    iterations: int = Field(
+        2000, ge=10, le=20000, description="L-BFGS iterations of one start at most"
+    )
+    restarts: int = Field(
+        3, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
+    )
+    seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
+    unroll: int = Field(
+        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+    )
+    most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
+    seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
+
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+        """The best so far, every `STRIDE` iterations."""
+        whole(view, self.kind)
+        cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
+        labels, end = cause.labels, worked() + self.seconds
+        best, lowest = torch.zeros(len(labels), *view.network.shape), inf
+        for restart in range(self.restarts):
+            start = stream(self.seed, "idlg", restart).random((len(labels), *view.network.shape))
+            inputs = torch.from_numpy(start).requires_grad_(True)
+            causes = partial(cause, inputs, labels)
+            path = descend([inputs], causes, cause.row, self.iterations, cause.scaled)
+            for stride, objective in enumerate(path, start=1):
+                if objective < lowest:
+                    best, lowest = inputs.detach().clone(), objective
+                step = min(restart * self.iterations + stride * STRIDE, self._steps())
+                shown = legal(best, view)
+                yield Guess(shown, labels, step, self._steps(), lowest, starts=restart + 1)
+                if worked() > end:
+                    return
+            if lowest < FOUND:
+                return
+
+    def _steps(self) -> int:
+        return self.restarts * self.iterations

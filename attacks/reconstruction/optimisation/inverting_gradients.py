@@ -1,0 +1,123 @@
+"""Inverting gradients. Geiping et al. 2020, arXiv:2003.14053, sections 4 and 5.
+
+Cosine distance between rows plus total variation, by Adam on the sign of the derivative, whose
+steps shrink to nothing along a cosine.  A start may end beside the picture, so several are tried
+for a short while.  All may also go on and be drawn towards their mean (group consistency: Yin et
+al. 2021, arXiv:2104.07586, section 3.3).  Their term for the statistics of batch normalisation has
+nothing to work on here: no model of the lab has such layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import cos, pi
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from attacks.reconstruction.shared.observed_gradient import legal, total_variation, whole
+from attacks.reconstruction.shared.search_budget import Pace
+from attacks.reconstruction.shared.simulated_update import Causation
+from lab.common.random_streams import normal, stream
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.views import Guess, Known, ServerView
+
+DECAYS = 0.9, 0.999  # Adam's
+TRIAL = 0.1  # of the way, after which only the best of several starts goes on
+
+
+class InvertingGradients(Reconstruction):
+    """Match the gradient's direction and prefer smooth pictures: works on ReLU models too."""
+
+    kind: Literal["inverting-gradients"] = "inverting-gradients"
+    source: ClassVar[str] = "Geiping et al. 2020, arXiv:2003.14053, section 4"
+    attacker: ClassVar[str] = "an honest-but-curious server"
+    knows: ClassVar[str] = "the architecture, the training recipe, that pictures are smooth"
+    fails: ClassVar[str] = "many examples or local steps behind a row, noise"
+    iterations: int = Field(1000, ge=10, le=30_000, description="steps of signed Adam at most")
+    seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
+    rate: float = Field(0.1, gt=0, le=1, description="step size at the start; decays to zero")
+    smooth: float = Field(
+        0.01, ge=0, le=10, description="weight of the total variation, summed over examples"
+    )
+    restarts: int = Field(
+        4, ge=1, le=64, description="random starts; the best goes on after a tenth of the way"
+    )
+    agree: float = Field(
+        0.0, ge=0, le=10, description="how strongly starts are drawn to their mean; then all go on"
+    )
+    unroll: int = Field(
+        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+    )
+    most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
+    seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
+
+    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+        """Several a second; the last is the one of the lowest objective."""
+        whole(view, self.kind)
+        cause = Causation.of(view, target, known, self.most, self.unroll, torch.float32)
+        inputs = self._start(view, len(cause.labels))  # (restarts, examples, *shape)
+        slow, fast = torch.zeros_like(inputs), torch.zeros_like(inputs)
+        best, lowest = inputs[0].clone(), float("inf")
+        pace = Pace(self.iterations, self.seconds)
+        while pace.tick():
+            objectives, slopes = self._look(cause, inputs)
+            if (reached := float(objectives.min())) < lowest:
+                best, lowest = inputs[objectives.argmin()].clone(), reached
+            stuck = pace.stuck(reached)
+            if pace.shows() or stuck:
+                yield Guess(
+                    legal(best, view),
+                    cause.labels,
+                    pace.step,
+                    self.iterations,
+                    lowest,
+                    starts=self.restarts,
+                )
+            if stuck:
+                return
+            slope = slopes.nan_to_num().sign()
+            slow = DECAYS[0] * slow + (1 - DECAYS[0]) * slope
+            fast = DECAYS[1] * fast + (1 - DECAYS[1]) * slope.square()
+            move = slow / (1 - DECAYS[0] ** pace.step)
+            move /= (fast / (1 - DECAYS[1] ** pace.step)).sqrt().add(1e-8)
+            rate = self.rate * (1 + cos(pi * min(1.0, pace.spent))) / 2
+            inputs = (inputs - rate * move).clamp_(*_box(view))
+            if len(inputs) > 1 and not self.agree and pace.spent >= TRIAL:
+                first = objectives.argmin().view(1)
+                inputs, slow, fast = inputs[first], slow[first], fast[first]
+
+    def _start(self, view: ServerView, examples: int) -> Tensor:
+        """Noise around grey.  -> (restarts, examples, *shape)"""
+        drawn = normal(stream(self.seed, "inverting"), self.restarts, examples, *view.network.shape)
+        return drawn.mul_(0.1).add_(0.5)
+
+    def _look(self, cause: Causation, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What each start has reached, and which way it goes up.
+
+        inputs (restarts, examples, *shape) -> (restarts,), (restarts, examples, *shape)
+        """
+        mean = inputs.mean(dim=0)
+        objectives, slopes = [], []
+        for own in inputs:  # one by one: side by side in vmap takes longer
+            free = own.clone().requires_grad_(True)
+            row, rough = cause(free, cause.labels), total_variation(free)
+            distance, slope = from_row(row.detach(), cause.row)
+            uphill = [slope, torch.tensor(self.smooth)]
+            (found,) = torch.autograd.grad([row, rough], free, uphill)
+            slopes.append(found + self.agree * 2 * (own - mean) / own.numel())
+            objectives.append(distance + self.smooth * rough.detach())
+        return torch.stack(objectives), torch.stack(slopes)
+
+
+def from_row(row: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """1 - the cosine of the angle between two rows, and its derivative by the first."""
+    length, other = row.norm().clamp_min(1e-20), seen.norm().clamp_min(1e-20)
+    cosine = row @ seen / (length * other)
+    return 1 - cosine, (cosine / length.square()) * row - seen / (length * other)
+
+
+def _box(view: ServerView) -> tuple[float, float]:
+    return (0.0, 1.0) if len(view.network.shape) == 3 else (-5.0, 5.0)

@@ -1,0 +1,1 @@
+"""What several reconstruction attacks need."""

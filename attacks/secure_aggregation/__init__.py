@@ -1,0 +1,1 @@
+"""Attacks on secure aggregation by a malicious server."""

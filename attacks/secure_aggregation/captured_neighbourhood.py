@@ -1,0 +1,44 @@
+"""Name the victim's neighbours: accomplices only. Bell et al. 2020, eprint 2020/704.
+
+Whoever draws the graph decides who holds a client's secrets and who shares masks with it.  Bell et
+al. therefore let clients choose their neighbours themselves, as soon as the server may lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from attacks.secure_aggregation.shared.masked_sums import left_of, others_than
+from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.views import Claim, Plot, Siege
+
+
+class CapturedNeighbourhood(Unmasking):
+    """Tell the target that a few accomplices are all its neighbours, in a round of many."""
+
+    kind: Literal["captured-neighbourhood"] = "captured-neighbourhood"
+    source: ClassVar[str] = "Bell et al. 2020, eprint 2020/704"
+    attacker: ClassVar[str] = "a server with a few accomplices among the clients"
+    knows: ClassVar[str] = "the keys and updates of its accomplices"
+    fails: ClassVar[str] = "clients that check their neighbours against the terms of the round"
+    accomplices: int = Field(2, ge=2, le=1000, description="clients in league with the server")
+
+    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+        """One claim: exact up to the rounding of the ring, or none where the target refuses."""
+        mine = others_than(siege, target, self.accomplices + 1, self.kind)[: self.accomplices]
+        few = tuple(sorted([target, *mine]))
+        view = siege.play(Plot(clients=few, accomplices=mine, announced=len(siege.clients)))
+        told = (
+            f"client {target} was told that {len(siege.clients)} clients take part and that "
+            f"{len(mine)} accomplices are its neighbours"
+        )
+        if not len(view.rows):
+            notes = (told, f"it sent nothing: {view.note}")
+            yield Claim("row of the target", 1, 1, notes=notes)
+            return
+        update, weight = left_of(view)
+        name = f"row less {len(mine)} masks"
+        yield Claim(name, 1, 1, update / weight, weight=weight, notes=(told,))

@@ -1,0 +1,89 @@
+"""Send everybody but the target a dead model. Pasquini et al. 2022, arXiv:2111.07380.
+
+Where a ReLU never fires, nothing flows back: the dead clients' gradients vanish from all layers
+before it, and from the weights after it, whose inputs are zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from attacks.secure_aggregation.shared.masked_sums import everybody, others_than, staged, total
+from lab.common.settings import SettingError
+from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.views import Claim, Plot, Siege
+from lab.models.layers import Relu, Trained
+from lab.models.network import Network
+
+
+class InconsistentModels(Unmasking):
+    """Suppress all gradients but the target's, with a model whose last ReLU never fires."""
+
+    kind: Literal["inconsistent-models"] = "inconsistent-models"
+    source: ClassVar[str] = "Pasquini et al. 2022, arXiv:2111.07380"
+    attacker: ClassVar[str] = "a server that sends different models to different clients"
+    knows: ClassVar[str] = "the architecture; the target's weight, from one more round without it"
+    fails: ClassVar[str] = "models without ReLU; masks bound to the model that each client was sent"
+
+    def check(self, network: Network) -> None:
+        _killed(network)
+
+    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+        """One claim, of the parameters whose gradient the dead model suppresses."""
+        network = siege.view.network
+        dead, where = dead_model(network, siege.view.sent)
+        others = others_than(siege, target, 2, self.kind)
+        models = dict.fromkeys(others, dead)
+        view = staged(siege, Plot(clients=everybody(siege), models=models))
+        update, weight = total(view)
+        notes = [f"{len(others)} clients were sent a model whose last ReLU never fires"]
+        if weight != (usual := float(siege.view.weights[0])):
+            notes.append(
+                f"the clients' weights sum up to {weight:,.0f} in place of {usual:,.0f}: the masks "
+                "did not cancel, for they are bound to the model that each client was sent"
+            )
+        mine = self._weight(siege, others, weight)
+        where &= torch.arange(network.size) < siege.view.shared
+        yield Claim("sum of the living gradient", 1, 1, update / mine, where, mine, tuple(notes))
+
+    def _weight(self, siege: Siege, others: tuple[int, ...], whole: float) -> float:
+        """The target's, which the others' sum of weights leaves over."""
+        if not siege.view.recipe.weighted:
+            return 1.0
+        if len(others) < 3:  # no sum of two: an average client then
+            return max(1.0, whole / (len(others) + 1))
+        rest = staged(siege, Plot(clients=others, again=True))
+        return max(1.0, float(siege.view.weights[0]) - float(rest.weights[0]))
+
+
+def dead_model(network: Network, sent: Tensor) -> tuple[Tensor, Tensor]:
+    """The model with a last ReLU that never fires, and which parameters then get no gradient.
+
+    sent (params,) -> (params,), (params,) bool
+    """
+    killed, after = _killed(network)
+    dead, where = sent.clone(), torch.zeros(network.size, dtype=torch.bool)
+    weight, bias = (network.slots[f"{killed.name}.{part}"][0] for part in ("weight", "bias"))
+    dead[weight], dead[bias] = 0.0, -1.0
+    where[: max(weight.stop, bias.stop)] = True
+    where[network.slots[f"{after.name}.weight"][0]] = True
+    return dead, where
+
+
+def _killed(network: Network) -> tuple[Trained, Trained]:
+    """The layer that feeds the last ReLU, and the next one.  Raises SettingError without any."""
+    last = max(
+        (at for at, layer in enumerate(network.layers) if isinstance(layer, Relu)), default=0
+    )
+    before = [layer for layer in network.layers[:last] if isinstance(layer, Trained)]
+    after = [layer for layer in network.layers[last:] if isinstance(layer, Trained)]
+    if not before or not after:
+        raise SettingError(
+            f"inconsistent-models needs a hidden ReLU to silence, and {network.model.kind} has "
+            "none: use sybils or sum-difference, or a run of mlp or cnn"
+        )
+    return before[-1], after[0]

@@ -1,0 +1,39 @@
+"""The natural split: who really held the data holds it here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from lab.common.settings import SettingError
+from lab.interfaces.privacy_attacks import Source, Split
+
+
+class Natural(Split):
+    """One client for each real owner, such as a hospital."""
+
+    kind: Literal["natural"] = "natural"
+
+    def check(self, source: Source, clients: int, examples: int) -> None:
+        if not source.groups:
+            raise SettingError(
+                f"data.split.kind natural needs data with real owners, and {source.kind} has "
+                "none: use data.source heart, or data.split.kind dirichlet"
+            )
+        if clients != len(source.groups):
+            raise SettingError(
+                f"data.clients is {clients}, and {source.kind} has {len(source.groups)} owners: "
+                f"give {len(source.groups)}"
+            )
+
+    def __call__(
+        self,
+        labels: np.ndarray,
+        groups: np.ndarray | None,
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[np.ndarray]:
+        owners = np.zeros(0) if groups is None else groups
+        return [np.flatnonzero(owners == client) for client in range(clients)]

@@ -1,0 +1,56 @@
+"""The people split: clients hold all that some people made, and some people's data nobody holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from lab.common.settings import SettingError
+from lab.interfaces.privacy_attacks import Source, Split
+
+
+class People(Split):
+    """Whole people to each client, so that whether somebody took part at all can be asked."""
+
+    kind: Literal["people"] = "people"
+    left_out: float = Field(
+        0.0, ge=0, le=0.9, description="share of people, drawn at random, whom no client holds"
+    )
+
+    @property
+    def dealt(self) -> float:
+        return 1 - self.left_out
+
+    def check(self, source: Source, clients: int, examples: int) -> None:
+        people = len(source.groups)
+        if not people:
+            raise SettingError(
+                f"data.split.kind people needs data with real owners, and {source.kind} has none: "
+                "use data.source chat, or data.split.kind iid"
+            )
+        kept = people - self._left(people)
+        if clients > kept:
+            raise SettingError(
+                f"data.clients is {clients}, and of the {people} people of {source.kind} {kept} "
+                f"take part: give 2 to {kept}"
+            )
+
+    def __call__(
+        self,
+        labels: np.ndarray,
+        groups: np.ndarray | None,
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[np.ndarray]:
+        """Without owners every example is somebody of its own."""
+        owners = np.arange(len(labels)) if groups is None else groups
+        people = generator.permutation(np.unique(owners))
+        kept = people[self._left(len(people)) :]
+        return [np.flatnonzero(np.isin(owners, kept[client::clients])) for client in range(clients)]
+
+    def _left(self, people: int) -> int:
+        """More of them are these and others, so that a larger share adds to a smaller one's."""
+        return round(self.left_out * people)

@@ -1,0 +1,41 @@
+"""Pathological label skew. McMahan et al. 2017, arXiv:1602.05629, section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from lab.common.settings import SettingError
+from lab.interfaces.privacy_attacks import Source, Split
+
+
+class Shards(Split):
+    """Sort by label, cut into shards, deal each client a few: most see only that many classes."""
+
+    kind: Literal["shards"] = "shards"
+    source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, section 3"
+    shards: int = Field(2, ge=1, le=100, description="shards of each client")
+
+    def check(self, source: Source, clients: int, examples: int) -> None:
+        if self.shards * clients > examples:
+            raise SettingError(
+                f"data.split.shards is {self.shards}: {clients} clients would need "
+                f"{self.shards * clients} shards and there are {examples} examples; give 1 to "
+                f"{examples // clients}"
+            )
+
+    def __call__(
+        self,
+        labels: np.ndarray,
+        groups: np.ndarray | None,
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[np.ndarray]:
+        shuffled = generator.permutation(len(labels))  # or equal labels would keep their order
+        by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+        pieces = np.array_split(by_label, clients * self.shards)
+        deal = generator.permutation(len(pieces)).reshape(clients, self.shards)
+        return [np.concatenate([pieces[shard] for shard in hand]) for hand in deal]

@@ -1,0 +1,1 @@
+"""Aggregation rules: one update out of many."""

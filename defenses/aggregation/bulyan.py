@@ -1,0 +1,51 @@
+"""Bulyan: Krum again and again, then a mean. El Mhamdi et al. 2018, arXiv:1802.07927."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from defenses.aggregation.krum import among, ranked
+from defenses.aggregation.meamed import around_median
+from defenses.shared.breakdown_point import Breakdown
+from defenses.shared.distances import gaps
+from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
+from lab.interfaces.privacy_attacks import Rule
+
+LIMIT = Breakdown(4, 3)
+
+
+class Bulyan(Rule):
+    """Krum's picks one after the other, then the mean of the values nearest to their median."""
+
+    kind: Literal["bulyan"] = "bulyan"
+    source: ClassVar[str] = "El Mhamdi et al. 2018, arXiv:1802.07927"
+    fails: ClassVar[str] = "a malicious quarter, and small cohorts: it averages few values"
+    faulty: int = Field(1, ge=0, le=249, description="malicious clients assumed in a round")
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Ignores weights.  rows (clients, params) -> (params,)"""
+        return around_median(rows[self._kept(rows)], len(rows) - 4 * self.faulty)
+
+    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+        return Verdict.of(self._kept(rows))
+
+    def fewest(self) -> int:
+        return LIMIT.fewest(self.faulty)
+
+    def check(self, clients: int) -> None:
+        LIMIT.check(self.kind, self.faulty, clients)
+
+    def _kept(self, rows: Tensor) -> Tensor:
+        """theta = n - 2f picks, each of them Krum's among those who are left.  (clients,) bool"""
+        self.check(len(rows))
+        between, left = gaps(rows), list(range(len(rows)))
+        picks: list[int] = []
+        while len(picks) < len(rows) - 2 * self.faulty:
+            # The last few are fewer than Krum needs: its score then counts the nearest one, and
+            # copies far away may get in, which the mean around the median leaves out again.
+            neighbours = max(1, len(left) - self.faulty - 2)
+            picks.append(left.pop(ranked(between[left][:, left], neighbours)[0]))
+        return among(len(rows), picks)

@@ -1,0 +1,69 @@
+"""FLAME: cluster by direction, clip to the median, add noise. Nguyen et al. 2022, USENIX Security.
+
+The paper writes whole models; a rule sees updates, so that here the angle is between updates.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.norms import blended, cosines_of, lengths_of, middle, shortening
+from lab.common.random_streams import normal
+from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
+from lab.interfaces.privacy_attacks import Rule
+
+
+class Flame(Rule):
+    """Admit the tightest majority of directions, clip to the median length, add noise."""
+
+    kind: Literal["flame"] = "flame"
+    source: ClassVar[str] = "Nguyen et al. 2022, USENIX Security, algorithm 1"
+    fails: ClassVar[str] = (
+        "clients so skewed that no majority points one way, and lies that point with the majority"
+    )
+    noise: float = Field(1e-3, ge=0, le=1, description="deviation of the noise, in median lengths")
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Ignores weights.  rows (clients, params) -> (params,)"""
+        self.check(len(rows))
+        exact = rows.double()
+        admitted, factors, bound = self._filtered(exact)
+        drawn = normal(aid.stream(self.kind), rows.shape[1]).double()  # (params,)
+        step = blended(exact, factors * admitted / admitted.sum())
+        return (step + self.noise * bound * drawn).to(rows.dtype)
+
+    @torch.no_grad()
+    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+        admitted, factors, _ = self._filtered(rows.double())
+        return Verdict(admitted, factors)
+
+    def fewest(self) -> int:
+        return 3
+
+    def _filtered(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Who is admitted, what clips each row (clients,), and the median length."""
+        lengths = lengths_of(rows)
+        bound = middle(lengths).detach()
+        return _majority(rows.detach()), shortening(lengths, bound), bound
+
+
+def _majority(rows: Tensor) -> Tensor:
+    """The tightest cluster of more than half of the clients: at worst, everybody.
+
+    rows (clients, params) -> (clients,) bool
+    """
+    from sklearn.cluster import HDBSCAN  # slow to import
+
+    gaps = (1 - cosines_of(rows)).fill_diagonal_(0)  # (clients, clients)
+    clusters = HDBSCAN(
+        min_cluster_size=len(rows) // 2 + 1,
+        min_samples=1,
+        metric="precomputed",
+        allow_single_cluster=True,
+        copy=True,
+    )
+    return torch.from_numpy(clusters.fit_predict(gaps.numpy())) >= 0

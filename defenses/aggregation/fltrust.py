@@ -1,0 +1,53 @@
+"""FLTrust: an update of the server's own says whom to trust. Cao et al. 2021, NDSS, algorithm 2."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.norms import NOTHING, blended, lengths_of
+from lab.common.settings import SettingError
+from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
+from lab.interfaces.privacy_attacks import Rule
+
+
+class FlTrust(Rule):
+    """Trust clients as far as they point where the server's own update does."""
+
+    kind: Literal["fltrust"] = "fltrust"
+    source: ClassVar[str] = "Cao et al. 2021, NDSS, algorithm 2"
+    fails: ClassVar[str] = (
+        "public data unlike the clients', and lies that point where the server's update does"
+    )
+    root: int = Field(100, ge=1, le=10_000, description="public examples of the server's own")
+
+    @property
+    def public(self) -> int:
+        return self.root
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Ignores weights; no step where nobody is trusted.  rows (clients, params) -> (params,)"""
+        exact = rows.double()
+        trust, factors = self._trusted(exact, aid)
+        total = trust.sum()
+        return blended(exact, factors * (trust / total if total > 0 else trust)).to(rows.dtype)
+
+    @torch.no_grad()
+    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+        trust, factors = self._trusted(rows.double(), aid)
+        return Verdict(trust > 0, factors)
+
+    def _trusted(self, rows: Tensor, aid: Aid) -> tuple[Tensor, Tensor]:
+        """The trust in each client, and what gives its row the length of the root.  (clients,)"""
+        if aid.root is None:
+            raise SettingError(
+                f"rule.kind {self.kind} needs an update of the server's own, and there is none: "
+                "hand it over as aid.root, or use rule.kind median"
+            )
+        root, lengths = aid.root.double(), lengths_of(rows).clamp_min(NOTHING)
+        length = root.norm()
+        cosines = rows @ (root / length.clamp_min(NOTHING)) / lengths  # (clients,)
+        return cosines.relu(), torch.where(lengths > NOTHING, length / lengths, 1.0)

@@ -1,0 +1,57 @@
+"""Geometric median. Pillutla et al. 2022, arXiv:1912.13445 (RFA), solved exactly."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.fermat_point import COLUMNS, fermat
+from lab.interfaces.poisoning import UNAIDED, Aid
+from lab.interfaces.privacy_attacks import Rule
+
+
+class GeometricMedian(Rule):
+    """The point with the least sum of distances; withstands less than half of the weight."""
+
+    kind: Literal["geometric-median"] = "geometric-median"
+    source: ClassVar[str] = "Pillutla et al. 2022, arXiv:1912.13445; Vardi and Zhang 2000, PNAS 97"
+    fails: ClassVar[str] = "a malicious half by weight, and lies within the honest spread"
+    weighted: bool = Field(
+        True, description="a client counts by the examples that it reports, true or not"
+    )
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Zero if no client holds any example.  rows (clients, params) -> (params,)"""
+        self.check(len(rows))
+        weights = weights if self.weighted else torch.ones_like(weights)
+        if not (weights > 0).any():
+            return weights.to(rows.dtype) @ rows
+        rows, weights = rows[weights > 0], weights[weights > 0]
+        shares, settled = fermat(rows.detach(), weights)
+        blocks = [shares @ block.double() for block in rows.split(COLUMNS, dim=1)]
+        median = torch.cat(blocks)
+        if rows.requires_grad and not settled:
+            median = median.detach() + _following(median.detach(), rows, weights)
+        return median.to(rows.dtype)
+
+
+def _following(median: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Nothing, with the gradient of the median: Newton's step from it, when the rows move.
+
+    The Hessian is s I - U' F U, for directions U, forces F and their sum s; so clients, not
+    parameters, say how large the system is that is to be solved.
+    """
+    ways = median - rows.double()
+    lengths = torch.linalg.vector_norm(ways, dim=1, keepdim=True).clamp_min(1e-200)
+    pull = weights.double() @ (ways / lengths)  # (params,)
+    with torch.no_grad():
+        units = ways / lengths  # (clients, params)
+        forces = weights.double().unsqueeze(1) / lengths  # (clients, 1)
+        total = forces.sum()
+        within = total * torch.eye(len(rows), dtype=total.dtype) - forces * (units @ units.T)
+    inside = torch.linalg.solve(within, forces.squeeze(1) * (units @ pull))  # (clients,)
+    step: Tensor = (pull + units.T @ inside) / total
+    return step.detach() - step

@@ -1,0 +1,89 @@
+"""Minimum-diameter averaging. El Mhamdi et al. 2020, arXiv:1905.03853, after Rousseeuw 1985."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.breakdown_point import Breakdown
+from defenses.shared.distances import gaps
+from defenses.shared.vertex_cover import Conflicts, cover
+from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
+from lab.interfaces.privacy_attacks import Rule
+
+LIMIT = Breakdown(2, 1)
+
+
+class MinimumDiameter(Rule):
+    """The mean of those updates, all but `faulty`, whose farthest two are nearest."""
+
+    kind: Literal["mda"] = "mda"
+    source: ClassVar[str] = "El Mhamdi et al. 2020, arXiv:1905.03853"
+    fails: ClassVar[str] = (
+        "more malicious clients than it assumes, and lies within the honest spread"
+    )
+    faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Ignores weights.  rows (clients, params) -> (params,)"""
+        return rows[self._kept(rows)].mean(dim=0)
+
+    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+        return Verdict.of(self._kept(rows))
+
+    def fewest(self) -> int:
+        return LIMIT.fewest(self.faulty)
+
+    def check(self, clients: int) -> None:
+        LIMIT.check(self.kind, self.faulty, clients)
+
+    def _kept(self, rows: Tensor) -> Tensor:
+        """(clients,) bool"""
+        self.check(len(rows))
+        return torch.from_numpy(closest(gaps(rows).numpy(), self.faulty))
+
+
+def closest(between: np.ndarray, faulty: int) -> np.ndarray:
+    """All rows but `faulty` with the least diameter.  between (rows, rows) -> (rows,) bool
+
+    From the farthest pair on, two rows are parted if all but `faulty` can still be together
+    without such pairs; else every choice has both.  So of choices with the same diameter that
+    one is found whose next longest distance is shorter, and so on: the rows' order decides only
+    between equal distances.
+    """
+    if not faulty:
+        return np.ones(len(between), dtype=bool)
+    first, second = np.triu_indices(len(between), 1)
+    order = np.argsort(-between[first, second], kind="stable")
+    first, second = first[order], second[order]
+    rank = np.full(between.shape, len(order))  # (rows, rows) 0: the farthest pair
+    rank[first, second] = rank[second, first] = np.arange(len(order))
+    kept, begun = np.zeros(len(between), dtype=bool), 0
+
+    def fails(pairs: int) -> bool:
+        """Whether no choice is left without so many of the farthest pairs, but for those kept."""
+        parted = rank < pairs
+        out = parted[kept].any(axis=0) & ~kept
+        rest = np.flatnonzero(~(kept | out))
+        conflicts = _conflicts(parted[np.ix_(rest, rest)])
+        spare = faulty - int(out.sum())
+        return spare < 0 or cover(conflicts, spare) is None
+
+    while begun < len(order) and kept.sum() < len(between) - faulty:
+        begun += 1 + bisect_left(range(begun + 1, len(order) + 1), True, key=fails)
+        kept[[each[begun - 1] for each in (first, second)]] = True
+    return kept
+
+
+def _conflicts(parted: np.ndarray) -> Conflicts:
+    """parted (rows, rows) bool"""
+    bits = np.packbits(parted, axis=1, bitorder="little")
+    return {
+        int(row): int.from_bytes(bits[row].tobytes(), "little")
+        for row in np.flatnonzero(parted.any(axis=1))
+    }

@@ -1,0 +1,54 @@
+"""Mean around the median. Xie et al. 2018, arXiv:1802.10116."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.breakdown_point import Breakdown
+from lab.interfaces.poisoning import UNAIDED, Aid
+from lab.interfaces.privacy_attacks import Rule
+
+LIMIT = Breakdown(2, 1)
+
+
+class MeanAroundMedian(Rule):
+    """The mean of the values nearest to the median of each coordinate: all but `faulty`."""
+
+    kind: Literal["meamed"] = "meamed"
+    source: ClassVar[str] = "Xie et al. 2018, arXiv:1802.10116"
+    fails: ClassVar[str] = "more malicious clients than it assumes, and lies near the median"
+    faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Ignores weights.  rows (clients, params) -> (params,)"""
+        self.check(len(rows))
+        return around_median(rows, len(rows) - self.faulty)
+
+    def fewest(self) -> int:
+        return LIMIT.fewest(self.faulty)
+
+    def check(self, clients: int) -> None:
+        LIMIT.check(self.kind, self.faulty, clients)
+
+
+def around_median(rows: Tensor, count: int) -> Tensor:
+    """The mean of the `count` values of each coordinate nearest to its median.  -> (params,)
+
+    Sorted, they lie side by side.  The lowest is left out as long as the value `count` places
+    above it is nearer to the median; of two that are equally near, the lower stays.
+    In float64, because a float32 rounds the middle of two.
+    """
+    clients = len(rows)
+    ordered = rows.sort(dim=0).values
+    values = ordered.detach()
+    middles = values[(clients - 1) // 2].double() + values[clients // 2]  # twice the median
+    # median - lower > upper - median
+    farther = values[: clients - count].double() + values[count:] < middles  # (faulty, params)
+    begin = farther.sum(dim=0)  # (params,)
+    place = torch.arange(clients, device=rows.device).unsqueeze(1)  # (clients, 1)
+    inside = (place >= begin) & (place < begin + count)
+    return torch.where(inside, ordered, 0).sum(dim=0) / count

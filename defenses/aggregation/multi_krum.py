@@ -1,0 +1,54 @@
+"""Multi-Krum: the mean of several best by Krum's score. Blanchard et al. 2017, NeurIPS 30."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from defenses.aggregation.krum import LIMIT, Neighbours, among, counted, ranked
+from defenses.shared.distances import gaps
+from lab.common.settings import SettingError
+from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
+from lab.interfaces.privacy_attacks import Rule
+
+
+class MultiKrum(Rule):
+    """The mean of the updates that lie closest to their neighbours."""
+
+    kind: Literal["multi-krum"] = "multi-krum"
+    source: ClassVar[str] = "Blanchard et al. 2017, NeurIPS 30, section 6"
+    fails: ClassVar[str] = (
+        "more malicious clients than it assumes, and lies within the honest spread"
+    )
+    faulty: int = Field(1, ge=0, le=498, description="malicious clients assumed in a round")
+    chosen: int = Field(0, ge=0, le=1000, description="updates averaged; 0: all but `faulty`")
+    neighbours: Neighbours = Field(
+        "paper", description="others in a score: clients - faulty - 2, or one more as in ByzFL"
+    )
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Ignores weights.  rows (clients, params) -> (params,)"""
+        return rows[self._kept(rows)].mean(dim=0)
+
+    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+        return Verdict.of(self._kept(rows))
+
+    def fewest(self) -> int:
+        return max(LIMIT.fewest(self.faulty), self.chosen + self.faulty)
+
+    def check(self, clients: int) -> None:
+        LIMIT.check(self.kind, self.faulty, clients)
+        spared = clients - self.faulty
+        if self.chosen > spared:
+            raise SettingError(
+                f"rule.chosen is {self.chosen}, and {clients} clients a round without rule.faulty "
+                f"{self.faulty} leave {spared}: give {spared} at most, or 0 for all of them"
+            )
+
+    def _kept(self, rows: Tensor) -> Tensor:
+        """(clients,) bool"""
+        self.check(len(rows))
+        best = ranked(gaps(rows), counted(self.neighbours, len(rows), self.faulty))
+        return among(len(rows), best[: self.chosen or len(rows) - self.faulty])

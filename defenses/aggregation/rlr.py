@@ -1,0 +1,40 @@
+"""Robust learning rate: turn round what few agree on. Ozdayi et al. 2021, arXiv:2007.03767."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.aggregation.mean import Mean
+from lab.common.settings import SettingError
+from lab.interfaces.poisoning import UNAIDED, Aid
+from lab.interfaces.privacy_attacks import Rule
+
+
+class RobustRate(Rule):
+    """The weighted mean, backwards wherever too few clients agree on the sign."""
+
+    kind: Literal["rlr"] = "rlr"
+    source: ClassVar[str] = "Ozdayi et al. 2021, AAAI, arXiv:2007.03767"
+    fails: ClassVar[str] = "boosted updates: it votes by signs and bounds no length"
+    threshold: int = Field(4, ge=0, le=1000, description="surplus of one sign that is agreement")
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Bounds no length.  rows (clients, params) -> (params,)"""
+        self.check(len(rows))
+        surplus = rows.detach().sign().sum(dim=0).abs()  # (params,)
+        mean = Mean()(rows, weights)
+        return torch.where(surplus >= self.threshold, mean, -mean)
+
+    def fewest(self) -> int:
+        return max(1, self.threshold)
+
+    def check(self, clients: int) -> None:
+        if clients < self.threshold:
+            raise SettingError(
+                f"rule.threshold is {self.threshold}, more than {clients} clients a round can "
+                f"agree: give {clients} at most"
+            )

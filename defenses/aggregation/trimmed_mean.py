@@ -1,0 +1,34 @@
+"""Coordinate-wise trimmed mean. Yin et al. 2018, arXiv:1803.01498, section 4."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.breakdown_point import Breakdown
+from lab.interfaces.poisoning import UNAIDED, Aid
+from lab.interfaces.privacy_attacks import Rule
+
+LIMIT = Breakdown(2, 1)
+
+
+class TrimmedMean(Rule):
+    """Drop the extremes of each coordinate, average the rest; withstands as many as it drops."""
+
+    kind: Literal["trimmed-mean"] = "trimmed-mean"
+    source: ClassVar[str] = "Yin et al. 2018, arXiv:1803.01498, algorithm 1, option II"
+    fails: ClassVar[str] = "more malicious clients than it drops, and lies within the honest spread"
+    faulty: int = Field(1, ge=0, le=499, description="values dropped at each end")
+
+    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+        """Ignores weights.  rows (clients, params) -> (params,)"""
+        self.check(len(rows))
+        return rows.sort(dim=0).values[self.faulty : len(rows) - self.faulty].mean(dim=0)
+
+    def fewest(self) -> int:
+        return LIMIT.fewest(self.faulty)
+
+    def check(self, clients: int) -> None:
+        LIMIT.check(self.kind, self.faulty, clients)

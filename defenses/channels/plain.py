@@ -1,0 +1,28 @@
+"""The plain channel: the server receives every update as it was sent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from lab.interfaces.messages import Cohort, Delivery
+from lab.interfaces.privacy_attacks import Channel
+
+
+class Plain(Channel):
+    """Updates travel one by one; the server sees each of them."""
+
+    kind: Literal["plain"] = "plain"
+
+    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
+        arrived = ~cohort.lost
+        senders = [client for client, here in zip(cohort.clients, arrived, strict=True) if here]
+        return Delivery(
+            rows=rows if arrived.all() else rows[arrived],
+            weights=cohort.weights[arrived],
+            senders=tuple((client,) for client in senders),
+            arrived=arrived,
+            bytes_up=cohort.bytes_of(rows),
+            bytes_down=sent.nbytes * len(cohort.clients),
+        )

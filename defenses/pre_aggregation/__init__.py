@@ -1,0 +1,1 @@
+"""Pre-aggregators: they change the updates before the aggregation rule."""

@@ -1,0 +1,40 @@
+"""Adaptive robust clipping. Allouah et al. 2025, ICLR, arXiv:2405.14432."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.breakdown_point import Breakdown
+from defenses.shared.norms import lengths_of, scaled, shortening
+from lab.interfaces.messages import Cohort, Memory
+from lab.interfaces.poisoning import Prepared
+from lab.interfaces.privacy_attacks import Preparation
+
+LIMIT = Breakdown(2, 1)
+
+
+class AdaptiveClipping(Preparation):
+    """Shorten the longest updates, about twice as many as are faulty, to the next in length."""
+
+    kind: Literal["arc"] = "arc"
+    source: ClassVar[str] = "Allouah et al. 2025, ICLR, arXiv:2405.14432"
+    fails: ClassVar[str] = "lies of usual length"
+    faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
+
+    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+        self.check(len(rows))
+        exact = rows.double()
+        lengths = lengths_of(exact)
+        long = 2 * self.faulty * (len(rows) - self.faulty) // len(rows)
+        factors = shortening(lengths, lengths.sort(descending=True).values[long])
+        shortened = scaled(exact, factors).to(rows.dtype)
+        return Prepared(shortened, weights, factors=factors.detach())
+
+    def fewest(self) -> int:
+        return LIMIT.fewest(self.faulty)
+
+    def check(self, rows: int) -> None:
+        LIMIT.check(self.kind, self.faulty, rows, f"stages, kind {self.kind}: faulty")

@@ -1,0 +1,54 @@
+"""FoolsGold: who always sends what another sends learns slowly. Fung et al. 2020, RAID."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.norms import NOTHING, cosines_of, scaled
+from lab.common.settings import SettingError
+from lab.interfaces.messages import Cohort, Memory
+from lab.interfaces.poisoning import Prepared
+from lab.interfaces.privacy_attacks import Preparation
+
+
+class FoolsGold(Preparation):
+    """Multiply updates by a rate between 0 and 1 that is low for clients with the same goal."""
+
+    kind: Literal["foolsgold"] = "foolsgold"
+    source: ClassVar[str] = "Fung, Yoon and Beschastnikh 2020, RAID, algorithm 1"
+    fails: ClassVar[str] = (
+        "a single attacker, attackers unlike one another, and boosts: it bounds no length"
+    )
+    by_client: ClassVar[bool] = True
+    confidence: float = Field(1.0, gt=0, le=10, description="steepness of the rate, kappa")
+
+    def begin(self, clients: int, params: int) -> Memory:
+        return {"history": torch.zeros(clients, params)}
+
+    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+        """Compares those present by the sums of all their updates.  Bounds no length."""
+        if len(rows) != len(cohort.clients):
+            raise SettingError(
+                f"stages, kind {self.kind}: {len(rows)} rows of {len(cohort.clients)} clients; it "
+                "must know whose each is: put it before bucketing"
+            )
+        history, present = memory["history"].clone(), list(cohort.clients)
+        most = torch.finfo(history.dtype).max  # wild updates add up to no more
+        sums = (history[present] + rows.detach()).clamp(-most, most)  # (rows, params)
+        history[present] = sums.to(history.dtype)
+        rates = self._rates(sums)
+        return Prepared(scaled(rows, rates), weights, {"history": history}, rates)
+
+    def _rates(self, sums: Tensor) -> Tensor:
+        """sums (rows, params) -> (rows,) from 0 to 1"""
+        alike = cosines_of(sums).fill_diagonal_(0).clamp_min(0)  # (rows, rows)
+        most = alike.amax(dim=1)
+        # An honest client that looks a little like a sybil is pardoned: the sybil has a twin.
+        pardon = most.unsqueeze(1) / most.clamp_min(NOTHING)  # (rows, rows)
+        rates = 1 - (alike * pardon.clamp_max(1)).amax(dim=1)
+        rates = (rates / rates.max().clamp_min(NOTHING)).clamp(0, 0.99)
+        return (self.confidence * (rates.logit() + 0.5)).clamp(0, 1)

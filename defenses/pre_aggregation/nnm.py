@@ -1,0 +1,47 @@
+"""Nearest-neighbour mixing. Allouah et al. 2023, AISTATS, arXiv:2302.01772."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from defenses.shared.breakdown_point import Breakdown
+from defenses.shared.distances import gaps
+from defenses.shared.norms import blended
+from lab.interfaces.messages import Cohort, Memory
+from lab.interfaces.poisoning import Prepared
+from lab.interfaces.privacy_attacks import Preparation
+
+LIMIT = Breakdown(2, 1)
+
+
+class NearestNeighbours(Preparation):
+    """Replace each update by the mean of those nearest to it, itself among them."""
+
+    kind: Literal["nnm"] = "nnm"
+    source: ClassVar[str] = "Allouah et al. 2023, AISTATS, arXiv:2302.01772"
+    fails: ClassVar[str] = (
+        "more malicious clients than it assumes, and honest clients who are like nobody else"
+    )
+    faulty: int = Field(1, ge=0, le=499, description="clients left out of each mean")
+
+    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+        """Mixes without weights, and leaves each row its own for the rule."""
+        self.check(len(rows))
+        return Prepared(blended(rows, self._shares(rows)), weights)
+
+    def fewest(self) -> int:
+        return LIMIT.fewest(self.faulty)
+
+    def check(self, rows: int) -> None:
+        LIMIT.check(self.kind, self.faulty, rows, f"stages, kind {self.kind}: faulty")
+
+    def _shares(self, rows: Tensor) -> Tensor:
+        """What each mean takes of each row.  rows (clients, params) -> (clients, clients)"""
+        count = len(rows) - self.faulty
+        between = gaps(rows)
+        nearest = between.argsort(dim=1, stable=True)[:, :count]  # (clients, count)
+        return torch.zeros_like(between).scatter(1, nearest, 1 / count)

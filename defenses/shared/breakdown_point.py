@@ -1,0 +1,29 @@
+"""How many clients a rule needs, for the malicious ones that it assumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.common.settings import SettingError
+
+
+@dataclass(frozen=True)
+class Breakdown:
+    """A rule means something for each * faulty + more clients, and not for fewer."""
+
+    each: int
+    more: int
+
+    def fewest(self, faulty: int) -> int:
+        return self.each * faulty + self.more
+
+    def check(self, kind: str, faulty: int, clients: int, name: str = "rule.faulty") -> None:
+        """Raises SettingError where `faulty`, the setting of that name, is too many."""
+        if clients >= self.fewest(faulty):
+            return
+        most = (clients - self.more) // self.each
+        raise SettingError(
+            f"{name} is {faulty}, too many for {clients} clients a round: {kind} needs "
+            f"{self.each} faulty + {self.more}; "
+            + (f"give {most} at most" if most >= 0 else f"ask {self.more} or more")
+        )

@@ -1,0 +1,1 @@
+"""Carries an attack out on a run, and keeps the truth apart from the attack."""

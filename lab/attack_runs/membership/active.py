@@ -1,0 +1,232 @@
+"""Provocation: the trial of an active membership attack, beside what watching alone would tell.
+
+Every few candidates get a course of the rounds to themselves, as if nobody else were asked about,
+so that one does not drown the others; members and others stand mixed in each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab.attack_runs.membership.active_rounds import Courses, seen
+from lab.attack_runs.membership.candidates import lineup
+from lab.attack_runs.reconstruction.model_manipulation import check_memory
+from lab.attack_runs.reconstruction.reconstruction import (
+    Glimpse,
+    Result,
+    accuracy_of,
+    ceiling_of,
+    protection,
+    settings_of_spy,
+)
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.accountant import Adversary, detailed
+from lab.engine.evaluation.record import Guarantee
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import State
+from lab.interfaces.privacy_attacks import Needs, Provocation
+from lab.interfaces.views import Candidates, Provoked
+from lab.scoring.membership.active_gain import Gain, rival_of
+from lab.scoring.membership.blind_baseline import blind_scores
+from lab.scoring.membership.membership_score import expose
+
+MOST = 200  # members, and as many others: every few of them cost a course of rounds
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Who is asked about, and the truth, which only the judge may read."""
+
+    candidates: Candidates
+    member: np.ndarray  # (candidates,) bool
+    others: str
+
+
+def before_of(spy: Provocation, round: int) -> int:
+    """The round after which an attack begins that ends with `round`.  Raises SettingError.
+
+    A client sees the answers to its last push one round later.
+    """
+    played = spy.rounds + (spy.by == "client")
+    if played > round:
+        raise SettingError(
+            f"{spy.kind}.rounds is {spy.rounds}, which takes {played} rounds, and round {round} "
+            f"has {round - 1} before it: choose a later round, or fewer rounds"
+        )
+    return round - played
+
+
+def provoke(
+    spy: Provocation,
+    before: State,
+    usual: State,
+    client: int | None = None,
+    earlier: Tensor | None = None,
+) -> Iterator[Glimpse]:
+    """Play the rounds after `before` with the attack in them.  One glimpse for each course.
+
+    usual: the run itself after those rounds
+    client: of a server's attack, whom it isolates and whose examples are the members; of a
+    client's attack, who attacks
+    earlier (params,): the model of the round before those, if there was one
+
+    Raises SettingError where the attack cannot be made.
+    """
+    courses, now = _courses(spy, before, usual, client), before.experiment.at(usual.round)
+    known = _asked(before, usual, courses)
+    sets = _sets(spy, now.seed, len(known.member))
+    evidence, accuracies = [], []
+    for number, places in enumerate(sets, 1):
+        found, model = courses.play(spy, _those(known.candidates, places))
+        evidence.append(found)
+        accuracies.append(accuracy_of(now, model))
+        yield Glimpse(number, len(sets) + 1, None, {}, None)
+    scores = _array(spy(_joined(evidence, torch.cat(sets).argsort())))
+    gain = _gain(spy, courses, usual, known, scores, fmean(accuracies))
+    noticed = None
+    if courses.attacker is None:
+        noticed = courses.noticed(spy, _those(known.candidates, sets[0]), earlier)
+    result = _result(spy, courses, usual, known, scores).model_copy(
+        update={"gain": gain, "noticed": noticed}
+    )
+    assert result.exposure is not None
+    pictures = {
+        "most": known.candidates.inputs[list(result.exposure.most)],
+        "least": known.candidates.inputs[list(result.exposure.least)],
+    }
+    yield Glimpse(len(sets) + 1, len(sets) + 1, None, pictures, None, result)
+
+
+def _gain(
+    spy: Provocation,
+    courses: Courses,
+    usual: State,
+    known: Asked,
+    scores: np.ndarray,
+    accuracy: float,
+) -> Gain:
+    """Beside the same rounds without a push, in which all candidates can be asked about at once."""
+    still, now = spy.still(), usual.experiment.at(usual.round)
+    watched = _array(still(courses.play(still, known.candidates)[0]))
+    plain = -_array(spy.signal(seen(usual), known.candidates))
+    watching = "watching alone" if courses.target is None else "isolating alone"
+    return Gain(
+        rounds=courses.rounds,
+        together=spy.together,
+        rivals=(
+            rival_of(f"{watching}, without a push", scores, watched, known.member),
+            rival_of("the loss under the run's own model", scores, plain, known.member),
+        ),
+        accuracy=accuracy,
+        usual=accuracy_of(now, usual.model),
+    )
+
+
+def _courses(spy: Provocation, before: State, usual: State, client: int | None) -> Courses:
+    now, rounds = before.experiment.at(usual.round), usual.round - before.round
+    check_memory(spy, now)
+    spy.suits(now.architecture)
+    if spy.by == "client":
+        there = asked(before.experiment, before.round + 1)
+        if not there or (client is not None and client not in there):
+            raise SettingError(
+                f"client {client} is not asked in round {before.round + 1}, in which it would "
+                f"begin: choose from {', '.join(map(str, there))}"
+            )
+        return Courses(before, rounds, attacker=there[0] if client is None else client)
+    if client is not None and now.secure_aggregation.enabled:
+        raise SettingError(
+            "client is isolated by its own update, and under secure_aggregation.enabled the "
+            "server gets sums only: leave the client out"
+        )
+    return Courses(before, rounds, target=client)
+
+
+def _asked(before: State, usual: State, courses: Courses) -> Asked:
+    """Members and as many others, but none of the attacker's own examples."""
+    now = before.experiment.at(usual.round)
+    lined, drawn = lineup(now, Needs(), courses.target), stream(now.seed, "provoked")
+    mine = lined.member & lined.counted
+    if courses.attacker is not None:
+        mine &= lined.owner != courses.attacker
+    sides = [np.flatnonzero(side) for side in (mine, ~lined.member)]
+    chosen = np.concatenate([drawn.permutation(side)[:MOST] for side in sides])
+    places = torch.from_numpy(chosen)
+    return Asked(_those(lined.candidates, places), mine[chosen], lined.others)
+
+
+def _sets(spy: Provocation, seed: int, count: int) -> list[Tensor]:
+    order = torch.from_numpy(stream(seed, "courses").permutation(count))
+    return list(order.split(spy.together))
+
+
+def _those(candidates: Candidates, places: Tensor) -> Candidates:
+    return Candidates(candidates.inputs[places], candidates.labels[places])
+
+
+def _joined(parts: Sequence[Provoked], order: Tensor) -> Provoked:
+    """All courses as one, in the order of the candidates."""
+    return Provoked(
+        torch.cat([part.start for part in parts])[order],
+        torch.cat([part.sent for part in parts], dim=1)[:, order],
+        torch.cat([part.answered for part in parts], dim=1)[:, order],
+    )
+
+
+def _array(scores: Tensor) -> np.ndarray:
+    found: np.ndarray = scores.double().numpy()
+    return found
+
+
+def _guarantee(courses: Courses, usual: State) -> Guarantee | None:
+    """None, too, where an isolated client is asked more often than the run would ask it."""
+    now = usual.experiment.at(usual.round)
+    if courses.target is not None and now.cohort_size < now.data.clients:
+        return None
+    adversary: Adversary = "server" if courses.attacker is None else "public"
+    return detailed(usual.experiment, usual.round, adversary)
+
+
+def _result(
+    spy: Provocation, courses: Courses, usual: State, known: Asked, scores: np.ndarray
+) -> Result:
+    guarantee, member = _guarantee(courses, usual), known.member
+    blind = blind_scores(known.candidates, member)
+    return Result(
+        attack=spy.kind,
+        settings=settings_of_spy(spy),
+        round=usual.round,
+        client=courses.attacker if courses.target is None else courses.target,
+        declared=_declared(spy, courses, usual, known),
+        guarantee=guarantee,
+        exposure=expose(scores, member, blind, ceiling_of(guarantee)),
+    )
+
+
+def _declared(spy: Provocation, courses: Courses, usual: State, known: Asked) -> dict[str, str]:
+    now = usual.experiment.at(usual.round)
+    whose = "all honest clients" if courses.target is None else f"client {courses.target}"
+    acts = "the server, on the model that everybody is sent"
+    if courses.target is not None:
+        acts = f"the server, on client {courses.target} alone, which is sent its own answers back"
+    if courses.attacker is not None:
+        acts = f"client {courses.attacker}, in its update, as many times as clients are asked"
+        whose += f" but for client {courses.attacker}"
+    return {
+        "attacker": spy.attacker,
+        "knows": spy.knows,
+        "acts": f"{acts}, in rounds {courses.before.round + 1} to "
+        f"{courses.before.round + spy.rounds}",
+        "candidates": f"{spy.together} at a time, each set in a course of these rounds of its own",
+        "model": now.model.kind,
+        "privacy": protection(now.privacy),
+        "members": f"{int(known.member.sum()):,} examples of {whose}",
+        "non-members": known.others,
+    }

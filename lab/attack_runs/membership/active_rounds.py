@@ -1,0 +1,133 @@
+"""Courses: rounds of a run once more, with an active attacker in them.
+
+Clients are honest and train as the run has it, under its privacy, masks, compression and poisons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lab.common.settings import SettingError
+from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
+from lab.engine.data.federation import poisoned
+from lab.engine.exchange import exchange
+from lab.engine.participation.cohort_sampling import asked
+from lab.engine.run import State, aggregator_of, remembered
+from lab.interfaces.messages import Delivery, Transcript, empty_rows
+from lab.interfaces.privacy_attacks import Provocation
+from lab.interfaces.views import Candidates, OutsiderView, Provoked, client_view
+from lab.scoring.tampering_signs import Sign, signs
+
+
+@dataclass(frozen=True, eq=False)
+class Courses:
+    """Knows the whole federation, and plays its rounds with the attacker."""
+
+    before: State
+    rounds: int
+    target: int | None = None  # whom a server isolates
+    attacker: int | None = None  # a client who acts; None: the server does
+
+    def play(self, spy: Provocation, few: Candidates) -> tuple[Provoked, Tensor]:
+        """-> what the attacker measured, and the model in the end (params,)"""
+        state, start = self.before, spy.signal(seen(self.before), few)
+        sent, answered = [], []
+        for _ in range(self.rounds):
+            pushed, state = self._round(spy, few, state)
+            sent.append(spy.signal(seen(pushed), few))
+            answered.append(spy.signal(seen(state), few))
+        return Provoked(start, torch.stack(sent), torch.stack(answered)), state.model
+
+    def _round(self, spy: Provocation, few: Candidates, state: State) -> tuple[State, State]:
+        """What the clients of a round begin with, and what comes of it."""
+        push = spy.provoke(seen(state), few)
+        if self.attacker is not None:
+            # In the last round it only watches: nobody would answer a push before it is over.
+            last = state.round + 1 == self.before.round + self.rounds
+            return state, advanced(state) if last else advanced(state, self.attacker, push)
+        pushed = replace(state, model=state.model + push)
+        if self.target is None:
+            return pushed, advanced(pushed)
+        own = pushed.model + answer_of(pushed, self.target)
+        return pushed, replace(pushed, round=state.round + 1, model=own)
+
+    def noticed(
+        self, spy: Provocation, few: Candidates, earlier: Tensor | None
+    ) -> tuple[Sign, ...]:
+        """What a client could have noticed that is sent the first pushed model.
+
+        earlier (params,): the model of the round before
+        """
+        state, round = self.before, self.before.round + 1
+        there = asked(state.experiment, round)
+        client = there[0] if self.target is None else self.target
+        federation = poisoned(state.experiment.at(round), round)
+        pushed = replace(state, model=state.model + spy.provoke(seen(state), few))
+        mine, usual = (client_view(_letter(each), federation, client) for each in (pushed, state))
+        return signs(mine, usual, earlier)
+
+
+def seen(state: State) -> OutsiderView:
+    """The model of a state, as whoever holds it sees it."""
+    network = state.experiment.at(state.round + 1).architecture
+    return OutsiderView(state.round, network, state.model)
+
+
+@torch.no_grad()
+def advanced(state: State, client: int | None = None, push: Tensor | None = None) -> State:
+    """The next round; nothing is measured on the way.
+
+    client: one that adds `push` (params,) to its update, as many times as clients are asked, so
+    that about the whole of it gets into their mean
+    """
+    experiment, round, sent = state.experiment, state.round + 1, state.model
+    now, clients = experiment.at(round), asked(experiment, round)
+    memory, _ = remembered(state, now)
+    party, server = party_of(experiment, round, clients), aggregator_of(state)
+    insight = server.insight(party)
+    crew = crew_of(experiment, round, clients, insight)
+    local, report, rows = outcome(now, crew, party, sent, memory)
+    if push is not None and client in clients:
+        rows = rows.clone()
+        rows[clients.index(client)] += len(clients) * push
+    found = exchange(experiment, rows, party, sent, state.memory, insight)
+    if found.delivery.aborted:
+        raise SettingError(f"round {round} was broken off: {found.delivery.note}")
+    answer = server.answer(found.delivery, found.party, local.groups)
+    report = replace(report, arrived=found.delivery.arrived)
+    if answer.complaint:
+        return replace(state, round=round)
+    ahead, memory = now.training.algorithm(sent, answer.step, memory, report)
+    return State(round, ahead, experiment, {**memory, **found.carried, **answer.memory})
+
+
+@torch.no_grad()
+def answer_of(state: State, client: int) -> Tensor:
+    """The update of one client that trains the state's model, as its server gets it.  -> (params,)
+
+    Raises SettingError where nothing comes.
+    """
+    experiment, round, sent = state.experiment, state.round + 1, state.model
+    now = experiment.at(round)
+    memory, _ = remembered(state, now)
+    party = party_of(experiment, round, (client,))
+    insight = aggregator_of(state).insight(party)
+    crew = crew_of(experiment, round, (client,), insight)
+    _, _, rows = outcome(now, crew, party, sent, memory)
+    delivery = exchange(experiment, rows, party, sent, state.memory, insight).delivery
+    if not len(delivery.rows):
+        raise SettingError(
+            f"client {client} sends nothing in round {round}: choose another client or round"
+        )
+    return delivery.rows[0]
+
+
+def _letter(state: State) -> Transcript:
+    """What a client is sent.  Nobody reads more of it."""
+    round = state.round + 1
+    now, none = state.experiment.at(round), torch.zeros(0)
+    delivery = Delivery(empty_rows(len(state.model)), none, (), none.bool(), 0, 0)
+    return Transcript(round, now.architecture, now.recipe, state.model, state.model, delivery)

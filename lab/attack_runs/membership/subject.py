@@ -1,0 +1,116 @@
+"""Recognition: an attack that asks which people took part, and what it achieved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lab.attack_runs.membership.shadow_federations import shadows
+from lab.attack_runs.membership.subject_candidates import Census, census
+from lab.attack_runs.reconstruction.reconstruction import (
+    Glimpse,
+    Result,
+    accuracy_of,
+    ceiling_of,
+    settings_of_spy,
+)
+from lab.engine.differential_privacy.accountant import detailed
+from lab.engine.run import State
+from lab.interfaces.privacy_attacks import Recognition
+from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.scoring.membership.blind_baseline import blind_scores
+from lab.scoring.membership.membership_score import expose
+
+
+def recognise(spy: Recognition, state: State, client: int | None = None) -> Iterator[Glimpse]:
+    """Attack the model that was released after the state's round.
+
+    client: by its people; None: by those of all honest clients.  One glimpse for each round of the
+    attacker's own models, and one with the result.
+    """
+    now, wanted = state.experiment.at(max(1, state.round)), spy.needs().shadows
+    counted = census(now, spy.needs(), spy.seen(), client)
+    steps = (state.round if wanted else 0) + 1
+    models = state.model.new_zeros(0, len(state.model))
+    if wanted:
+        for each in shadows(state.experiment, state.round, counted.others, range(wanted)):
+            models = each.models
+            yield Glimpse(each.round, steps, None, {}, None)
+
+    def measured(model: Tensor) -> Tensor:
+        return spy.signal(OutsiderView(state.round, now.architecture, model), counted.asked)
+
+    target, nobody = measured(state.model), _nobody(counted.asked)
+    evidence = Evidence(
+        candidates=counted.asked,
+        target=target,
+        shadows=torch.stack([target, *(measured(model) for model in models)])[1:],
+        inside=torch.zeros(len(models), len(target), dtype=torch.bool),
+        public=nobody,
+        target_public=target[:0],
+        shadows_public=target.new_zeros(len(models), 0),
+    )
+    scores = spy(evidence, counted.person)
+    result = _result(spy, state, counted, scores, client)
+    yield Glimpse(steps, steps, None, {}, None, result)
+
+
+def _result(
+    spy: Recognition, state: State, counted: Census, scores: Tensor, client: int | None
+) -> Result:
+    now, member = state.experiment.at(max(1, state.round)), counted.member
+    guarantee = detailed(state.experiment, state.round, "public") if state.round else None
+    # An example's guarantee does not cover all that somebody made.
+    covers = guarantee is not None and guarantee.unit == "client"
+    classes = len(now.data.source.classes)
+    exposure = expose(
+        scores.double().numpy(),
+        member,
+        blind_scores(_portraits(counted, classes), member),
+        ceiling_of(guarantee) if covers else None,
+    )
+    each = np.bincount(counted.person.numpy())
+    trained = "with which members trained" if spy.seen() else "on which nobody trained"
+    whose = "all honest clients" if client is None else f"client {client}"
+    return Result(
+        attack=spy.kind,
+        settings=settings_of_spy(spy),
+        round=state.round,
+        client=client,
+        declared={
+            "attacker": spy.attacker,
+            "knows": spy.knows,
+            "model": now.model.kind,
+            "accuracy on test examples": f"{accuracy_of(now, state.model):.3f}",
+            "members": f"{int(member.sum()):,} people of {whose}",
+            "non-members": f"{int((~member).sum()):,} people whom no client holds",
+            "asked by": f"{each.min()} to {each.max()} examples of each, {trained}",
+            "the attacker's own models": f"trained on {len(counted.others.labels):,} examples of "
+            "people who are not asked about",
+            "candidates": "people, and not examples",
+        },
+        guarantee=guarantee,
+        exposure=exposure,
+    )
+
+
+def _portraits(counted: Census, classes: int) -> Candidates:
+    """People as somebody sees them who has no model: what their examples are like on average.
+
+    -> (people, ...), without a label.  Of text it is how often they use each word.
+    """
+    people, inputs = len(counted.owner), counted.asked.inputs.flatten(1)
+    whole = bool((inputs == inputs.round()).all()) and float(inputs.max()) < classes
+    if whole and inputs.numel():
+        typed = torch.zeros(len(inputs), classes)
+        inputs = typed.scatter_add(1, inputs.long(), torch.ones_like(inputs))
+    total = torch.zeros(people, inputs.shape[1]).index_add(0, counted.person, inputs)
+    count = torch.bincount(counted.person, minlength=people).clamp_min(1)
+    return Candidates(total / count.unsqueeze(1), torch.zeros(people, dtype=torch.int64))
+
+
+def _nobody(like: Candidates) -> Candidates:
+    return Candidates(like.inputs[:0], like.labels[:0])

@@ -1,0 +1,1 @@
+"""A poisoned round, seen by somebody who knows who is malicious."""

@@ -1,0 +1,168 @@
+"""Survey: the trial of an attack on a property of clients' data, by the updates of some rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lab.attack_runs.reconstruction.model_manipulation import check_memory
+from lab.attack_runs.reconstruction.reconstruction import (
+    Glimpse,
+    Result,
+    protection,
+    settings_of_spy,
+)
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.client.batches import touched
+from lab.engine.client.local_training import Lot, together
+from lab.engine.data.federation import poisoned
+from lab.engine.differential_privacy.accountant import noise_multiplier, spent
+from lab.engine.run import Moment
+from lab.experiment.experiment import Experiment
+from lab.interfaces.data import Examples, Federation, as_floats
+from lab.interfaces.privacy_attacks import Reconstruction, Spy, Survey
+from lab.interfaces.properties import Trait
+from lab.interfaces.views import Known, ServerView, server_view
+from lab.scoring.property_score import Said, poll
+
+
+def survey(
+    spy: Survey, moments: Iterator[Moment], count: int, client: int | None = None
+) -> Iterator[Glimpse]:
+    """Ask of every update of those `count` rounds; a glimpse for each round, then the result.
+
+    client: one that must be among the senders of single updates; all of them are asked about
+
+    Raises SettingError where the server cannot tell what is asked.
+    """
+    said: list[Said] = []
+    moment = None
+    for number, moment in enumerate(moments, 1):
+        view = server_view(moment.transcript)
+        _check(spy, moment, view, client)
+        said += _said(spy, moment, view)
+        yield Glimpse(number, count + 1, None, {}, None)
+    if moment is None or not said:
+        raise SettingError("nobody's update arrived in these rounds: choose another round")
+    view, now = server_view(moment.transcript), moment.state.experiment.at(moment.record.round)
+    known = known_of(moment.state.experiment, view.round)
+    trait = spy.trait(known, view.network.classes)
+    public = float(trait.holds(known.inputs, known.labels).float().mean())
+    result = Result(
+        attack=spy.kind,
+        settings=settings_of_spy(spy),
+        round=view.round,
+        client=client,
+        declared=_declared(spy, now, view, known),
+        guarantee=spent(moment.state.experiment, view.round, "server"),
+        poll=poll(trait.name, trait.told, public, said, spy.present),
+    )
+    yield Glimpse(count + 1, count + 1, None, {}, None, result)
+
+
+def _check(spy: Survey, moment: Moment, view: ServerView, client: int | None) -> None:
+    now = moment.state.experiment.at(view.round)
+    check_memory(spy, now)
+    spy.suits(view.network)
+    if client is None:
+        return
+    if view.masked is not None:
+        raise SettingError(
+            f"client is {client}, and round {view.round} ran under secure aggregation: the server "
+            "gets sums, and can tell of the whole cohort only; leave the client out"
+        )
+    if all(client not in senders for senders in view.senders):
+        raise SettingError(f"client {client} sent nothing in round {view.round}: choose another")
+
+
+def _said(spy: Survey, moment: Moment, view: ServerView) -> list[Said]:
+    experiment = moment.state.experiment
+    now, known = experiment.at(view.round), known_of(experiment, view.round)
+    trait = spy.trait(known, view.network.classes)
+    if not len(view.rows):
+        return []
+    sets = spy.sets(view, known)
+    scores = spy(view, known, sets, made_of(experiment, view, known, sets))
+    if not scores.isfinite().all():
+        raise SettingError(f"round {view.round} is all overflow: choose an earlier one")
+    return [
+        Said(
+            clients=senders,
+            round=view.round,
+            score=float(score),
+            share=share_of(now, view.round, senders, trait),
+            by_labels=by_labels(view, senders, known, trait),
+        )
+        for score, senders in zip(scores, view.senders, strict=True)
+    ]
+
+
+def made_of(experiment: Experiment, view: ServerView, known: Known, sets: Tensor) -> Tensor:
+    """What clients who hold those public examples would send, but for noise and packing.
+
+    sets (sets, examples) -> (sets, params)
+    """
+    now, none = experiment.at(view.round), slice(0, 0)
+    seed = int(stream(experiment.seed, "made updates", view.round).integers(2**31))
+    examples = Examples(known.inputs, known.labels, known.inputs[none], known.labels[none])
+    federation = Federation.of(examples, [each.numpy() for each in sets])
+    privacy = now.privacy
+    if privacy.kind == "example":  # the noise of the run, to whose end it is calibrated
+        multiplier = noise_multiplier(experiment, view.round)
+        privacy = privacy.model_copy(update={"noise": multiplier})
+    twin = now.model_copy(update={"seed": seed, "privacy": privacy})
+    lot = Lot(twin, federation, tuple(range(len(sets))), view.sent)
+    (rows,) = together([lot], view.round)
+    if now.privacy.kind == "client":
+        rows = F.normalize(rows) * rows.norm(dim=1, keepdim=True).clamp_max(now.privacy.clip)
+    return rows
+
+
+def share_of(now: Experiment, round: int, clients: tuple[int, ...], trait: Trait) -> float:
+    """The true one, among all examples that entered those clients' updates."""
+    federation, used = poisoned(now, round), []
+    for client in clients:
+        held = federation.held(client)
+        used.append(held[torch.from_numpy(touched(now, round, client, len(held)))])
+    index = torch.cat(used)
+    if not len(index):
+        return 0.0
+    inputs, labels = as_floats(federation.inputs[index]), federation.labels[index]
+    return float(trait.holds(inputs, labels).float().mean())
+
+
+def by_labels(
+    view: ServerView, senders: tuple[int, ...], known: Known, trait: Trait
+) -> float | None:
+    """The share that follows from how many of each class there seem to be, and nothing else.
+
+    None where the classes cannot be counted.
+    """
+    counter = Spy.table["label-counts"]()
+    assert isinstance(counter, Reconstruction)
+    try:
+        *_, guess = counter(view, senders[0], known)
+    except SettingError:
+        return None
+    if not len(guess.labels):
+        return None
+    has, classes = trait.holds(known.inputs, known.labels).float(), view.network.classes
+    there = torch.bincount(known.labels, minlength=classes).clamp_min(1)
+    rates = torch.bincount(known.labels, has, classes) / there  # (classes,)
+    return float(rates[guess.labels].mean())
+
+
+def _declared(spy: Survey, now: Experiment, view: ServerView, known: Known) -> dict[str, str]:
+    return {
+        "attacker": spy.attacker,
+        "knows": spy.knows,
+        "public examples": f"{len(known.labels):,}",
+        "sees": "the sum over the cohort only" if view.masked is not None else "single updates",
+        "truth": "the share among the examples that entered an update",
+        "privacy": protection(now.privacy),
+    }

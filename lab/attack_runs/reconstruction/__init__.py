@@ -1,0 +1,1 @@
+"""Reconstruction attacks on a round of a run."""

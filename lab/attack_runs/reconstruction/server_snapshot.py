@@ -1,0 +1,74 @@
+"""The post: all that the server got in a round, as pictures, and what can be read off each.
+
+The server's eye: rows as they came.  Under masks that is noise from each client, and one sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lab.attack_runs.reconstruction.quick_look import SECONDS, look
+from lab.attack_runs.shared.update_image import Window
+from lab.engine.run import Moment
+from lab.interfaces.views import server_view
+
+SHOWN = 12  # letters
+
+
+@dataclass(frozen=True, eq=False)
+class Letter:
+    """What came from one client, or from several in one sum."""
+
+    senders: tuple[int, ...]
+    picture: Tensor  # (1, height, width) some of its numbers as greys, on a scale of their own
+    norm: float | None  # its length; None for a masked row, which has none
+    reading: Tensor | None = None  # what an attack made of it: (colours, height, width)
+    private: Tensor | None = None  # and the example that it was after, which the server never saw
+    told: str = ""  # how good the reading is, in words
+
+
+@dataclass(frozen=True, eq=False)
+class Post:
+    """One round's post."""
+
+    letters: tuple[Letter, ...]
+    masked: tuple[Letter, ...]  # the rows behind a sum
+    came: int  # letters, of which the first are shown
+    note: str
+
+
+def post_of(moment: Moment) -> Post:
+    """What was read takes about a second in all."""
+    view = server_view(moment.transcript)
+    rows, senders = view.rows[:SHOWN], view.senders[:SHOWN]
+    window = Window.on(view.network, view.rows.mean(dim=0)) if len(view.rows) else Window()
+    each = SECONDS / max(1, len(senders))
+    letters = tuple(
+        _letter(moment, window, row, some, each) for row, some in zip(rows, senders, strict=True)
+    )
+    words = () if view.masked is None else tuple(view.masked[:SHOWN])
+    masked = tuple(
+        Letter((client,), window.words(one), None)
+        for client, one in zip(senders[0] if senders else (), words, strict=False)
+    )
+    return Post(letters, masked, len(view.senders), moment.record.note)
+
+
+def _letter(
+    moment: Moment,
+    window: Window,
+    row: Tensor,
+    senders: tuple[int, ...],
+    seconds: float,
+) -> Letter:
+    picture, norm = window.grey(row), float(torch.linalg.vector_norm(row))
+    glimpse = look(moment, senders[0], seconds)
+    if glimpse is None or glimpse.likeness is None or glimpse.pictures["guess"].ndim != 4:
+        return Letter(senders, picture, norm)
+    found = glimpse.likeness
+    told = f"{found.psnr:.0f} dB, guess {found.floor:.0f}"
+    pictures = glimpse.pictures
+    return Letter(senders, picture, norm, pictures["guess"][0], pictures["private"][0], told)

@@ -1,0 +1,1 @@
+"""Attacks on secure aggregation in a run."""

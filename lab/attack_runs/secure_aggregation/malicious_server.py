@@ -1,0 +1,222 @@
+"""The siege: what a malicious server can really do to a round under secure aggregation.
+
+It runs rounds of its own from the run's own state: real training, the real masked channel with the
+run's settings, real clients who are asked for their shares.  An attack gets `views.Siege`, whose
+answers hold what the server and its accomplices would hold, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import count
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from defenses.secure_aggregation.channel import Masked, contexts_of
+from defenses.secure_aggregation.checks import Refused
+from defenses.secure_aggregation.client import Client
+from defenses.secure_aggregation.masks import weak_seed
+from defenses.secure_aggregation.protocol import clients_of
+from defenses.secure_aggregation.server import Server
+from lab.common.random_streams import stream
+from lab.common.settings import SettingError
+from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
+from lab.engine.client.local_training import cohort
+from lab.engine.exchange import channel, exchange, stages
+from lab.engine.run import Moment, State, aggregator_of, remembered
+from lab.experiment.experiment import Experiment
+from lab.interfaces.messages import Crew, Delivery, Opened, Task, Transcript, Updates
+from lab.interfaces.poisoning import Insight
+from lab.interfaces.views import Interview, Plot, ServerView, Siege, server_view
+
+LATER = 2**40  # beyond every round of a run: batches of such a number were never drawn
+
+
+def check_siege(experiment: Experiment, round: int) -> None:
+    """Raises SettingError where there are no masks to attack."""
+    masks = experiment.at(round).secure_aggregation
+    if masks.enabled and masks.buckets > 1:
+        raise SettingError(
+            f"round {round} had {masks.buckets} sums, and attacks on secure aggregation stage "
+            "rounds with one: choose a run with secure_aggregation.buckets 1"
+        )
+    if not masks.enabled:
+        raise SettingError(
+            f"round {round} ran without secure aggregation, so the server got every update as it "
+            "was: choose a run with secure_aggregation.enabled, or attack with first-layer or idlg"
+        )
+
+
+def siege_of(before: State, moment: Moment, target: int) -> Siege:
+    """before: the state that the round of the moment began with
+
+    The target is honest: a plot that counts it among the accomplices is an error.
+    """
+    round = before.round + 1
+    check_siege(before.experiment, round)
+    host = _Host(before, before.experiment.at(round), round, moment.record.clients, target)
+    plays = count(1)
+    return Siege(
+        view=server_view(moment.transcript),
+        clients=moment.record.clients,
+        play=lambda plot: host.play(plot, next(plays)),
+        interview=host.interview,
+    )
+
+
+def true_updates(before: State, clients: Sequence[int]) -> Tensor:
+    """What those clients send in the next round, before noise and masks.  -> (clients, params)
+
+    Clipped, where privacy clips.  For scores and for the experimenter's eye: no attack gets it.
+    """
+    experiment, round = before.experiment, before.round + 1
+    now, asked = experiment.at(round), tuple(clients)
+    memory, _ = remembered(before, now)
+    party = party_of(experiment, round, asked)
+    insight = aggregator_of(before).insight(party)
+    crew = crew_of(experiment, round, asked, insight)
+    _, _, rows = outcome(now, crew, party, before.model, memory)
+    for stage in stages(experiment, round, "client", before.memory):
+        rows = stage(rows, party) if stage.kind == "clip" else rows
+    if party.malicious.any():
+        rows = now.adversary.poison.rows(rows, party, insight)
+    return F.pad(rows, (0, len(before.model) - rows.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class _Host:
+    """Knows the whole federation, and plays it against the attacker."""
+
+    before: State
+    now: Experiment
+    round: int
+    clients: tuple[int, ...]  # who was asked
+    target: int
+
+    @torch.no_grad()
+    def play(self, plot: Plot, number: int) -> ServerView:
+        """One round as plotted.  Clients' noise is new in every one."""
+        if self.target in plot.accomplices or not 0 <= plot.hint < 32:
+            raise ValueError(
+                f"client {self.target} tells the server nothing, and nobody whole seeds"
+            )
+        experiment, sent = self.before.experiment, self.before.model
+        memory, _ = remembered(self.before, self.now)
+        party = party_of(experiment, self.round, plot.clients)
+        insight = aggregator_of(self.before).insight(party)
+        crew = self._crew(plot, number, insight)
+        _, _, rows = outcome(self.now, crew, party, sent, memory)
+        shared, seed = rows.shape[1], stream(self.now.seed, "siege", self.round, number)
+        party = replace(
+            party,
+            seed=int(seed.integers(2**53)),
+            sent=self._models(plot)[:, :shared] if plot.models else None,
+            accomplices=plot.clients if plot.hint else plot.accomplices,
+            announced=plot.announced,
+        )
+        found = exchange(experiment, rows, party, sent[:shared], self.before.memory, insight)
+        return self._view(_known(found.delivery, plot))
+
+    def interview(
+        self, target: int, living: tuple[int, ...], gone: tuple[int, ...], threshold: int
+    ) -> Interview:
+        """Real clients of the round up to their answers; `gone` are told that the target is lost.
+
+        A client in both lists is told both at once.  threshold: what the server announces in
+        place of the real one; 0 for that.
+        """
+        asked, clients, server = self.clients, *self._meeting()
+        needed, everyone = threshold or server.terms.shares_needed, range(len(clients))
+        try:
+            _met(clients, server, needed)
+        except Refused as refusal:
+            return Interview(asked, needed, 0, 0, (refusal.named(asked),))
+        mark, seeds, keys, refusals = asked.index(target), 0, 0, []
+        fooled = {me for me in everyone if asked[me] in gone and asked[me] not in living}
+        told = {me: {*everyone} - ({mark} if me in fooled else set()) for me in everyone}
+        signed = _signed(clients, told) if server.terms.signatures else {}
+        for me in server.graph.holders[mark]:
+            if asked[me] not in {*living, *gone}:
+                continue
+            beside = {*server.graph.beside[me]}
+            alive, dead = told[me] & beside, {mark} if asked[me] in gone else set()
+            try:
+                clients[me].reveal(alive, dead, signed)
+            except Refused as refusal:
+                refusals.append(refusal.named(asked))
+            else:
+                seeds, keys = seeds + (not dead), keys + bool(dead)
+        return Interview(asked, needed, seeds, keys, tuple(refusals))
+
+    def _meeting(self) -> tuple[list[Client], Server]:
+        """Clients and server of the round, who have not spoken yet."""
+        experiment, asked = self.before.experiment, self.clients
+        masked = channel(experiment, self.round, self.before.memory)
+        assert isinstance(masked, Masked)
+        terms, party = masked.terms(len(asked)), party_of(experiment, self.round, asked)
+        contexts = contexts_of(party, self.before.model, masked.binding)
+        draw = stream(self.now.seed, "neighbours", self.round)
+        return clients_of(terms, contexts, draw), Server(len(asked), terms)
+
+    def _crew(self, plot: Plot, number: int, insight: Insight) -> Crew:
+        """The clients at work, with the models and the draws that the plot gives them."""
+        crew = crew_of(self.before.experiment, self.round, plot.clients, insight)
+        sent = self.before.model
+        redrawn = plot.fresh or (plot.again and self.now.privacy.kind == "example")
+
+        def learn(task: Task) -> Updates:
+            if plot.models and task.start is sent:
+                task = replace(task, start=self._models(plot))
+            if redrawn:
+                return cohort(self.now, LATER + number, plot.clients, task)
+            return crew.learn(task)
+
+        return replace(crew, learn=learn)
+
+    def _models(self, plot: Plot) -> Tensor:
+        """(clients, params)"""
+        return torch.stack([plot.models.get(one, self.before.model) for one in plot.clients])
+
+    def _view(self, delivery: Delivery) -> ServerView:
+        sent = self.before.model
+        network, recipe = self.now.architecture, self.now.recipe
+        return server_view(Transcript(self.round, network, recipe, sent, sent, delivery))
+
+
+def _known(delivery: Delivery, plot: Plot) -> Delivery:
+    """What the server and its accomplices hold: of others' weak seeds the last bits at most."""
+    if delivery.opened is None or not plot.hint:
+        return delivery
+    opened, there = delivery.opened, set(delivery.opened.seeds)
+    mine = set(plot.accomplices)
+    keys = {pair: key for pair, key in opened.keys.items() if mine & {*pair} or {*pair} - there}
+    last = 2**plot.hint - 1
+    hints = {pair: weak_seed(key) & last for pair, key in opened.keys.items() if pair not in keys}
+    told = {one: words for one, words in opened.told.items() if one in mine}
+    known: Opened = replace(opened, keys=keys, told=told, hints=hints)
+    return replace(delivery, opened=known)
+
+
+def _met(clients: Sequence[Client], server: Server, threshold: int) -> None:
+    """All clients up to the point of masking.  Raises Refused."""
+    book = {client.me: client.advertise() for client in clients}
+    beside = server.introduce(book, {client.me: client.chosen for client in clients})
+    letters = {
+        client.me: client.share(beside[client.me].holders, threshold, beside[client.me].owners)
+        for client in clients
+    }
+    for me, inbox in server.forward(letters).items():
+        clients[me].receive(inbox, server.sharing(me))
+
+
+def _signed(clients: Sequence[Client], told: Mapping[int, set[int]]) -> dict[int, bytes]:
+    """Signatures under the lists that clients were told, of those who sign theirs."""
+    found = {}
+    for client in clients:
+        with suppress(Refused):
+            found[client.me] = client.affirm(told[client.me])
+    return found

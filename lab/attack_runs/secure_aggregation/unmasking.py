@@ -1,0 +1,137 @@
+"""The trial of an attack on secure aggregation: the siege, the truth, the score, kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lab.attack_runs.reconstruction.reconstruction import (
+    Glimpse,
+    Result,
+    judge_of,
+    protection,
+    settings_of_spy,
+)
+from lab.attack_runs.secure_aggregation.malicious_server import siege_of, true_updates
+from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.update_image import Window
+from lab.common.settings import SettingError
+from lab.engine.differential_privacy.accountant import spent
+from lab.engine.run import Moment, State
+from lab.interfaces.privacy_attacks import Reconstruction, Spy, Unmasking
+from lab.interfaces.views import Claim, ServerView
+from lab.scoring.update_score import Scales
+
+
+def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterator[Glimpse]:
+    """Attack what `target` sent in the round of that moment.
+
+    before: the state that the round began with.  Raises SettingError where there is nothing to
+    attack.
+    """
+    siege, now = siege_of(before, moment, target), before.experiment.at(moment.record.round)
+    _check_target(siege.view, target)
+    spy.suits(siege.view.network)
+    truth = true_updates(before, [target])[0]
+    noisy = now.privacy.kind == "client" and now.privacy.place != "central"
+    scales = Scales(truth, siege.view.rows[0], siege.view.shared, noisy)
+    window = Window.on(siege.view.network, scales.mean)
+    claims: list[Claim] = []
+    for claim in spy(siege, target):
+        claims.append(claim)
+        shown = pictures(window, truth, claim.update, scales.mean)
+        yield Glimpse(claim.step, claim.steps, None, shown, None)
+    if not claims:
+        raise SettingError(f"{spy.kind} had nothing to say of client {target}")
+    last = claims[-1]
+    revealed = _revealed(siege.view, last, target, before, moment)
+    result = Result(
+        attack=spy.kind,
+        settings=settings_of_spy(spy),
+        round=moment.record.round,
+        client=target,
+        declared=_declared(spy, moment, siege.view),
+        guarantee=spent(before.experiment, moment.record.round, "server"),
+        unmasked=scales.score(claims),
+        likeness=revealed.likeness if revealed else None,
+    )
+    shown = pictures(window, truth, last.update, scales.mean) | (
+        revealed.pictures if revealed else {}
+    )
+    yield Glimpse(last.step, last.steps, None, shown, result.likeness, result)
+
+
+def pictures(
+    window: Window, truth: Tensor, claim: Tensor | None, mean: Tensor
+) -> dict[str, Tensor]:
+    """The same window on each vector, on the scale of the true update.
+
+    (params,) each -> (1, 1, height, width) each
+    """
+    given = {"sent": truth, "mean": mean} | ({} if claim is None else {"claimed": claim})
+    scale = window.scale(truth)
+    return {name: window.grey(each, scale).unsqueeze(0) for name, each in given.items()}
+
+
+def _check_target(view: ServerView, target: int) -> None:
+    if not len(view.rows):
+        raise SettingError(f"round {view.round} left nothing to attack: {view.note}")
+    try:
+        view.row_of(target)
+    except LookupError as error:
+        there = ", ".join(map(str, view.senders[0]))
+        raise SettingError(f"{error}: choose from {there}") from None
+
+
+def _revealed(
+    view: ServerView, claim: Claim, target: int, before: State, moment: Moment
+) -> Glimpse | None:
+    """What the claimed update shows of the client's data, where the first layer gives it away."""
+    if "text" in view.network.model.reads:  # its first layer looks words up
+        return None
+    reader = Spy.table["first-layer"]()
+    assert isinstance(reader, Reconstruction)
+    slots = view.network.slots
+    names = list(slots)[:2]  # weight and bias of the first layer
+    place = torch.zeros(view.network.size, dtype=torch.bool)
+    for name in names:
+        place[slots[name][0]] = True
+    if claim.update is None or len(slots[names[0]][1]) != 2:
+        return None
+    if claim.where is not None and not claim.where[place].all():
+        return None
+    alone = replace(
+        view,
+        rows=claim.update.float().unsqueeze(0),
+        weights=torch.tensor([claim.weight]),
+        senders=((target,),),
+    )
+    judge = judge_of(before.experiment.at(view.round), view.round, target)
+    (guess,) = reader(alone, target, known_of(before.experiment, view.round))
+    found = judge.identify(guess, judge.score(guess))
+    shown = {
+        "guess": guess.inputs[[match.guess for match in found.matches]],
+        "private": judge.inputs[[match.truth for match in found.matches]],
+    }
+    return Glimpse(1, 1, None, shown, found)
+
+
+def _declared(spy: Spy, moment: Moment, view: ServerView) -> dict[str, str]:
+    """What is assumed, and what makes the number what it is."""
+    now = moment.state.experiment.at(moment.record.round)
+    masks = now.secure_aggregation
+    return {
+        "attacker": spy.attacker,
+        "knows": spy.knows,
+        "sees": "masked rows, their sum, and the rounds that it stages itself",
+        "clients in the sum": str(len(view.senders[0])),
+        "masks": f"{masks.generator}, "
+        + ("bound to the model that was sent" if masks.binding else "not bound to any model")
+        + (", signed" if masks.signatures else "")
+        + ("" if masks.checks else ", and clients check nothing of the round"),
+        "model": f"{now.model.kind}, activation {now.model.activation}",
+        "privacy": protection(now.privacy),
+    }

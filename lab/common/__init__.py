@@ -1,0 +1,1 @@
+"""Settings, random streams, threads and paths: the ground, without a word of the field."""

@@ -1,0 +1,1 @@
+"""One round of federated learning, and the loop over rounds."""

@@ -1,0 +1,42 @@
+"""APFL. Deng et al. 2020, arXiv:2003.13461, algorithm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.engine.algorithms.shared.personalised import Personal
+from lab.interfaces.messages import Crew, Local, Memory, Mixture, Task
+from lab.models.network import Network
+
+
+class Apfl(Personal):
+    """Every client mixes the common model with one of its own, and may learn how much of each."""
+
+    kind: Literal["apfl"] = "apfl"
+    source: ClassVar[str] = "Deng et al. 2020, arXiv:2003.13461, algorithm 1"
+    share: float = Field(0.5, ge=0, le=1, description="alpha: share of the own model at first")
+    adaptive: bool = Field(True, description="whether each client learns its share")
+
+    def begin(self, clients: int, params: int) -> Memory:
+        share = torch.full((clients,), self.share)
+        return {**super().begin(clients, params), "share": share}
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        who, mine = list(crew.clients), self.mine(crew, sent, memory)
+        mixture = Mixture(mine, memory["share"][who], self.adaptive)
+        found = crew.learn(Task(sent, mixture=mixture))
+        assert found.mixture is not None
+        share = memory["share"].clone()
+        share[who] = found.mixture.share
+        return Local(found.rows, {**self.keeping(crew, found.mixture.own, memory), "share": share})
+
+    def own(
+        self, model: Tensor, memory: Memory, clients: Sequence[int], network: Network
+    ) -> Tensor | None:
+        who = list(clients)
+        return model + memory["share"][who].unsqueeze(1) * (memory["own"][who] - model)

@@ -1,0 +1,28 @@
+"""The baseline above: all data on one machine, no federation."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from lab.interfaces.messages import Crew, Local, Memory, Report
+from lab.interfaces.privacy_attacks import Algorithm
+
+
+class Centralised(Algorithm):
+    """A baseline: plain SGD on everybody's examples in one place, as many epochs a round."""
+
+    kind: Literal["centralised"] = "centralised"
+    talks: ClassVar[bool] = False
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        rows = torch.zeros(len(crew.clients), len(sent))
+        return Local(rows, memory, change=crew.pooled(sent))
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        assert report.local.change is not None
+        return model + report.local.change, memory

@@ -1,0 +1,24 @@
+"""Ditto. Li et al. 2021, arXiv:2012.04221, algorithm 1."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.engine.algorithms.shared.personalised import Personal
+from lab.interfaces.messages import Crew, Drift, Local, Memory, Task
+
+
+class Ditto(Personal):
+    """Every client also trains a model of its own, which a spring holds near the common one."""
+
+    kind: Literal["ditto"] = "ditto"
+    source: ClassVar[str] = "Li et al. 2021, arXiv:2012.04221, algorithm 1"
+    pull: float = Field(0.5, ge=0, le=10, description="lambda: strength of the spring; 0: alone")
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        mine = self.mine(crew, sent, memory)
+        moved = crew.learn(Task(mine, Drift(self.pull), anchor=sent, stays=True)).rows
+        return Local(crew.learn(Task(sent)).rows, self.keeping(crew, mine + moved, memory))

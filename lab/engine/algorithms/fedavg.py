@@ -1,0 +1,24 @@
+"""Federated averaging. McMahan et al. 2017, arXiv:1602.05629, algorithm 1."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.interfaces.messages import Memory, Report
+from lab.interfaces.privacy_attacks import Algorithm
+
+
+class FedAvg(Algorithm):
+    """Add the average update; with one full-batch step a client this is plain gradient descent."""
+
+    kind: Literal["fedavg"] = "fedavg"
+    source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, algorithm 1"
+    rate: float = Field(1.0, gt=0, le=10, description="server learning rate; 1 as published")
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        return model + self.rate * step, memory

@@ -1,0 +1,36 @@
+"""FedBuff. Nguyen et al. 2022, arXiv:2106.06639, algorithm 1."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.engine.algorithms.shared.asynchronous import Asynchronous
+from lab.interfaces.messages import Memory, Report
+
+
+class FedBuff(Asynchronous):
+    """The server steps as soon as a few updates have come in; old ones count for less."""
+
+    kind: Literal["fedbuff"] = "fedbuff"
+    source: ClassVar[str] = "Nguyen et al. 2022, arXiv:2106.06639, algorithm 1"
+    buffer: int = Field(10, ge=1, le=1000, description="K: updates that the server waits for")
+    rate: float = Field(1.0, gt=0, le=10, description="server learning rate")
+    power: float = Field(
+        0.5, ge=0, le=5, description="an update s rounds old counts (1 + s)^-power"
+    )
+
+    @property
+    def awaits(self) -> int:
+        return self.buffer
+
+    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+        assert report.local.stale is not None
+        return (1.0 + report.local.stale) ** -self.power
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        return model + self.rate * step, memory

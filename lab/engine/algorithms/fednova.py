@@ -1,0 +1,41 @@
+"""FedNova. Wang et al. 2020, arXiv:2007.07481, for local SGD without momentum."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from lab.interfaces.messages import Memory, Report, ratio
+from lab.interfaces.privacy_attacks import Algorithm
+
+
+class FedNova(Algorithm):
+    """Whoever takes more local steps gets no louder voice: updates count by the step.
+
+    d_i = update_i / tau_i; w += tau_eff sum p_i d_i, with tau_eff = sum p_i tau_i over the clients
+    whose update arrived.
+    """
+
+    kind: Literal["fednova"] = "fednova"
+    source: ClassVar[str] = "Wang et al. 2020, arXiv:2007.07481"
+    exposes: ClassVar[str] = "how many steps each client takes, by which all are scaled"
+
+    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+        """tau_eff of all who were asked over tau_i, so that updates keep their usual length."""
+        return effective_steps(report, report.asked) / report.steps.clamp_min(1)
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        """The factors took tau_eff of everybody asked; only those who arrived count."""
+        correction = ratio(
+            effective_steps(report, report.arrived), effective_steps(report, report.asked)
+        )
+        return model + correction * step, memory
+
+
+def effective_steps(report: Report, counted: Tensor) -> Tensor:
+    """tau_eff = sum p_i tau_i, where p_i are the shares of those who count.  counted (clients,)"""
+    weights = report.weights * counted
+    return ratio((weights * report.steps).sum(), weights.sum())

@@ -1,0 +1,21 @@
+"""FedPer. Arivazhagan et al. 2019, arXiv:1912.00818, algorithm 1."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from lab.engine.algorithms.shared.local_head import Headed
+from lab.interfaces.messages import Crew, Local, Memory, Task
+
+
+class FedPer(Headed):
+    """Each client keeps the last layers to itself and trains them together with the common ones."""
+
+    kind: Literal["fedper"] = "fedper"
+    source: ClassVar[str] = "Arivazhagan et al. 2019, arXiv:1912.00818, algorithm 1"
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        start = self.begun(crew, sent, memory)
+        return self.done(crew, start, crew.learn(Task(start)).rows, memory)

@@ -1,0 +1,28 @@
+"""FedProx. Li et al. 2020, arXiv:1812.06127, algorithm 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.interfaces.messages import Drift, Memory, Report
+from lab.interfaces.privacy_attacks import Algorithm
+
+
+class FedProx(Algorithm):
+    """A spring holds every client near the model that it was sent."""
+
+    kind: Literal["fedprox"] = "fedprox"
+    source: ClassVar[str] = "Li et al. 2020, arXiv:1812.06127, algorithm 2"
+    pull: float = Field(0.1, ge=0, le=10, description="mu: strength of the spring; 0: fedavg")
+
+    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
+        return Drift(pull=self.pull)
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        return model + step, memory

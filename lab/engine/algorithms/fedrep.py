@@ -1,0 +1,31 @@
+"""FedRep. Collins et al. 2021, arXiv:2102.07078, algorithm 1."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.engine.algorithms.shared.local_head import Headed
+from lab.interfaces.messages import Crew, Local, Memory, Task
+
+
+class FedRep(Headed):
+    """As fedper, but each client first trains its own layers, then the common ones."""
+
+    kind: Literal["fedrep"] = "fedrep"
+    source: ClassVar[str] = "Collins et al. 2021, arXiv:2102.07078, algorithm 1"
+    epochs: int = Field(5, ge=1, le=100, description="passes that train a client's own layers")
+
+    @property
+    def unguarded(self) -> str:
+        return "gradients at layers that were fitted to its examples without noise"
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        start = self.begun(crew, sent, memory)
+        names = [layer.name for layer in crew.network.trained]
+        first, last = names[: -self.layers], names[-self.layers :]
+        fitted = crew.learn(Task(start, layers=tuple(last), epochs=self.epochs, stays=True)).rows
+        moved = crew.learn(Task(start + fitted, layers=tuple(first))).rows
+        return self.done(crew, start, fitted + moved, memory)

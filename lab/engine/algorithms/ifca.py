@@ -1,0 +1,84 @@
+"""IFCA. Ghosh et al. 2020, arXiv:2006.04088, algorithm 1, model averaging."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.common.random_streams import stream
+from lab.interfaces.messages import Crew, Local, Memory, Report, Task
+from lab.interfaces.privacy_attacks import Algorithm
+from lab.models.network import Network
+
+
+class Ifca(Algorithm):
+    """Several common models: every client trains the one that suits its data best.
+
+    The one that most clients whose update arrived have chosen stands for all where one is asked
+    for.  In the first round each client's losses are taken relative to the models' mean losses,
+    which is ours: otherwise a model may win everybody before it has learnt anything.
+    """
+
+    kind: Literal["ifca"] = "ifca"
+    source: ClassVar[str] = "Ghosh et al. 2020, arXiv:2006.04088, algorithm 1"
+    exposes: ClassVar[str] = "which model suits each client"
+    common: ClassVar[bool] = False
+    clusters: int = Field(2, ge=1, le=10, description="models to choose from")
+
+    @property
+    def unguarded(self) -> str:
+        return "which model suits it best, without noise"
+
+    @property
+    def down(self) -> int:
+        return self.clusters
+
+    @property
+    def models(self) -> int:
+        return self.clusters
+
+    def begin(self, clients: int, params: int) -> Memory:
+        return {
+            "models": torch.zeros(self.clusters, params),
+            "begun": torch.zeros(1),
+            "chosen": torch.zeros(clients),
+        }
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        fresh = not memory["begun"] or len(memory["models"]) != self.clusters
+        models = self._first(crew, sent) if fresh else memory["models"]
+        losses = crew.losses(models)  # (clients, models)
+        if fresh:
+            losses -= losses.mean(dim=0)  # no untrained model may win everybody by luck
+        chosen = losses.argmin(dim=1)
+        starts = models[chosen]
+        of_all = memory["chosen"].clone()
+        of_all[list(crew.clients)] = chosen.float()
+        kept = {"models": models, "begun": torch.ones(1), "chosen": of_all}
+        return Local(crew.learn(Task(starts)).rows, kept, starts, groups=chosen)
+
+    def _first(self, crew: Crew, sent: Tensor) -> Tensor:
+        """One as the experiment begins, the others drawn as it was.  -> (models, params)"""
+        others = [
+            crew.network.initial(stream(crew.seed, "cluster", number))
+            for number in range(1, self.clusters)
+        ]
+        return torch.stack([sent, *others])
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        assert report.local.groups is not None
+        models = memory["models"] + step
+        chosen = report.local.groups[report.arrived]
+        most = torch.bincount(chosen, minlength=self.clusters).argmax()
+        return models[most], {**memory, "models": models}
+
+    def own(
+        self, model: Tensor, memory: Memory, clients: Sequence[int], network: Network
+    ) -> Tensor | None:
+        return memory["models"][memory["chosen"][list(clients)].long()]

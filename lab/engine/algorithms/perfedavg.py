@@ -1,0 +1,33 @@
+"""Per-FedAvg, first order. Fallah et al. 2020, arXiv:2002.07948, algorithm 1 and section 5."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from lab.engine.algorithms.shared.personalised import Personal
+from lab.interfaces.messages import Crew, Local, Memory, Task
+
+
+class PerFedAvg(Personal):
+    """Train the model from which one step on a client's data leads furthest.
+
+    Half of each batch leads the step, the other half says how good the place is that it leads to.
+    """
+
+    kind: Literal["perfedavg"] = "perfedavg"
+    source: ClassVar[str] = "Fallah et al. 2020, arXiv:2002.07948, algorithm 1"
+    ahead: float = Field(0.05, gt=0, le=10, description="alpha: length of a client's own step")
+
+    @property
+    def unguarded(self) -> str:
+        return "gradients along a step that no clipping bounds"
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        slopes = crew.learn(Task(sent, whole=True, stays=True)).rows / crew.rate
+        return Local(
+            crew.learn(Task(sent, ahead=self.ahead)).rows,
+            self.keeping(crew, sent + self.ahead * slopes, memory),
+        )

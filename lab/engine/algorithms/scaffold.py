@@ -1,0 +1,71 @@
+"""SCAFFOLD. Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.interfaces.messages import Crew, Drift, Local, Memory, Report, Task
+from lab.interfaces.privacy_attacks import Algorithm
+
+
+class Scaffold(Algorithm):
+    """Every client knows how its own gradient differs from everybody's, and corrects for it.
+
+    c is always the mean of all c_i: a client whose update was lost keeps its old c_i.
+    """
+
+    kind: Literal["scaffold"] = "scaffold"
+    source: ClassVar[str] = "Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1"
+    uniform: ClassVar[bool] = True
+    keeps: ClassVar[int] = 1
+    exposes: ClassVar[str] = "each client's control variate"
+    rate: float = Field(1.0, gt=0, le=10, description="server learning rate; 1 as published")
+    option: Literal["I", "II"] = Field(
+        "II", description="c_i is the gradient of the model sent (I), or what the path tells (II)"
+    )
+
+    @property
+    def unguarded(self) -> str:
+        return "a whole gradient, without noise" if self.option == "I" else ""
+
+    @property
+    def up(self) -> int:
+        return 2
+
+    @property
+    def down(self) -> int:
+        return 2
+
+    def begin(self, clients: int, params: int) -> Memory:
+        return {"c": torch.zeros(params), "c_i": torch.zeros(clients, params)}
+
+    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
+        return Drift(push=memory["c"] - memory["c_i"][list(clients)])
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        local = super().train(crew, sent, memory)
+        if self.option == "II":
+            return local
+        return replace(local, gradients=-crew.learn(Task(sent, whole=True)).rows / crew.rate)
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        trained = report.arrived & (report.steps > 0)  # (clients,)
+        who = torch.tensor(report.clients)[trained]
+        if report.local.gradients is not None:
+            changes = report.local.gradients[trained] - memory["c_i"][who]
+        else:
+            paths = report.steps[trained].to(step.dtype).unsqueeze(1) * report.rate  # K eta
+            # c_i+ - c_i = -c + (w - y) / (K eta)
+            changes = -memory["c"] - report.rows[trained] / paths
+        return model + self.rate * step, {
+            "c": memory["c"] + changes.sum(dim=0) / report.everyone,
+            "c_i": memory["c_i"].index_add(0, who, changes),
+        }

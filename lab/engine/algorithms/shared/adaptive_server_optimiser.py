@@ -1,0 +1,52 @@
+"""What the adaptive server optimisers share. Reddi et al. 2021, arXiv:2003.00295, algorithm 2.
+
+m = beta_1 m + (1 - beta_1) D; v as each of them has it; w += eta m / (sqrt(v) + tau).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.interfaces.messages import Memory, Report
+from lab.interfaces.privacy_attacks import Algorithm
+
+
+class Adaptive(Algorithm):
+    """The server moves every coordinate in a measure of its own, v."""
+
+    source: ClassVar[str] = "Reddi et al. 2021, arXiv:2003.00295, algorithm 2"
+    rate: float = Field(0.03, gt=0, le=10, description="server learning rate")
+    momentum: float = Field(0.9, ge=0, le=0.999, description="beta 1: share of the last step")
+    floor: float = Field(1e-3, gt=0, le=1, description="tau: how far steps may be stretched")
+
+    @abstractmethod
+    def measure(self, second: Tensor, square: Tensor) -> Tensor:
+        """The next v, from the last one and the square of the step."""
+
+    def begin(self, clients: int, params: int) -> Memory:
+        """v begins at tau^2, the least that the paper allows."""
+        return {
+            "first": torch.zeros(params),
+            "second": torch.full((params,), self.floor**2),
+            "rounds": torch.zeros(1),
+        }
+
+    def __call__(
+        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+    ) -> tuple[Tensor, Memory]:
+        memory = {
+            "first": self.momentum * memory["first"] + (1 - self.momentum) * step,
+            "second": self.measure(memory["second"], step.square()),
+            "rounds": memory["rounds"] + 1,
+        }
+        first, second = self.seen(memory)
+        return model + self.rate * first / (second.sqrt() + self.floor), memory
+
+    def seen(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """m and v as the step takes them."""
+        return memory["first"], memory["second"]

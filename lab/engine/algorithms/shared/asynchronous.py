@@ -1,0 +1,32 @@
+"""What the algorithms share whose server waits for nobody: updates of models long left behind."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lab.interfaces.messages import Crew, Local, Memory, Task
+from lab.interfaces.privacy_attacks import Algorithm
+
+
+class Asynchronous(Algorithm):
+    """The server remembers every model that somebody is still at work on."""
+
+    asynchronous: ClassVar[bool] = True
+    uniform: ClassVar[bool] = True
+    exposes: ClassVar[str] = "each update by itself, as it comes"
+
+    def begin(self, clients: int, params: int) -> Memory:
+        return {"models": torch.zeros(0, params), "versions": torch.zeros(0)}
+
+    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+        versions = [*memory["versions"].tolist(), crew.round - 1]
+        models = torch.cat([memory["models"], sent.unsqueeze(0)])
+        starts = models[[versions.index(version) for version in crew.versions]]
+        rows = crew.learn(Task(starts, self.drift(memory, crew.clients))).rows
+        needed = [place for place, version in enumerate(versions) if version in crew.waiting]
+        kept = {"models": models[needed], "versions": torch.tensor(versions)[needed]}
+        stale = crew.round - 1 - torch.tensor(crew.versions)
+        return Local(rows, kept, starts, stale=stale)

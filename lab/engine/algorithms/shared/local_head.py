@@ -1,0 +1,50 @@
+"""What the algorithms share whose last layers are each client's own: a head on a common body."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from lab.common.settings import SettingError
+from lab.engine.algorithms.shared.personalised import Personal
+from lab.interfaces.messages import Crew, Local, Memory
+from lab.models.network import Network
+
+
+class Headed(Personal):
+    """The first layers are common; the last ones are each client's own and never leave it."""
+
+    common: ClassVar[bool] = False
+    layers: int = Field(1, ge=1, le=3, description="last layers that stay with each client")
+
+    def check(self, network: Network) -> None:
+        if self.layers >= len(network.trained):
+            raise SettingError(
+                f"training.algorithm.layers is {self.layers} and model.kind {network.model.kind} "
+                f"has {len(network.trained)} layers, of which at least one must be common: "
+                "give fewer layers, or use mlp, cnn or lenet"
+            )
+
+    def shared(self, network: Network) -> int:
+        return network.places(self.layers)
+
+    def own(
+        self, model: Tensor, memory: Memory, clients: Sequence[int], network: Network
+    ) -> Tensor | None:
+        shared, mine = self.shared(network), memory["own"][list(clients)]
+        return torch.cat([model[:shared].expand(len(mine), -1), mine[:, shared:]], dim=1)
+
+    def begun(self, crew: Crew, sent: Tensor, memory: Memory) -> Tensor:
+        """The common layers as sent, the last ones as each client has them."""
+        start = self.mine(crew, sent, memory).clone()
+        shared = self.shared(crew.network)
+        start[:, :shared] = sent[:shared]
+        return start
+
+    def done(self, crew: Crew, start: Tensor, moved: Tensor, memory: Memory) -> Local:
+        rows = moved[:, : self.shared(crew.network)]
+        return Local(rows, self.keeping(crew, start + moved, memory), starts=start)

@@ -1,0 +1,113 @@
+"""The crew: who takes part in a round, and what its algorithm may ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lab.engine.client.local_training import cohort, pooled
+from lab.engine.data.federation import acting, assemble, poisoned
+from lab.engine.participation.async_schedule import landing
+from lab.engine.participation.cohort_sampling import lost
+from lab.experiment.experiment import Experiment
+from lab.interfaces.messages import Cohort, Crew, Local, Memory, Report
+from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.models.metrics import evaluate
+
+
+def crew_of(
+    experiment: Experiment, round: int, clients: tuple[int, ...], insight: Insight = IGNORANT
+) -> Crew:
+    """insight: of malicious clients, as far as they have it before they train"""
+    now = experiment.at(round)
+    restraint = now.adversary.poison.restrain(insight) if acting(now, round) else None
+    versions: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    if now.training.algorithm.asynchronous:
+        landed = landing(experiment, round)
+        versions = tuple(flight.version for flight in landed.flights)
+        waiting = tuple(flight.version for flight in landed.waiting)
+    return Crew(
+        network=now.architecture,
+        seed=now.seed,
+        round=round,
+        rate=now.training.rate,
+        clients=clients,
+        learn=lambda task: cohort(experiment, round, clients, task, restraint),
+        losses=lambda models: _losses(now, round, clients, models),
+        pooled=lambda model: pooled(experiment, round, model),
+        versions=versions,
+        waiting=waiting,
+    )
+
+
+def outcome(
+    now: Experiment, crew: Crew, party: Cohort, sent: Tensor, memory: Memory
+) -> tuple[Local, Report, Tensor]:
+    """What came of the training, what the algorithm may know of it, and what is to be sent.
+
+    sent (params,) -> ..., (clients, shared)
+    """
+    algorithm = now.training.algorithm
+    local = algorithm.train(crew, sent, memory)
+    report = report_of(now, party, local, sent)
+    factors = algorithm.factors(report, memory)
+    return local, report, local.rows if factors is None else local.rows * factors.unsqueeze(1)
+
+
+def _losses(now: Experiment, round: int, clients: Sequence[int], models: Tensor) -> Tensor:
+    """Of each model on each client's own examples.  models (models, params) -> (clients, models)"""
+    federation, found = poisoned(now, round), torch.zeros(len(clients), len(models))
+    for place, client in enumerate(clients):
+        held = federation.examples(federation.held(client))
+        for number, model in enumerate(models):
+            loss = evaluate(now.architecture, model, *held)[1]
+            found[place, number] = torch.inf if loss is None else loss
+    return found
+
+
+def report_of(now: Experiment, party: Cohort, local: Local, sent: Tensor) -> Report:
+    losses, sizes = None, assemble(now).sizes[list(party.clients)].tolist()
+    if now.training.algorithm.needs_losses:
+        losses = _losses(now, party.round, party.clients, sent.unsqueeze(0))[:, 0]
+    return Report(
+        everyone=now.data.clients,
+        clients=party.clients,
+        arrived=~party.lost,
+        weights=party.weights,
+        steps=torch.tensor([now.recipe.local_steps(size) for size in sizes]),
+        rows=local.rows,
+        rate=now.training.rate,
+        losses=losses,
+        expected=party.expected if now.privacy.kind == "client" else None,
+        local=local,
+    )
+
+
+def party_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Cohort:
+    now = experiment.at(round)
+    bad, gone = set(acting(now, round)), set(lost(now, round))
+    sizes, lasted = assemble(now).sizes[list(clients)], None
+    if now.training.algorithm.asynchronous and now.network.devices != "none":
+        lasted = landing(experiment, round).lasted
+    bad_ones = torch.tensor([client in bad for client in clients], dtype=torch.bool)
+    weights = sizes.float() if now.recipe.weighted else torch.ones(len(clients))
+    if bad and now.recipe.weighted:
+        weights = now.adversary.poison.claims(weights, bad_ones)
+        if now.secure_aggregation.enabled:  # the ring of masked sums has room for no larger one
+            weights = weights.clamp_max(float(assemble(now).sizes.max()))
+    return Cohort(
+        seed=now.seed,
+        nonce=now.nonce,
+        round=round,
+        clients=clients,
+        weights=weights,
+        malicious=bad_ones,
+        lost=torch.tensor([client in gone for client in clients], dtype=torch.bool),
+        expected=float(now.cohort_size),
+        seen=torch.tensor([now.recipe.seen(size) for size in sizes.tolist()]),
+        lasted=lasted,
+        layers=now.architecture.sizes(now.training.algorithm.shared(now.architecture)),
+    )

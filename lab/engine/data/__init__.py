@@ -1,0 +1,1 @@
+"""The federated data set: who holds what, and who is malicious."""

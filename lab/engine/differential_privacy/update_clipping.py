@@ -1,0 +1,74 @@
+"""Clipping: what bounds and hides the updates of one round, fixed or adaptive.
+
+With adaptive clipping (Andrew et al. 2021, arXiv:1905.03871, algorithm 1) a client's bit travels
+as one more coordinate of its row, so that whatever hides the update hides the bit: masks, lost
+messages and every place of the noise treat both alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import hypot
+
+import torch
+from torch import Tensor
+
+from lab.engine.differential_privacy.accountant import noise_multiplier
+from lab.experiment.experiment import Experiment
+from lab.interfaces.messages import Memory
+from lab.privacy.adaptive_clipping import count_noise, update_noise
+
+CLIP = "clip"  # in a state's memory: (1,) the clip of the next round, where it adapts
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """The bound of a round, and the standard deviation of the noise that hides it."""
+
+    bound: float
+    deviation: float  # of the sum's noise, in each coordinate
+    unit: float = 0.0  # what a bit counts in a row; 0: there are no bits
+
+    @property
+    def longest(self) -> float:
+        """No row is longer, its bit included."""
+        return hypot(self.bound, self.unit / 2)
+
+    @property
+    def largest(self) -> float:
+        """No coordinate is ever larger: noise does not reach eight deviations."""
+        return self.bound + 8 * self.deviation + self.unit / 2
+
+    def with_bits(self, rows: Tensor, clipped: Tensor) -> Tensor:
+        """The clipped rows, each with its centred bit: whether it is as long as it was.
+
+        (clients, params) -> (clients, params + 1)
+        """
+        whole = (clipped == rows).all(dim=1, keepdim=True)  # (clients, 1)
+        return torch.cat([clipped, self.unit * (whole.to(clipped.dtype) - 0.5)], dim=1)
+
+    def share(self, bits: Tensor) -> float:
+        """The noisy share of updates that came through whole.  bits (visible, 1), as released"""
+        return float(bits.double().mean()) / self.unit + 0.5
+
+
+def clipping(experiment: Experiment, round: int, memory: Memory) -> Clipping:
+    """Of client-level privacy, in that round.
+
+    Bits count so much that one deviation fits both: an update and its bit are together no longer
+    than deviation / noise multiplier, which is theorem 1 there.  Raises SettingError.
+    """
+    now, noise = experiment.at(round), noise_multiplier(experiment, round)
+    clip = now.privacy.clip
+    if not now.privacy.adapts:
+        return Clipping(clip, noise * clip)
+    if CLIP in memory and not _afresh(experiment, round):
+        clip = float(memory[CLIP])
+    deviation = update_noise(noise, now.cohort_size) * clip
+    return Clipping(clip, deviation, deviation / count_noise(now.cohort_size))
+
+
+def _afresh(experiment: Experiment, round: int) -> bool:
+    """Whether a change of the settings has the clip begin again where they say."""
+    now, before = (experiment.at(each).privacy for each in (round, max(1, round - 1)))
+    return (now.clip, now.quantile) != (before.clip, before.quantile)

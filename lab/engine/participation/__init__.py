@@ -1,0 +1,1 @@
+"""Who takes part in a round, who drops out, who is late."""

@@ -1,0 +1,1 @@
+"""The server's step: pre-aggregation, aggregation rule, influence."""

@@ -1,0 +1,182 @@
+"""The aggregator: what the server makes of the rows that reached it, and who moved its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lab.common.random_streams import stream
+from lab.engine.client.local_training import trusted
+from lab.engine.exchange import stages
+from lab.engine.server.aggregation import Folded, fold, remembered, shortage
+from lab.engine.server.influence import influence
+from lab.experiment.experiment import Experiment
+from lab.interfaces.messages import Cohort, Delivery, Memory
+from lab.interfaces.poisoning import Aid, Insight, Verdict
+
+KEPT, SHORTENED, LEFT_OUT = FATES = ("kept", "shortened", "left out")
+CHANGE = "last change"  # in a state's memory: (params,) of the model, where a poison goes by it
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What came of a delivery."""
+
+    step: Tensor  # (shared,), or of each of several models
+    complaint: str = ""  # why the step is nothing, if it is
+    memory: Memory = field(default_factory=dict)  # of the stages
+    seen: dict[str, Any] = field(default_factory=dict)  # fields of the record
+
+
+@dataclass(frozen=True, eq=False)
+class Aggregator:
+    """It knows the experiment, the model that it sent, and what it kept of the rounds before."""
+
+    experiment: Experiment
+    round: int
+    sent: Tensor  # (params,)
+    memory: Memory  # of the whole state
+    shared: int  # how many parameters travel: the first so many
+
+    @cached_property
+    def now(self) -> Experiment:
+        return self.experiment.at(self.round)
+
+    @cached_property
+    def aid(self) -> Aid:
+        root = trusted(self.experiment, self.round, self.sent) if self.now.rule.public else None
+        return Aid(None if root is None else root[: self.shared], self.now.seed, self.round)
+
+    def fold(self, rows: Tensor, weights: Tensor, cohort: Cohort) -> Folded:
+        """rows (rows, shared), weights (rows,), of `cohort.clients` one by one"""
+        kept = remembered(self.now, self.memory, self.shared)
+        return fold(self.now, rows, weights, cohort, kept, self.aid)
+
+    def insight(self, party: Cohort) -> Insight:
+        """What malicious clients know: among it, what this server would make of their rows.
+
+        Taken as if every row arrived, each by itself.
+        """
+        wire = self.sent[: self.shared]
+        change = self.memory.get(CHANGE)
+
+        def foreseen(rows: Tensor) -> Tensor:
+            if shortage(self.now, len(rows)):
+                return rows.mean(dim=0)
+            return self.fold(rows, party.weights, party).step
+
+        fresh = None
+        if party.malicious.any():
+            drawn = stream(self.now.seed, "a model that nobody trained")  # the same in every round
+            fresh = self.now.architecture.initial(drawn)[: self.shared]
+        change = None if change is None else change[: self.shared]
+        return Insight(sent=wire, change=change, fresh=fresh, fold=foreseen)
+
+    def answer(self, delivery: Delivery, party: Cohort, groups: Tensor | None) -> Answer:
+        """groups (clients,): which of several models each one trained"""
+        if groups is None:
+            return self._answer(delivery, party)
+        of = dict(zip(party.clients, groups.tolist(), strict=True))
+        answers = []
+        for group in range(self.now.training.algorithm.models):
+            mine = [place for place, (one,) in enumerate(delivery.senders) if of[one] == group]
+            answers.append(self._answer(_part(delivery, mine), party))
+        complaints = [one.complaint for one in answers if one.complaint]
+        return Answer(torch.stack([one.step for one in answers]), "; ".join(complaints))
+
+    def _answer(self, delivery: Delivery, party: Cohort) -> Answer:
+        """Of one model."""
+        rows, weights = delivery.rows, delivery.weights
+        if complaint := shortage(self.now, len(rows)):
+            return Answer(torch.zeros(rows.shape[1]), complaint if len(rows) else "")
+        if not len(rows):  # where privacy asks for noise, the sum of nobody's updates has it too
+            rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
+        for stage in stages(self.experiment, self.round, "server", self.memory):
+            rows = stage(rows, party)
+        cohort = _seated(party, delivery, weights)
+        folded = self.fold(rows, weights, cohort)
+        seen: dict[str, Any] = {"malicious": _malicious(party)}
+        if self._watched:
+            seen |= self._moved(delivery, party, folded.verdict)
+        return Answer(folded.step, "", folded.memory, seen)
+
+    def seen(self, delivery: Delivery, party: Cohort) -> tuple[dict[str, Any], Tensor | None]:
+        """Who is malicious, who moved the model, what became of whom, as fields of the record.
+
+        And the step (shared,), where there is one and by one rule.
+        """
+        known = {"malicious": _malicious(party)}
+        if shortage(self.now, len(delivery.rows)) or self.now.training.algorithm.models > 1:
+            return known, None
+        cohort = _seated(party, delivery, delivery.weights)
+        folded = self.fold(delivery.rows, delivery.weights, cohort)
+        return known | self._moved(delivery, party, folded.verdict), folded.step
+
+    def _moved(
+        self, delivery: Delivery, party: Cohort, verdict: Verdict | None
+    ) -> dict[str, tuple[Any, ...]]:
+        """Nothing where a row is not one client's."""
+        rows, weights = delivery.rows, delivery.weights
+        if not len(rows) or any(len(senders) > 1 for senders in delivery.senders):
+            return {}
+        cohort = _seated(party, delivery, weights)
+        moved = influence(lambda some: self.fold(some, weights, cohort).step, rows)
+        found: dict[str, tuple[Sequence[Any], Any]] = {
+            "influence": (moved.weight.tolist(), 0.0),
+            "share": (moved.share.tolist(), 0.0),
+        }
+        if verdict:
+            found["verdict"] = (fates_of(verdict), LEFT_OUT)
+        return {
+            name: _of_all(party.clients, cohort.clients, values, absent)
+            for name, (values, absent) in found.items()
+        }
+
+    @property
+    def _watched(self) -> bool:
+        """Whether it is of interest who moved the model, and worth the time."""
+        now = self.now
+        return now.adversary.count > 0 or now.rule.needs_rows or bool(now.stages)
+
+
+def _malicious(party: Cohort) -> tuple[int, ...]:
+    flags = party.malicious.tolist()
+    return tuple(one for one, bad in zip(party.clients, flags, strict=True) if bad)
+
+
+def _part(delivery: Delivery, places: Sequence[int]) -> Delivery:
+    some = list(places)
+    return replace(
+        delivery,
+        rows=delivery.rows[some],
+        weights=delivery.weights[some],
+        senders=tuple(delivery.senders[place] for place in some),
+    )
+
+
+def _seated(party: Cohort, delivery: Delivery, weights: Tensor) -> Cohort:
+    """The cohort whose clients are those of the rows, in their order; of a sum the first."""
+    place = {client: number for number, client in enumerate(party.clients)}
+    first = [place[senders[0]] for senders in delivery.senders]
+    return replace(party.part(first), weights=weights) if first else party
+
+
+def fates_of(verdict: Verdict) -> tuple[str, ...]:
+    """One of FATES for each row."""
+    pairs = zip(verdict.kept.tolist(), verdict.factors.tolist(), strict=True)
+    return tuple(
+        LEFT_OUT if not kept else SHORTENED if factor < 1 - 1e-6 else KEPT for kept, factor in pairs
+    )
+
+
+def _of_all(
+    everybody: Sequence[int], there: Sequence[int], values: Sequence[Any], absent: Any
+) -> tuple[Any, ...]:
+    """Values of those who are there as values of everybody."""
+    known = dict(zip(there, values, strict=True))
+    return tuple(known.get(one, absent) for one in everybody)

@@ -1,0 +1,1 @@
+"""What is asked for: the experiment, its sections, its checks."""

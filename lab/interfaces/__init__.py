@@ -1,0 +1,1 @@
+"""What a component is, and what passes through it.  Read these files first."""

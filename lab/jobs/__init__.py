@@ -1,0 +1,1 @@
+"""Worker processes: they claim jobs and carry them out."""

@@ -1,0 +1,1 @@
+"""Arithmetic of differential privacy: upper bounds, lower bounds, guarantees.  It knows no run."""

@@ -1,0 +1,1 @@
+"""Privacy accounting of Gaussian mechanisms: epsilon, privacy profiles, noise calibration."""

@@ -1,0 +1,1 @@
+"""Files to take away: pages, archives, notebooks, tables."""

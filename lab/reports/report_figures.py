@@ -1,0 +1,108 @@
+"""Illustrations: the figures of a report, by name, for the page and for files alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from lab import figures
+from lab.attack_runs.reconstruction._glances import Glance
+from lab.attack_runs.reconstruction.reconstruction import Result, ceiling_of
+from lab.engine.data.summary import portrait
+from lab.engine.evaluation.record import Record
+from lab.reports.comparison import Side, read_of
+from lab.storage.store import Job, Store
+from lab.storage.visitors import NOBODY
+from lab.sweeps.result_table import Tally
+from lab.sweeps.tradeoff import MEASURES, Point
+from lab.sweeps.tradeoff_study import AXES, Study
+
+Figures = dict[str, go.Figure]
+
+
+def of_run(job: Job, records: Sequence[Record], read: Sequence[Glance] = ()) -> Figures:
+    """records: at least one"""
+    experiment = job.experiment
+    rounds = experiment.training.rounds
+    found = {
+        "accuracy": figures.curves(records, experiment.changes, rounds, read=read),
+        "federation": figures.federation(portrait(experiment.at(job.round)), records[-1]),
+        "traffic": figures.traffic(records),
+        "fairness": figures.fairness(records[-1]),
+    }
+    if records[-1].influence:
+        found["influence"] = figures.moved(records[-1])
+    return found
+
+
+def of_attack(store: Store, job: Job) -> Figures:
+    """job: an attack with a result"""
+    result = Result.read(job.result)
+    found, ceiling = {}, ceiling_of(result.guarantee)
+    if result.exposure:
+        found["roc"] = figures.roc(result.exposure, ceiling)
+        found["scores"] = figures.histogram(result.exposure)
+    if result.pooled:
+        found["pooled-roc"] = figures.roc(result.pooled, ceiling)
+    found |= _groups(store, job, result)
+    if result.secrets:
+        found["secrets"] = figures.secrets(result.secrets)
+    if result.poll:
+        found["shares"] = figures.said(result.poll)
+    if result.audited:
+        found["audit"] = figures.promises(result.audited, result.audited.last.round)
+    return found
+
+
+def _groups(store: Store, job: Job, result: Result) -> Figures:
+    """Who is exposed most."""
+    if not (breakdown := result.breakdown):
+        return {}
+    names = store.run(str(job.run)).experiment.data.source.classes
+    classes = [names[each.number] for each in breakdown.classes]
+    clients = [str(each.number) for each in breakdown.clients]
+    told = {"class": (breakdown.classes, classes), "client": (breakdown.clients, clients)}
+    return {
+        f"by-{kind}": figures.groups(groups, labels, kind)
+        for kind, (groups, labels) in told.items()
+        if any(each.auc is not None for each in groups)
+    }
+
+
+def of_comparison(sides: Sequence[Side]) -> Figures:
+    records = {side.name: side.records for side in sides}
+    read = {side.name: side.read for side in sides}
+    return {"comparison": figures.compared(records, read)}
+
+
+def of_sweep(tally: Tally) -> Figures:
+    """None of what leaked: that is pictures."""
+    return {} if tally.sweep.measure == "leak" else {"heat": figures.heat(tally)}
+
+
+def of_study(study: Study, found: Sequence[Point]) -> Figures:
+    """One for each measure that is there."""
+    by = (study.varied or AXES)[0]
+    return {
+        f"frontier-{name}": figures.frontier(found, name, by)
+        for name in MEASURES
+        if any(name in point.leaks for point in found)
+    }
+
+
+def attacks_by_name(store: Store, job: Job, names: Sequence[str] = NOBODY) -> dict[str, Job]:
+    """All on a run that have a result, numbered from the oldest, as that stays the first.
+
+    names: whose attacks on uploaded pictures count, too, as in `Store.attacks_on`
+    """
+    done = [one for one in reversed(store.attacks_on(job.id, names)) if one.result]
+    return {f"attack-{place}-{one.order.spy.kind}": one for place, one in enumerate(done, start=1)}
+
+
+def all_of(store: Store, job: Job, names: Sequence[str] = NOBODY) -> Figures:
+    """Of the run and of every attack on it, as `attacks_by_name` has them."""
+    found = of_run(job, [each.record for each in store.rounds(job.id)], read_of(store, job.id))
+    for named, attack in attacks_by_name(store, job, names).items():
+        found |= {f"{named}-{name}": each for name, each in of_attack(store, attack).items()}
+    return found

@@ -1,0 +1,1 @@
+"""Truth and answer in, score out.  Scoring knows no run."""

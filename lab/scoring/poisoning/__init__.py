@@ -1,0 +1,1 @@
+"""Scores of poisoned rounds and of the defences' decisions."""

@@ -1,0 +1,1 @@
+"""Scores of reconstructed images, records, texts and labels."""

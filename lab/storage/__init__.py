@@ -1,0 +1,1 @@
+"""What lasts: runs, sweeps, jobs, visitors, arrays."""

@@ -1,0 +1,1 @@
+"""Grids of experiments, attacked, and what they show."""

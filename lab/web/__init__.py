@@ -1,0 +1,1 @@
+"""The Streamlit app: frame, session, widgets, displays."""
