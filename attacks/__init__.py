@@ -60,7 +60,8 @@ from attacks.secure_aggregation.single_out import SingleOut
 from attacks.secure_aggregation.sum_difference import SumDifference
 from attacks.secure_aggregation.sybils import Sybils
 from attacks.secure_aggregation.weak_masks import WeakMasks
-from lab.interfaces.privacy_attacks import Poison, Spy
+from lab.interfaces.poisoning import Poison
+from lab.interfaces.privacy_attacks import Spy
 
 POISONS = Poison.enter(
     LabelFlip,

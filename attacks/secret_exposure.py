@@ -13,8 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Opening
 from lab.interfaces.privacy_attacks import Extraction, Insertion
-from lab.interfaces.views import Opening, OutsiderView
+from lab.interfaces.views import OutsiderView
 from lab.models.network import Network
 
 BLOCK = 1024  # windows at once

@@ -28,11 +28,13 @@ from benchmarks.workloads import installed
 from datasets import SOURCES
 from lab import ROOT
 from lab.common.random_streams import stream
-from lab.interfaces.data import as_floats
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
-from lab.models.network import MODELS, Network
+from lab.interfaces.views import Known, ServerView
+from lab.models.architectures import MODELS
+from lab.models.inputs import as_floats
+from lab.models.network import Network
 from lab.scoring.reconstruction.image_scorer import EXACT, even_share, label_share, match, psnr
 
 RESULTS = ROOT / "benchmarks" / "results" / "analytic.json"

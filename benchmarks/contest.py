@@ -26,7 +26,7 @@ from benchmarks.sheets import SHEETS
 from lab import ROOT
 from lab.common.threads import warm_up
 from lab.jobs.local_sweep import carried_out
-from lab.jobs.worker import most_workers
+from lab.jobs.worker_settings import most_workers
 from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
 from lab.sweeps.cell_result import Outcome

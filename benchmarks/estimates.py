@@ -1,4 +1,4 @@
-"""Seconds and bytes of a round beside what `lab.engine.cost_estimate` says: `python -m benchmarks.estimates`.
+"""Seconds and bytes of a round beside the estimate: `python -m benchmarks.estimates`.
 
 Each experiment runs in a process of its own, on one core.  The second round is timed.
 """

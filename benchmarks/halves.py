@@ -14,8 +14,9 @@ from datasets import SOURCES
 from lab import Experiment
 from lab.common.random_streams import stream
 from lab.engine.client.local_training import Lot, together
-from lab.interfaces.data import Examples, Federation, as_floats
-from lab.interfaces.views import Candidates
+from lab.interfaces.attack_data import Candidates
+from lab.interfaces.data import Examples, Federation
+from lab.models.inputs import as_floats
 from lab.models.network import Network
 
 POOL, PUBLIC = 2000, 2000

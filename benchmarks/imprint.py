@@ -26,11 +26,13 @@ from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.threads import warm_up
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import poisoned
-from lab.engine.run import Moment, State, begin, step
+from lab.engine.round import Moment, State, step
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Subversion
-from lab.interfaces.views import Guess, server_view
+from lab.interfaces.views import server_view
+from lab.models.inputs import as_floats
 from lab.scoring.reconstruction.image_scorer import EXACT, match, psnr
 
 RESULTS = Path(__file__).parent / "results" / "imprint.json"

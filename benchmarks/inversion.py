@@ -31,8 +31,9 @@ from attacks.reconstruction.shared.observed_gradient import observe
 from benchmarks.clock import ask
 from benchmarks.inverted import TABLES
 from lab import ROOT, Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import judge_of, reconstruct
-from lab.engine.run import Moment
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.shared.ground_truth import judge_of
+from lab.engine.round import Moment
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.interfaces.views import server_view
 from lab.scoring.reconstruction.image_scorer import match, psnr

@@ -27,8 +27,9 @@ from benchmarks.pooled import Sides, drawn, figures, summary
 from lab import Experiment, run
 from lab.attack_runs.membership.outsider import infer
 from lab.common.threads import warm_up
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.views import OutsiderView
 
 RESULTS = Path(__file__).parent / "results"
 TARGETS = 8  # of each pool

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lab.common.random_streams import stream
-from lab.scoring.membership.membership_score import auc, true_positives
+from lab.scoring.shared.roc_curve import auc, true_positives
 
 DRAWS = 200  # of the bootstrap over targets
 RATES = np.array([0.001, 0.01])

@@ -22,9 +22,8 @@ from defenses import PREPARATIONS, RULES
 from lab import ROOT
 from lab.common.settings import Part
 from lab.common.threads import warm_up
+from lab.interfaces.aggregation import Aid, Preparation
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import Aid
-from lab.interfaces.privacy_attacks import Preparation
 
 RESULTS = ROOT / "benchmarks" / "results" / "rules.json"
 CLIENTS, PARAMS, FAULTY, TIMES = 100, 100_000, 20, 3

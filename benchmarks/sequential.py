@@ -16,7 +16,7 @@ from lab.engine.data.federation import assemble
 from lab.engine.participation.cohort_sampling import asked
 from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
+from lab.models.inputs import as_floats
 from lab.models.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
 from lab.models.metrics import evaluate
 

@@ -27,13 +27,15 @@ from attacks.membership.server.source_inference import SourceInference
 from attacks.membership.server.update_cosine import UpdateCosine
 from lab.attack_runs.membership.candidate_pairs import Pairs, against_clients, against_outsiders
 from lab.attack_runs.membership.candidates import Lineup, lineup
-from lab.attack_runs.membership.server import scored
+from lab.attack_runs.membership.client_signals import scored
 from lab.common.random_streams import stream
 from lab.common.threads import warm_up
-from lab.engine.run import State, run
+from lab.engine.round import State
+from lab.engine.run import run
 from lab.experiment.experiment import Experiment
 from lab.interfaces.privacy_attacks import Needs, Surveillance
-from lab.scoring.membership.membership_score import auc, expose
+from lab.scoring.membership.membership_score import expose
+from lab.scoring.shared.roc_curve import auc
 
 RESULTS = Path(__file__).parent / "results" / "server_membership.json"
 SEEDS = range(5)

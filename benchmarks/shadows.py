@@ -33,9 +33,9 @@ from lab.attack_runs.membership.shadow_federations import dealt, initial, shadow
 from lab.attack_runs.membership.shadow_models import Nothing, trained
 from lab.common.threads import warm_up
 from lab.engine.data.federation import assemble
-from lab.interfaces.data import as_floats
+from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import Needs
-from lab.interfaces.views import Candidates
+from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate
 
 RESULTS = ROOT / "benchmarks" / "results" / "shadows.json"

@@ -20,10 +20,10 @@ from rich.table import Table
 
 from attacks.reconstruction.analytic.tabular import Tabular
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import judge_of
 from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.ground_truth import judge_of
 from lab.common.threads import warm_up
-from lab.engine.run import Moment, State
+from lab.engine.round import Moment, State
 from lab.interfaces.views import server_view
 from lab.scoring.reconstruction.record_score import Clerk, Dossier
 

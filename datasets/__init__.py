@@ -16,7 +16,7 @@ from datasets.sources.fashion_mnist import FashionMnist, FashionMnistFull
 from datasets.sources.heart import Heart
 from datasets.sources.mnist import Mnist5k
 from datasets.sources.photos import Photos
-from lab.interfaces.privacy_attacks import Source, Split
+from lab.interfaces.data import Source, Split
 
 SOURCES = Source.enter(
     FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Adult, Photos, Faces, Chat

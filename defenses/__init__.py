@@ -26,7 +26,7 @@ from defenses.pre_aggregation.norm_bound import NormBound
 from defenses.privacy.clipping import Clip
 from defenses.privacy.gaussian_noise import Noise, Release
 from defenses.secure_aggregation import Masked
-from lab.interfaces.privacy_attacks import Channel, Codec, Preparation, Rule, Stage
+from lab.interfaces.aggregation import Channel, Codec, Preparation, Rule, Stage
 
 RULES = Rule.enter(
     *(Mean, Median, TrimmedMean, MeanAroundMedian, GeometricMedian),

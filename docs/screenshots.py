@@ -20,11 +20,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from lab import ROOT
+from lab.attack_runs.shared.attack_request import Order
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import leaks, tradeoffs
+from lab.jobs.attack_job import attacked
 from lab.jobs.local_sweep import carried_out
-from lab.jobs.worker import attacked, pull
-from lab.storage.store import Order, Store
+from lab.jobs.run_job import pull
+from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
 from lab.storage.worker_store import Ledger
 from lab.sweeps.sweep import Sweep

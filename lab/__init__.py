@@ -11,7 +11,7 @@ from lab.common.paths import ROOT
 if str(ROOT) not in sys.path[:1]:
     sys.path.insert(0, str(ROOT))
 
-import datasets  # noqa: E402
+import datasets
 
 if Path(str(datasets.__file__)).resolve().parent != ROOT / "datasets":
     raise ImportError(
@@ -19,8 +19,8 @@ if Path(str(datasets.__file__)).resolve().parent != ROOT / "datasets":
         "its own (make app creates one), or import lab first"
     )
 
-from lab import catalog  # noqa: E402
-from lab.engine.run import run  # noqa: E402
-from lab.experiment.experiment import Experiment  # noqa: E402
+from lab import catalog
+from lab.engine.run import run
+from lab.experiment.experiment import Experiment
 
 __all__ = ["ROOT", "Experiment", "catalog", "run"]

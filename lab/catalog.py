@@ -11,7 +11,7 @@ import defenses
 from lab import audits
 from lab.common.settings import Part, SettingError, nearest
 from lab.engine import algorithms
-from lab.models import network
+from lab.models import architectures
 
 
 def tables() -> dict[str, dict[str, type[Part]]]:
@@ -19,7 +19,7 @@ def tables() -> dict[str, dict[str, type[Part]]]:
     return {
         "sources": dict(datasets.SOURCES),
         "splits": dict(datasets.SPLITS),
-        "models": dict(network.MODELS),
+        "models": dict(architectures.MODELS),
         "algorithms": dict(algorithms.ALGORITHMS),
         "stages": dict(defenses.STAGES),
         "rules": dict(defenses.RULES),

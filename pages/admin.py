@@ -19,10 +19,12 @@ from lab.storage.administration import (
     set_limits,
     sweeping,
 )
+from lab.storage.run_commands import RunCommands
 from lab.storage.visitors import Limits
 from lab.web.passphrase import Gate, passphrase
 from lab.web.plain_text import plain
-from lab.web.session import address, sentence, store, supervisor, visitor
+from lab.web.session import sentence, store, supervisor
+from lab.web.visitor import address, visitor
 
 OPEN = "admin"  # in the session's state: whether the passphrase was given
 EVERY = 2.0  # seconds between two looks
@@ -102,7 +104,7 @@ def _named(visitor: str) -> str:
 
 def _stop(ids: list[str]) -> None:
     for id in ids if st.session_state.get(OPEN) else ():
-        store().stop(id)
+        RunCommands(store()).stop(id)
 
 
 def _sweeps() -> None:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.attack_runs.reconstruction.reconstruction import Result
 from lab.attack_runs.secure_aggregation.masked_round import Exhibit, exhibit
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.figures.example_images import png, side_by_side
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.jobs.worker import replay
+from lab.scoring.attack_result import Result
 from lab.scoring.update_score import Unmasked
-from lab.storage.store import Job, Order
+from lab.storage.job import Job
+from lab.storage.replay import StoredRun
+from lab.web.attack_panel import attack, attacks_of, followed, pick_spy
 from lab.web.plain_text import plain
-from lab.web.session import (
-    attack,
-    attacks_of,
-    followed,
-    pick_round,
-    pick_run,
-    pick_spy,
-    sentence,
-    store,
-)
+from lab.web.run_picker import pick_round, pick_run
+from lab.web.session import sentence, store
 
 EVERY = 0.5  # seconds between two looks at an attack that runs
 VECTORS = {
@@ -61,7 +55,7 @@ def page() -> None:
 
 @st.cache_resource(max_entries=16, show_spinner="The round is played again")
 def _shown(run: str, round: int) -> Exhibit:
-    return exhibit(store().state(run, round - 1), replay(store(), run, round))
+    return exhibit(StoredRun(store(), run).state(round - 1), StoredRun(store(), run).replay(round))
 
 
 def _switched_off(job: Job, round: int) -> None:

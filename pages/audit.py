@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.audits import AUDITS, Audit, fitting
 from lab.audits.audit import Past
 from lab.audits.faults import WORDS, Fault
@@ -13,22 +13,17 @@ from lab.common.settings import SettingError
 from lab.engine.run import begin
 from lab.interfaces.privacy_attacks import Inference
 from lab.privacy.audit_bounds import GAUSSIAN, NOTHING
+from lab.privacy.guarantee import Ceiling
+from lab.scoring.attack_result import Result
 from lab.scoring.audit_score import Audited
-from lab.scoring.membership.membership_score import Ceiling, Curve
-from lab.storage.store import Job, Order
+from lab.scoring.membership.membership_score import Curve
+from lab.storage.job import Job
+from lab.web.attack_panel import attack, attacks_of, followed
 from lab.web.displays.chart import draw
 from lab.web.displays.live_chart import redraw
 from lab.web.plain_text import plain
-from lab.web.session import (
-    attack,
-    attacks_of,
-    followed,
-    pick_round,
-    pick_run,
-    sentence,
-    sights_of,
-    store,
-)
+from lab.web.run_picker import pick_round, pick_run
+from lab.web.session import sentence, sights_of, store
 from lab.web.setting_widgets import settings_of
 
 EVERY = 0.5  # seconds between two looks at an audit that runs

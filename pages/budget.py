@@ -18,13 +18,13 @@ from lab.engine.differential_privacy.accountant import (
 )
 from lab.engine.differential_privacy.forecast import Course, compared, course, needed, stretches
 from lab.engine.differential_privacy.segments import faced
-from lab.engine.evaluation.record import Guarantee
 from lab.experiment.experiment import Experiment
-from lab.scoring.membership.membership_score import Ceiling
+from lab.privacy.guarantee import Ceiling, Guarantee
 from lab.storage.joint_guarantee import together
 from lab.web.displays.chart import draw
 from lab.web.plain_text import plain
-from lab.web.session import looked_at, store, visible_runs
+from lab.web.run_picker import looked_at, visible_runs
+from lab.web.session import store
 
 DRAFT = "draft"
 TARGETS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 20.0, 50.0, 100.0)

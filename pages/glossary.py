@@ -11,8 +11,11 @@ from lab.engine.data.federation import whole
 from lab.experiment.sections import Data
 from lab.figures.example_images import png
 from lab.figures.toy_updates import of_lie, of_poison, of_rule, of_split, of_stage
-from lab.interfaces.data import as_floats
-from lab.interfaces.privacy_attacks import Poison, Rule, Source, Split, Spy, Stage
+from lab.interfaces.aggregation import Rule, Stage
+from lab.interfaces.data import Source, Split
+from lab.interfaces.poisoning import Poison
+from lab.interfaces.privacy_attacks import Spy
+from lab.models.inputs import as_floats
 from lab.web.displays.chart import draw
 from lab.web.glossary import Entry, glossary
 

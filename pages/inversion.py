@@ -7,29 +7,22 @@ from hashlib import sha256
 import streamlit as st
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.figures.example_images import png
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.models.layers import Shape
+from lab.scoring.attack_result import Result
 from lab.storage.administration import clear
-from lab.storage.store import Job, Order
+from lab.storage.job import Job
 from lab.storage.uploads import MEGABYTES, decoded
 from lab.web import displays
+from lab.web.attack_panel import attack, attacks_of, followed, pick_spy
 from lab.web.plain_text import plain
-from lab.web.session import (
-    attack,
-    attacks_of,
-    command,
-    followed,
-    offer_picture,
-    pick_round,
-    pick_run,
-    pick_spy,
-    sentence,
-    sights_of,
-    store,
-)
+from lab.web.run_picker import pick_round, pick_run
+from lab.web.session import sentence, sights_of, store
+from lab.web.uploaded_picture import offer_picture
+from lab.web.visitor import command
 
 SHRUNK = "shrunk picture"  # in the session's state: what was uploaded last, and what it became
 EVERY = 0.1  # seconds between two looks at an attack that runs

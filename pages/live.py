@@ -13,27 +13,17 @@ from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import promise, spent
 from lab.experiment import presets
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Poison
-from lab.storage.store import Job
+from lab.interfaces.poisoning import Poison
+from lab.storage.job import Job
+from lab.storage.run_commands import RunCommands
 from lab.web.displays import baseline_runs, run_panel
 from lab.web.displays import live_panels as displays
 from lab.web.displays.chart import draw
 from lab.web.plain_text import plain
-from lab.web.session import (
-    command,
-    in_words,
-    look_at,
-    looked_at,
-    may_command,
-    pace,
-    picture_of,
-    resume,
-    started,
-    store,
-    trouble,
-    visitor,
-)
+from lab.web.run_picker import look_at, looked_at
+from lab.web.session import in_words, pace, picture_of, store
 from lab.web.setting_widgets import chain, control, differing, part_of, reset, settings_of
+from lab.web.visitor import command, may_command, resume, started, trouble, visitor
 
 PRESETS = presets.experiments()
 EVERY = 0.5  # seconds between two looks at a run that trains
@@ -208,7 +198,7 @@ def _take(live: Job | None, experiment: Experiment, values: dict[str, Any]) -> b
     changed = differing(values, experiment)
     try:
         if changed and live:
-            store().change(live.id, changed, visitor())
+            RunCommands(store()).change(live.id, changed, visitor())
             st.toast(", ".join(f"{path} = {value}" for path, value in changed.items()))
         elif changed:
             st.session_state["draft"] = experiment.changed(changed)
@@ -261,12 +251,12 @@ def _buttons(ready: bool, job: Job | None) -> None:
     id = job.id if job else ""
     with st.container(horizontal=True):
         if status in ("queued", "running"):
-            st.button("Pause", key="pause", on_click=command, args=(store().pause, id))
+            st.button("Pause", key="pause", on_click=command, args=(RunCommands(store()).pause, id))
         if status in ("paused", "stopped"):
             st.button("Resume", key="resume", type="primary", on_click=command, args=(resume, id))
             st.button("Step one round", key="step", on_click=command, args=(resume, id, 1))
         if status in ("queued", "running", "paused"):
-            st.button("Stop", key="stop", on_click=command, args=(store().stop, id))
+            st.button("Stop", key="stop", on_click=command, args=(RunCommands(store()).stop, id))
             st.button("New run", key="new", on_click=look_at, args=(None,))
         else:
             again = "Start" if status == "none" else "Start a new run"
@@ -292,7 +282,7 @@ def _first_minute() -> None:
 
 def _show() -> None:
     if run := started(_preset("first-minute")):
-        store().watch(run)
+        RunCommands(store()).watch(run)
         look_at(run)
 
 

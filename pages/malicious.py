@@ -11,10 +11,10 @@ from lab.common.settings import Part, SettingError
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import sweeps
 from lab.figures.example_images import framed, png, side_by_side
-from lab.jobs.worker import replay
 from lab.reports.bundle import swept, zipped
 from lab.scoring.poisoning.update_geometry import DETECTORS
-from lab.storage.store import Job
+from lab.storage.job import Job
+from lab.storage.replay import StoredRun
 from lab.storage.sweep_runs import Grid
 from lab.sweeps.sweep import Sweep
 from lab.web.displays import sweep_progress as displays
@@ -22,7 +22,8 @@ from lab.web.displays.chart import draw
 from lab.web.displays.download import everything
 from lab.web.displays.live_chart import redraw
 from lab.web.plain_text import plain
-from lab.web.session import pick_round, pick_run, rounds_of, sentence, store
+from lab.web.run_picker import pick_round, pick_run
+from lab.web.session import rounds_of, sentence, store
 
 EVERY = 1.0  # seconds between two looks at a grid of runs
 
@@ -84,7 +85,7 @@ def _updates(job: Job, round: int) -> None:
 
 @st.cache_resource(max_entries=16, show_spinner="The round is played again")
 def _shown(run: str, round: int) -> Muster:
-    return muster(store().state(run, round - 1), replay(store(), run, round))
+    return muster(StoredRun(store(), run).state(round - 1), StoredRun(store(), run).replay(round))
 
 
 def _moved(shown: Muster) -> None:
@@ -190,7 +191,7 @@ def _invitation(now: Experiment, found: tuple[Sample, ...]) -> str:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _samples(run: str, round: int) -> tuple[Sample, ...]:
-    return samples(store().state(run, round))
+    return samples(StoredRun(store(), run).state(round))
 
 
 def _grids() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.attack_runs.reconstruction.reconstruction import Result, ceiling_of
-from lab.engine.data.federation import malicious
+from lab.attack_runs.shared.attack_request import Order
+from lab.engine.data.malicious_clients import malicious
 from lab.interfaces.privacy_attacks import (
     Extraction,
     Inference,
@@ -16,20 +16,14 @@ from lab.interfaces.privacy_attacks import (
     Surveillance,
     Survey,
 )
-from lab.storage.store import Job, Order
+from lab.privacy.guarantee import ceiling_of
+from lab.scoring.attack_result import Result
+from lab.storage.job import Job
+from lab.web.attack_panel import attack, attacks_of, followed, pick_spy, spies_of
 from lab.web.displays import membership_results
 from lab.web.displays.chart import draw
-from lab.web.session import (
-    attack,
-    attacks_of,
-    followed,
-    pick_round,
-    pick_run,
-    pick_spy,
-    sights_of,
-    spies_of,
-    store,
-)
+from lab.web.run_picker import pick_round, pick_run
+from lab.web.session import sights_of, store
 
 EVERY = 0.5  # seconds between two looks at an attack that runs
 FAMILIES: dict[str, type[Spy]] = {  # who attacks and what for, and the attacks that do

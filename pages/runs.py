@@ -15,11 +15,14 @@ from lab.reports.comparison import MOST, Side, differences, outcome, sides
 from lab.reports.html_report import render_comparison
 from lab.reports.report_figures import of_comparison
 from lab.storage.administration import clear
-from lab.storage.store import LONGEST_NOTE, Job
+from lab.storage.job import Job
+from lab.storage.run_commands import LONGEST_NOTE, RunCommands
 from lab.web.displays.chart import draw
 from lab.web.displays.download import everything
 from lab.web.plain_text import plain
-from lab.web.session import STATUS, look_at, may_command, own_names, store, visible_runs
+from lab.web.run_picker import look_at, visible_runs
+from lab.web.session import STATUS, store
+from lab.web.visitor import may_command, own_names
 
 KINDS = {  # of a file, for the browser
     "html": "text/html",
@@ -96,7 +99,7 @@ def _one(job: Job, note: str) -> None:
     if may_command(job):
         words = st.text_area("Note", note, max_chars=LONGEST_NOTE, key=f"note of {job.id}")
         if words.strip() != note:
-            store().annotate(job.id, words)
+            RunCommands(store()).annotate(job.id, words)
             st.rerun()
     if not job.round:
         st.caption("It has finished no round yet, so there is nothing to take along.")

@@ -8,9 +8,10 @@ from lab.attack_runs.reconstruction.quick_look import cheapest
 from lab.attack_runs.reconstruction.server_snapshot import SHOWN, Letter, Post, post_of
 from lab.common.settings import SettingError
 from lab.figures.example_images import framed, png, side_by_side
-from lab.jobs.worker import replay
+from lab.storage.replay import StoredRun
 from lab.web.plain_text import plain
-from lab.web.session import pick_round, pick_run, sentence, store
+from lab.web.run_picker import pick_round, pick_run
+from lab.web.session import sentence, store
 
 WIDTH = 168  # pixels of a letter
 
@@ -48,7 +49,7 @@ def page() -> None:
 
 @st.cache_resource(max_entries=16, show_spinner="The round is played again")
 def _post(run: str, round: int) -> Post:
-    return post_of(replay(store(), run, round))
+    return post_of(StoredRun(store(), run).replay(round))
 
 
 def _masked(post: Post) -> None:

@@ -13,6 +13,7 @@ from lab.common.settings_text import write_value
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import tradeoffs
 from lab.reports.bundle import studied, zipped
+from lab.storage.run_commands import RunCommands
 from lab.storage.sweep_runs import Grid
 from lab.sweeps.tradeoff import MEASURES, Point, front, points, reasons, sentences, table
 from lab.sweeps.tradeoff_study import AXES, TITLES, Place, Study
@@ -20,7 +21,9 @@ from lab.web.displays import sweep_progress as displays
 from lab.web.displays.download import everything
 from lab.web.displays.live_chart import redraw
 from lab.web.plain_text import plain
-from lab.web.session import look_at, sentence, store, visitor
+from lab.web.run_picker import look_at
+from lab.web.session import sentence, store
+from lab.web.visitor import visitor
 
 EVERY = 1.0  # seconds between two looks at runs that are at work
 OFFERED: dict[str, tuple[Any, ...]] = {
@@ -203,7 +206,7 @@ def _opened(experiment: Experiment) -> None:
     mine = store().runs(visitor=visitor())
     run = next((job.id for job in mine if job.experiment == experiment), None)
     try:
-        look_at(run or store().create(experiment, visitor=visitor()))
+        look_at(run or RunCommands(store()).create(experiment, visitor=visitor()))
     except SettingError as error:
         st.error(plain(error))
         return

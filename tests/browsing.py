@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from tests.chromium import WIDE, free_port, launched, served
 
@@ -42,7 +43,7 @@ def lab_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     for run in store.runs():
         for job in (run, *store.attacks_on(run.id)):
             if job.active:
-                store.stop(job.id)
+                RunCommands(store).stop(job.id)
     store.engine.dispose()
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Browser, Playwright, ViewportSize
 
 from lab import ROOT
-from lab.jobs.worker import WORKERS
+from lab.jobs.worker_settings import WORKERS
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDE, PHONE = ViewportSize(width=1280, height=800), ViewportSize(width=390, height=844)

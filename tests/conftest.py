@@ -14,7 +14,7 @@ from hypothesis import settings
 from streamlit.components.v2.manifest_scanner import scan_component_manifests
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
 
-from lab.jobs.worker import WORKERS
+from lab.jobs.worker_settings import WORKERS
 from lab.storage.database import DATABASE
 from lab.storage.store import Store
 

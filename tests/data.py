@@ -14,7 +14,7 @@ from datasets.sources.shared import file_lookup
 from lab.engine.data import federation
 from lab.experiment.experiment import Experiment
 from lab.interfaces.data import Examples
-from lab.models.network import MODELS
+from lab.models.architectures import MODELS
 
 # Models that pictures can be given to.
 PICTURE_MODELS = [kind for kind, model in MODELS.items() if "pictures" in model.reads]

@@ -11,8 +11,10 @@ from defenses import RULES
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
 from lab.experiment.validation import KEPT
-from lab.interfaces.privacy_attacks import Codec, Poison, Source, Split
-from lab.models.network import Model
+from lab.interfaces.aggregation import Codec
+from lab.interfaces.data import Source, Split
+from lab.interfaces.poisoning import Poison
+from lab.models.architectures import Model
 from tests.experiments import DECLARED, with_
 
 # Settings of the network that make sense beside others only.

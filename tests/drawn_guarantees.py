@@ -11,7 +11,9 @@ from typing import Any
 
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Algorithm, Codec, Poison
+from lab.interfaces.aggregation import Codec
+from lab.interfaces.federated_algorithm import Algorithm
+from lab.interfaces.poisoning import Poison
 
 PLACES = ("distributed", "central", "local")
 SAMPLINGS = ("poisson", "fixed")

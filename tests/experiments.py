@@ -11,8 +11,11 @@ import pytest
 from lab.common.settings import Part, SettingError, Settings
 from lab.experiment.experiment import Experiment
 from lab.experiment.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
-from lab.interfaces.privacy_attacks import Algorithm, Codec, Poison, Rule, Source, Split
-from lab.models.network import Model
+from lab.interfaces.aggregation import Codec, Rule
+from lab.interfaces.data import Source, Split
+from lab.interfaces.federated_algorithm import Algorithm
+from lab.interfaces.poisoning import Poison
+from lab.models.architectures import Model
 
 EXAMPLE = """
 seed = 0

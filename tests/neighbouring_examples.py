@@ -14,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.engine.data.federation import acting
+from lab.engine.data.malicious_clients import acting
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import State, begin, step
+from lab.engine.round import State, step
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
 from tests.neighbours import ADVERSARIES, REPETITIONS, Measured, Statement
 from tests.observed_rounds import Noise, other_noise, silence
@@ -50,8 +51,8 @@ def sent(state: State, chosen: Batches) -> Tensor:
         raise Sent
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.engine.client.local_training.batches", batches)
-        patch.setattr("lab.engine.run.exchange", exchange)
+        patch.setattr("lab.engine.client.batched_sgd.batches", batches)
+        patch.setattr("lab.engine.round.exchange", exchange)
         with pytest.raises(Sent):
             step(state)
     return found[0]

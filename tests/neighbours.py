@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from defenses.secure_aggregation.channel import Masked
-from lab.engine.data.federation import acting
+from lab.engine.data.malicious_clients import acting
 from lab.engine.differential_privacy.accountant import Adversary, spent
 from lab.engine.differential_privacy.update_clipping import clipping
 from lab.engine.exchange import channel
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import State, begin
+from lab.engine.round import State
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
 from tests.observed_rounds import Noise, Observed, other_noise, run_round, silence
 

@@ -20,10 +20,11 @@ from torch import Tensor
 import lab.common.random_streams
 import lab.engine.exchange
 from defenses.privacy.discrete_gaussian import discrete_gaussian
-from lab.engine.run import State, step
+from lab.engine.round import State, step
 from lab.engine.server.server import Aggregator, Answer
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Delivery, Task, Updates
+from lab.interfaces.federated_algorithm import Task, Updates
+from lab.interfaces.messages import Delivery
 
 UNLIKELY = 1e-5  # that sound noise is measured as too little; seeds are fixed
 NOBODY: Mapping[int, Tensor] = {}
@@ -84,10 +85,10 @@ def run_round(
 
     real_guarded, real_answer = lab.engine.exchange.guarded, Aggregator.answer
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.engine.run.asked", lambda *_: tuple(cohort))
+        patch.setattr("lab.engine.round.asked", lambda *_: tuple(cohort))
         # What a record says besides is slow, and no client sees it.
-        patch.setattr("lab.engine.run.spent", lambda *_: None)
-        patch.setattr("lab.engine.run.measure", lambda *_: ({"accuracy": 0.0, "loss": None}, {}))
+        patch.setattr("lab.engine.round.spent", lambda *_: None)
+        patch.setattr("lab.engine.round.measure", lambda *_: ({"accuracy": 0.0, "loss": None}, {}))
         patch.setattr("lab.engine.client.cohort_trainer.cohort", trained)
         patch.setattr("lab.engine.exchange.guarded", guarded)
         patch.setattr(Aggregator, "answer", answer)

@@ -7,8 +7,11 @@ from collections import deque
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT, Experiment
-from lab.jobs.worker import attacked, measured, pull
-from lab.storage.store import Order, Store
+from lab.attack_runs.shared.attack_request import Order
+from lab.jobs.attack_job import attacked
+from lab.jobs.run_job import pull
+from lab.jobs.sweep_job import measured
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 TINY = Experiment.read(

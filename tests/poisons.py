@@ -11,9 +11,9 @@ from torch import Tensor
 from attacks import POISONS
 from lab import Experiment, run
 from lab.common.settings import SettingError
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 from lab.interfaces.messages import Cohort
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import Poison
 
 SEEDS = st.integers(0, 10**6)
 CLASSES = 10

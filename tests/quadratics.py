@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from lab.engine.algorithms import ALGORITHMS
-from lab.interfaces.messages import Local, Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Local, Memory, Report
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from lab.scoring.membership.membership_score import Ceiling, Exposure, expose
+from lab.privacy.guarantee import Ceiling
+from lab.scoring.membership.membership_score import Exposure, expose
 
 SEEDS = st.integers(0, 10**6)
 Scores = tuple[np.ndarray, np.ndarray]  # of members, of others

@@ -11,7 +11,7 @@ from torch import Tensor
 from lab.engine.client.batches import batches
 from lab.engine.data.federation import assemble
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
+from lab.models.inputs import as_floats
 
 Batch = tuple[Tensor, Tensor]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.sweeps._leak import Leak
-from lab.sweeps.cell_result import Outcome
+from lab.sweeps.cell_result import Leak, Outcome
 from lab.sweeps.tradeoff_study import Study
 
 QUICK = """

@@ -19,10 +19,11 @@ from lab.engine.client.local_training import cohort
 from lab.engine.differential_privacy.accountant import noise_multiplier
 from lab.engine.differential_privacy.update_clipping import CLIP
 from lab.engine.exchange import exchange
-from lab.engine.run import Moment
-from lab.interfaces.messages import Memory, Task
+from lab.engine.round import Moment
+from lab.interfaces.federated_algorithm import Memory, Task
 from lab.interfaces.views import server_view
 from lab.privacy.adaptive_clipping import LEAST, MOST, count_noise, next_clip, update_noise
+from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.noise import CLIENTS, is_normal
@@ -190,7 +191,7 @@ def test_another_clip_or_quantile_begins_afresh_and_other_noise_does_not() -> No
 
 
 def test_the_store_remembers_the_clip(store: Store) -> None:
-    from lab.jobs.worker import pull
+    from lab.jobs.run_job import pull
 
     ledger = Ledger(store)
     job = ledger.start(ADAPTIVE)
@@ -198,7 +199,7 @@ def test_the_store_remembers_the_clip(store: Store) -> None:
     whole = list(run(ADAPTIVE))
     assert [each.record for each in found] == [moment.record for moment in whole]
     for round in (2, 5, 8):
-        kept = store.state(job.id, round).memory[CLIP]
+        kept = StoredRun(store, job.id).state(round).memory[CLIP]
         assert torch.equal(kept, whole[round - 1].state.memory[CLIP])
 
 

@@ -14,7 +14,7 @@ from lab.engine.algorithms import ALGORITHMS
 from lab.engine.participation import async_schedule
 from lab.engine.participation.async_schedule import Landing
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 
 TINY = Experiment.read(
     {
@@ -43,7 +43,7 @@ def test_the_order_of_the_clients_does_not_matter(
         found = async_schedule.landing(experiment, round)
         return replace(found, flights=found.flights[::-1], waiting=found.waiting[::-1])
 
-    monkeypatch.setattr("lab.engine.run.asked", lambda *given: asked(*given)[::-1])
+    monkeypatch.setattr("lab.engine.round.asked", lambda *given: asked(*given)[::-1])
     monkeypatch.setattr("lab.engine.client.cohort_trainer.landing", turned)
     backward = last(now)
     assert backward.record.clients == forward.record.clients[::-1]

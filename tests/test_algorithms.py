@@ -13,9 +13,9 @@ from lab.common.settings import SettingError
 from lab.engine.algorithms import ALGORITHMS
 from lab.engine.algorithms.afl import onto_the_simplex
 from lab.engine.run import begin
-from lab.interfaces.messages import Report
-from lab.interfaces.privacy_attacks import Algorithm
-from lab.jobs.worker import pull
+from lab.interfaces.federated_algorithm import Algorithm, Report
+from lab.jobs.run_job import pull
+from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.quadratics import EQUAL, UNEQUAL, made, quadratics, report_of
@@ -216,7 +216,7 @@ def test_a_stored_run_goes_on_from_any_round(kind: str, store: Store) -> None:
     job = ledger.start(experiment)
     rounds = [each.record for each in pull(ledger, job)]
     for past in (12, 10, 7, 0):
-        state = store.state(job.id, past)
+        state = StoredRun(store, job.id).state(past)
         assert state.round == past
         assert [moment.record for moment in run(experiment, state)] == rounds[past:]
     first = begin(experiment)  # from where the last of them went, so the run is as if never stored

@@ -17,10 +17,11 @@ from lab.common.settings import SettingError
 from lab.engine.cost_estimate import PAIRWISE, duration, estimated, size, stretches
 from lab.experiment import presets
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Preparation
-from lab.jobs.worker import pull
+from lab.interfaces.aggregation import Preparation
+from lab.jobs.run_job import pull
 from lab.storage import run_limits
 from lab.storage.administration import set_limits
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
 from lab.storage.visitors import CLASS, COOKIE, Limits, visitor_of
@@ -44,7 +45,7 @@ def _class(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal(store: Store, settings: dict[str, Any], visitor: str = ANN) -> str:
     with pytest.raises(SettingError) as refused:
-        store.create(Experiment().changed(settings), visitor=visitor)
+        RunCommands(store).create(Experiment().changed(settings), visitor=visitor)
     assert store.runs() == []
     return str(refused.value)
 
@@ -115,7 +116,7 @@ def test_a_round_that_cannot_fit_into_the_machine_is_refused_for_everybody(
     assert "13,074,186 parameters: one round takes at least 523 GB of memory" in told
     assert told.endswith("give training.clients_per_round 100 or fewer")
     fits = Experiment().changed(large | {"training.clients_per_round": 100})
-    store.create(fits, visitor=visitor)
+    RunCommands(store).create(fits, visitor=visitor)
 
 
 def test_what_a_large_machine_can_do_is_refused_only_in_a_class(
@@ -123,11 +124,11 @@ def test_what_a_large_machine_can_do_is_refused_only_in_a_class(
 ) -> None:
     monkeypatch.setattr(run_limits, "memory_bytes", lambda: 0)  # as where the system does not say
     long = Experiment().changed({"model.kind": "cnn", "training.epochs": 100})
-    store.create(long, visitor=ANN)
+    RunCommands(store).create(long, visitor=ANN)
     monkeypatch.setenv(CLASS, "1")
-    store.create(long)  # the command line
+    RunCommands(store).create(long)  # the command line
     with pytest.raises(SettingError, match=r"5\.9 minutes"):
-        store.create(long, visitor=ANN)
+        RunCommands(store).create(long, visitor=ANN)
 
 
 @pytest.mark.usefixtures("_class")
@@ -167,7 +168,7 @@ def test_a_round_over_the_limits_of_a_class_is_refused_with_what_would_work(
     assert told in words
     assert words.endswith(f"give {path} {works} or fewer")
     assert len(words) < 400
-    store.create(Experiment().changed(settings | {path: works}), visitor=ANN)
+    RunCommands(store).create(Experiment().changed(settings | {path: works}), visitor=ANN)
 
 
 @pytest.mark.usefixtures("_class")
@@ -176,17 +177,17 @@ def test_changes_and_sweeps_have_the_limits_of_runs(store: Store) -> None:
     long = {"training.epochs": 100}
     told = r"training\.steps is 0 .*here one may take a second or less: give training\.steps"
     with pytest.raises(SettingError, match=told):
-        store.create(Experiment().changed_from(3, long), visitor=ANN)
-    run = store.create(Experiment(), visitor=ANN)
+        RunCommands(store).create(Experiment().changed_from(3, long), visitor=ANN)
+    run = RunCommands(store).create(Experiment(), visitor=ANN)
     with pytest.raises(SettingError, match=told):
-        store.change(run, long, visitor=ANN)
+        RunCommands(store).change(run, long, visitor=ANN)
     heavy = GRID.replace("digits", "fashion-mnist").replace("rounds = 2", "epochs = 100")
     with pytest.raises(SettingError, match=told):
         Grid(store, Sweep.from_toml(heavy)).start(visitor=ANN)
-    store.change(run, long)  # the command line
-    store.pause(run)
+    RunCommands(store).change(run, long)  # the command line
+    RunCommands(store).pause(run)
     with pytest.raises(SettingError, match=told):
-        store.resume(run, visitor=ANN)
+        RunCommands(store).resume(run, visitor=ANN)
 
 
 @pytest.mark.usefixtures("_class")
@@ -207,27 +208,27 @@ def test_one_visitor_keeps_so_many_bytes_of_models(store: Store) -> None:
     told = r"rounds is 50 more, of which every one keeps a model of less than 1 MB"
     remedy = r"give training\.rounds 49 or fewer, or delete runs"
     with pytest.raises(SettingError, match=f"{told}.*{remedy}"):
-        store.create(SHORT.changed({"training.rounds": 50}), visitor=ANN)
-    first = store.create(SHORT, visitor=ANN)
-    store.create(SHORT, visitor=ANN)
+        RunCommands(store).create(SHORT.changed({"training.rounds": 50}), visitor=ANN)
+    first = RunCommands(store).create(SHORT, visitor=ANN)
+    RunCommands(store).create(SHORT, visitor=ANN)
     with pytest.raises(SettingError, match=r"beside 8\.14 MB of your other runs.*rounds 9 or"):
-        store.create(SHORT, visitor=ANN)
-    store.create(SHORT)  # the command line
-    store.stop(first)
-    store.create(SHORT, visitor=ANN)
+        RunCommands(store).create(SHORT, visitor=ANN)
+    RunCommands(store).create(SHORT)  # the command line
+    RunCommands(store).stop(first)
+    RunCommands(store).create(SHORT, visitor=ANN)
 
 
 @pytest.mark.usefixtures("_class")
 def test_models_that_are_stored_count_as_they_are(store: Store) -> None:
     four = SHORT.changed({"training.rounds": 4})
-    run, ledger = store.create(four, visitor=ANN), Ledger(store)
+    run, ledger = RunCommands(store).create(four, visitor=ANN), Ledger(store)
     job = ledger.claim(run)
     assert job is not None
     deque(pull(ledger, job), maxlen=0)
     set_limits(store, Limits(storage=1))
     with pytest.raises(SettingError, match=r"beside less than 1 MB of your other runs"):
-        store.create(four, visitor=ANN)
-    store.create(four, visitor=BEN)
+        RunCommands(store).create(four, visitor=ANN)
+    RunCommands(store).create(four, visitor=BEN)
 
 
 def test_everything_that_the_lab_offers_is_within_half_of_the_limits_of_a_class() -> None:

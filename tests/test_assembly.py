@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, malicious, poisoned, strangers
+from lab.engine.data.federation import assemble, poisoned, strangers
+from lab.engine.data.malicious_clients import malicious
 from lab.experiment.experiment import Experiment
 from lab.interfaces.data import Federation
 from tests.data import examples_of, forget, with_

@@ -14,8 +14,9 @@ from lab.common.settings import SettingError
 from lab.engine.client.local_training import cohort
 from lab.engine.participation.async_schedule import Flight, landing
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import Moment, begin
-from lab.interfaces.messages import Task
+from lab.engine.round import Moment
+from lab.engine.run import begin
+from lab.interfaces.federated_algorithm import Task
 
 BASE = Experiment.read(
     {

@@ -17,13 +17,15 @@ from lab import Experiment, run
 from lab.attack_runs.membership.outsider import infer
 from lab.attack_runs.reconstruction.model_manipulation import subvert
 from lab.attack_runs.reconstruction.own_example import view_of
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result, judge_of, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.ground_truth import judge_of
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import assemble
-from lab.engine.run import Moment, begin
-from lab.interfaces.data import as_floats
+from lab.engine.round import Moment
+from lab.engine.run import begin
+from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import (
     Inference,
     Provocation,
@@ -33,7 +35,6 @@ from lab.interfaces.privacy_attacks import (
     Survey,
 )
 from lab.interfaces.views import (
-    Candidates,
     Known,
     OutsiderView,
     ServerView,
@@ -41,6 +42,8 @@ from lab.interfaces.views import (
     outsider_view,
     server_view,
 )
+from lab.models.inputs import as_floats
+from lab.scoring.attack_result import Glimpse, Result
 
 # One picture an update: the setting of the published attacks.
 FEDSGD = {

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lab import figures
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.audits import AUDITS, Audit, fitting
 from lab.audits.audit import Past, log_ratios
 from lab.audits.canary_gradients import Joined, Planting, Spots
@@ -21,14 +21,18 @@ from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.dp_sgd import Guard
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import Guests, begin, step
+from lab.engine.round import Guests, step
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
-from lab.jobs.worker import attacked
+from lab.jobs.attack_job import attacked
 from lab.models.stacked_gradients import Visit, stacked
 from lab.privacy.audit_bounds import GAUSSIAN, NOTHING, Premise
+from lab.privacy.guarantee import Ceiling
+from lab.scoring.attack_result import Result
 from lab.scoring.audit_score import Audited, Reading, verdict_of
-from lab.scoring.membership.membership_score import Ceiling
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.paging import trained
 from tests.test_faults import COHORTS, SMALL
@@ -258,13 +262,15 @@ def test_an_audit_is_a_job_and_uses_the_models_that_were_sent(store: Store) -> N
     assert found is not None
     assert Audited.read(store.sights(job.id)[-1].body["audited"]) == found
     for round in (1, 2):
-        torch.testing.assert_close(store.sent(run, round), store.state(run, round - 1).model)
+        torch.testing.assert_close(
+            StoredRun(store, run).sent_model(round), StoredRun(store, run).state(round - 1).model
+        )
 
 
 def test_an_audit_that_fits_nothing_is_refused_when_it_is_ordered(store: Store) -> None:
     run = trained(store, SMALL.changed({"training.rounds": 1, "privacy.kind": "none"}))
     with pytest.raises(SettingError, match=r"privacy\.kind is none"):
-        store.attack(run, Order.read({"spy": "one-run", "round": 1}))
+        RunCommands(store).attack(run, Order.read({"spy": "one-run", "round": 1}))
 
 
 # --- as pictures --------------------------------------------------------------------------------

@@ -9,8 +9,8 @@ from attacks import POISONS
 from defenses import RULES
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble
-from lab.interfaces.data import as_floats
 from lab.interfaces.poisoning import Insight, Scene
+from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate
 from tests.poisons import CLASSES, SMALL, attacked, cohort_of, last, pictures, rows_of
 

@@ -11,9 +11,10 @@ from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.client.local_training import cohort, pooled
 from lab.engine.data.federation import assemble
-from lab.engine.run import Moment, begin
+from lab.engine.round import Moment
+from lab.engine.run import begin
 from lab.experiment.baselines import baselines
-from lab.interfaces.messages import Task
+from lab.interfaces.federated_algorithm import Task
 
 SKEWED = Experiment.read(
     {

@@ -13,8 +13,8 @@ from lab.audits.run_audit import audit
 from lab.common.settings import SettingError
 from lab.engine.data import public_examples
 from lab.engine.data.federation import assemble
-from lab.interfaces.data import as_floats
-from lab.scoring.membership.membership_score import auc
+from lab.models.inputs import as_floats
+from lab.scoring.shared.roc_curve import auc
 from tests.experiments import with_
 
 CANARIES = 100

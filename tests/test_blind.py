@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from lab import ROOT
-from lab.interfaces.views import Candidates
+from lab.interfaces.attack_data import Candidates
 from lab.scoring.membership.blind_baseline import FEWEST, MOST, blind_scores
-from lab.scoring.membership.membership_score import auc, expose
+from lab.scoring.membership.membership_score import expose
 from lab.scoring.membership.same_label_score import stratified
+from lab.scoring.shared.roc_curve import auc
 
 
 def candidates(seed: int, examples: int, columns: int = 12) -> tuple[Candidates, np.ndarray]:

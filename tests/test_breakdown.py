@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import norm, spearmanr
 
-from lab.interfaces.views import Candidates
+from lab.interfaces.attack_data import Candidates
 from lab.scoring.membership.leakage_by_group import ENDS, LISTED, Breakdown, broken_down, oddity
 from lab.scoring.membership.same_label_score import stratified
 

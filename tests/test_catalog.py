@@ -32,19 +32,14 @@ from lab.common.settings import Part, SettingError
 from lab.engine import algorithms
 from lab.engine.algorithms import ALGORITHMS
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation
-from lab.interfaces.privacy_attacks import (
-    Algorithm,
-    Channel,
-    Poison,
-    Rule,
-    Source,
-    Split,
-    Spy,
-    Stage,
-)
-from lab.interfaces.views import Evidence, OutsiderView, Provoked, ServerView, Siege, Watched
-from lab.models.network import MODELS, Model
+from lab.interfaces.aggregation import Channel, Rule, Stage
+from lab.interfaces.attack_data import Evidence, Provoked, Siege, Watched
+from lab.interfaces.data import Federation, Source, Split
+from lab.interfaces.federated_algorithm import Algorithm
+from lab.interfaces.poisoning import Poison
+from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.views import OutsiderView, ServerView
+from lab.models.architectures import MODELS, Model
 
 FAMILIES: dict[str, type[Part]] = {
     "sources": Source,

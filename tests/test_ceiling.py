@@ -13,7 +13,9 @@ from scipy.stats import norm
 
 from lab import Experiment
 from lab.engine.differential_privacy.accountant import detailed
-from lab.scoring.membership.membership_score import GRID, Ceiling, auc, true_positives
+from lab.privacy.guarantee import Ceiling
+from lab.scoring.membership.membership_score import GRID
+from lab.scoring.shared.roc_curve import auc, true_positives
 from tests.scores import drawn, exposed
 
 EPSILONS = st.floats(0, 50)

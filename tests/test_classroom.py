@@ -12,15 +12,18 @@ from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
 from lab import cli
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.jobs import worker
+from lab.jobs import attack_job, run_job, worker
 from lab.jobs.suspended_attacks import Aside
 from lab.storage import visitors as visitors_module
 from lab.storage.administration import clear, give_up, limits_now, presences, queue, set_limits
 from lab.storage.database import addresses, reading, visitors, writing
 from lab.storage.network_addresses import name_of
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.visitors import CLASS, COOKIE, GRACE, Limits, visitor_of
 from lab.storage.worker_store import Ledger
 from lab.web.passphrase import (
@@ -47,7 +50,7 @@ SECRET = "four words of ours"
 @pytest.fixture(autouse=True)
 def _visits(store: Store) -> None:
     for visitor in (ANN, BEN):
-        store.seen(visitor)
+        RunCommands(store).seen(visitor)
 
 
 def claimed(store: Store, count: int) -> list[str]:
@@ -69,7 +72,7 @@ def test_a_visitor_is_known_by_a_hash_only() -> None:
 def test_runs_are_listed_for_whoever_started_them(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine, other, nobody = (store.create(TINY, visitor=who) for who in (ANN, BEN, ""))
+    mine, other, nobody = (RunCommands(store).create(TINY, visitor=who) for who in (ANN, BEN, ""))
     assert {job.id for job in store.runs(visitor=ANN)} == {mine, nobody}
     assert {job.id for job in store.runs()} == {mine, other, nobody}
     monkeypatch.setenv(CLASS, "1")  # what the teacher runs by hand is not the class's
@@ -83,16 +86,16 @@ def test_runs_are_listed_for_whoever_started_them(
 
 
 def test_visitors_take_turns_however_much_one_asks_for(store: Store) -> None:
-    many = [store.create(TINY, visitor=ANN) for _ in range(4)]
-    few = [store.create(TINY, visitor=BEN) for _ in range(2)]
+    many = [RunCommands(store).create(TINY, visitor=ANN) for _ in range(4)]
+    few = [RunCommands(store).create(TINY, visitor=BEN) for _ in range(2)]
     line = [many[0], few[0], many[1], few[1], many[2], many[3]]
     assert [store.place(id) for id in line] == list(range(6))
     assert claimed(store, 6) == line
 
 
 def test_who_was_served_last_waits_even_when_nothing_is_at_work(store: Store) -> None:
-    many = [store.create(TINY, visitor=ANN) for _ in range(2)]
-    later = store.create(TINY, visitor=BEN)
+    many = [RunCommands(store).create(TINY, visitor=ANN) for _ in range(2)]
+    later = RunCommands(store).create(TINY, visitor=BEN)
     ledger = Ledger(store)
     first = ledger.claim()
     assert first is not None
@@ -105,17 +108,17 @@ def test_a_long_run_gives_way_and_loses_nothing(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "TURN", 0.0)
-    long = store.create(TINY, visitor=ANN)
+    long = RunCommands(store).create(TINY, visitor=ANN)
     ledger = Ledger(store)
     job = ledger.claim()
     assert job is not None
-    store.create(TINY, visitor=BEN)
+    RunCommands(store).create(TINY, visitor=BEN)
     worker._take_turn(Aside(ledger), job)
     assert (store.job(long).status, store.job(long).round) == ("queued", 1)
     while (job := ledger.claim()) is not None:
         worker._take_turn(Aside(ledger), job)
     assert store.job(long).status == "finished"
-    alone = store.create(TINY)
+    alone = RunCommands(store).create(TINY)
     job = ledger.claim()
     assert job is not None
     worker._take_turn(Aside(ledger), job)  # nobody waits, so it is not interrupted
@@ -129,18 +132,18 @@ def test_a_long_run_gives_way_and_loses_nothing(
 
 def test_one_may_have_so_many_jobs_and_the_message_says_what_to_do(store: Store) -> None:
     set_limits(store, Limits(jobs=2))
-    runs = [store.create(TINY, visitor=ANN) for _ in range(2)]
+    runs = [RunCommands(store).create(TINY, visitor=ANN) for _ in range(2)]
     with pytest.raises(SettingError, match=r"2 of your runs and attacks.*may have 2: wait"):
-        store.create(TINY, visitor=ANN)
-    store.create(TINY, visitor=BEN)
-    store.create(TINY)  # the command line has no limit
-    store.stop(runs[0])
-    store.create(TINY, visitor=ANN)
+        RunCommands(store).create(TINY, visitor=ANN)
+    RunCommands(store).create(TINY, visitor=BEN)
+    RunCommands(store).create(TINY)  # the command line has no limit
+    RunCommands(store).stop(runs[0])
+    RunCommands(store).create(TINY, visitor=ANN)
 
 
 def test_no_limit_is_no_limit(store: Store) -> None:
     set_limits(store, Limits(jobs=0))
-    assert len({store.create(TINY, visitor=ANN) for _ in range(20)}) == 20
+    assert len({RunCommands(store).create(TINY, visitor=ANN) for _ in range(20)}) == 20
     assert limits_now(store) == Limits(jobs=0)
 
 
@@ -148,17 +151,17 @@ def test_an_attack_ends_at_the_time_limit_and_keeps_its_best_guess(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = {"model": "lenet", "data.examples": 2, "training.rounds": 1}
-    run = store.create(TINY.changed(few), visitor=ANN)
+    run = RunCommands(store).create(TINY.changed(few), visitor=ANN)
     ledger = Ledger(store)
     job = ledger.claim()
     assert job is not None
-    list(worker.pull(ledger, job))
+    list(run_job.pull(ledger, job))
     spy = {"kind": "inverting-gradients", "iterations": 5000}
-    asked = store.attack(run, Order.read({"spy": spy, "round": 1}), visitor=ANN)
+    asked = RunCommands(store).attack(run, Order.read({"spy": spy, "round": 1}), visitor=ANN)
     job = ledger.claim()
     assert job is not None
     monkeypatch.setattr(Ledger, "longest", lambda self, job: 0.0)
-    list(worker.attacked(ledger, job))
+    list(attack_job.attacked(ledger, job))
     ended = store.job(asked)
     assert ended.status == "stopped"
     assert "time limit" in ended.message
@@ -167,7 +170,7 @@ def test_an_attack_ends_at_the_time_limit_and_keeps_its_best_guess(
 
 def test_time_limits_are_for_visitors_only(store: Store) -> None:
     set_limits(store, Limits(minutes=2))
-    mine, nobody = store.create(TINY, visitor=ANN), store.create(TINY)
+    mine, nobody = RunCommands(store).create(TINY, visitor=ANN), RunCommands(store).create(TINY)
     ledger = Ledger(store)
     assert ledger.longest(store.job(mine)) == 120
     assert ledger.longest(store.job(nobody)) == float("inf")
@@ -186,7 +189,7 @@ def test_what_was_left_behind_is_given_up_after_the_grace_period(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(GRACE, "60")
-    left, there, nobody = (store.create(TINY, visitor=who) for who in (ANN, BEN, ""))
+    left, there, nobody = (RunCommands(store).create(TINY, visitor=who) for who in (ANN, BEN, ""))
     absent(store, ANN, 59)
     assert give_up(store) == 0
     absent(store, ANN, 61)
@@ -194,14 +197,14 @@ def test_what_was_left_behind_is_given_up_after_the_grace_period(
     assert store.job(left).status == "paused"  # so it can be resumed
     assert "nobody has looked at it for 60 seconds" in store.job(left).message
     assert {store.job(id).status for id in (there, nobody)} == {"queued"}
-    store.seen(ANN)
-    store.resume(left)
+    RunCommands(store).seen(ANN)
+    RunCommands(store).resume(left)
     assert give_up(store) == 0
 
 
 def test_grace_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GRACE, "0")
-    store.create(TINY, visitor=ANN)
+    RunCommands(store).create(TINY, visitor=ANN)
     absent(store, ANN, 1e6)
     assert give_up(store) == 0
     monkeypatch.setenv(GRACE, "soon")
@@ -213,7 +216,7 @@ def test_grace_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_office_sees_the_queue_and_who_is_there(store: Store) -> None:
-    runs = [store.create(TINY, visitor=who) for who in (ANN, ANN, BEN)]
+    runs = [RunCommands(store).create(TINY, visitor=who) for who in (ANN, ANN, BEN)]
     at_work = claimed(store, 1)
     seen = queue(store)
     assert [each.id for each in seen] == [runs[0], runs[2], runs[1]]
@@ -225,20 +228,23 @@ def test_the_office_sees_the_queue_and_who_is_there(store: Store) -> None:
 
 def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
     ledger = Ledger(store)
-    kept, gone = store.create(TINY, visitor=ANN), store.create(TINY, visitor=ANN)
-    twin = store.create(TINY.changed({"seed": 1}))
+    kept, gone = (
+        RunCommands(store).create(TINY, visitor=ANN),
+        RunCommands(store).create(TINY, visitor=ANN),
+    )
+    twin = RunCommands(store).create(TINY.changed({"seed": 1}))
     for _ in range(3):
         job = ledger.claim()
         assert job is not None
-        list(worker.pull(ledger, job))
-    attack = store.attack(twin, Order.read({"spy": "loss-threshold", "round": 1}))
+        list(run_job.pull(ledger, job))
+    attack = RunCommands(store).attack(twin, Order.read({"spy": "loss-threshold", "round": 1}))
     job = ledger.claim()
     assert job is not None
-    list(worker.attacked(ledger, job))
+    list(attack_job.attacked(ledger, job))
     files = set(store.arrays.folder.rglob("*.safetensors"))
     assert clear(store, [gone]) == 1  # its arrays are those of `kept` too, bit for bit
     assert set(store.arrays.folder.rglob("*.safetensors")) == files
-    assert len(store.state(kept).model)
+    assert len(StoredRun(store, kept).state().model)
     assert clear(store, [twin]) == 1
     assert len(list(store.arrays.folder.rglob("*.safetensors"))) < len(files)
     for id in (gone, twin, attack):
@@ -247,7 +253,7 @@ def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
 
 
 def test_what_is_at_work_is_not_forgotten(store: Store) -> None:
-    run = store.create(TINY)
+    run = RunCommands(store).create(TINY)
     with pytest.raises(SettingError, match="stop it first"):
         clear(store, [run])
     assert store.run(run).status == "queued"
@@ -373,16 +379,16 @@ def test_visitors_of_one_address_share_a_limit(store: Store) -> None:
     set_limits(store, Limits(jobs=2, address=5))
     made_up = [visitor_of(f"made up {number}") for number in range(4)]
     for visitor in made_up:
-        store.seen(visitor, name_of("192.0.2.7"))
+        RunCommands(store).seen(visitor, name_of("192.0.2.7"))
     for visitor in (*made_up[:2], *made_up[:2], made_up[2]):
-        store.create(TINY, visitor=visitor)
+        RunCommands(store).create(TINY, visitor=visitor)
     told = r"5 runs and attacks from your network address .*one address may have 5: wait, or ask"
     with pytest.raises(SettingError, match=told):
-        store.create(TINY, visitor=made_up[3])
-    store.seen(BEN, name_of("192.0.2.8"))
-    store.create(TINY, visitor=BEN)
-    store.create(TINY, visitor=ANN)  # seen before there were addresses
-    store.create(TINY)  # the command line
+        RunCommands(store).create(TINY, visitor=made_up[3])
+    RunCommands(store).seen(BEN, name_of("192.0.2.8"))
+    RunCommands(store).create(TINY, visitor=BEN)
+    RunCommands(store).create(TINY, visitor=ANN)  # seen before there were addresses
+    RunCommands(store).create(TINY)  # the command line
 
 
 def test_an_address_has_a_name_that_leads_nobody_back() -> None:
@@ -449,7 +455,7 @@ def entered(app: AppTest, given: str) -> AppTest:
 
 
 def test_the_admin_page_shows_nothing_before_the_passphrase(admin: AppTest, store: Store) -> None:
-    store.create(TINY, visitor=ANN)
+    RunCommands(store).create(TINY, visitor=ANN)
     assert not admin.subheader
     assert "not the passphrase" in entered(admin, "guess").error[0].value
     assert not admin.subheader
@@ -465,7 +471,7 @@ def test_the_admin_page_offers_nothing_where_there_is_nothing(admin: AppTest) ->
 
 
 def test_the_admin_page_stops_limits_and_forgets(admin: AppTest, store: Store) -> None:
-    run = store.create(TINY, visitor=ANN)
+    run = RunCommands(store).create(TINY, visitor=ANN)
     entered(admin, SECRET)
     admin.multiselect(key="to stop").set_value([run]).run()
     button(admin, "Stop them")
@@ -497,7 +503,7 @@ def test_who_has_too_much_at_work_is_told_on_the_page(
 ) -> None:
     cookies[COOKIE] = "cookie of Ann"
     set_limits(store, Limits(jobs=1))
-    store.create(TINY, visitor=ANN)
+    RunCommands(store).create(TINY, visitor=ANN)
     app = button(opened(), "Start")
     assert "one may have 1" in app.error[0].value
     assert len(store.runs()) == 1

@@ -14,6 +14,7 @@ import pytest
 from lab import ROOT, Experiment, run
 from lab.cli import main
 from lab.jobs.worker import work
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 
 TINY = """
@@ -88,10 +89,11 @@ def test_page_and_command_line_give_identical_records(
     *headless, _ = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     store = Store()
     experiment = store.runs()[0].experiment
-    queued = store.create(Experiment.from_url(experiment.to_url()))
+    queued = RunCommands(store).create(Experiment.from_url(experiment.to_url()))
     environment = os.environ | {"LEAKLAB_DB": store.url}
     worker = subprocess.Popen(
-        [sys.executable, "-c", "from lab.jobs.worker import work; from lab.storage.store import Store; "
+        [sys.executable, "-c", "from lab.jobs.worker import work\n"
+         "from lab.storage.store import Store\n"
          "work(Store(), 'page', idle=0.5)"],
         cwd=ROOT, env=environment,
     )  # fmt: skip
@@ -140,7 +142,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path: Path, store_url: str)
     assert f"leaklab resume {job.id}" in complaint
     assert "Traceback" not in complaint
     assert job.status == "paused"
-    Store().change(job.id, {"training.rounds": job.round + 2})
+    RunCommands(Store()).change(job.id, {"training.rounds": job.round + 2})
     resumed = subprocess.run(
         [sys.executable, "-m", "lab.cli", "resume", job.id], cwd=ROOT, timeout=60,
         env=os.environ | {"LEAKLAB_DB": store_url}, check=False,

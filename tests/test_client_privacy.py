@@ -15,10 +15,12 @@ from lab import Experiment, run
 from lab.common.random_streams import normal, stream
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.client.local_training import cohort
-from lab.engine.exchange import channel, stages
+from lab.engine.differential_privacy.update_transforms import stages
+from lab.engine.exchange import channel
 from lab.engine.participation.cohort_sampling import asked, lost
-from lab.engine.run import Moment, begin, step
-from lab.interfaces.messages import Task
+from lab.engine.round import Moment, step
+from lab.engine.run import begin
+from lab.interfaces.federated_algorithm import Task
 from tests.noise import CLIENTS, UNLIKELY, is_normal, looks_like_coin_flips
 
 # --- sampling of clients --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lab.common.settings import SettingError
-from lab.interfaces.views import Claim
+from lab.interfaces.attack_data import Claim
 from lab.scoring.update_score import Closeness, Scales, closeness, verdict
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.jobs.worker import pull
+from lab.jobs.run_job import pull
 from lab.storage.administration import limits_now, set_limits
-from lab.storage.store import Order, Store
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
 from lab.storage.visitors import CLASS, COOKIE, Limits, names, visitor_of
 from lab.storage.worker_store import Ledger
@@ -54,7 +56,7 @@ def test_a_run_is_not_steered_by_whoever_has_its_link(
     store: Store, cookies: dict[str, str], owner: str
 ) -> None:
     cookies[COOKIE] = "cookie of Ben"
-    run = store.create(TINY, visitor=owner)
+    run = RunCommands(store).create(TINY, visitor=owner)
     app = opened(run=run)
     assert not {"Pause", "Stop"} & labels(app)
     assert any("Somebody else's run" in one.value for one in app.caption)
@@ -64,7 +66,7 @@ def test_a_run_is_not_steered_by_whoever_has_its_link(
 
 def test_commands_that_come_late_are_refused(store: Store, cookies: dict[str, str]) -> None:
     cookies[COOKIE] = "cookie of Ann"
-    run = store.create(TINY, visitor=ANN)
+    run = RunCommands(store).create(TINY, visitor=ANN)
     app = opened(run=run)
     cookies[COOKIE] = "cookie of Ben"
     button(app, "Stop")
@@ -82,7 +84,7 @@ def test_rounds_are_not_watched_over_nor_runs_deleted_by_others(
     store: Store, cookies: dict[str, str]
 ) -> None:
     cookies[COOKIE] = "cookie of Ann"
-    run = store.create(TINY, visitor=ANN)
+    run = RunCommands(store).create(TINY, visitor=ANN)
     work_off(store)
     app = opened(run=run)
     cookies[COOKIE] = "cookie of Ben"
@@ -97,9 +99,11 @@ def test_rounds_are_not_watched_over_nor_runs_deleted_by_others(
 
 
 def test_everybody_stops_an_attack_of_their_own_only(store: Store, cookies: dict[str, str]) -> None:
-    run = store.create(TINY, visitor=ANN)
+    run = RunCommands(store).create(TINY, visitor=ANN)
     work_off(store)
-    theirs = store.attack(run, Order.read({"spy": "first-layer", "round": 1}), visitor=ANN)
+    theirs = RunCommands(store).attack(
+        run, Order.read({"spy": "first-layer", "round": 1}), visitor=ANN
+    )
     cookies[COOKIE] = "cookie of Ben"
     app = opened("inversion", run=run)
     assert "Stop the attack" not in labels(app)
@@ -139,7 +143,7 @@ def test_a_sweep_on_a_page_is_called_off_by_whoever_asked(
     assert "8 runs of this sweep are missing" in app.error[0].value
     set_limits(store, Limits(cells=8))
     button(app, "Run the grid")
-    store.create(TINY, visitor=ANN)
+    RunCommands(store).create(TINY, visitor=ANN)
     assert labels(app.run()) == {"Stop"}
     (bar,) = app.get("progress")
     assert bar.proto.text == "0 of 8 runs are done; 1 before the next of them"
@@ -183,73 +187,73 @@ def test_a_run_has_so_many_rounds_at_most(store: Store) -> None:
     long = TINY.changed({"training.rounds": 11})
     told = r"training\.rounds is 11, and here a run may have 10: give 10 or fewer"
     with pytest.raises(SettingError, match=told):
-        store.create(long, visitor=ANN)
+        RunCommands(store).create(long, visitor=ANN)
     assert store.runs() == []
-    nobodys = store.create(long)
-    run = store.create(TINY.changed({"training.rounds": 10}), visitor=ANN)
+    nobodys = RunCommands(store).create(long)
+    run = RunCommands(store).create(TINY.changed({"training.rounds": 10}), visitor=ANN)
     with pytest.raises(SettingError, match=told):
-        store.change(run, {"training.rounds": 11}, visitor=ANN)
-    store.change(nobodys, {"training.rounds": 12})
+        RunCommands(store).change(run, {"training.rounds": 11}, visitor=ANN)
+    RunCommands(store).change(nobodys, {"training.rounds": 12})
     set_limits(store, Limits(rounds=5))
-    store.pause(run)
+    RunCommands(store).pause(run)
     with pytest.raises(SettingError, match="give 5 or fewer"):
-        store.resume(run, visitor=ANN)
-    store.change(run, {"training.rounds": 5}, visitor=ANN)
-    store.resume(run, visitor=ANN)
+        RunCommands(store).resume(run, visitor=ANN)
+    RunCommands(store).change(run, {"training.rounds": 5}, visitor=ANN)
+    RunCommands(store).resume(run, visitor=ANN)
 
 
 def test_rounds_that_are_over_do_not_count_and_those_to_come_do(store: Store) -> None:
     set_limits(store, Limits(rounds=10))
     longer = TINY.changed({"training.rounds": 4}).changed_from(3, {"training.rounds": 20})
     with pytest.raises(SettingError, match="rounds is 20"):
-        store.create(longer, visitor=ANN)
+        RunCommands(store).create(longer, visitor=ANN)
     shorter = TINY.changed({"training.rounds": 20}).changed_from(2, {"training.rounds": 4})
-    run = store.create(shorter)
+    run = RunCommands(store).create(shorter)
     ledger = Ledger(store)
     job = ledger.claim()
     assert job is not None
     next(steps := pull(ledger, job))
     steps.close()
     assert store.job(run).round == 1
-    store.resume(run, visitor=ANN)
+    RunCommands(store).resume(run, visitor=ANN)
 
 
 def test_who_resumes_many_has_as_few_jobs_as_who_starts_many(store: Store) -> None:
     set_limits(store, Limits(jobs=1))
-    first = store.create(TINY, visitor=ANN)
-    store.pause(first)
-    store.create(TINY, visitor=ANN)
+    first = RunCommands(store).create(TINY, visitor=ANN)
+    RunCommands(store).pause(first)
+    RunCommands(store).create(TINY, visitor=ANN)
     with pytest.raises(SettingError, match="one may have 1"):
-        store.resume(first, visitor=ANN)
-    store.resume(first)  # by the command line
+        RunCommands(store).resume(first, visitor=ANN)
+    RunCommands(store).resume(first)  # by the command line
 
 
 def test_branches_have_the_limits_of_runs(store: Store, cookies: dict[str, str]) -> None:
-    long = store.create(TINY)
+    long = RunCommands(store).create(TINY)
     work_off(store)
     set_limits(store, Limits(rounds=2, jobs=1))
     told = r"training\.rounds is 3, and here a run may have 2: give 2 or fewer"
     with pytest.raises(SettingError, match=told):
-        store.branch(long, 1, visitor=ANN)
+        RunCommands(store).branch(long, 1, visitor=ANN)
     cookies[COOKIE] = "cookie of Ann"
     app = button(opened(run=long), "Branch from round 3")
     assert "here a run may have 2" in app.error[0].value
     assert store.runs(visitor=ANN) == []
-    store.branch(long, 1)  # by the command line
+    RunCommands(store).branch(long, 1)  # by the command line
     set_limits(store, Limits(rounds=3, jobs=1))
-    store.create(TINY, visitor=ANN)
+    RunCommands(store).create(TINY, visitor=ANN)
     with pytest.raises(SettingError, match="one may have 1: wait for one, or stop one"):
-        store.branch(long, 1, visitor=ANN)
+        RunCommands(store).branch(long, 1, visitor=ANN)
     button(app, "Branch from round 3")
     assert "one may have 1" in app.error[0].value
-    store.branch(long, 1, visitor=BEN)
+    RunCommands(store).branch(long, 1, visitor=BEN)
 
 
 def test_a_refusal_goes_when_the_visitor_does_the_next_thing(
     store: Store, cookies: dict[str, str]
 ) -> None:
     cookies[COOKIE] = "cookie of Ann"
-    run = store.create(TINY, visitor=ANN)
+    run = RunCommands(store).create(TINY, visitor=ANN)
     work_off(store)
     set_limits(store, Limits(rounds=2))
     app = button(opened(run=run), "Branch from round 3")

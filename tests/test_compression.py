@@ -19,8 +19,8 @@ from defenses.compression.quantise import hadamard, rotate, rotate_back
 from defenses.compression.shared.bit_packing import LARGEST, pack, unpack
 from lab.common.random_streams import normal, stream, uniform
 from lab.common.settings import SettingError
+from lab.interfaces.aggregation import Codec
 from lab.interfaces.messages import Cohort
-from lab.interfaces.privacy_attacks import Codec
 
 ALL = [
     *(TopK(share=share) for share in (0.01, 0.3, 0.95, 1.0)),

@@ -8,11 +8,13 @@ import torch
 from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.data import public_examples
-from lab.engine.data.federation import acting, assemble, malicious, poisoned
-from lab.engine.run import Moment, State
+from lab.engine.data.federation import assemble, poisoned
+from lab.engine.data.malicious_clients import acting, malicious
+from lab.engine.round import Moment, State
 from lab.engine.server.aggregation import REMEMBERED
 from lab.engine.server.server import CHANGE
-from lab.jobs.worker import pull
+from lab.jobs.run_job import pull
+from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.experiments import refusal
@@ -237,7 +239,9 @@ def test_what_a_stage_remembers_is_stored_and_carried_on(kind: str, store: Store
     ledger = Ledger(store)
     job = ledger.start(experiment)
     whole = [each.record for each in pull(ledger, job)]
-    state = store.state(job.id, 2)  # its memory was thinned out, and comes back by training on
+    state = StoredRun(store, job.id).state(
+        2
+    )  # its memory was thinned out, and comes back by training on
     assert any(name.startswith(REMEMBERED) for name in state.memory)
     assert [moment.record for moment in run(experiment, state)] == whole[2:]
     assert experiment.remembers
@@ -248,7 +252,9 @@ def test_the_last_change_is_stored_and_carried_on(store: Store) -> None:
     ledger = Ledger(store)
     job = ledger.start(experiment)
     whole = [each.record for each in pull(ledger, job)]
-    assert [moment.record for moment in run(experiment, store.state(job.id, 2))] == whole[2:]
+    assert [
+        moment.record for moment in run(experiment, StoredRun(store, job.id).state(2))
+    ] == whole[2:]
 
 
 def test_other_stages_begin_afresh() -> None:

@@ -10,7 +10,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from dp_accounting import gaussian_mechanism  # type: ignore[import-untyped]
+from dp_accounting import gaussian_mechanism as their_gaussian  # type: ignore[import-untyped]
 from dp_accounting.pld import privacy_loss_distribution as pld  # type: ignore[import-untyped]
 
 from lab.common.settings import SettingError
@@ -169,7 +169,7 @@ def test_composition_is_exact_however_small_delta_is(
 @pytest.mark.parametrize("noise", [0.05, 1.0, 30.0])
 def test_one_gaussian_is_what_another_library_says(noise: float, delta: float) -> None:
     with np.errstate(divide="ignore"):
-        expected = gaussian_mechanism.get_epsilon_gaussian(noise, delta)
+        expected = their_gaussian.get_epsilon_gaussian(noise, delta)
     assert gaussian_mechanism.epsilon_of(1 / noise, delta) == pytest.approx(expected, rel=1e-8)
     if expected > 0:
         assert gaussian_mechanism.mu_of(expected, delta) == pytest.approx(1 / noise, rel=1e-8)

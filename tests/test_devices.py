@@ -12,7 +12,8 @@ from lab.common.settings import SettingError
 from lab.engine.evaluation.record import Record
 from lab.engine.participation.devices import FLEETS, PROFILES, durations, on_time
 from lab.interfaces.messages import Cohort
-from lab.models.network import MODELS, Network
+from lab.models.architectures import MODELS
+from lab.models.network import Network
 
 DIGITS = Experiment.read(
     {

@@ -10,12 +10,13 @@ import torch
 from attacks.reconstruction.optimisation.dlg import Dlg
 from attacks.reconstruction.shared.lbfgs_search import FOUND, STRIDE, descend
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import assemble
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 from lab.interfaces.views import Known, server_view
+from lab.scoring.attack_result import Glimpse
 
 
 @cache

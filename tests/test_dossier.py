@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.columns import Column, rows_of
-from lab.interfaces.views import Guess
 from lab.scoring.reconstruction.image_scorer import Judge
 from lab.scoring.reconstruction.record_score import Clerk, Dossier, paired
 

@@ -18,9 +18,11 @@ from lab.common.settings import SettingError
 from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
 from lab.engine.evaluation.record import Record
-from lab.engine.run import Moment, Stopped, begin
-from lab.interfaces.data import as_floats
-from lab.interfaces.messages import Cohort, Task
+from lab.engine.round import Moment, Stopped
+from lab.engine.run import begin
+from lab.interfaces.federated_algorithm import Task
+from lab.interfaces.messages import Cohort
+from lab.models.inputs import as_floats
 
 GOLDEN = Path(__file__).parent / "golden" / "records.json"
 SMALL = {

@@ -18,9 +18,10 @@ from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
 from lab.engine.differential_privacy.dp_sgd import Guard
 from lab.engine.run import begin
-from lab.interfaces.data import as_floats
-from lab.interfaces.messages import Task
-from lab.models.network import MODELS, Network
+from lab.interfaces.federated_algorithm import Task
+from lab.models.architectures import MODELS
+from lab.models.inputs import as_floats
+from lab.models.network import Network
 from lab.models.stacked_gradients import descend_clipped, flattened, stacked, visits
 from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS, correlation, is_normal, looks_like_coin_flips

@@ -12,7 +12,8 @@ from lab import Experiment
 from lab.attack_runs.secure_aggregation.masked_round import Exhibit, evenness, exhibit
 from lab.attack_runs.shared.update_image import SIDE, Window
 from lab.common.settings import SettingError
-from lab.engine.run import begin, step
+from lab.engine.round import step
+from lab.engine.run import begin
 from lab.models.network import Network
 
 SMALL = Experiment().changed(

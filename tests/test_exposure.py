@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from lab.common.settings import SettingError
-from lab.scoring.membership.membership_score import Ceiling, expose
+from lab.privacy.guarantee import Ceiling
+from lab.scoring.membership.membership_score import expose
 from tests.scores import SEEDS, drawn, exposed
 
 # --- the bootstrap ------------------------------------------------------------------------------

@@ -14,18 +14,22 @@ from torch import Tensor
 
 from attacks.secret_exposure import Exposure
 from lab import Experiment, figures
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result
+from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.secret_canaries import NOBODY, canaries, opening_of, typed
 from lab.attack_runs.secret_extraction import asked_of, ceiling, extract
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble
 from lab.engine.data.injected_examples import planted
-from lab.engine.evaluation.record import Guarantee
 from lab.engine.run import begin
+from lab.interfaces.attack_data import Opening
 from lab.interfaces.privacy_attacks import Extraction
-from lab.interfaces.views import Opening, OutsiderView
-from lab.jobs.worker import glimpses_of, pull
-from lab.models.network import Model, Network
+from lab.interfaces.views import OutsiderView
+from lab.jobs.run_job import pull
+from lab.models.architectures import Model
+from lab.models.network import Network
+from lab.privacy.guarantee import Guarantee
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.secret_score import (
     LUCK,
     Group,
@@ -37,7 +41,8 @@ from lab.scoring.secret_score import (
     rank,
     verdict,
 )
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.data import no_data_of_the_user as no_data_of_the_user
 
@@ -356,5 +361,5 @@ def test_it_is_an_attack_on_a_stored_run(tmp_path: object) -> None:
     list(pull(ledger, job))
     order = Order(spy=Exposure(canaries=2, copies=1, length=1), round=1)
     assert isinstance(order.spy, Extraction)
-    *_, last = glimpses_of(store, job.id, order)
+    *_, last = start_attack(order, StoredRun(store, job.id))
     assert found(last).groups[1].copies == 1

@@ -13,9 +13,11 @@ from torch import Tensor
 from attacks.reconstruction.analytic.feature_inversion import Body, FeatureInversion
 from attacks.reconstruction.shared.dense_layer import labels_of, mixture_of, place_of, taken_apart
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.messages import Recipe
-from lab.interfaces.views import Guess, Known, ServerView
-from lab.models.network import Cnn, LeNet, Logistic, Mlp, Model, Network
+from lab.interfaces.views import Known, ServerView
+from lab.models.architectures import Cnn, LeNet, Logistic, Mlp, Model
+from lab.models.network import Network
 from lab.scoring.reconstruction.image_scorer import match, psnr
 
 SHAPE = (1, 12, 12)

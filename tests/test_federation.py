@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.interfaces.data import Examples, Federation, as_floats, like
+from lab.interfaces.data import Examples, Federation
+from lab.models.inputs import as_floats, like
 
 
 def six() -> Examples:

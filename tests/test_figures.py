@@ -15,13 +15,14 @@ import pytest
 from datasets import SPLITS
 from defenses import RULES
 from lab import figures
-from lab.attack_runs.reconstruction._glances import Glance
+from lab.attack_runs.reconstruction.quick_look import Glance
 from lab.experiment.experiment import Change
 from lab.figures.toy_updates import of_rule, of_split
+from lab.privacy.guarantee import Ceiling
 from lab.scoring import secret_score
 from lab.scoring.audit_score import Audited, Reading
 from lab.scoring.membership.leakage_by_group import Group
-from lab.scoring.membership.membership_score import Ceiling, Exposure, expose
+from lab.scoring.membership.membership_score import Exposure, expose
 from lab.scoring.property_score import Poll, Said
 from lab.scoring.secret_score import Secrets
 from lab.sweeps.tradeoff import points

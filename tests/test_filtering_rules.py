@@ -14,8 +14,7 @@ from torch import Tensor
 
 from defenses import RULES
 from lab.common.settings import SettingError
-from lab.interfaces.poisoning import Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import Aid, Rule, Verdict
 
 SEEDS = st.integers(0, 10**6)
 NAMES = ("fltrust", "flame", "rlr", "signguard", "dnc")

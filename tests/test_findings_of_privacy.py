@@ -38,9 +38,10 @@ from lab.engine.differential_privacy.accountant import (
 )
 from lab.engine.exchange import channel, exchange
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import begin, step
+from lab.engine.round import step
+from lab.engine.run import begin
 from lab.engine.server.server import Aggregator
-from lab.interfaces.messages import Updates
+from lab.interfaces.federated_algorithm import Updates
 from lab.interfaces.poisoning import Insight
 from lab.privacy.accounting.accountants import Spending, composed
 from lab.privacy.sampling_bounds import epoch_at_least
@@ -209,7 +210,7 @@ def test_the_model_is_scaled_by_no_secret_number(
     now = now.changed({"training.algorithm": algorithm, "privacy.place": "central"})
     models = []
     for there in ((0, 1), (0, 1, 2, 3, 4, 5)):
-        monkeypatch.setattr("lab.engine.run.asked", lambda experiment, round, there=there: there)
+        monkeypatch.setattr("lab.engine.round.asked", lambda experiment, round, there=there: there)
         monkeypatch.setattr(
             "lab.engine.client.cohort_trainer.cohort",
             lambda experiment, round, clients, task, restraint: _nothing(clients, task.start),
@@ -394,7 +395,10 @@ def test_secure_noise_draws_cohorts_and_batches_that_the_seed_does_not_tell() ->
 
 
 def test_other_processes_draw_other_secrets() -> None:
-    code = "from lab.common.random_streams import secret_stream; print(secret_stream(0, 'cohort', 1).integers(2**60))"
+    code = (
+        "from lab.common.random_streams import secret_stream\n"
+        "print(secret_stream(0, 'cohort', 1).integers(2**60))"
+    )
     drawn = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(2)]
     assert drawn[0] != drawn[1]
 

@@ -15,19 +15,21 @@ from attacks import SPIES
 from datasets import SOURCES
 from lab import Experiment, run
 from lab.attack_runs.reconstruction.model_manipulation import subvert
-from lab.attack_runs.reconstruction.reconstruction import Result, judge_of, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.shared.ground_truth import judge_of
 from lab.engine.run import begin
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.columns import Column, rows_of
-from lab.interfaces.data import as_floats
 from lab.interfaces.privacy_attacks import Reconstruction, Subversion
-from lab.interfaces.views import Guess
+from lab.models.inputs import as_floats
+from lab.scoring.attack_result import Result
 from lab.scoring.reconstruction.guess_baselines import _guesses
 from lab.scoring.reconstruction.image_metrics import PEAK
 from lab.scoring.reconstruction.image_scorer import Judge, Likeness
 from lab.scoring.reconstruction.label_score import headcount
 from lab.scoring.reconstruction.record_score import Clerk
 from lab.scoring.reconstruction.text_score import Proofreader
-from lab.sweeps._leak import Leak
+from lab.sweeps.cell_result import Leak
 
 NOTHING = "no better than a guess without the gradient"
 BATCH = {"data.clients": 10, "data.examples": 500, "training.steps": 1, "training.batch_size": 32}

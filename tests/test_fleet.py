@@ -13,8 +13,8 @@ from lab.attack_runs.membership.candidates import lineup
 from lab.attack_runs.membership.shadow_federations import shadows
 from lab.attack_runs.membership.shadow_models import Fleet, Nothing, Progress, keys, trained
 from lab.experiment.experiment import Experiment
+from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import Needs
-from lab.interfaces.views import Candidates
 
 EXPERIMENT = Experiment().changed(
     {

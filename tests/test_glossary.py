@@ -24,7 +24,9 @@ from lab.figures.toy_updates import (
     of_split,
     of_stage,
 )
-from lab.interfaces.privacy_attacks import Poison, Rule, Split, Stage
+from lab.interfaces.aggregation import Rule, Stage
+from lab.interfaces.data import Split
+from lab.interfaces.poisoning import Poison
 from lab.web.glossary import glossary
 from lab.web.guided_tour import memory, stop
 from lab.web.terms import TERMS

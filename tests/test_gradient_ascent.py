@@ -11,17 +11,23 @@ import torch
 
 from attacks import SPIES
 from lab import Experiment
+from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.membership.active import before_of, provoke
 from lab.attack_runs.membership.active_rounds import advanced, answer_of
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
-from lab.engine.run import State, begin, step
+from lab.engine.round import State, step
+from lab.engine.run import begin
+from lab.interfaces.attack_data import Candidates, Provoked
 from lab.interfaces.privacy_attacks import Provocation
-from lab.interfaces.views import Candidates, OutsiderView, Provoked
-from lab.jobs.worker import glimpses_of, pull
-from lab.models.network import Logistic, Network
+from lab.interfaces.views import OutsiderView
+from lab.jobs.run_job import pull
+from lab.models.architectures import Logistic
+from lab.models.network import Network
+from lab.scoring.attack_result import Result
 from lab.scoring.membership.active_gain import rival_of
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 SMALL: dict[str, Any] = {
@@ -257,7 +263,7 @@ def test_a_stored_run_is_attacked_twice_with_the_same_numbers(store: Store) -> N
     order = Order(spy=spy_of(rounds=2, together=64), round=3, client=1)
     found = []
     for _ in "ab":
-        *glimpses, last = glimpses_of(store, job.id, order)
+        *glimpses, last = start_attack(order, StoredRun(store, job.id))
         assert [each.step for each in glimpses] == list(range(1, len(glimpses) + 1))
         assert last.steps == len(glimpses) + 1
         assert last.result is not None

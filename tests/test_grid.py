@@ -21,9 +21,12 @@ from lab import ROOT, Experiment, run
 from lab.cli import main
 from lab.figures.image_files import CHROMIUM, NEEDED
 from lab.jobs.local_sweep import carried_out
-from lab.jobs.worker import Supervisor, measured, work
+from lab.jobs.supervisor import Supervisor
+from lab.jobs.sweep_job import measured
+from lab.jobs.worker import work
 from lab.reports.bundle import MISSING, swept
 from lab.storage.database import jobs, writing
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid, Standing
 from lab.storage.worker_store import DEATHS, EvictedError, Ledger
@@ -49,7 +52,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
         seen.append(experiment)
         yield from run(experiment)
 
-    monkeypatch.setattr("lab.jobs.worker.run", counted)
+    monkeypatch.setattr("lab.jobs.sweep_job.run", counted)
     return seen
 
 
@@ -210,7 +213,7 @@ def test_an_error_of_ours_is_shown_and_the_next_call_tries_again(
         yield from run(experiment)
 
     with monkeypatch.context() as patch:
-        patch.setattr("lab.jobs.worker.run", broken)
+        patch.setattr("lab.jobs.sweep_job.run", broken)
         last = whole(grid)
     assert (last.finished, last.failed) == (4, 4)
     assert grid.tally().worst[1].reason == "RuntimeError: a wire came loose"
@@ -226,7 +229,7 @@ def test_data_that_are_not_there_are_told_in_the_table(
     def absent(_: Experiment) -> Iterator[Any]:
         raise SettingError("digits are not here: pip install scikit-learn")
 
-    monkeypatch.setattr("lab.jobs.worker.run", absent)
+    monkeypatch.setattr("lab.jobs.sweep_job.run", absent)
     assert whole(grid).failed == 8
     assert "pip install" in grid.tally().reasons()[0]
 
@@ -258,7 +261,7 @@ def test_calling_off_leaves_what_is_at_work_and_what_others_queued(grid: Grid) -
 def test_a_run_that_waits_goes_before_all_cells(grid: Grid) -> None:
     grid.start()
     (experiment, *_) = grid.sweep.experiments.values()
-    id = grid.store.create(experiment)
+    id = RunCommands(grid.store).create(experiment)
     assert grid.store.place(id) == 0
     first = Ledger(grid.store).claim()
     assert first is not None
@@ -284,11 +287,11 @@ def test_a_worker_sets_its_cell_aside_for_a_run(
     def interrupted(*given: Any) -> Iterator[Any]:
         for moment in run(*given):
             if moment.record.round == 1 and len(given) == 1:  # of the cell
-                grid.store.create(experiment)
+                RunCommands(grid.store).create(experiment)
             yield moment
 
     monkeypatch.setattr(Ledger, "settle", noted)
-    monkeypatch.setattr("lab.jobs.worker.run", interrupted)
+    monkeypatch.setattr("lab.jobs.sweep_job.run", interrupted)
     work(grid.store, "worker", idle=0.05)
     assert ended == ["run", "cell"]
     (job,) = grid.store.runs()
@@ -453,7 +456,7 @@ def test_a_failed_cell_ends_with_another_exit_code(
     def broken(_: Experiment) -> Iterator[Any]:
         raise RuntimeError("a wire came loose")
 
-    monkeypatch.setattr("lab.jobs.worker.run", broken)
+    monkeypatch.setattr("lab.jobs.sweep_job.run", broken)
     assert leaklab(monkeypatch, "sweep", file) == 1
     assert "failed: RuntimeError: a wire came loose" in capsys.readouterr().out
 

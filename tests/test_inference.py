@@ -12,14 +12,19 @@ from torch import Tensor
 from attacks.membership.outsider.loss_threshold import LossThreshold
 from lab.attack_runs.membership import shadow_models
 from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.reconstruction.reconstruction import Glimpse
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
-from lab.engine.run import State, run
+from lab.engine.round import State
+from lab.engine.run import run
 from lab.experiment.experiment import Experiment
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference, Needs
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
-from lab.jobs.worker import attacked, pull
-from lab.storage.store import Order, Store
+from lab.interfaces.views import OutsiderView
+from lab.jobs.attack_job import attacked
+from lab.jobs.run_job import pull
+from lab.scoring.attack_result import Glimpse
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.test_fleet import Memory
 
@@ -166,7 +171,7 @@ def test_an_attack_stopped_in_mid_training_leaves_nothing_behind(store: Store) -
     )
     for glimpse in attacked(ledger, job):
         assert glimpse.result is None
-        store.stop(job.id)
+        RunCommands(store).stop(job.id)
     assert store.job(job.id).status == "stopped"
     assert store.job(job.id).result is None
 
@@ -175,4 +180,4 @@ def test_a_reconstruction_has_no_further_targets(store: Store) -> None:
     run_id = trained_run(store, {"training.rounds": 1})
     order = Order.read({"spy": "idlg", "round": 1, "targets": 2})
     with pytest.raises(SettingError, match="targets is 2, and idlg attacks one round of one run"):
-        store.attack(run_id, order)
+        RunCommands(store).attack(run_id, order)

@@ -11,9 +11,13 @@ from contextlib import contextmanager
 import pytest
 
 from lab import Experiment, run
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
-from lab.jobs.worker import Supervisor, most_workers
-from lab.storage.store import Order, Store
+from lab.jobs.supervisor import Supervisor
+from lab.jobs.worker_settings import most_workers
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 
 # Long enough to be caught in mid-run.
 LONG = Experiment.read(
@@ -49,7 +53,7 @@ def supervised(store: Store, most: int = 1, patience: float = PATIENCE) -> Itera
 def test_a_run_survives_the_death_of_its_worker(store: Store) -> None:
     """SIGKILL in mid-run: it ends with the same records as an undisturbed one."""
     with supervised(store) as supervisor:
-        id = store.create(LONG)
+        id = RunCommands(store).create(LONG)
         wait_for(lambda: store.job(id).round >= 2)
         (worker,) = supervisor.workers()
         os.kill(worker.pid, signal.SIGKILL)
@@ -63,7 +67,7 @@ def test_a_run_survives_the_death_of_its_worker(store: Store) -> None:
 
 def test_a_worker_outlives_the_server(store: Store) -> None:
     supervisor = Supervisor(store, 1)
-    id = store.create(LONG)
+    id = RunCommands(store).create(LONG)
     wait_for(lambda: store.job(id).round >= 1)
     supervisor.close()
     (worker,) = supervisor.workers()
@@ -73,7 +77,7 @@ def test_a_worker_outlives_the_server(store: Store) -> None:
         with supervised(store) as restarted:  # sees the other's worker, and starts none beside it
             time.sleep(0.5)
             assert restarted.workers() == []
-            store.pause(id)
+            RunCommands(store).pause(id)
             wait_for(lambda: store.job(id).status == "paused")
     finally:
         worker.kill()
@@ -82,7 +86,7 @@ def test_a_worker_outlives_the_server(store: Store) -> None:
 
 def test_a_worker_that_is_asked_to_go_gives_its_run_back(store: Store) -> None:
     with supervised(store) as supervisor:
-        id = store.create(LONG)
+        id = RunCommands(store).create(LONG)
         wait_for(lambda: store.job(id).round >= 1)
         (worker,) = supervisor.workers()
         supervisor.close()
@@ -93,18 +97,18 @@ def test_a_worker_that_is_asked_to_go_gives_its_run_back(store: Store) -> None:
 
 def test_one_worker_does_one_job_at_a_time_and_the_rest_wait_in_line(store: Store) -> None:
     with supervised(store):
-        first, second, third = (store.create(LONG) for _ in range(3))
+        first, second, third = (RunCommands(store).create(LONG) for _ in range(3))
         wait_for(lambda: store.job(first).round >= 1)
         assert [store.job(id).status for id in (second, third)] == ["queued", "queued"]
         assert (store.place(second), store.place(third)) == (0, 1)
-        store.stop(first)
+        RunCommands(store).stop(first)
         wait_for(lambda: store.job(second).status == "running")
         assert store.job(first).status == "stopped"
 
 
 def test_a_supervisor_that_may_have_no_workers_starts_none(store: Store) -> None:
     with supervised(store, most=0) as supervisor:
-        id = store.create(LONG)
+        id = RunCommands(store).create(LONG)
         time.sleep(0.5)
         assert supervisor.workers() == []
         assert store.job(id).status == "queued"
@@ -120,28 +124,28 @@ def test_a_number_of_workers_that_is_none_is_refused(monkeypatch: pytest.MonkeyP
 
 def test_a_command_reaches_a_run_in_another_process(store: Store) -> None:
     with supervised(store):
-        id = store.create(LONG)
+        id = RunCommands(store).create(LONG)
         wait_for(lambda: store.job(id).round >= 1)
-        store.change(id, {"rule.kind": "median"})
-        store.pause(id)
+        RunCommands(store).change(id, {"rule.kind": "median"})
+        RunCommands(store).pause(id)
         wait_for(lambda: store.job(id).status == "paused")
         (change,) = store.job(id).experiment.changes
         assert change.set == {"rule.kind": "median"}
-        store.resume(id)
+        RunCommands(store).resume(id)
         wait_for(lambda: store.job(id).round > change.round)
 
 
 def test_an_attack_runs_in_a_worker_and_can_be_stopped(store: Store) -> None:
     target = LONG.changed({"model.kind": "lenet", "training.rounds": 1, "training.steps": 1})
     with supervised(store):
-        id = store.create(target)
+        id = RunCommands(store).create(target)
         wait_for(lambda: store.job(id).status == "finished")
         order = Order.read({"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1})
-        attack = store.attack(id, order)
+        attack = RunCommands(store).attack(id, order)
         wait_for(lambda: len(store.sights(attack)) >= 2)
         pictures = store.arrays.get(store.sights(attack)[-1].arrays)
         assert pictures["guess"].shape == pictures["private"].shape
-        store.stop(attack)
+        RunCommands(store).stop(attack)
         wait_for(lambda: store.job(attack).status == "stopped")
 
 
@@ -150,9 +154,9 @@ def test_a_finished_attack_keeps_its_result(store: Store) -> None:
         {"model.kind": "lenet", "training.rounds": 1, "training.steps": 1, "training.batch_size": 1}
     )
     with supervised(store):
-        id = store.create(target)
+        id = RunCommands(store).create(target)
         wait_for(lambda: store.job(id).status == "finished")
-        attack = store.attack(id, Order.read({"spy": "idlg", "round": 1, "client": 4}))
+        attack = RunCommands(store).attack(id, Order.read({"spy": "idlg", "round": 1, "client": 4}))
         wait_for(lambda: store.job(attack).status == "finished")
     result = store.job(attack).result
     assert result is not None
@@ -164,16 +168,16 @@ def test_a_round_that_cannot_be_replayed_is_not_attacked(store: Store) -> None:
     """Other numbers than the stored ones mean another Leaklab, and no attack on fiction."""
     from sqlalchemy import update
 
-    from lab.jobs.worker import pull, replay
+    from lab.jobs.run_job import pull
     from lab.storage.database import records, writing
     from lab.storage.worker_store import Ledger
 
     ledger = Ledger(store)
     job = ledger.start(LONG.changed({"training.rounds": 1, "model.kind": "mlp"}))
     list(pull(ledger, job))
-    assert replay(store, job.id, 1).record == store.rounds(job.id)[0].record
+    assert StoredRun(store, job.id).replay(1).record == store.rounds(job.id)[0].record
     body = store.rounds(job.id)[0].record.model_dump(mode="json") | {"accuracy": 0.999}
     with writing(store.engine) as connection:
         connection.execute(update(records).values(body=body))
     with pytest.raises(SettingError, match=r"cannot be replayed: its accuracy was 0\.999"):
-        replay(store, job.id, 1)
+        StoredRun(store, job.id).replay(1)

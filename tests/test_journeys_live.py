@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from tests.browsing import (
     LONG,
@@ -154,7 +155,7 @@ def test_both_attacks_on_a_run_that_still_trains(
     expect(page.get_by_text("AUC", exact=True)).to_be_visible()
 
     assert lab_store.job(run).status == "running"
-    lab_store.stop(run)
+    RunCommands(lab_store).stop(run)
     membership, inversion = (job.result for job in lab_store.attacks_on(run))
     assert membership is not None
     assert inversion is not None

@@ -10,8 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from lab import Experiment
-from lab.jobs.worker import attacked, pull
-from lab.storage.store import Order, Store
+from lab.attack_runs.shared.attack_request import Order
+from lab.jobs.attack_job import attacked
+from lab.jobs.run_job import pull
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.browsing import (
     LONG,
@@ -110,7 +113,7 @@ def test_the_keyboard_alone(page: Page, address: str, lab_store: Store) -> None:
     expect(page.get_by_text("finished")).to_be_visible()
     (attack,) = lab_store.attacks_on(run)
     assert (attack.status, attack.order.spy.kind) == ("finished", "first-layer")
-    lab_store.stop(run)
+    RunCommands(lab_store).stop(run)
 
 
 def test_a_trade_off_of_four_combinations(

@@ -12,14 +12,16 @@ from attacks.reconstruction.analytic.label_counts import LabelCounts
 from attacks.reconstruction.shared import observed_gradient
 from attacks.reconstruction.shared.observed_gradient import label_counts, observe
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 from lab.interfaces.messages import Recipe
 from lab.interfaces.views import Known, ServerView, server_view
-from lab.models.network import Logistic, Network
+from lab.models.architectures import Logistic
+from lab.models.network import Network
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.reconstruction.label_score import Headcount, headcount
 
 

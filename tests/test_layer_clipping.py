@@ -12,8 +12,9 @@ from torch import Tensor
 from defenses import STAGES
 from lab.common.random_streams import stream
 from lab.engine.client.cohort_trainer import party_of
-from lab.engine.exchange import stages
-from lab.models.network import MODELS, Model, Network
+from lab.engine.differential_privacy.update_transforms import stages
+from lab.models.architectures import MODELS, Model
+from lab.models.network import Network
 from lab.models.stacked_gradients import descend_clipped, flattened, stacked, visits
 from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from lab.common.random_streams import stream
+from lab.models.architectures import MODELS, Model
 from lab.models.layers import (
     Block,
     Convolution,
@@ -27,7 +28,7 @@ from lab.models.layers import (
     Sigmoid,
     Trained,
 )
-from lab.models.network import MODELS, Model, Network
+from lab.models.network import Network
 from lab.models.stacked_gradients import descend, descend_clipped, flattened, stacked, visits
 
 

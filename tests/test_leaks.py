@@ -21,15 +21,14 @@ from lab.common.settings import SettingError
 from lab.engine.participation.cohort_sampling import asked
 from lab.experiment import presets
 from lab.jobs.local_sweep import carried_out
-from lab.jobs.worker import measured
+from lab.jobs.sweep_job import measured
 from lab.reports.html_report import render_sweep
 from lab.reports.leak_gallery import fragment
 from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
 from lab.storage.worker_store import Ledger
-from lab.sweeps._leak import Leak
 from lab.sweeps.attacked_run import raided, target_of
-from lab.sweeps.cell_result import Outcome
+from lab.sweeps.cell_result import Leak, Outcome
 from lab.sweeps.lesson import lesson_of
 from lab.sweeps.result_table import Tally, tally
 from lab.sweeps.sweep import Sweep
@@ -218,7 +217,7 @@ def test_what_turns_out_to_be_nothing_is_refused_and_not_tried_again(store: Stor
 
 def test_the_same_sweep_again_runs_nothing(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
     first = whole(grid)
-    monkeypatch.setattr("lab.jobs.worker.raided", lambda *_: pytest.fail("it ran again"))
+    monkeypatch.setattr("lab.jobs.sweep_job.raided", lambda *_: pytest.fail("it ran again"))
     assert whole(grid) == first
     later = Grid(grid.store, quick(title="Other words", rows=[{"label": "bare"}], lesson=""))
     assert later.progress().finished == later.progress().total

@@ -19,15 +19,16 @@ from attacks import SPIES
 from datasets import SOURCES
 from lab import Experiment, run
 from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.engine.data.federation import malicious
-from lab.interfaces.data import Examples, as_floats
+from lab.engine.data.malicious_clients import malicious
+from lab.interfaces.attack_data import Guess
+from lab.interfaces.data import Examples
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess
+from lab.models.inputs import as_floats
 from lab.scoring.reconstruction import guess_baselines
-from lab.scoring.reconstruction._labels import by_luck, even_share, label_share
 from lab.scoring.reconstruction.identification import CLOSE, Pool
 from lab.scoring.reconstruction.image_metrics import PEAK, decibels, match, psnr, ssim
 from lab.scoring.reconstruction.image_scorer import Judge
+from lab.scoring.reconstruction.label_score import by_luck, even_share, label_share
 from lab.scoring.reconstruction.verdict import EXACT, GAIN, LUCK, VERDICTS, verdict
 
 SEEDS = st.integers(0, 10**6)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from lab.attack_runs.membership.candidates import SPARED, Lineup, lineup
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, malicious
+from lab.engine.data.federation import assemble
+from lab.engine.data.malicious_clients import malicious
 from lab.engine.data.public_examples import outsiders, root_of
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
 from lab.interfaces.privacy_attacks import Needs
+from lab.models.inputs import as_floats
 from tests.data import of_digits
 
 SHADOWS = Needs(shadows=2, public=50)

@@ -13,10 +13,12 @@ from streamlit.testing.v1 import AppTest
 from lab import ROOT
 from lab.attack_runs.reconstruction.quick_look import cheapest, glance
 from lab.common.settings import SettingError
-from lab.engine.run import begin, step
+from lab.engine.round import step
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import experiments
-from lab.models.network import MODELS
+from lab.models.architectures import MODELS
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.web.session import EACH, drawn, pace
 from tests.paging import button, opened, work_off
@@ -64,14 +66,14 @@ def test_for_every_model_there_is_a_cheap_attack_or_none_at_all(kind: str) -> No
 
 
 def test_a_watched_run_stores_a_glance_of_every_round(store: Store) -> None:
-    run = store.create(LEAKY)
-    store.watch(run)
+    run = RunCommands(store).create(LEAKY)
+    RunCommands(store).watch(run)
     assert store.watched(run)
     work_off(store)
     assert [sight.number for sight in store.sights(run)] == [1, 2, 3, 4]
-    plain = store.create(LEAKY)
-    store.watch(plain)
-    store.watch(plain, on=False)
+    plain = RunCommands(store).create(LEAKY)
+    RunCommands(store).watch(plain)
+    RunCommands(store).watch(plain, on=False)
     work_off(store)
     assert not store.sights(plain)
     records = [[each.record for each in store.rounds(id)] for id in (run, plain)]
@@ -83,7 +85,7 @@ def test_one_button_shows_a_leak(store: Store) -> None:
     (job,) = store.runs()
     assert job.experiment == Experiment.from_file(experiments()["first-minute"])
     assert store.watched(job.id)
-    store.resume(job.id, 2)
+    RunCommands(store).resume(job.id, 2)
     work_off(store)
     app = opened(run=job.id)
     assert any("Round 2: Exact" in one.value for one in app.markdown)
@@ -104,8 +106,8 @@ def curves(app: AppTest) -> dict[str, Any]:
 def test_what_was_read_is_a_curve_and_of_words_too(store: Store) -> None:
     chat = {"data.source": "chat", "model": "keyboard"}
     for experiment, best in ((LEAKY, 46.0), (LEAKY.changed(chat), 0.5)):
-        run = store.create(experiment)
-        store.watch(run)
+        run = RunCommands(store).create(experiment)
+        RunCommands(store).watch(run)
         work_off(store)
         lines = curves(opened(run=run))
         read, guess = lines["read by the server"]["y"], lines["guess without the update"]["y"]
@@ -151,7 +153,7 @@ def test_no_session_builds_the_path_anew_that_all_sessions_import_from(
 def test_pages_are_redrawn_less_often_the_more_visitors_there_are(store: Store) -> None:
     assert pace(0.5) == 0.5
     for number in range(40):
-        store.seen(f"visitor {number}")
+        RunCommands(store).seen(f"visitor {number}")
     assert pace(0.5) == 40 * EACH
     assert pace(5.0) == 5.0
 
@@ -160,18 +162,18 @@ def test_pages_are_redrawn_less_often_the_more_visitors_there_are(store: Store) 
 
 
 def test_a_branch_has_the_same_past_and_a_future_of_its_own(store: Store) -> None:
-    run = store.create(LEAKY)
+    run = RunCommands(store).create(LEAKY)
     work_off(store)
-    new = store.branch(run, 2)
+    new = RunCommands(store).branch(run, 2)
     assert (store.run(new).status, store.run(new).round) == ("paused", 2)
     past = [each.record for each in store.rounds(run)]
     assert [each.record for each in store.rounds(new)] == past[:2]
-    store.resume(new)
+    RunCommands(store).resume(new)
     work_off(store)
     assert [each.record for each in store.rounds(new)] == past  # nothing was changed
-    other = store.branch(run, 2)
-    store.change(other, {"rule": "median"})
-    store.resume(other)
+    other = RunCommands(store).branch(run, 2)
+    RunCommands(store).change(other, {"rule": "median"})
+    RunCommands(store).resume(other)
     work_off(store)
     assert [each.record for each in store.rounds(other)][:2] == past[:2]
     assert store.run(other).experiment.at(3).rule.kind == "median"
@@ -181,21 +183,21 @@ def test_a_branch_has_the_same_past_and_a_future_of_its_own(store: Store) -> Non
 
 @pytest.mark.parametrize("round", [0, 5])
 def test_a_branch_begins_at_a_finished_round(store: Store, round: int) -> None:
-    run = store.create(LEAKY)
+    run = RunCommands(store).create(LEAKY)
     work_off(store)
     with pytest.raises(SettingError, match=f"round is {round}: run {run} has finished 1 to 4"):
-        store.branch(run, round)
+        RunCommands(store).branch(run, round)
 
 
 def test_later_changes_stay_behind(store: Store) -> None:
-    run = store.create(LEAKY.changed_from(4, {"rule": "median"}))
+    run = RunCommands(store).create(LEAKY.changed_from(4, {"rule": "median"}))
     work_off(store)
-    (change,) = store.run(store.branch(run, 2)).experiment.changes
+    (change,) = store.run(RunCommands(store).branch(run, 2)).experiment.changes
     assert (change.round, list(change.set)) == (3, ["nonce"])
 
 
 def test_the_slider_goes_back_and_the_button_branches(store: Store) -> None:
-    run = store.create(LEAKY)
+    run = RunCommands(store).create(LEAKY)
     work_off(store)
     app = opened(run=run)
     app.slider[0].set_value(2).run()
@@ -209,7 +211,10 @@ def test_the_slider_goes_back_and_the_button_branches(store: Store) -> None:
 
 
 def test_a_pinned_run_stays_in_sight(store: Store) -> None:
-    one, other = store.create(LEAKY), store.create(LEAKY.changed({"rule": "median"}))
+    one, other = (
+        RunCommands(store).create(LEAKY),
+        RunCommands(store).create(LEAKY.changed({"rule": "median"})),
+    )
     work_off(store)
     app = button(opened(run=one), "Pin")
     app.query_params.clear()
@@ -223,7 +228,7 @@ def test_a_pinned_run_stays_in_sight(store: Store) -> None:
 
 def test_a_link_holds_the_experiment_wherever_it_is_opened(store: Store) -> None:
     changed = LEAKY.changed({"seed": 7})
-    run = store.create(changed)
+    run = RunCommands(store).create(changed)
     work_off(store)
     pairs = opened(run=run).query_params
     assert pairs["seed"] == "7"

@@ -12,9 +12,10 @@ from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
 from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
-from lab.interfaces.messages import Drift, Task
-from lab.models.network import MODELS, Network
+from lab.interfaces.federated_algorithm import Drift, Task
+from lab.models.architectures import MODELS
+from lab.models.inputs import as_floats
+from lab.models.network import Network
 from tests.data import PICTURE_MODELS
 
 SMALL = {

@@ -17,8 +17,7 @@ from lab import Experiment, run
 from lab.engine.algorithms import ALGORITHMS
 from lab.engine.data.federation import assemble
 from lab.engine.run import begin
-from lab.interfaces.messages import Local, Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Local, Memory, Report
 from tests.quadratics import UNEQUAL, made, report_of
 from tests.slow import all_of, batches_of, slope
 

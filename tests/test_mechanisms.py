@@ -12,8 +12,8 @@ from lab import Experiment, run
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.differential_privacy.accountant import noise_multiplier
 from lab.engine.differential_privacy.update_clipping import clipping
-from lab.engine.exchange import stages
-from lab.engine.run import Moment
+from lab.engine.differential_privacy.update_transforms import stages
+from lab.engine.round import Moment
 from tests.noise import CLIENTS, PARAMS, correlation, is_normal
 from tests.test_privacy_stages import STAGES, VARIANCE_ERROR, cohort_of
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.reconstruction.reconstruction import Result, ceiling_of
 from lab.attack_runs.shared.attack_request import Aim
 from lab.common.settings import SettingError
 from lab.engine.run import run
@@ -17,13 +16,15 @@ from lab.experiment import presets
 from lab.experiment.experiment import Experiment
 from lab.interfaces.privacy_attacks import Inference, Spy
 from lab.jobs.local_sweep import carried_out
+from lab.privacy.guarantee import Ceiling, ceiling_of
 from lab.reports.leak_gallery import legend, told
-from lab.scoring.membership.membership_score import Ceiling, Exposure
+from lab.scoring.attack_result import Result
+from lab.scoring.membership.membership_score import Exposure
 from lab.scoring.membership.rates import NEEDED
 from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
-from lab.sweeps._leak import Leak
 from lab.sweeps.attacked_run import raided
+from lab.sweeps.cell_result import Leak
 from lab.sweeps.sweep import Sweep
 from tests.scores import drawn, exposed
 

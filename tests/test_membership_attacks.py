@@ -22,9 +22,10 @@ from lab.attack_runs.membership.shadow_federations import shadows
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble
 from lab.engine.run import begin
-from lab.interfaces.data import as_floats
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.views import OutsiderView
+from lab.models.inputs import as_floats
 from lab.scoring.membership.membership_score import expose
 
 OUTSIDERS = [name for name, spy in SPIES.items() if issubclass(spy, Inference)]

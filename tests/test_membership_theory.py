@@ -9,9 +9,9 @@ from scipy.stats import norm
 from torch import Tensor
 
 from attacks import SPIES
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference
-from lab.interfaces.views import Candidates, Evidence
-from lab.scoring.membership.membership_score import auc, true_positives
+from lab.scoring.shared.roc_curve import auc, true_positives
 
 GAP = 1.5  # between models that were trained on a candidate and models that were not, in deviations
 SIZE, SHADOWS = 20_000, 64

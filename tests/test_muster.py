@@ -12,10 +12,11 @@ from defenses import RULES
 from lab import Experiment
 from lab.attack_runs.poisoning.poisoned_round import Muster, muster
 from lab.common.settings import SettingError
-from lab.engine.data.federation import malicious
-from lab.engine.run import begin, step
+from lab.engine.data.malicious_clients import malicious
+from lab.engine.round import step
+from lab.engine.run import begin
 from lab.engine.server.server import fates_of
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
+from lab.interfaces.aggregation import UNAIDED, Aid, Verdict
 
 SMALL = Experiment().changed(
     {

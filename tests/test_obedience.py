@@ -12,8 +12,9 @@ from attacks import POISONS
 from lab import Experiment
 from lab.attack_runs.poisoning.backdoor_samples import SHOWN, Sample, samples
 from lab.engine.data.federation import assemble
-from lab.engine.run import State, begin, run
-from lab.interfaces.data import as_floats
+from lab.engine.round import State
+from lab.engine.run import begin, run
+from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate
 
 SMALL = Experiment().changed(

@@ -11,10 +11,13 @@ import time
 import pytest
 
 from lab import Experiment
-from lab.jobs import worker
+from lab.attack_runs.shared.attack_request import Order
+from lab.jobs import run_job
 from lab.jobs.overdue_commands import Watch, release, settle
-from lab.jobs.worker import Supervisor
-from lab.storage.store import Order, Store
+from lab.jobs.supervisor import Supervisor
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.visitors import visitor_of
 from lab.storage.worker_store import Ledger
 from tests.test_jobs import supervised, wait_for
@@ -35,7 +38,7 @@ ANN, BEN = visitor_of("cookie of Ann"), visitor_of("cookie of Ben")
 @pytest.fixture(autouse=True)
 def _visits(store: Store) -> None:
     for visitor in (ANN, BEN):
-        store.seen(visitor)
+        RunCommands(store).seen(visitor)
 
 
 def claimed(ledger: Ledger, id: str) -> None:
@@ -47,20 +50,20 @@ def claimed(ledger: Ledger, id: str) -> None:
 
 def test_a_stop_within_a_long_round_is_carried_out_and_others_get_their_turn(store: Store) -> None:
     with supervised(store, patience=0.3) as supervisor:
-        long = store.create(LONG, visitor=ANN)
+        long = RunCommands(store).create(LONG, visitor=ANN)
         wait_for(lambda: store.job(long).round == 1)
-        theirs = store.create(SMALL, visitor=BEN)
+        theirs = RunCommands(store).create(SMALL, visitor=BEN)
         time.sleep(0.3)  # the worker is inside the second round
         (worker,) = supervisor.workers()
         asked = time.monotonic()
-        store.stop(long)
+        RunCommands(store).stop(long)
         wait_for(lambda: store.job(long).status == "stopped")
         assert time.monotonic() - asked < 10
         assert worker.poll() is not None
         wait_for(lambda: store.job(theirs).status == "finished")
     assert store.job(long).message == "ended within round 2, of which nothing is kept"
     assert store.job(long).round == len(store.rounds(long)) == 1
-    assert len(store.state(long).model)
+    assert len(StoredRun(store, long).state().model)
     assert not [path for path in store.arrays.folder.rglob("*") if "unfinished" in path.name]
 
 
@@ -69,17 +72,17 @@ def test_a_stop_within_a_long_round_is_carried_out_and_others_get_their_turn(sto
 
 def test_a_worker_that_answers_is_left_alone(store: Store) -> None:
     ledger, watch = Ledger(store), Watch(store)
-    run = store.create(SMALL)
+    run = RunCommands(store).create(SMALL)
     claimed(ledger, run)
     assert watch.unanswered() == []
-    store.change(run, {"rule.kind": "median"})
+    RunCommands(store).change(run, {"rule.kind": "median"})
     assert watch.unanswered() == []  # no hurry: it holds from the next round on
-    store.stop(run)
+    RunCommands(store).stop(run)
     (told,) = watch.unanswered()
     assert (told.job, told.worker, told.running) == (run, ledger.worker, True)
     time.sleep(0.01)
     assert watch.unanswered()[0].waited > told.waited
-    list(worker.pull(ledger, store.job(run)))
+    list(run_job.pull(ledger, store.job(run)))
     assert watch.unanswered() == []
     assert store.job(run).message == ""
 
@@ -87,13 +90,13 @@ def test_a_worker_that_answers_is_left_alone(store: Store) -> None:
 def test_other_jobs_of_a_killed_worker_go_back_into_the_queue(store: Store) -> None:
     """Without a death: three of those end a job for good."""
     ledger = Ledger(store)
-    cell, attacked, told, mine = (store.create(SMALL, visitor=ANN) for _ in range(4))
+    cell, attacked, told, mine = (RunCommands(store).create(SMALL, visitor=ANN) for _ in range(4))
     for id in (cell, attacked, told, mine):
         claimed(ledger, id)
     ledger.set_aside(store.job(attacked))
     ledger.set_aside(store.job(told))
-    store.stop(told)
-    store.pause(mine)
+    RunCommands(store).stop(told)
+    RunCommands(store).pause(mine)
     release(store, ledger.worker)
     status = {id: store.job(id).status for id in (cell, attacked, told, mine)}
     assert status == {cell: "queued", attacked: "queued", told: "stopped", mine: "paused"}
@@ -109,24 +112,24 @@ def test_a_worker_out_of_reach_writes_nothing_more(store: Store) -> None:
     """Such as a command line in another terminal, whose round ends after its run was stopped."""
     ledger = Ledger(store)
     job = ledger.start(SMALL)
-    rounds = worker.pull(ledger, job)
+    rounds = run_job.pull(ledger, job)
     next(rounds)
-    store.stop(job.id)
+    RunCommands(store).stop(job.id)
     settle(store, ledger.worker, job.id)
     assert store.job(job.id).status == "stopped"
     assert list(rounds) == []
     assert len(store.rounds(job.id)) == 1
-    store.resume(job.id)
+    RunCommands(store).resume(job.id)
     other = Ledger(store)
     claimed(other, job.id)
-    list(worker.pull(other, store.job(job.id)))
+    list(run_job.pull(other, store.job(job.id)))
     assert store.job(job.id).status == "finished"
 
 
 def test_the_supervisor_ends_in_the_store_what_it_cannot_kill(store: Store) -> None:
     ledger = Ledger(store)
     job = ledger.start(SMALL)
-    store.stop(job.id)
+    RunCommands(store).stop(job.id)
     supervisor, watch = Supervisor(store, 0, patience=0.05), Watch(store)
     supervisor._end_overdue(watch)
     assert store.job(job.id).status == "running"
@@ -139,10 +142,10 @@ def test_an_attack_that_was_set_aside_is_stopped_without_killing_its_worker(stor
     """Its worker is inside somebody else's round."""
     ledger = Ledger(store)
     run = ledger.start(SMALL)
-    list(worker.pull(ledger, run))
+    list(run_job.pull(ledger, run))
     attack = ledger.start_attack(run.id, Order.read({"spy": "loss-threshold", "round": 1}))
     ledger.set_aside(attack)
-    store.stop(attack.id)
+    RunCommands(store).stop(attack.id)
     (told,) = Watch(store).unanswered()
     assert not told.running
     settle(store, told.worker, told.job)

@@ -15,19 +15,22 @@ from torch import Tensor
 from attacks import SPIES
 from lab import ROOT, Experiment
 from lab.attack_runs.reconstruction.own_example import invert, view_of
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.cli import main
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
-from lab.engine.run import State, begin
-from lab.interfaces.data import as_floats
-from lab.interfaces.messages import Task
+from lab.engine.round import State
+from lab.engine.run import begin
+from lab.interfaces.federated_algorithm import Task
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.jobs.worker import attacked, pull
-from lab.models.network import MODELS
-from lab.storage.store import Order, Store
+from lab.jobs.attack_job import attacked
+from lab.jobs.run_job import pull
+from lab.models.architectures import MODELS
+from lab.models.inputs import as_floats
+from lab.scoring.attack_result import Result
+from lab.storage.store import Store
 from lab.storage.uploads import decoded
 from lab.storage.worker_store import Ledger
 

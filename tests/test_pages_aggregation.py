@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 
@@ -100,7 +101,7 @@ def test_every_mechanism_is_switched_on_while_a_run_trains(
         "privacy.epsilon": 100.0,
         "secure_aggregation.enabled": True,
     }
-    run = store.create(TINY.changed(private | {"data.clients": 12}), 1)
+    run = RunCommands(store).create(TINY.changed(private | {"data.clients": 12}), 1)
     work_off(store)
     app = choose(opened(run=run), label, value)
     assert not app.sidebar.error

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from lab.jobs.worker import attacked
+from lab.attack_runs.shared.attack_request import Order
+from lab.jobs.attack_job import attacked
 from lab.scoring.reconstruction.image_scorer import Likeness
-from lab.storage.store import Order, Store
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.paging import TINY, attack, button, choose, labels, opened, trained, words, work_off
 from tests.test_own_picture import photograph
@@ -76,7 +78,7 @@ def test_a_stopped_attack_shows_its_best_guess_and_can_be_downloaded(store: Stor
     job = ledger.start_attack(run, order)
     glimpses = attacked(ledger, job)
     next(glimpses)
-    store.stop(job.id)
+    RunCommands(store).stop(job.id)
     deque(glimpses, maxlen=0)
     app = opened("inversion", run=run)
     assert "stopped by hand" in words(app)

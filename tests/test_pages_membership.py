@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lab.jobs.worker import attacked
-from lab.storage.store import Order, Store
+from lab.attack_runs.shared.attack_request import Order
+from lab.jobs.attack_job import attacked
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 

@@ -20,9 +20,8 @@ from defenses import PREPARATIONS, RULES
 from defenses.aggregation.krum import ranked
 from defenses.shared.distances import gaps
 from lab import Experiment, run
-from lab.interfaces.messages import Drift, Memory, Report
-from lab.interfaces.poisoning import Aid
-from lab.interfaces.privacy_attacks import Algorithm, Preparation
+from lab.interfaces.aggregation import Aid, Preparation
+from lab.interfaces.federated_algorithm import Algorithm, Drift, Memory, Report
 from tests.poisons import cohort_of
 from tests.quadratics import EQUAL, made, report_of
 

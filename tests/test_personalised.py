@@ -14,8 +14,9 @@ from lab.common.settings import SettingError
 from lab.engine.algorithms import PERSONALISED
 from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
-from lab.engine.run import Moment, begin
-from lab.interfaces.messages import Task
+from lab.engine.round import Moment
+from lab.engine.run import begin
+from lab.interfaces.federated_algorithm import Task
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.interfaces.views import server_view
 from tests.slow import all_of, slope

@@ -21,8 +21,7 @@ from attacks.poisoning.updates.min_max import largest as largest_max
 from attacks.poisoning.updates.min_sum import largest as largest_sum
 from defenses import RULES
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
 from tests.poisons import attacked, cohort_of, last
 from tests.poisons import rows_of as draws
 

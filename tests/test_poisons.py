@@ -15,7 +15,8 @@ from torch import Tensor
 
 from attacks import POISONS
 from lab import Experiment, run
-from lab.engine.data.federation import assemble, malicious, poisoned
+from lab.engine.data.federation import assemble, poisoned
+from lab.engine.data.malicious_clients import malicious
 from lab.interfaces.poisoning import Insight, Scene
 from tests.poisons import (
     CLASSES,

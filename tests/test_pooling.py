@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.scoring.membership.membership_score import auc, expose, true_positives
+from lab.scoring.membership.membership_score import expose
 from lab.scoring.membership.pooled_score import _area, _counts, _drawn, _true_positives, pooled
+from lab.scoring.shared.roc_curve import auc, true_positives
 
 
 def scored(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.engine.data.federation import assemble, malicious
+from lab.engine.data.federation import assemble
+from lab.engine.data.malicious_clients import malicious
 from lab.engine.data.summary import portrait
 from lab.experiment.experiment import Experiment
 from tests.data import examples_of, of_digits, with_

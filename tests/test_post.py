@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from lab.attack_runs.reconstruction.server_snapshot import SHOWN, post_of
-from lab.engine.run import begin, step
+from lab.engine.round import step
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
 from lab.interfaces.views import server_view
 

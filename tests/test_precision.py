@@ -9,7 +9,7 @@ from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.client.local_training import cohort
 from lab.engine.run import begin
-from lab.interfaces.messages import Task
+from lab.interfaces.federated_algorithm import Task
 from tests.data import PICTURE_MODELS
 
 NOW = Experiment.read(

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from defenses import PREPARATIONS, RULES, STAGES
 from lab.common.settings import SettingError
-from lab.interfaces.messages import Cohort, Memory
-from lab.interfaces.poisoning import Prepared
-from lab.interfaces.privacy_attacks import Preparation
+from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort
 
 SEEDS = st.integers(0, 10**6)
 PLACED = tuple(name for name in PREPARATIONS if name != "bucketing")  # a row for every row

@@ -12,20 +12,25 @@ from torch import Tensor
 
 from attacks import SPIES
 from lab import Experiment
+from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.property_inference import made_of, share_of, survey
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.settings import SettingError
-from lab.engine.run import Moment, begin, step
+from lab.engine.round import Moment, step
+from lab.engine.run import begin
 from lab.interfaces.columns import Column
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Survey
 from lab.interfaces.properties import trait_of
 from lab.interfaces.views import Known, ServerView, server_view
-from lab.jobs.worker import glimpses_of, pull
-from lab.models.network import Logistic, Network
+from lab.jobs.run_job import pull
+from lab.models.architectures import Logistic
+from lab.models.network import Network
+from lab.scoring.attack_result import Result
 from lab.scoring.property_score import Said, poll
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 SMALL: dict[str, Any] = {
@@ -269,7 +274,7 @@ def test_a_stored_run_gives_the_same_numbers_twice(store: Store) -> None:
         pass
     order, found = Order(spy=spy_of(property="bright", made=20), round=2), []
     for _ in "ab":
-        *glimpses, last = glimpses_of(store, job.id, order)
+        *glimpses, last = start_attack(order, StoredRun(store, job.id))
         assert [each.step for each in glimpses] == [1, 2]
         assert last.result is not None
         found.append(last.result)

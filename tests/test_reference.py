@@ -11,8 +11,9 @@ from torch import nn
 from lab import run
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
+from lab.models.architectures import Model
 from lab.models.layers import Dense, Flatten, Generic
-from lab.models.network import Model, Network
+from lab.models.network import Network
 from lab.models.opacus_gradients import sampled_visits
 from lab.models.stacked_gradients import stacked, visits
 from lab.models.torch_modules import twin

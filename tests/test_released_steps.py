@@ -20,7 +20,7 @@ from torch import Tensor
 from attacks import POISONS
 from lab.common.settings import SettingError
 from lab.engine.algorithms import ALGORITHMS
-from lab.engine.data.federation import acting
+from lab.engine.data.malicious_clients import acting
 from lab.engine.differential_privacy.update_clipping import CLIP
 from lab.engine.participation.cohort_sampling import asked
 from lab.engine.run import begin

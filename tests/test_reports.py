@@ -15,14 +15,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lab import Experiment
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.engine.evaluation.record import Record
 from lab.figures.example_images import contact_sheet, png
-from lab.jobs.worker import attacked, pull
+from lab.jobs.attack_job import attacked
+from lab.jobs.run_job import pull
 from lab.reports.html_report import render, write_report
 from lab.reports.result_files import write_attack, write_run
-from lab.storage.store import Job, Order, Store
+from lab.scoring.attack_result import Result
+from lab.storage.job import Job
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.data import of_digits
 from tests.markup import Page, parsed
@@ -174,7 +179,7 @@ def test_a_hostile_message_is_shown_and_not_obeyed(store: Store) -> None:
     hostile = "<script>alert('x')</script><img src=http://example.com/x onerror=alert(1)>&amp;"
     ledger = Ledger(store)
     run = finished(ledger, of_digits(training__rounds=1, training__steps=1))
-    store.resume(run.id)
+    RunCommands(store).resume(run.id)
     job = ledger.claim(run.id)
     assert job is not None
     ledger.settle(job, "stopped", hostile)
@@ -187,7 +192,7 @@ def test_a_hostile_message_is_shown_and_not_obeyed(store: Store) -> None:
 
 def test_a_run_without_a_round_has_nothing_to_report(store: Store) -> None:
     with pytest.raises(SettingError, match="no round yet"):
-        render(store, store.create(of_digits()))
+        render(store, RunCommands(store).create(of_digits()))
     with pytest.raises(SettingError, match="no run 'nobody'"):
         render(store, "nobody")
 
@@ -225,7 +230,7 @@ def test_an_exported_run_reads_back(done: Done, tmp_path: Path) -> None:
     assert [Record.read(one) for one in records] == [each.record for each in stored]
     model = load_file(folder / "model.safetensors")
     assert list(model) == ["model"]
-    assert torch.equal(model["model"], done.store.state(done.run.id).model)
+    assert torch.equal(model["model"], StoredRun(done.store, done.run.id).state().model)
 
 
 @pytest.mark.parametrize("which", ["inversion", "membership", "rows"])

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import beta, norm
 from sklearn.metrics import roc_auc_score
 
-from lab.scoring.membership.membership_score import GRID, auc, rate, true_positives
+from lab.scoring.membership.membership_score import GRID, rate
+from lab.scoring.shared.roc_curve import auc, true_positives
 from tests.scores import SEEDS, drawn, exposed
 
 FEW_VALUES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=25)  # so most are tied

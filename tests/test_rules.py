@@ -17,8 +17,7 @@ from defenses import RULES
 from defenses.shared.distances import gaps
 from defenses.shared.vertex_cover import cover
 from lab.common.settings import SettingError
-from lab.interfaces.poisoning import Aid
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import Aid, Rule
 
 SEEDS = st.integers(0, 10**6)
 EQUAL = torch.ones(9)

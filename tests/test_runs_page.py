@@ -14,7 +14,6 @@ import pytest
 from pyarrow import parquet
 
 from lab import ROOT, cli
-from lab.attack_runs.reconstruction.reconstruction import Result
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
 from lab.figures.image_files import CHROMIUM, NEEDED
@@ -22,7 +21,9 @@ from lab.reports.bundle import MISSING, bundle, joint, zipped
 from lab.reports.comparison import MOST, differences, outcome, sides
 from lab.reports.html_report import render_comparison
 from lab.reports.spreadsheets import FORMULA, columnar, comma_separated
+from lab.scoring.attack_result import Result
 from lab.storage.database import DATABASE
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import LONGEST_NOTE, Store
 from tests.markup import parsed
 from tests.paging import attack, opened, trained
@@ -131,7 +132,7 @@ def test_the_newest_run_can_be_attacked_only_where_there_is_one(
 ) -> None:
     assert leaklab(monkeypatch, "attack", "loss-threshold", "--run", "last") == 2
     assert "'last'" in capsys.readouterr().err
-    store.create(TINY)
+    RunCommands(store).create(TINY)
     assert leaklab(monkeypatch, "audit", "--run", "last") == 2
     assert "has finished no round yet, so there is nothing to audit" in capsys.readouterr().err
 
@@ -149,7 +150,7 @@ def test_the_archive_is_the_same_bytes_each_time(store: Store, two: list[str]) -
 
 def test_a_run_without_a_round_has_nothing_to_take_along(store: Store) -> None:
     with pytest.raises(SettingError, match="finished no round yet"):
-        bundle(store, store.run(store.create(TINY)))
+        bundle(store, store.run(RunCommands(store).create(TINY)))
 
 
 # --- beside each other ----------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def test_sides_are_named_by_what_sets_them_apart(store: Store, two: list[str]) -
 
 def test_not_more_than_can_be_told_apart(store: Store, two: list[str]) -> None:
     assert len(sides(store, [store.run(two[0])] * (MOST + 3))) == MOST
-    assert sides(store, [store.run(store.create(TINY))]) == []
+    assert sides(store, [store.run(RunCommands(store).create(TINY))]) == []
 
 
 def test_a_comparison_takes_everything_along(
@@ -218,7 +219,7 @@ def test_a_note_in_an_export_is_shown_and_not_obeyed(
 ) -> None:
     hostile = '=HYPERLINK("http://x.org") <script>alert(1)</script>\n\n![x](http://x.org/x.png)'
     monkeypatch.setenv(CHROMIUM, "/nowhere")
-    store.annotate(two[0], hostile)
+    RunCommands(store).annotate(two[0], hostile)
     for files in (
         bundle(store, store.run(two[0])),
         joint(store, sides(store, [store.run(id) for id in two])),
@@ -246,15 +247,15 @@ def test_no_text_in_a_sheet_is_a_formula(first: str) -> None:
 
 
 def test_a_note_is_kept_replaced_and_taken_away(store: Store, two: list[str]) -> None:
-    store.annotate(two[0], " the first try ")
-    store.annotate(two[0], "the best <b>try</b>")
+    RunCommands(store).annotate(two[0], " the first try ")
+    RunCommands(store).annotate(two[0], "the best <b>try</b>")
     assert store.notes() == {two[0]: "the best <b>try</b>"}
     with pytest.raises(SettingError, match="note has 2001 letters: give 2000 at most"):
-        store.annotate(two[0], "x" * (LONGEST_NOTE + 1))
-    store.annotate(two[0], "")
+        RunCommands(store).annotate(two[0], "x" * (LONGEST_NOTE + 1))
+    RunCommands(store).annotate(two[0], "")
     assert store.notes() == {}
     with pytest.raises(SettingError):
-        store.annotate("nobody", "x")
+        RunCommands(store).annotate("nobody", "x")
 
 
 # --- the command line -----------------------------------------------------------------------------
@@ -293,7 +294,7 @@ def test_the_same_from_the_command_line(
 
 
 def test_a_search_finds_by_title_id_and_note(store: Store, two: list[str]) -> None:
-    store.annotate(two[0], "my favourite")
+    RunCommands(store).annotate(two[0], "my favourite")
     app = opened("runs")
     assert len(app.dataframe[0].value) == 2
     for words, left in (("favourite digits", two[0]), ("client-level", two[1]), (two[1], two[1])):

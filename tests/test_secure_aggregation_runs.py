@@ -12,7 +12,8 @@ from torch import Tensor
 from defenses.secure_aggregation import Ring
 from lab import Experiment, run
 from lab.engine.data.federation import assemble
-from lab.engine.run import Moment, Stopped, begin
+from lab.engine.round import Moment, Stopped
+from lab.engine.run import begin
 from lab.interfaces.views import ServerView, server_view
 from tests.masks import looks_random
 

@@ -8,10 +8,13 @@ import torch
 from scipy.stats import kstest
 
 from lab import Experiment, run
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.random_streams import noise, stream
 from lab.common.settings import SettingError
-from lab.jobs.worker import pull, replay
-from lab.storage.store import Order, Store
+from lab.jobs.run_job import pull
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.noise import CLIENTS
 from tests.test_example_privacy import EXAMPLE
@@ -87,12 +90,12 @@ def test_a_round_of_it_is_not_replayed_and_nobody_attacks_fiction(store: Store) 
     ledger = Ledger(store)
     job = ledger.start(later)
     list(pull(ledger, job))
-    assert replay(store, job.id, 2).record == store.rounds(job.id)[1].record
+    assert StoredRun(store, job.id).replay(2).record == store.rounds(job.id)[1].record
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
-        replay(store, job.id, 3)
+        StoredRun(store, job.id).replay(3)
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
-        store.attack(job.id, Order.read({"spy": "idlg", "round": 3}))
-    store.attack(job.id, Order.read({"spy": "loss-threshold", "round": 3}))
+        RunCommands(store).attack(job.id, Order.read({"spy": "idlg", "round": 3}))
+    RunCommands(store).attack(job.id, Order.read({"spy": "loss-threshold", "round": 3}))
 
 
 def test_every_state_of_it_is_kept(store: Store) -> None:
@@ -101,8 +104,8 @@ def test_every_state_of_it_is_kept(store: Store) -> None:
     now = SECURE.changed({"training.algorithm.kind": "fedadam"})
     job = ledger.start(now)
     list(pull(ledger, job))
-    states = [store.state(job.id, round) for round in range(1, 9)]
-    again = [store.state(job.id, round) for round in range(1, 9)]
+    states = [StoredRun(store, job.id).state(round) for round in range(1, 9)]
+    again = [StoredRun(store, job.id).state(round) for round in range(1, 9)]
     for one, other in zip(states, again, strict=True):
         assert torch.equal(one.model, other.model)
         assert one.memory

@@ -16,13 +16,13 @@ from lab.attack_runs.membership.shadow_federations import (
     recipes,
     shadows,
 )
-from lab.engine.client import local_training
+from lab.engine.client import batched_sgd
 from lab.engine.data import federation
 from lab.engine.run import run
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
+from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import Needs
-from lab.interfaces.views import Candidates
+from lab.models.inputs import as_floats
 
 SMALL = {
     "data.source": "digits",
@@ -104,7 +104,7 @@ def test_a_shadow_does_not_depend_on_who_trains_beside_it(settings: dict[str, ob
 def test_small_federations_share_blocks_and_large_ones_do_not() -> None:
     now, step = of(), [torch.zeros(4).numpy()]
     two, three, many = [step] * 2, [step * 2] * 3, [step] * 13
-    blocks = local_training._shared_blocks([two, three, many, two], now)
+    blocks = batched_sgd.shared_blocks([two, three, many, two], now)
     assert [len(block) for block in blocks] == [5, 7, 6 + 2]
     assert [seat[0] for seat in blocks[0]] == [1, 1, 1, 0, 0], "the longest plans first"
     assert sorted(seat for block in blocks for seat in block) == [

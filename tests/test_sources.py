@@ -12,7 +12,8 @@ from torch import Tensor
 from datasets import SOURCES
 from datasets.sources import faces, heart
 from datasets.sources.shared import file_lookup
-from lab.interfaces.data import Examples, as_floats
+from lab.interfaces.data import Examples
+from lab.models.inputs import as_floats
 from tests.data import FULL, FULL_IS_HERE, examples_of
 from tests.data import no_data_of_the_user as no_data_of_the_user
 

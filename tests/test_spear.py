@@ -15,10 +15,12 @@ from attacks.reconstruction.shared.dense_layer import mixture_of
 from attacks.reconstruction.shared.disaggregation import Mixture, settled
 from lab import Experiment
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.messages import Recipe
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
+from lab.models.architectures import MODELS, Mlp, Model
 from lab.models.layers import Shape
-from lab.models.network import MODELS, Mlp, Model, Network
+from lab.models.network import Network
 from lab.scoring.reconstruction.image_scorer import match
 from tests.data import PICTURE_MODELS
 

@@ -23,13 +23,16 @@ from lab.attack_runs.membership.outsider import infer
 from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, malicious, poisoned
+from lab.engine.data.federation import assemble, poisoned
+from lab.engine.data.malicious_clients import malicious
 from lab.engine.data.summary import Portrait
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation, as_floats
-from lab.interfaces.privacy_attacks import Inference, Split
-from lab.interfaces.views import Candidates, OutsiderView
+from lab.interfaces.attack_data import Candidates
+from lab.interfaces.data import Federation, Split
+from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.views import OutsiderView
+from lab.models.inputs import as_floats
 
 SHIFTING = [kind for kind, split in SPLITS.items() if split.shift is not Split.shift]
 OFF = {"rotation": 0, "blur": 0, "noise": 0, "ink": 0}

@@ -9,12 +9,17 @@ from threading import Event, Timer
 import pytest
 
 from lab import Experiment, cli
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result
+from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.run_history import RunHistory
 from lab.cli import attacks
-from lab.jobs import worker
-from lab.jobs.worker import APART, attacked, pull
+from lab.jobs import attack_job
+from lab.jobs.attack_job import APART, attacked
+from lab.jobs.run_job import pull
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.reconstruction.image_scorer import Likeness
-from lab.storage.store import Job, Order, Store
+from lab.storage.job import Job
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 TINY = Experiment.read(
@@ -50,7 +55,7 @@ def test_the_best_guess_so_far_is_kept_with_its_score(ledger: Ledger, attack: Jo
     glimpses = attacked(ledger, attack)
     for _ in range(3):
         last = next(glimpses)
-    ledger.store.stop(attack.id)
+    RunCommands(ledger.store).stop(attack.id)
     assert list(glimpses) == []
     ended = ledger.store.job(attack.id)
     assert (ended.status, ended.message) == ("stopped", "stopped by hand")
@@ -77,18 +82,18 @@ def test_a_stop_waits_for_no_step_of_the_attack(
     ledger: Ledger, attack: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two glimpses this attack would take half a minute."""
-    go, honest = Event(), worker.glimpses_of
+    go, honest = Event(), attack_job.start_attack
 
-    def stuck(store: Store, run: str, order: Order) -> Iterator[Glimpse]:
-        yield next(honest(store, run, order))
+    def stuck(order: Order, history: RunHistory, apart: float) -> Iterator[Glimpse]:
+        yield next(honest(order, history, apart))
         go.wait(30)
 
-    monkeypatch.setattr(worker, "glimpses_of", stuck)
+    monkeypatch.setattr(attack_job, "start_attack", stuck)
     asked: list[float] = []
 
     def ask() -> None:
         asked.append(time.monotonic())
-        ledger.store.stop(attack.id)
+        RunCommands(ledger.store).stop(attack.id)
 
     glimpses = attacked(ledger, attack)
     next(glimpses)
@@ -105,12 +110,12 @@ def test_an_attack_that_has_said_nothing_yet_keeps_nothing(
 ) -> None:
     go = Event()
 
-    def silent(store: Store, run: str, order: Order) -> Iterator[Glimpse]:
+    def silent(order: Order, history: RunHistory, apart: float) -> Iterator[Glimpse]:
         go.wait(30)
         yield from ()
 
-    monkeypatch.setattr(worker, "glimpses_of", silent)
-    ledger.store.stop(attack.id)
+    monkeypatch.setattr(attack_job, "start_attack", silent)
+    RunCommands(ledger.store).stop(attack.id)
     assert list(attacked(ledger, attack)) == []
     go.set()
     ended = ledger.store.job(attack.id)

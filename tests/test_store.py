@@ -12,12 +12,15 @@ import torch
 from sqlalchemy import update
 
 from lab import Experiment, run
+from lab.attack_runs.shared.attack_request import Order
 from lab.catalog import table
 from lab.common.settings import SettingError
 from lab.common.settings_text import parse_pairs
-from lab.jobs.worker import pull
+from lab.jobs.run_job import pull
 from lab.storage.database import VERSION, StoreError, jobs, writing
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import DEATHS, EvictedError, Ledger
 
 TINY = Experiment.read(
@@ -44,9 +47,9 @@ def expire(store: Store, id: str) -> None:
 def test_a_stored_run_holds_what_the_engine_gave(store: Store) -> None:
     id, moments = finished(store), list(run(TINY))
     assert [each.record for each in store.rounds(id)] == [moment.record for moment in moments]
-    assert torch.equal(store.state(id).model, moments[-1].state.model)
-    assert torch.equal(store.state(id, 1).model, moments[0].state.model)
-    assert store.state(id, 0).round == 0
+    assert torch.equal(StoredRun(store, id).state().model, moments[-1].state.model)
+    assert torch.equal(StoredRun(store, id).state(1).model, moments[0].state.model)
+    assert StoredRun(store, id).state(0).round == 0
     assert store.job(id).experiment == TINY
     assert store.job(id).status == "finished"
 
@@ -63,13 +66,13 @@ def test_a_second_process_sees_the_same(store: Store) -> None:
 
 
 def test_ids_cannot_be_guessed(store: Store) -> None:
-    ids = {store.create(TINY) for _ in range(20)}
+    ids = {RunCommands(store).create(TINY) for _ in range(20)}
     assert len(ids) == 20
     assert all(len(id) == 16 for id in ids)
 
 
 def test_the_newest_run_comes_first(store: Store) -> None:
-    ids = [store.create(TINY) for _ in range(3)]
+    ids = [RunCommands(store).create(TINY) for _ in range(3)]
     assert [job.id for job in store.runs()] == ids[::-1]
 
 
@@ -104,7 +107,7 @@ def test_an_attack_that_cannot_be_is_refused_at_once(
 ) -> None:
     id = finished(store, TINY.changed({"model.kind": "lenet"}))
     with pytest.raises(SettingError, match=words):
-        store.attack(id, Order.read(order))
+        RunCommands(store).attack(id, Order.read(order))
     assert store.attacks_on(id) == []
 
 
@@ -164,17 +167,17 @@ def test_a_digest_is_never_a_path(store: Store) -> None:
 
 
 def test_pause_step_and_resume(store: Store) -> None:
-    ledger, id = Ledger(store), store.create(TINY, rounds=1)
+    ledger, id = Ledger(store), RunCommands(store).create(TINY, rounds=1)
     job = ledger.claim()
     assert job is not None
     list(pull(ledger, job))
     assert (store.job(id).status, store.job(id).round) == ("paused", 1)
-    store.resume(id, rounds=1)
+    RunCommands(store).resume(id, rounds=1)
     job = ledger.claim()
     assert job is not None
     list(pull(ledger, job))
     assert (store.job(id).status, store.job(id).round) == ("paused", 2)
-    store.resume(id)
+    RunCommands(store).resume(id)
     job = ledger.claim()
     assert job is not None
     list(pull(ledger, job))
@@ -187,17 +190,17 @@ def test_a_running_run_pauses_after_the_present_round(store: Store) -> None:
     job = ledger.start(TINY)
     rounds = pull(ledger, job)
     next(rounds)
-    store.pause(job.id)
+    RunCommands(store).pause(job.id)
     assert list(rounds) == []
     assert (store.job(job.id).status, store.job(job.id).round) == ("paused", 1)
 
 
 def test_a_queued_run_pauses_and_stops_at_once(store: Store) -> None:
-    id = store.create(TINY)
-    store.pause(id)
+    id = RunCommands(store).create(TINY)
+    RunCommands(store).pause(id)
     assert store.job(id).status == "paused"
     assert Ledger(store).claim() is None
-    store.stop(id)
+    RunCommands(store).stop(id)
     assert store.job(id).status == "stopped"
 
 
@@ -206,7 +209,7 @@ def test_a_change_in_mid_run_holds_from_the_next_round_and_is_written_down(store
     job = ledger.start(TINY)
     rounds = pull(ledger, job)
     next(rounds)
-    store.change(job.id, {"rule.kind": "median"})
+    RunCommands(store).change(job.id, {"rule.kind": "median"})
     assert store.intended(job.id).rule.kind == "median"
     list(rounds)
     changed = TINY.changed_from(2, {"rule.kind": "median"})
@@ -215,9 +218,9 @@ def test_a_change_in_mid_run_holds_from_the_next_round_and_is_written_down(store
 
 
 def test_a_change_of_a_paused_run_needs_no_worker(store: Store) -> None:
-    id = store.create(TINY)
-    store.pause(id)
-    store.change(id, {"training.rate": 0.3})
+    id = RunCommands(store).create(TINY)
+    RunCommands(store).pause(id)
+    RunCommands(store).change(id, {"training.rate": 0.3})
     assert store.job(id).experiment.training.rate == 0.3
 
 
@@ -229,7 +232,7 @@ def test_a_change_that_a_run_cannot_make_is_refused_and_changes_nothing(
     job = ledger.start(TINY)
     next(pull(ledger, job))
     with pytest.raises(SettingError):
-        store.change(job.id, settings)
+        RunCommands(store).change(job.id, settings)
     assert ledger.commands(job) == []
 
 
@@ -237,7 +240,7 @@ def test_a_change_that_a_run_cannot_make_is_refused_and_changes_nothing(
 
 
 def test_jobs_are_taken_in_turn_and_by_one_worker_each(store: Store) -> None:
-    ids = [store.create(TINY) for _ in range(3)]
+    ids = [RunCommands(store).create(TINY) for _ in range(3)]
     assert [store.place(id) for id in ids] == [0, 1, 2]
     claimed = [Ledger(store).claim() for _ in range(4)]
     assert [job.id if job else None for job in claimed] == [*ids, None]
@@ -264,7 +267,7 @@ def test_a_living_worker_keeps_its_job(store: Store) -> None:
 
 
 def test_a_job_that_kills_its_workers_is_given_up(store: Store) -> None:
-    id = store.create(TINY)
+    id = RunCommands(store).create(TINY)
     for _ in range(DEATHS):
         assert Ledger(store).claim() is not None
         expire(store, id)
@@ -288,7 +291,7 @@ def test_an_error_of_ours_is_written_beside_the_run_and_travels(
     def broken(*_: object) -> None:
         raise RuntimeError("a wire came loose")
 
-    monkeypatch.setattr("lab.engine.run.measure", broken)
+    monkeypatch.setattr("lab.engine.round.measure", broken)
     ledger = Ledger(store)
     job = ledger.start(TINY)
     with pytest.raises(RuntimeError, match="a wire came loose"):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from lab.scoring.membership.membership_score import auc, true_positives
 from lab.scoring.membership.same_label_score import stratified
 from lab.scoring.shared.bootstrap import Ladder
+from lab.scoring.shared.roc_curve import auc, true_positives
 
 EXAMPLE = st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 2))  # score, member, label
 CANDIDATES = st.lists(EXAMPLE, min_size=2, max_size=24).filter(

@@ -13,20 +13,24 @@ import torch
 from attacks.membership.subject_membership import SubjectMembership
 from datasets import SPLITS
 from lab import Experiment, run
+from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.membership.subject import recognise
 from lab.attack_runs.membership.subject_candidates import census
-from lab.attack_runs.reconstruction.reconstruction import Glimpse
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble, examples_of
-from lab.engine.run import State, begin
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Needs, Source
-from lab.interfaces.views import Candidates, Evidence
-from lab.jobs.worker import glimpses_of, pull
+from lab.engine.round import State
+from lab.engine.run import begin
+from lab.interfaces.attack_data import Candidates, Evidence
+from lab.interfaces.data import Examples, Source
+from lab.interfaces.privacy_attacks import Needs
+from lab.jobs.run_job import pull
 from lab.models.layers import Shape
+from lab.scoring.attack_result import Glimpse
 from lab.scoring.membership.membership_score import Exposure
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.data import no_data_of_the_user as no_data_of_the_user
 from tests.experiments import refusal
@@ -249,7 +253,7 @@ def test_it_is_an_attack_on_a_stored_run_with_a_glimpse_each_round(tmp_path: obj
     job = (ledger := Ledger(store)).start(chat(training__rounds=2))
     list(pull(ledger, job))
     order = Order(spy=SubjectMembership(), round=2)
-    first, again = (list(glimpses_of(store, job.id, order)) for _ in range(2))
+    first, again = (list(start_attack(order, StoredRun(store, job.id))) for _ in range(2))
     assert [glimpse.step for glimpse in first] == [1, 2, 3]
     assert first[-1].result == again[-1].result
     assert first[-1].result is not None

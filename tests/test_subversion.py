@@ -14,19 +14,24 @@ from attacks import SPIES
 from attacks.reconstruction.shared.imprint_module import Bins, edges_of
 from benchmarks.imprint import SEEDS, alone, answer, fired, private, recall, single, written
 from lab import Experiment
+from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.reconstruction.model_manipulation import replayed, subvert
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.settings import SettingError
 from lab.engine.client.batches import batches, touched
 from lab.engine.data.federation import poisoned
-from lab.engine.run import Moment, State, begin, step
+from lab.engine.round import Moment, State, step
+from lab.engine.run import begin
 from lab.interfaces.privacy_attacks import Subversion
 from lab.interfaces.views import Known, client_view, server_view
-from lab.jobs.worker import glimpses_of, pull
-from lab.models.network import Mlp, Network
+from lab.jobs.run_job import pull
+from lab.models.architectures import Mlp
+from lab.models.network import Network
+from lab.scoring.attack_result import Result
 from lab.scoring.tampering_signs import Sign, signs
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 FAMILY = [name for name, part in SPIES.items() if issubclass(part, Subversion)]
@@ -347,7 +352,9 @@ def test_a_stored_run_is_attacked_in_any_of_its_rounds(name: str, store: Store) 
     for _ in pull(ledger, job):
         pass
     for round in (1, 2):
-        *_, glimpse = glimpses_of(store, job.id, Order(spy=spy_of(name), round=round, client=1))
+        *_, glimpse = start_attack(
+            Order(spy=spy_of(name), round=round, client=1), StoredRun(store, job.id)
+        )
         assert glimpse.result is not None
         assert glimpse.result.noticed is not None
         assert ("jump" in [sign.name for sign in glimpse.result.noticed]) == (round == 2)

@@ -23,19 +23,27 @@ from attacks.membership.server.source_inference import SourceInference
 from attacks.membership.server.update_cosine import UpdateCosine
 from attacks.membership.shared.update_probing import client_losses, cosines, descents, last_heard
 from lab import Experiment, run
+from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.membership.candidate_pairs import against_clients, against_outsiders
 from lab.attack_runs.membership.candidates import Lineup, lineup
-from lab.attack_runs.membership.server import scored, surveil
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.membership.client_signals import scored
+from lab.attack_runs.membership.server import surveil
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
-from lab.engine.run import State
+from lab.engine.round import State
+from lab.interfaces.attack_data import Candidates, Watched
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Needs, Surveillance
-from lab.interfaces.views import Candidates, ServerView, Watched
-from lab.jobs.worker import attacked, glimpses_of, pull
-from lab.models.network import MODELS, Network
+from lab.interfaces.views import ServerView
+from lab.jobs.attack_job import attacked
+from lab.jobs.run_job import pull
+from lab.models.architectures import MODELS
+from lab.models.network import Network
+from lab.scoring.attack_result import Result
 from lab.scoring.membership.source_score import attribute
-from lab.storage.store import Order, Store
+from lab.storage.replay import StoredRun
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 WATCHERS = [name for name, spy in SPIES.items() if issubclass(spy, Surveillance)]
@@ -423,7 +431,9 @@ def test_a_stored_run_is_watched_and_the_result_kept(store: Store) -> None:
     assert kept is not None
     assert kept["exposure"]["members"] == 40
     assert json.dumps(kept)
-    (again,) = [each.result for each in glimpses_of(store, job.id, order) if each.result]
+    (again,) = [
+        each.result for each in start_attack(order, StoredRun(store, job.id)) if each.result
+    ]
     assert again.dump() == kept
 
 
@@ -435,7 +445,7 @@ def test_what_cannot_be_repeated_is_not_ordered(store: Store) -> None:
     job = ledger.start(secret)
     list(pull(ledger, job))
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
-        store.attack(job.id, Order.read({"spy": "fedmia", "round": 1}))
+        RunCommands(store).attack(job.id, Order.read({"spy": "fedmia", "round": 1}))
 
 
 def test_another_run_than_the_stored_one_is_not_watched() -> None:

@@ -21,7 +21,9 @@ from lab.storage.administration import (
     sweeping,
 )
 from lab.storage.database import visitors, writing
-from lab.storage.store import Job, Store
+from lab.storage.job import Job
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
 from lab.storage.visitors import CLASS, GRACE, Limits, visitor_of
 from lab.storage.worker_store import Ledger
@@ -36,7 +38,7 @@ CLASSMATES = [visitor_of(f"cookie of {number}") for number in range(10)]
 @pytest.fixture(autouse=True)
 def _visits(store: Store) -> None:
     for visitor in (ANN, BEN, *CLASSMATES):
-        store.seen(visitor)
+        RunCommands(store).seen(visitor)
 
 
 def grid(store: Store, *seeds: int, **changed: Any) -> Grid:
@@ -71,8 +73,8 @@ def test_ten_live_runs_and_a_big_sweep_come_on_in_fair_turns(store: Store) -> No
     cells = [ledger.claim() for ledger in ledgers]
     assert [job.kind for job in cells if job] == ["cell", "cell"]
     (experiment, *_) = big.sweep.experiments.values()
-    first = [store.create(experiment, visitor=who) for who in (*CLASSMATES, ANN)]
-    second = [store.create(experiment, visitor=who) for who in (ANN, *CLASSMATES)]
+    first = [RunCommands(store).create(experiment, visitor=who) for who in (*CLASSMATES, ANN)]
+    second = [RunCommands(store).create(experiment, visitor=who) for who in (ANN, *CLASSMATES)]
     assert store.place(first[0]) == 0  # cells at work are set aside for it
     order: list[str] = []
     for turn in range(22):  # each worker carries out one run after the other
@@ -92,7 +94,7 @@ def test_ten_live_runs_and_a_big_sweep_come_on_in_fair_turns(store: Store) -> No
 def test_live_runs_never_wait_for_cells(store: Store) -> None:
     grid(store, *range(3)).start(visitor=ANN)
     (experiment, *_) = sweep().experiments.values()
-    runs = [store.create(experiment, visitor=who) for who in CLASSMATES]
+    runs = [RunCommands(store).create(experiment, visitor=who) for who in CLASSMATES]
     assert [job.id for job in claimed(store, 11)][:10] == runs
     assert store.place(runs[-1]) == 0
 
@@ -123,7 +125,7 @@ def test_a_sweep_knows_how_much_comes_before_it(store: Store) -> None:
     small.start(visitor=BEN)
     assert small.before() == 1  # Ann's first
     (experiment, *_) = big.sweep.experiments.values()
-    store.create(experiment, visitor=ANN)
+    RunCommands(store).create(experiment, visitor=ANN)
     assert (big.before(), small.before()) == (1, 2)
 
 

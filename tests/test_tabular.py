@@ -16,13 +16,16 @@ from attacks.reconstruction.shared.record_weights import counts_up_to, sparse
 from attacks.reconstruction.shared.row_space import Span, answered, completed
 from datasets import SOURCES
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.columns import Column, cells_of, rows_of
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Spy
-from lab.interfaces.views import Guess, Known, ServerView
-from lab.models.network import MODELS, Mlp, Network
+from lab.interfaces.views import Known, ServerView
+from lab.models.architectures import MODELS, Mlp
+from lab.models.network import Network
+from lab.scoring.attack_result import Glimpse, Result
 from tests.data import examples_of
 
 ONCE = Recipe(

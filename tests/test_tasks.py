@@ -9,7 +9,7 @@ from torch import Tensor
 from lab.engine.client.local_training import cohort, pooled
 from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Drift, Mixture, Task
+from lab.interfaces.federated_algorithm import Drift, Mixture, Task
 from tests.slow import all_of, batches_of, slope
 
 NOW = Experiment.read(

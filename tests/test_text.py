@@ -21,7 +21,7 @@ from attacks.reconstruction.shared.sentence_span import Span
 from datasets import SOURCES
 from datasets.sources.chat import LENGTH, TEST, TRAIN, UNKNOWN
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import Result, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.attack_runs.secure_aggregation.unmasking import unmask
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.random_streams import stream
@@ -29,12 +29,16 @@ from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import assemble
 from lab.engine.data.summary import portrait
-from lab.engine.run import Moment, begin
+from lab.engine.round import Moment
+from lab.engine.run import begin
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Guess, Known, ServerView, server_view
+from lab.interfaces.views import Known, ServerView, server_view
+from lab.models.architectures import MODELS
 from lab.models.layers import Block, Dense, attended, thought
-from lab.models.network import MODELS, Network
+from lab.models.network import Network
+from lab.scoring.attack_result import Result
 from lab.scoring.reconstruction.text_score import Proofreader, Wording
 from lab.storage.store import Store
 from tests.data import examples_of

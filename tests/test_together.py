@@ -12,6 +12,7 @@ from lab import Experiment
 from lab.cli import app
 from lab.engine.differential_privacy.accountant import gives_away, spent
 from lab.storage.joint_guarantee import joint, together
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 from tests.paging import work_off
@@ -96,10 +97,10 @@ def test_more_different_runs_than_are_composed_tightly_are_never_counted_for_les
 def test_the_command_line_tells_of_other_runs_and_of_the_seed(
     monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
-    run = store.create(made())
+    run = RunCommands(store).create(made())
     work_off(store)
-    branch = store.branch(run, 2)
-    store.resume(branch)
+    branch = RunCommands(store).branch(run, 2)
+    RunCommands(store).resume(branch)
     work_off(store)
     monkeypatch.setattr("lab.cli.stored_runs.Store", lambda: store)
     shown = CliRunner().invoke(app, ["show", run])

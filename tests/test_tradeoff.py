@@ -17,16 +17,15 @@ from lab import Experiment, figures, run
 from lab.attack_runs.shared.attack_request import Aim
 from lab.cli import main
 from lab.common.settings import SettingError
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 from lab.experiment import presets
 from lab.figures.image_files import CHROMIUM, NEEDED
 from lab.jobs.local_sweep import carried_out
 from lab.reports.bundle import MISSING, studied
 from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
-from lab.sweeps._leak import Leak
-from lab.sweeps._probe import EARLY, probed
-from lab.sweeps.attacked_run import raided
+from lab.sweeps.attacked_run import EARLY, probed, raided
+from lab.sweeps.cell_result import Leak
 from lab.sweeps.sweep import Sweep, key_of
 from lab.sweeps.tradeoff import Spread, front, pareto, points, sentences
 from lab.sweeps.tradeoff_study import Study
@@ -226,7 +225,7 @@ def test_four_combinations_end_to_end_and_none_twice(
     assert bare.leaks["identified"].mean == 1.0
     assert masked.leaks["gain"].mean < 1
     assert 0.3 < bare.leaks["auc"].mean < 0.7
-    monkeypatch.setattr("lab.jobs.worker.run", lambda _: pytest.fail("it ran again"))
+    monkeypatch.setattr("lab.jobs.sweep_job.run", lambda _: pytest.fail("it ran again"))
     other = Grid(store, quick(seeds=[0], epsilons=[0], title="Fewer").sweep)
     assert other.progress().finished == other.progress().total == 2
     deque(carried_out(other, 1), maxlen=0)
@@ -238,7 +237,7 @@ def test_a_run_that_ends_early_says_what_was_not_attacked(
     def short(experiment: Experiment) -> Iterator[Moment]:
         return islice(run(experiment), 1)
 
-    monkeypatch.setattr("lab.jobs.worker.run", short)
+    monkeypatch.setattr("lab.jobs.sweep_job.run", short)
     study = quick(seeds=[0], epsilons=[0], masks=[False], round=2)
     grid = Grid(store, study.sweep)
     grid.start()

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from lab.attack_runs.shared.attack_request import Order
 from lab.common import thread_time
 from lab.common.thread_time import standing_still, worked
 from lab.experiment.experiment import Experiment
-from lab.jobs import suspended_attacks, worker
+from lab.jobs import attack_job, run_job, suspended_attacks
+from lab.jobs import worker as worker_module
 from lab.jobs.polling import paced
 from lab.jobs.suspended_attacks import Aside
 from lab.storage.administration import queue
-from lab.storage.store import Order, Store
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.visitors import visitor_of
 from lab.storage.worker_store import Ledger
 
@@ -37,10 +40,10 @@ ANN, BEN, CEM = (visitor_of(f"cookie of {name}") for name in ("Ann", "Ben", "Cem
 @pytest.fixture(autouse=True)
 def _turns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step each."""
-    monkeypatch.setattr(worker, "TURN", 0.0)
-    monkeypatch.setattr(worker, "APART", 0.0)
+    monkeypatch.setattr(worker_module, "TURN", 0.0)
+    monkeypatch.setattr(attack_job, "APART", 0.0)
     for visitor in (ANN, BEN, CEM):
-        store.seen(visitor)
+        RunCommands(store).seen(visitor)
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def run(store: Store) -> str:
     """A finished one, to be attacked."""
     ledger = Ledger(store)
     job = ledger.start(TINY)
-    list(worker.pull(ledger, job))
+    list(run_job.pull(ledger, job))
     return job.id
 
 
@@ -59,21 +62,21 @@ def worker(store: Store) -> Iterator[Aside]:
 
 
 def ordered(store: Store, run: str, spy: dict[str, Any], visitor: str) -> str:
-    return store.attack(run, Order.read({"spy": spy, "round": 1}), visitor=visitor)
+    return RunCommands(store).attack(run, Order.read({"spy": spy, "round": 1}), visitor=visitor)
 
 
 def turn(worker: Aside) -> str:
     """Whose turn it was."""
     job = worker.claim()
     assert job is not None
-    worker._carry_out(worker, job)
+    worker_module._carry_out(worker, job)
     return job.id
 
 
 def work_off(worker: Aside) -> list[str]:
     found = []
     while (job := worker.claim()) is not None:
-        worker._carry_out(worker, job)
+        worker_module._carry_out(worker, job)
         found.append(job.id)
     return found
 
@@ -93,10 +96,10 @@ def come_to(store: Store, attack: str) -> dict[str, Any]:
 def waiting(store: Store, run: str, worker: Aside) -> str:
     """An attack of Ann's that was set aside with something found, and that nothing else waits."""
     attack = ordered(store, run, LONG, ANN)
-    endless = store.create(TINY.changed({"training.rounds": 1000}), visitor=BEN)
+    endless = RunCommands(store).create(TINY.changed({"training.rounds": 1000}), visitor=BEN)
     while not store.sights(attack) or store.job(attack).status != "queued":
         turn(worker)
-    store.stop(endless)
+    RunCommands(store).stop(endless)
     return attack
 
 
@@ -110,12 +113,14 @@ def test_attacks_that_took_turns_come_to_the_same_as_undisturbed_ones(
     alone = ordered(store, run, SHORT, "")
     assert work_off(worker) == [alone]
     mine, theirs = (ordered(store, run, SHORT, who) for who in (ANN, BEN))
-    runs = [store.create(TINY.changed({"seed": seed}), visitor=CEM) for seed in range(3)]
+    runs = [
+        RunCommands(store).create(TINY.changed({"seed": seed}), visitor=CEM) for seed in range(3)
+    ]
     order = work_off(worker)
     assert min(order.count(mine), order.count(theirs)) > 3
     assert set(order) == {mine, theirs, *runs}
     assert come_to(store, mine) == come_to(store, theirs) == come_to(store, alone)
-    again = store.create(TINY.changed({"seed": 0}))
+    again = RunCommands(store).create(TINY.changed({"seed": 0}))
     work_off(worker)
     assert [each.record for each in store.rounds(again)] == [
         each.record for each in store.rounds(runs[0])
@@ -126,11 +131,11 @@ def test_what_was_set_aside_waits_in_the_queue_with_all_it_has_shown(
     store: Store, worker: Aside, waiting: str
 ) -> None:
     shown = store.sights(waiting)
-    others = store.create(TINY, visitor=CEM)
+    others = RunCommands(store).create(TINY, visitor=CEM)
     assert {each.id: each.status for each in queue(store)} == {waiting: "queued", others: "queued"}
     assert {store.place(waiting), store.place(others)} == {0, 1}
     while turn(worker) != waiting or len(store.sights(waiting)) == len(shown):
-        others = store.create(TINY, visitor=CEM)
+        others = RunCommands(store).create(TINY, visitor=CEM)
     assert store.sights(waiting)[: len(shown)] == shown
 
 
@@ -138,7 +143,7 @@ def test_an_attack_that_nobody_waits_for_is_not_interrupted(
     store: Store, run: str, worker: Aside
 ) -> None:
     attack = ordered(store, run, SHORT, ANN)
-    store.create(TINY, visitor=ANN)  # her own job is in no hurry
+    RunCommands(store).create(TINY, visitor=ANN)  # her own job is in no hurry
     assert turn(worker) == attack
     assert store.job(attack).status == "finished"
 
@@ -147,7 +152,7 @@ def test_an_attack_that_nobody_waits_for_is_not_interrupted(
 
 
 def test_a_stop_is_heard_by_what_was_set_aside(store: Store, worker: Aside, waiting: str) -> None:
-    store.stop(waiting)
+    RunCommands(store).stop(waiting)
     assert store.job(waiting).status == "queued"  # until its best guess has a score
     worker.listen()
     ended = store.job(waiting)
@@ -160,11 +165,11 @@ def test_a_stop_is_heard_by_what_was_set_aside(store: Store, worker: Aside, wait
 def test_a_stop_is_heard_in_the_midst_of_somebody_elses_run(
     store: Store, worker: Aside, waiting: str
 ) -> None:
-    own = store.create(TINY)
+    own = RunCommands(store).create(TINY)
     job = worker.ledger.claim(own)
     assert job is not None
-    store.stop(waiting)
-    worker._carry_out(worker, job)
+    RunCommands(store).stop(waiting)
+    worker_module._carry_out(worker, job)
     assert store.job(waiting).status == "stopped"
     assert store.job(own).status == "finished"
 
@@ -184,13 +189,13 @@ def test_only_its_worker_goes_on_with_it_unless_that_is_dead(
     other = Aside(Ledger(store))
     assert waiting not in work_off(other)
     assert store.job(waiting).status == "queued"
-    assert not other.gives_way(store.job(store.create(TINY, visitor=BEN)))
+    assert not other.gives_way(store.job(RunCommands(store).create(TINY, visitor=BEN)))
     other.ledger.abandon(worker.ledger.worker)
     job = other.ledger.claim(waiting)
     assert job is not None
     worker.listen()  # it was not dead after all, and lets go
     assert store.job(waiting).status == "running"
-    with closing(worker.attacked(other.ledger, job)) as steps:
+    with closing(attack_job.attacked(other.ledger, job)) as steps:
         next(steps)
         assert [each.number for each in store.sights(waiting)] == [1]  # from the beginning
 
@@ -199,7 +204,7 @@ def test_what_a_dead_worker_was_told_to_stop_is_stopped_at_once(
     store: Store, worker: Aside, waiting: str
 ) -> None:
     Ledger(store).abandon(worker.ledger.worker)
-    store.stop(waiting)
+    RunCommands(store).stop(waiting)
     assert store.job(waiting).status == "stopped"
     worker.listen()
     assert store.job(waiting).message == ""
@@ -208,7 +213,7 @@ def test_what_a_dead_worker_was_told_to_stop_is_stopped_at_once(
 def test_a_stop_outlives_the_worker_that_was_to_hear_it(
     store: Store, worker: Aside, waiting: str
 ) -> None:
-    store.stop(waiting)
+    RunCommands(store).stop(waiting)
     other = Aside(Ledger(store))
     other.ledger.abandon(worker.ledger.worker)
     assert work_off(other) == [waiting]
@@ -223,7 +228,7 @@ def test_a_worker_begins_so_many_attacks_and_runs_never_wait_for_that(
 ) -> None:
     monkeypatch.setattr(suspended_attacks, "MOST", 1)
     mine, theirs = (ordered(store, run, SHORT, who) for who in (ANN, BEN))
-    third = store.create(TINY, visitor=CEM)
+    third = RunCommands(store).create(TINY, visitor=CEM)
     order = work_off(worker)
     assert order[0] == mine
     assert order.index(third) < order.index(mine, 1) < order.index(theirs)
@@ -236,13 +241,14 @@ def test_time_that_others_had_is_not_the_attacks(
 ) -> None:
     """Neither of what it may take here, nor of its own budget."""
     now = [0.0]
-    monkeypatch.setattr(worker, "TURN", -1.0)
+    monkeypatch.setattr(worker_module, "TURN", -1.0)
     monkeypatch.setattr(Ledger, "longest", lambda self, job: 10.0)
-    monkeypatch.setattr(worker, "time", SimpleNamespace(**vars(time)))
-    monkeypatch.setattr(worker.time, "monotonic", lambda: now[0])
+    clock = SimpleNamespace(**vars(time) | {"monotonic": lambda: now[0]})
+    monkeypatch.setattr(worker_module, "time", clock)
+    monkeypatch.setattr(attack_job, "time", clock)
     mine, theirs = (ordered(store, run, SHORT, who) for who in (ANN, BEN))
     while (job := worker.claim()) is not None:
-        worker._carry_out(worker, job)
+        worker_module._carry_out(worker, job)
         now[0] += 100
     assert now[0] > 1000
     assert {store.job(id).message for id in (mine, theirs)} == {""}

@@ -18,17 +18,21 @@ from attacks.secure_aggregation.shared.masked_sums import left_of
 from attacks.secure_aggregation.shared.mersenne_twister import output, pools
 from attacks.secure_aggregation.weak_masks import bared, weak_words
 from lab import Experiment
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result
 from lab.attack_runs.secure_aggregation.malicious_server import siege_of, true_updates
 from lab.attack_runs.secure_aggregation.unmasking import unmask
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.engine.data.federation import poisoned
-from lab.engine.run import Moment, State, begin, step
+from lab.engine.round import Moment, State, step
+from lab.engine.run import begin
+from lab.interfaces.attack_data import Plot
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Plot, ServerView
-from lab.jobs.worker import pull
+from lab.interfaces.views import ServerView
+from lab.jobs.run_job import pull
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.update_score import Unmasked, closeness
-from lab.storage.store import Order, Store
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 FAMILY = [name for name, part in SPIES.items() if issubclass(part, Unmasking)]
@@ -329,7 +333,9 @@ def test_a_round_under_noise_that_nothing_repeats_is_not_attacked(store: Store) 
     job = ledger.start(SMALL.changed(secret))
     deque(pull(ledger, job), maxlen=0)
     with pytest.raises(SettingError, match=f"round 2 of run {job.id} cannot be replayed"):
-        store.attack(job.id, Order.read({"spy": "sybils", "round": 2, "client": TARGET}))
+        RunCommands(store).attack(
+            job.id, Order.read({"spy": "sybils", "round": 2, "client": TARGET})
+        )
 
 
 # --- promises of the family ---------------------------------------------------------------------

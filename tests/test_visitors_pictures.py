@@ -14,6 +14,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
+from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.models.layers import Shape
 from lab.reports.bundle import bundle
@@ -22,7 +23,8 @@ from lab.reports.html_report import render
 from lab.storage import array_disposal, uploads
 from lab.storage.administration import clear
 from lab.storage.array_disposal import sweep
-from lab.storage.store import Order, Store
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.visitors import CLASS, COOKIE, visitor_of
 from lab.storage.worker_store import Ledger
 from tests.paging import TINY, button, labels, opened, trained, words, work_off
@@ -39,7 +41,7 @@ def order(store: Store, spy: str = "idlg") -> Order:
 
 def attacked(store: Store, run: str, visitor: str) -> str:
     """A finished attack on that visitor's picture."""
-    id = store.attack(run, order(store), visitor=visitor, picture=PICTURE)
+    id = RunCommands(store).attack(run, order(store), visitor=visitor, picture=PICTURE)
     work_off(store)
     return id
 
@@ -70,7 +72,7 @@ def test_a_refused_order_leaves_no_picture(store: Store) -> None:
     run = trained(store)
     late = order(store).model_copy(update={"round": 9})
     with pytest.raises(SettingError, match="has models for rounds 1 to 3"):
-        store.attack(run, late, picture=PICTURE)
+        RunCommands(store).attack(run, late, picture=PICTURE)
     assert not kept(store)
 
 
@@ -158,7 +160,9 @@ def test_a_visitors_own_attack_is_preselected_before_anothers_newer_one(
     monkeypatch.setenv(CLASS, "1")
     run = trained(store)
     for visitor, client in ((ANN, 2), (BEN, 3)):
-        store.attack(run, Order.read({"spy": "idlg", "round": 1, "client": client}), None, visitor)
+        RunCommands(store).attack(
+            run, Order.read({"spy": "idlg", "round": 1, "client": client}), None, visitor
+        )
     cookies[COOKIE] = "cookie of Ann"
     told = words(opened("inversion", run=run))
     assert "Round 1, client 2" in told

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from lab.interfaces.attack_data import Candidates, Provoked
 from lab.interfaces.privacy_attacks import Provocation
-from lab.interfaces.views import Candidates, OutsiderView, Provoked
+from lab.interfaces.views import OutsiderView
 
 
 class GradientAscent(Provocation):

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from attacks.secure_aggregation.shared.masked_sums import opened, others_than
+from lab.interfaces.attack_data import Claim, Interview, Siege
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Claim, Interview, Siege
 
 
 class AliveAndDead(Unmasking):

@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from attacks.secure_aggregation.shared.masked_sums import left_of, others_than
+from lab.interfaces.attack_data import Claim, Plot, Siege
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Claim, Plot, Siege
 
 
 class CapturedNeighbourhood(Unmasking):

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from attacks.secure_aggregation.shared.masked_sums import everybody, others_than, staged, total
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Claim, Plot, Siege
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Claim, Plot, Siege
 from lab.models.layers import Relu, Trained
 from lab.models.network import Network
 

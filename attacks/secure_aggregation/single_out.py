@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from attacks.secure_aggregation.shared.masked_sums import everybody, total
+from lab.interfaces.attack_data import Claim, Plot, Siege
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Claim, Plot, Siege
 
 
 class SingleOut(Unmasking):

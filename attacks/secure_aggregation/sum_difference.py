@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from attacks.secure_aggregation.shared.masked_sums import everybody, others_than, staged, total
+from lab.interfaces.attack_data import Claim, Plot, Siege
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Claim, Plot, Siege
 
 
 class SumDifference(Unmasking):

@@ -24,8 +24,9 @@ from attacks.secure_aggregation.shared.masked_sums import (
 )
 from attacks.secure_aggregation.shared.mersenne_twister import Pool, output, pools
 from lab.common.thread_time import worked
+from lab.interfaces.attack_data import Claim, Plot, Siege
 from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Claim, Plot, ServerView, Siege
+from lab.interfaces.views import ServerView
 
 CHUNK = 2**14  # seeds at a time, so that their pools stay in the processor's cache
 PLACES = 24  # words that are looked at before a mask is computed whole

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datasets.partitions.shifted import Shifted
 from lab.common.settings import SettingError
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Source
 
 
 class Concept(Shifted):

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from lab.interfaces.privacy_attacks import Split
+from lab.interfaces.data import Split
 
 
 class Dirichlet(Split):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lab.interfaces.privacy_attacks import Split
+from lab.interfaces.data import Split
 
 
 class Iid(Split):

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from lab.common.settings import SettingError
-from lab.interfaces.privacy_attacks import Source, Split
+from lab.interfaces.data import Source, Split
 
 
 class Natural(Split):

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lab.common.settings import SettingError
-from lab.interfaces.privacy_attacks import Source, Split
+from lab.interfaces.data import Source, Split
 
 
 class People(Split):

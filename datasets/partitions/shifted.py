@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from datasets.partitions.iid import Iid
-from lab.interfaces.privacy_attacks import Split
+from lab.interfaces.data import Split
 
 
 class Shifted(Split):

@@ -9,8 +9,7 @@ import torch
 
 from datasets.sources.shared.file_lookup import COMMITTED, arrays, read
 from lab.interfaces.columns import Column, rows_of
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
 from lab.models.layers import Shape
 
 DIGEST = "9a2fc20f0f4d7c42ca621b5afe54a2e3ab63ad97c38e9438086c8b0964fc5408"

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from datasets.sources.shared.file_lookup import COMMITTED, arrays, read
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
 from lab.models.layers import Shape
 
 DIGEST = "44643e1873d15d4c6fbce46e1c2475c8e3d05e67b28b9bd9e5bb6f49b52c89cb"

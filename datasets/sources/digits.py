@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datasets.sources.shared.file_lookup import labelled_pictures, package_folder, read, table
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
 from lab.models.layers import Shape
 
 DIGEST = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"

@@ -11,8 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datasets.sources.shared.file_lookup import labelled_pictures, package_folder, read
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
 from lab.models.layers import Shape
 
 DIGEST = "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c"

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from datasets.sources.shared.file_lookup import COMMITTED, DEBIAN, arrays, read
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
 from lab.models.layers import Shape
 
 CLASSES = (

@@ -10,8 +10,7 @@ import torch
 
 from datasets.sources.shared.file_lookup import COMMITTED, holdout, read
 from lab.interfaces.columns import Column
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
 from lab.models.layers import Shape
 
 DIGEST = "de41a66cc39db51e90d54dbb85d6db1e75c889d436abf7b1a8acbfd6dc7ec6f5"

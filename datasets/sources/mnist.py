@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from datasets.sources.shared.file_lookup import labelled_pictures, package_folder, read, table
-from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
 from lab.models.layers import Shape
 
 DIGEST = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from datasets.sources.shared.file_lookup import COMMITTED, arrays, holdout, read
-from lab.interfaces.data import Examples, like
-from lab.interfaces.privacy_attacks import Source
+from lab.interfaces.data import Examples, Source
+from lab.models.inputs import like
 from lab.models.layers import Shape
 
 DIGEST = "0d013307f15024c7992afabc054a9396237e42fda3354002ea5776a9905d5973"

@@ -11,8 +11,7 @@ from defenses.aggregation.krum import among, ranked
 from defenses.aggregation.meamed import around_median
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.distances import gaps
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
 
 LIMIT = Breakdown(4, 3)
 

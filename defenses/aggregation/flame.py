@@ -13,8 +13,7 @@ from torch import Tensor
 
 from defenses.shared.norms import blended, cosines_of, lengths_of, middle, shortening
 from lab.common.random_streams import normal
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
 
 
 class Flame(Rule):

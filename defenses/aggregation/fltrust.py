@@ -10,8 +10,7 @@ from torch import Tensor
 
 from defenses.shared.norms import NOTHING, blended, lengths_of
 from lab.common.settings import SettingError
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
 
 
 class FlTrust(Rule):

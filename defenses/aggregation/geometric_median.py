@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.fermat_point import COLUMNS, fermat
-from lab.interfaces.poisoning import UNAIDED, Aid
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule
 
 
 class GeometricMedian(Rule):

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.distances import gaps
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
 
 Neighbours = Literal["paper", "one-more"]
 LIMIT = Breakdown(2, 3)

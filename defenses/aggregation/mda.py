@@ -13,8 +13,7 @@ from torch import Tensor
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.distances import gaps
 from defenses.shared.vertex_cover import Conflicts, cover
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
 
 LIMIT = Breakdown(2, 1)
 

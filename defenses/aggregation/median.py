@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lab.interfaces.poisoning import UNAIDED, Aid
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule
 
 
 class Median(Rule):

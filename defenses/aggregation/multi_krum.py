@@ -10,8 +10,7 @@ from torch import Tensor
 from defenses.aggregation.krum import LIMIT, Neighbours, among, counted, ranked
 from defenses.shared.distances import gaps
 from lab.common.settings import SettingError
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
 
 
 class MultiKrum(Rule):

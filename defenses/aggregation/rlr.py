@@ -10,8 +10,7 @@ from torch import Tensor
 
 from defenses.aggregation.mean import Mean
 from lab.common.settings import SettingError
-from lab.interfaces.poisoning import UNAIDED, Aid
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule
 
 
 class RobustRate(Rule):

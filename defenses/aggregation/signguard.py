@@ -13,8 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.norms import blended, lengths_of, middle, shortening
-from lab.interfaces.poisoning import UNAIDED, Aid, Verdict
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
 
 
 class SignGuard(Rule):

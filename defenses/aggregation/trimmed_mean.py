@@ -8,8 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.breakdown_point import Breakdown
-from lab.interfaces.poisoning import UNAIDED, Aid
-from lab.interfaces.privacy_attacks import Rule
+from lab.interfaces.aggregation import UNAIDED, Aid, Rule
 
 LIMIT = Breakdown(2, 1)
 

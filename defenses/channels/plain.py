@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from lab.interfaces.aggregation import Channel
 from lab.interfaces.messages import Cohort, Delivery
-from lab.interfaces.privacy_attacks import Channel
 
 
 class Plain(Channel):

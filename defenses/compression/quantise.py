@@ -13,7 +13,7 @@ from torch import Tensor
 
 from defenses.compression.shared.bit_packing import narrow, pack, size, unpack
 from lab.common.random_streams import uniform
-from lab.interfaces.privacy_attacks import Codec
+from lab.interfaces.aggregation import Codec
 from lab.models.layers import Shape
 
 

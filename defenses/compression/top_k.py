@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.compression.shared.bit_packing import pack, size, unpack
-from lab.interfaces.privacy_attacks import Codec
+from lab.interfaces.aggregation import Codec
 from lab.models.layers import Shape
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from defenses.shared.norms import blended
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.interfaces.messages import Cohort, Memory
-from lab.interfaces.poisoning import Prepared
-from lab.interfaces.privacy_attacks import Preparation
+from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort
 
 
 class Bucketing(Preparation):

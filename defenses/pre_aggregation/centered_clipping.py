@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.norms import lengths_of, scaled, shortening
-from lab.interfaces.messages import Cohort, Memory
-from lab.interfaces.poisoning import Prepared
-from lab.interfaces.privacy_attacks import Preparation
+from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort
 
 
 class CenteredClipping(Preparation):

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from defenses.shared.norms import NOTHING, cosines_of, scaled
 from lab.common.settings import SettingError
-from lab.interfaces.messages import Cohort, Memory
-from lab.interfaces.poisoning import Prepared
-from lab.interfaces.privacy_attacks import Preparation
+from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort
 
 
 class FoolsGold(Preparation):

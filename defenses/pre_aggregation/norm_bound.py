@@ -9,9 +9,9 @@ from torch import Tensor
 
 from defenses.shared.norms import lengths_of, middle, scaled, shortening
 from lab.common.random_streams import normal, stream
-from lab.interfaces.messages import Cohort, Memory
-from lab.interfaces.poisoning import Prepared
-from lab.interfaces.privacy_attacks import Preparation
+from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort
 
 
 class NormBound(Preparation):

@@ -12,8 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lab.interfaces.aggregation import Stage
 from lab.interfaces.messages import Cohort
-from lab.interfaces.privacy_attacks import Stage
 
 
 class Clip(Stage):

@@ -16,8 +16,8 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.common.random_streams import noise
+from lab.interfaces.aggregation import Stage
 from lab.interfaces.messages import Cohort
-from lab.interfaces.privacy_attacks import Stage
 
 ROUNDED = 1.001  # what rounding adds to the variance under masks is less
 

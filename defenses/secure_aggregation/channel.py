@@ -23,8 +23,8 @@ from defenses.secure_aggregation.terms import FEWEST, Context, Generator, Stage,
 from lab.common.random_streams import Unpredictable, stream
 from lab.common.settings import SettingError
 from lab.common.threads import side_by_side
+from lab.interfaces.aggregation import Channel
 from lab.interfaces.messages import Cohort, Delivery, Opened, empty_rows
-from lab.interfaces.privacy_attacks import Channel
 
 # Steps in a share of the noise, at least: from there on the discrete Gaussian lies within 1e-8 of
 # the Gaussian in total variation, for a million parameters.

@@ -8,27 +8,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.model_manipulation import check_memory
-from lab.attack_runs.reconstruction.reconstruction import (
-    Glimpse,
-    Result,
-    protection,
-    settings_of_spy,
-)
+from lab.attack_runs.shared.assumptions import protection
+from lab.attack_runs.shared.attack_request import Order
 from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.run_history import RunHistory
+from lab.attack_runs.shared.view_helpers import check_memory
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.client.local_training import Lot, together
 from lab.engine.data.federation import poisoned
 from lab.engine.differential_privacy.accountant import noise_multiplier, spent
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Examples, Federation, as_floats
-from lab.interfaces.privacy_attacks import Reconstruction, Spy, Survey
+from lab.interfaces.data import Examples, Federation
+from lab.interfaces.privacy_attacks import Reconstruction, Spy, Survey, settings_of_spy
 from lab.interfaces.properties import Trait
 from lab.interfaces.views import Known, ServerView, server_view
+from lab.models.inputs import as_floats
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.property_score import Said, poll
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Any run that has a model will do."""
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Survey)  # so says the table of families
+    rounds = range(max(1, order.round + 1 - order.spy.rounds), order.round + 1)
+    moments = (history.replay(round) for round in rounds)
+    return survey(order.spy, moments, len(rounds), order.client)
 
 
 def survey(

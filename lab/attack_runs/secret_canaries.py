@@ -19,12 +19,13 @@ from torch import Tensor
 
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, malicious
+from lab.engine.data.federation import assemble
 from lab.engine.data.injected_examples import Plant
+from lab.engine.data.malicious_clients import malicious
 from lab.engine.data.public_examples import tested
 from lab.experiment.experiment import Experiment
+from lab.interfaces.attack_data import Opening
 from lab.interfaces.privacy_attacks import Insertion
-from lab.interfaces.views import Opening
 
 BEGINS = ("¶", "my", "", "number", "is")  # the empty one is the secret's own word
 DIGITS = tuple("0123456789")

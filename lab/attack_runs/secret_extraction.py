@@ -10,23 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.reconstruction import (
-    Glimpse,
-    Result,
-    accuracy_of,
-    ceiling_of,
-    settings_of_spy,
-)
 from lab.attack_runs.secret_canaries import Canary, canaries, digits_of, opening_of, typed
+from lab.attack_runs.shared.assumptions import accuracy_of
+from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.run_history import RunHistory
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.data.injected_examples import planted
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.evaluation.record import Guarantee
-from lab.engine.run import State, run
+from lab.engine.round import State
+from lab.engine.run import run
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Extraction
-from lab.interfaces.views import Opening, OutsiderView
+from lab.interfaces.attack_data import Opening
+from lab.interfaces.privacy_attacks import Extraction, settings_of_spy
+from lab.interfaces.views import OutsiderView
+from lab.privacy.guarantee import Guarantee, ceiling_of
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.secret_score import LUCK, Secrets, bits_of, fitted, group, lucky, rank, verdict
 
 ENUMERATED = 200_000  # as many secrets are ranked one by one
@@ -46,6 +45,16 @@ class Verdict(NamedTuple):
     continued: bool
     followed: bool
     distance: float | None  # of the fit, where its rank is an estimate
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Any run that has a model will do."""
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Extraction)  # so says the table of families
+    return extract(order.spy, history.state(order.round), order.client)
 
 
 def extract(spy: Extraction, state: State, client: int | None = None) -> Iterator[Glimpse]:

@@ -18,15 +18,18 @@ from torch import Tensor
 from lab.audits.audit import Audit, Past, Sighting
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, malicious, shifts
+from lab.engine.data.federation import assemble, shifts
 from lab.engine.data.injected_examples import Plant, planted
+from lab.engine.data.malicious_clients import malicious
 from lab.engine.data.public_examples import tested
 from lab.engine.differential_privacy.accountant import Adversary
-from lab.engine.run import begin, step
+from lab.engine.round import step
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation, as_floats
-from lab.interfaces.privacy_attacks import Split
-from lab.models.network import Content, Network
+from lab.interfaces.data import Federation, Split
+from lab.models.architectures import Content
+from lab.models.inputs import as_floats
+from lab.models.network import Network
 
 MOST = 2  # one in so many of the examples becomes a canary, at most
 MANY = 2000  # test examples that tell what is usual

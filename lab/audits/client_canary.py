@@ -22,9 +22,10 @@ from lab.common.random_streams import normal, stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import Adversary, noise_multiplier
 from lab.engine.participation.cohort_sampling import asked, client_rate
-from lab.engine.run import Guests, begin, step
+from lab.engine.round import Guests, step
+from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
-from lab.models.network import Content
+from lab.models.architectures import Content
 
 LONG = 10.0  # a canary's update, in clips
 MOST = 250_000_000  # numbers in all canaries' updates: 1 GB

@@ -29,7 +29,8 @@ from lab.engine.differential_privacy.accountant import Adversary, noise_multipli
 from lab.engine.differential_privacy.dp_sgd import Guard
 from lab.engine.participation.cohort_sampling import asked
 from lab.experiment.experiment import Experiment
-from lab.models.network import Content, Network
+from lab.models.architectures import Content
+from lab.models.network import Network
 
 LONG = 10.0  # a canary's gradient, in clips
 APART = 0.25  # share of the canaries that are kept for layers other than the largest

@@ -8,17 +8,18 @@ from functools import partial
 
 import numpy as np
 
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, Result, settings_of_spy
 from lab.audits import Audit
 from lab.audits.audit import Past, Sighting
 from lab.audits.faults import FITTING
 from lab.engine.differential_privacy.accountant import detailed, spans, spent
-from lab.engine.evaluation.record import Guarantee
+from lab.interfaces.privacy_attacks import settings_of_spy
 from lab.privacy.accounting.accountants import Spending
 from lab.privacy.audit_bounds import FAMILY, GAUSSIAN, METHODS, Bound, plug_in
 from lab.privacy.audit_bounds.bound import FEWEST
 from lab.privacy.audit_bounds.clopper_pearson import upper
 from lab.privacy.audit_bounds.held_out import SOME, counts, parted, thresholds
+from lab.privacy.guarantee import Guarantee
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.audit_score import Audited, Reading, verdict_of
 
 LOOKS = 24  # rounds in which bounds are taken, at most

@@ -11,16 +11,19 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import Order
 from lab.audits import AUDITS, fitting
 from lab.cli.output import Json, Out, Sets, columns, finished, paper, screen, without_none
 from lab.common.settings import SettingError, nearest, shown
 from lab.common.settings_text import LAST, parse_pairs
 from lab.experiment.experiment import Experiment
-from lab.jobs.worker import attacked
+from lab.jobs.attack_job import attacked
 from lab.reports.result_files import write_attack
+from lab.scoring.attack_result import Result
 from lab.storage.array_disposal import PICTURE
-from lab.storage.store import Job, Order, Store
+from lab.storage.job import Job
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.uploads import decoded, read
 from lab.storage.worker_store import Ledger
 
@@ -97,7 +100,9 @@ def invert(
     }
     ordered = Order.read(order)
     ordered.spy.suits(experiment.architecture)  # before there is a run of it
-    run_id = target.id if target else store.create(experiment, held={"status": "paused"})
+    run_id = (
+        target.id if target else RunCommands(store).create(experiment, held={"status": "paused"})
+    )
     ledger = Ledger(store)
     _watch(ledger, ledger.start_attack(run_id, ordered, shrunk), out, as_json)
 

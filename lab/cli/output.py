@@ -16,8 +16,9 @@ from lab.attack_runs.secure_aggregation.neighbourhood_capture import mask_cautio
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import UNCOVERED, cautions, promise, spent
 from lab.reports.result_files import write
+from lab.storage.job import Job, Round
 from lab.storage.joint_guarantee import together
-from lab.storage.store import Job, Round, Store
+from lab.storage.store import Store
 
 paper = Console(highlight=False, markup=False, soft_wrap=True)
 screen = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -16,9 +16,11 @@ from lab.common.settings_text import parse_pairs
 from lab.engine.differential_privacy.accountant import promise, spent
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import is_sweep
-from lab.jobs.worker import pull
+from lab.jobs.run_job import pull
 from lab.reports.result_files import write_run
-from lab.storage.store import Job, Store
+from lab.storage.job import Job
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
 
 
@@ -41,7 +43,7 @@ def resume(id: Id, out: Out = None, as_json: Json = False) -> None:
     store = Store()
     if (job := store.run(id)).status == "finished":
         raise SettingError(f"run {id} is finished: its {job.round} rounds are all there")
-    store.resume(id)
+    RunCommands(store).resume(id)
     ledger = Ledger(store)
     if (claimed := ledger.claim(id)) is None:
         raise SettingError(f"run {id} is carried on by another worker already: leaklab show {id}")

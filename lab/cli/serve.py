@@ -10,7 +10,7 @@ import typer
 
 from lab import ROOT
 from lab.jobs import worker
-from lab.jobs.worker import longest_idle, most_workers
+from lab.jobs.worker_settings import longest_idle, most_workers
 from lab.storage.store import Store
 from lab.storage.visitors import CLASS, grace
 from lab.web.passphrase import check_open, is_loopback, passphrase

@@ -9,15 +9,17 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from lab.attack_runs.reconstruction.reconstruction import Result
 from lab.cli.output import Id, Json, paper, privacy, screen, sentence, write_all
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import gives_away
 from lab.reports.comparison import differences, outcome, sides
 from lab.reports.result_files import write
+from lab.scoring.attack_result import Result
 from lab.storage.administration import clear
+from lab.storage.job import Job
 from lab.storage.joint_guarantee import together
-from lab.storage.store import Job, Store
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
 
 
 def runs(as_json: Json = False) -> None:
@@ -120,7 +122,7 @@ def note(
     id: Id, words: Annotated[str, typer.Argument(help="what to remember; empty: nothing")]
 ) -> None:
     """Write a note beside a run, in place of the one that is there."""
-    Store().annotate(id, words)
+    RunCommands(Store()).annotate(id, words)
 
 
 def delete(ids: Annotated[list[str], typer.Argument(metavar="ID...", help="runs")]) -> None:

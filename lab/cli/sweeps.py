@@ -16,7 +16,7 @@ from rich.table import Table
 from lab.cli.output import Json, Out, Sets, columns, paper, print_wide, screen, write_all
 from lab.common.settings_text import parse_pairs
 from lab.jobs.local_sweep import carried_out
-from lab.jobs.worker import most_workers
+from lab.jobs.worker_settings import most_workers
 from lab.reports.result_files import results
 from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid

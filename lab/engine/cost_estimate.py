@@ -14,7 +14,7 @@ from functools import lru_cache
 from math import ceil
 
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm
 from lab.models.network import Network
 
 # Seconds on one core.

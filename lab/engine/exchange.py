@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lab.engine.data.federation import assemble
 from lab.engine.differential_privacy.update_clipping import CLIP, clipping
+from lab.engine.differential_privacy.update_transforms import NOTHING, stages, within_masks
 from lab.engine.participation.cohort_sampling import is_poisson
 from lab.engine.participation.devices import on_time
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Cohort, Delivery, Memory
+from lab.interfaces.aggregation import Channel
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort, Delivery
 from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Channel, Stage
 from lab.privacy.adaptive_clipping import next_clip
 
 # Settings of secure aggregation that its channel does not need.
 LAB_ONLY = ("enabled", "on_abort", "norm")
 WILD = 1e15  # nobody's loss explains such a factor, and squares of more overflow in float32
 RESIDUALS = "residuals"  # in a state's memory: (clients, params) what packing lost so far
-NOTHING: Memory = MappingProxyType({})
 CARRIED = (RESIDUALS, CLIP)  # what the exchange remembers, and no algorithm
 
 
@@ -120,37 +119,6 @@ def _besides(now: Experiment, delivery: Delivery, party: Cohort, sent: Tensor) -
     return replace(delivery, bytes_up=delivery.bytes_up + up, bytes_down=delivery.bytes_down + down)
 
 
-def stages(
-    experiment: Experiment,
-    round: int,
-    side: str,
-    memory: Memory = NOTHING,
-    missing: str = "missing noise",
-) -> list[Stage]:
-    """What the round's privacy does to the rows on one side of the wire, in order.
-
-    missing: the stream of the server's noise
-    """
-    now = experiment.at(round)
-    privacy, masks = now.privacy, now.secure_aggregation
-    if privacy.kind != "client":
-        shortened = side == "client" and masks.enabled and masks.norm
-        return [Stage.pick({"kind": "clip", "bound": masks.norm})] if shortened else []
-    found = clipping(experiment, round, memory)
-    place = "masked" if _within_masks(now) else privacy.place
-    drawn = {"deviation": found.deviation, "place": place, "secure": privacy.secure_noise}
-    chain: list[dict[str, Any]] = [
-        {"kind": "clip", "bound": found.bound, "per_layer": privacy.per_layer},
-        {"kind": "noise", **drawn},
-        {"kind": "release", "name": missing, **drawn},
-    ]
-    if place in ("central", "masked"):
-        del chain[1]
-    if place == "masked":
-        chain[-1]["surplus"] = masks.surplus
-    return [stage for stage in map(Stage.pick, chain) if stage.side == side]
-
-
 def packed(
     now: Experiment, rows: Tensor, party: Cohort, residuals: Tensor | None, sent: Tensor
 ) -> tuple[Tensor, Cohort, Memory]:
@@ -211,12 +179,6 @@ def _without(
     return rows, party, [f"{why}, left out: client {who}"]
 
 
-def _within_masks(now: Experiment) -> bool:
-    """Whether clients add their shares of the noise in the ring, under the masks."""
-    private = now.privacy.kind == "client" and now.privacy.place == "distributed"
-    return private and now.secure_aggregation.enabled and now.training.algorithm.talks
-
-
 def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Channel:
     now = experiment.at(round)
     masks, privacy = now.secure_aggregation, now.privacy
@@ -229,7 +191,7 @@ def channel(experiment: Experiment, round: int, memory: Memory = NOTHING) -> Cha
     if privacy.kind == "client":
         found = clipping(experiment, round, memory)
         given["most"] = now.data.clients if is_poisson(now) else 0
-        if _within_masks(now):
+        if within_masks(now):
             given |= {"bound": found.longest, "longest": found.longest}
             given |= {"deviation": found.deviation, "secure": privacy.secure_noise}
         elif privacy.place == "central":  # clipped rows are no larger, and a finer ring rounds less

@@ -9,13 +9,14 @@ from pydantic import Field, field_validator
 
 from lab.common.settings import Settings
 from lab.experiment.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
+from lab.interfaces.aggregation import Preparation, Rule
 from lab.interfaces.messages import Recipe
-from lab.interfaces.privacy_attacks import Preparation, Rule
-from lab.models.network import Model, Network
+from lab.models.architectures import Model
+from lab.models.network import Network
 
 
 class Outline(Settings):
-    """An experiment without its changes.  Abstract: `lab.experiment.experiment` has the whole of it."""
+    """An experiment without its changes.  Abstract: `Experiment` has the whole of it."""
 
     seed: int = Field(0, ge=0, le=2**53 - 1, description="every random draw follows from it")
     nonce: int = Field(

@@ -7,7 +7,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lab.common.settings import SettingError, Settings
-from lab.interfaces.privacy_attacks import Algorithm, Codec, Poison, Source, Split
+from lab.interfaces.aggregation import Codec
+from lab.interfaces.data import Source, Split
+from lab.interfaces.federated_algorithm import Algorithm
+from lab.interfaces.poisoning import Poison
 
 
 class Data(Settings):

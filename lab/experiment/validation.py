@@ -5,8 +5,8 @@ from __future__ import annotations
 from lab.common.settings import SettingError
 from lab.experiment.round_settings import Outline
 from lab.experiment.visibility_validation import agree_on_messages, agree_on_privacy, check_rows
-from lab.interfaces.privacy_attacks import Poison
-from lab.models.network import Model
+from lab.interfaces.poisoning import Poison
+from lab.models.architectures import Model
 
 KEPT = 1_000_000_000  # bytes that a run may remember from round to round
 

@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
 from lab.privacy.audit_bounds import FAMILY, GAUSSIAN, NOTHING, Premise
+from lab.privacy.guarantee import Ceiling
 from lab.scoring.audit_score import Audited
-from lab.scoring.membership.membership_score import Ceiling, Curve
+from lab.scoring.membership.membership_score import Curve
 
 BESIDE = {"f-dp": ("dash", "f-DP, Gaussian"), "steinke": ("dot", "no assumption")}
 LEAST = 1e-3  # the smallest false-positive rate drawn

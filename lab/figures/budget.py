@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
-from lab.scoring.membership.membership_score import Ceiling
+from lab.privacy.guarantee import Ceiling
 
 LINES = (("PLD", GREEN, "solid"), ("RDP", ORANGE, "dot"), ("PRV", SKY, "dash"))
 RATES = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 200)])  # of false positives

@@ -10,8 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, dress
+from lab.privacy.guarantee import Ceiling
 from lab.scoring.membership.leakage_by_group import Group
-from lab.scoring.membership.membership_score import Ceiling, Exposure
+from lab.scoring.membership.membership_score import Exposure
 from lab.scoring.membership.rates import NEEDED
 
 TINY = 1e-9  # stands for 0 on a logarithmic axis

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lab.attack_runs.reconstruction._glances import Glance
+from lab.attack_runs.reconstruction.quick_look import Glance
 from lab.engine.evaluation.record import Record
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, dress
 

@@ -17,10 +17,11 @@ from lab.common.random_streams import normal, stream
 from lab.common.settings import SettingError
 from lab.engine.data.federation import outside, whole
 from lab.experiment.sections import Data
-from lab.interfaces.data import as_floats
+from lab.interfaces.aggregation import Aid, Preparation, Rule, Stage
+from lab.interfaces.data import Split
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import Aid, Insight, Scene
-from lab.interfaces.privacy_attacks import Poison, Preparation, Rule, Split, Stage
+from lab.interfaces.poisoning import Insight, Poison, Scene
+from lab.models.inputs import as_floats
 
 HONEST, MALICIOUS = 8, 2
 CENTRE = (1.0, 0.6)  # of honest updates

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-
-def as_floats(inputs: Tensor) -> Tensor:
-    """Pictures are kept as bytes and read as [0, 1]; columns of a table are floats already."""
-    return inputs.float().div_(255) if inputs.dtype == torch.uint8 else inputs
-
-
-def like(floats: Tensor, stored: Tensor) -> Tensor:
-    """The inverse of `as_floats`, into the type of `stored`."""
-    if stored.dtype != torch.uint8:
-        return floats.to(stored.dtype)
-    return floats.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+from lab.common.settings import Part
+from lab.interfaces.columns import Column
+from lab.models.architectures import Content
+from lab.models.inputs import as_floats, like
+from lab.models.layers import Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,3 +115,66 @@ class Federation:
             new_inputs, new_labels = change(client, as_floats(inputs[mine]), labels[mine])
             inputs[mine], labels[mine] = like(new_inputs, inputs), new_labels
         return replace(self, inputs=inputs, labels=labels)
+
+
+class Source(Part):
+    """A data set.  `source` is its citation."""
+
+    table: ClassVar[dict[str, type[Source]]] = {}
+    licence: ClassVar[str]
+    shape: ClassVar[Shape]
+    classes: ClassVar[tuple[str, ...]]
+    size: ClassVar[int]  # training examples
+    groups: ClassVar[tuple[str, ...]] = ()  # real owners of the data, where there are any
+    content: ClassVar[Content] = "pictures"
+
+    def columns(self) -> tuple[Column, ...]:
+        """What the floats of a table mean; nothing for pictures and text."""
+        return ()
+
+    @abstractmethod
+    def load(self) -> Examples:
+        """Raises SettingError, with the command that mends it, when the files are not there."""
+
+    def dump(self) -> Any:
+        return self.kind  # a source has no settings, so its name says it all
+
+
+class Split(Part):
+    """Who gets which examples, and how they look to whom."""
+
+    table: ClassVar[dict[str, type[Split]]] = {}
+
+    @property
+    def dealt(self) -> float:
+        """The share of the examples that it deals out, or nearly."""
+        return 1.0
+
+    @abstractmethod
+    def __call__(
+        self,
+        labels: np.ndarray,
+        groups: np.ndarray | None,
+        clients: int,
+        generator: np.random.Generator,
+    ) -> Sequence[np.ndarray]:
+        """labels (examples,) -> the indices of each client, disjoint; a client may get none"""
+
+    def check(self, source: Source, clients: int, examples: int) -> None:
+        """Raises SettingError where the split makes no sense for so many clients and examples."""
+
+    def shift(
+        self,
+        client: int,
+        inputs: Tensor,
+        labels: Tensor,
+        classes: int,
+        stream: Callable[[int], np.random.Generator],
+    ) -> tuple[Tensor, Tensor]:
+        """One client's examples, inputs as floats -> as this client sees them.
+
+        Test examples stay as they are.
+
+        stream: random streams by number, such as the client's, the same whoever else there is
+        """
+        return inputs, labels

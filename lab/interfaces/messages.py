@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
@@ -109,134 +109,6 @@ class Cohort:
     @property
     def present(self) -> int:
         return int((~self.lost).sum())
-
-
-Memory = Mapping[str, Tensor]  # what an algorithm keeps from round to round, by name
-
-
-@dataclass(frozen=True, eq=False)
-class Drift:
-    """What an algorithm adds to the gradient g of a local step, at y, of a round that began at w.
-
-    The client goes against g + push + pull * (y - w).
-    """
-
-    pull: float = 0.0
-    push: Tensor | None = None  # (clients, params)
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """Two models of a client, that are used as share * own + (1 - share) * trained."""
-
-    own: Tensor  # (clients, params)
-    share: Tensor  # (clients,)
-    adapts: bool = False  # whether the share is trained as well
-
-    def moved(self, device: torch.device) -> Mixture:
-        """On another device."""
-        return replace(self, own=self.own.to(device), share=self.share.to(device))
-
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What the clients of a round are to train, besides what the experiment says."""
-
-    start: Tensor  # (params,) for all, or (clients, params)
-    drift: Drift = field(default_factory=Drift)
-    anchor: Tensor | None = None  # (params,) what the drift pulls towards; None: the start
-    layers: tuple[str, ...] = ()  # that move; none named: all of them
-    epochs: int = 0  # 0: as the experiment says
-    whole: bool = False  # a single step on all examples
-    ahead: float = 0.0  # each gradient is taken this far along a gradient of other examples
-    mixture: Mixture | None = None  # whose own model is trained beside, in the same steps
-    stays: bool = False  # never leaves the client, so that it needs no protection
-
-    def of(self, block: list[int]) -> Task:
-        """The task of some of the clients."""
-        push, mixture = self.drift.push, self.mixture
-        return replace(
-            self,
-            start=self.start if self.start.ndim == 1 else self.start[block],
-            drift=self.drift if push is None else replace(self.drift, push=push[block]),
-            mixture=mixture
-            and replace(mixture, own=mixture.own[block], share=mixture.share[block]),
-        )
-
-    def moved(self, device: torch.device) -> Task:
-        """On another device."""
-        push, anchor = self.drift.push, self.anchor
-        return replace(
-            self,
-            start=self.start.to(device),
-            drift=self.drift if push is None else replace(self.drift, push=push.to(device)),
-            anchor=anchor if anchor is None else anchor.to(device),
-            mixture=self.mixture and self.mixture.moved(device),
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Updates:
-    """What the clients of a cohort have trained, in their order."""
-
-    rows: Tensor  # (clients, params) the trained model minus the start
-    sizes: Tensor  # (clients,) examples of each
-    mixture: Mixture | None = None  # as it is after the task
-
-
-@dataclass(frozen=True, eq=False)
-class Crew:
-    """The clients of a round at work: an algorithm says what to train and sees no example."""
-
-    network: Network
-    seed: int
-    round: int
-    rate: float  # of local SGD
-    clients: tuple[int, ...]
-    learn: Callable[[Task], Updates]
-    losses: Callable[[Tensor], Tensor]  # models (models, params) -> (clients, models)
-    pooled: Callable[[Tensor], Tensor]  # (params,) -> (params,) the change, from all examples
-    versions: tuple[int, ...] = ()  # the round after which each got its model, if they differ
-    waiting: tuple[int, ...] = ()  # the versions of those who are still at work
-
-
-@dataclass(frozen=True, eq=False)
-class Local:
-    """What came of the local training."""
-
-    rows: Tensor  # (clients, shared) what is to be sent
-    memory: Memory
-    starts: Tensor | None = None  # (clients, params) where each began, if not where all did
-    groups: Tensor | None = None  # (clients,) the model that each trained, if there are several
-    gradients: Tensor | None = None  # (clients, params) of the model sent, on all its examples
-    stale: Tensor | None = None  # (clients,) rounds since each got its model
-    change: Tensor | None = None  # (params,) of the model, where nothing is sent
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What an algorithm may know of a round's local training, client by client."""
-
-    everyone: int  # clients of the federation
-    clients: tuple[int, ...]  # who was asked
-    arrived: Tensor  # (clients,) bool
-    weights: Tensor  # (clients,)
-    steps: Tensor  # (clients,) local steps taken
-    rows: Tensor  # (clients, shared) updates, before any defence
-    rate: float  # of local SGD
-    losses: Tensor | None = None  # (clients,) mean loss of the model that was sent
-    expected: float | None = None  # updates, where their number is secret; None: it is public
-    local: Local = field(default_factory=lambda: Local(empty_rows(0), {}))
-
-    @property
-    def counted(self) -> float:
-        """How many updates the public model may be scaled by."""
-        return float(self.arrived.sum()) if self.expected is None else self.expected
-
-    @property
-    def asked(self) -> Tensor:
-        """Everybody.  -> (clients,) bool"""
-        return torch.ones_like(self.arrived)
 
 
 @dataclass(frozen=True, eq=False)

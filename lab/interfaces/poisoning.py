@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
-from lab.interfaces.messages import Memory
+from lab.common.settings import Part
+from lab.interfaces.messages import Cohort
+from lab.interfaces.privacy_attacks import Sees
+from lab.models.layers import Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,41 +40,63 @@ class Restraint:
     free: Tensor | None = None  # (params,) bool: which parameters may move; None: all of them
 
 
-@dataclass(frozen=True, eq=False)
-class Aid:
-    """What a rule has besides the rows: an update of the server's own, and draws of its own."""
-
-    root: Tensor | None = None  # (params,) trained on public data, where a rule needs it
-    seed: int = 0
-    round: int = 0
-
-    def stream(self, *name: str) -> np.random.Generator:
-        return stream(self.seed, *name, self.round)
+ALONE = Scene()  # an attacker whose data nobody else shares
+IGNORANT = Insight()
 
 
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """What became of each row."""
+class Poison(Part):
+    """What malicious clients do: to their data before training, to their row after it."""
 
-    kept: Tensor  # (rows,) bool: it counts
-    factors: Tensor  # (rows,) what it was multiplied by; 1: left whole
+    table: ClassVar[dict[str, type[Poison]]] = {}
+    pictures_only: ClassVar[bool] = False
+    knows: ClassVar[str] = "its own data"  # what the attacker must know
+    remembers: ClassVar[bool] = False  # needs to know how the model changed in the round before
 
     @classmethod
-    def of(cls, kept: Tensor) -> Verdict:
-        """Of rows that are left whole or left out."""
-        return cls(kept, torch.ones(len(kept)))
+    def notes(cls) -> dict[str, str]:
+        return {"knows": cls.knows}
 
+    @property
+    def sees(self) -> Sees:
+        """What of the other clients' round enters what malicious clients send."""
+        return "nothing"
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """What a stage before the rule made of the rows."""
+    @property
+    def stranger(self) -> str:
+        """The data set whose pictures it trains on besides; empty: none."""
+        return ""
 
-    rows: Tensor  # (rows, params)
-    weights: Tensor  # (rows,)
-    memory: Memory = field(default_factory=dict)  # for the next round
-    factors: Tensor | None = None  # (rows before,) what each was shortened by, where it was
+    @property
+    def stranger_label(self) -> int:
+        """The class there that those pictures are of."""
+        return 0
 
+    def check(self, shape: Shape, classes: int) -> None:
+        """Raises SettingError where the poison makes no sense for such examples."""
 
-IGNORANT = Insight()
-ALONE = Scene()
-UNAIDED = Aid()
+    def data(
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+    ) -> tuple[Tensor, Tensor]:
+        """One malicious client's examples -> as many, that it trains on instead."""
+        return inputs, labels
+
+    def restrain(self, insight: Insight) -> Restraint | None:
+        """What malicious clients mind in their local steps."""
+        return None
+
+    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+        """All rows, of which only those of `cohort.malicious` may change."""
+        return rows
+
+    def claims(self, weights: Tensor, malicious: Tensor) -> Tensor:
+        """The examples that clients report.  weights, malicious (clients,) -> (clients,)"""
+        return weights
+
+    def goal(
+        self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
+    ) -> tuple[Tensor, Tensor] | None:
+        """Test examples and the labels that the attacker wants for them, if it has such a goal.
+
+        outside: test pictures of the stranger
+        """
+        return None

@@ -7,7 +7,9 @@ import traceback
 from collections.abc import Generator
 from contextlib import closing
 
-from lab.jobs.worker import NAP, Supervisor, measured
+from lab.jobs.supervisor import Supervisor
+from lab.jobs.sweep_job import measured
+from lab.jobs.worker_settings import NAP
 from lab.storage.sweep_runs import Grid, Standing
 from lab.storage.worker_store import Ledger
 

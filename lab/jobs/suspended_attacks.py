@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from lab.storage.store import Job
+from lab.storage.job import Job
 from lab.storage.worker_store import EvictedError, Ledger
 
 # Attacks that a worker has begun and not ended, for each holds memory: on LeNet some 50 MB.

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.common.threads import side_by_side
-from lab.interfaces.data import as_floats
+from lab.models.inputs import as_floats
 from lab.models.layers import colours_last
 from lab.models.network import Network
 

@@ -26,7 +26,9 @@ from lab.reports.leak_gallery import poster
 from lab.reports.notebook import notebook, notebook_of_several
 from lab.reports.result_files import results, sheet_of
 from lab.reports.spreadsheets import columnar, comma_separated, inert
-from lab.storage.store import Job, Store
+from lab.storage.job import Job
+from lab.storage.replay import StoredRun
+from lab.storage.store import Store
 from lab.storage.sweep_runs import Grid
 from lab.storage.visitors import NOBODY
 from lab.sweeps import tradeoff
@@ -52,7 +54,7 @@ def bundle(store: Store, job: Job, names: Sequence[str] = NOBODY) -> Files:
         "command.txt": _lines(commands),
         **_records([each.line() for each in store.rounds(job.id)]),
         "attacks.json": json.dumps([one.result for one in attacks], indent=2).encode(),
-        "model.safetensors": save({"model": store.state(job.id).model}),
+        "model.safetensors": save({"model": StoredRun(store, job.id).state().model}),
         "notebook.ipynb": json.dumps(notebook(job, attacks, note), indent=1).encode(),
         "report.html": page.encode(),
     }

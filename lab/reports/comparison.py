@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.attack_runs.reconstruction._glances import Glance, glances
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.reconstruction.quick_look import Glance, glances
 from lab.common.settings_text import flatten, write_value
 from lab.engine.differential_privacy.accountant import spent
 from lab.engine.evaluation.record import Record
 from lab.experiment.experiment import Experiment
-from lab.storage.store import Job, Store
+from lab.scoring.attack_result import Result
+from lab.storage.job import Job
+from lab.storage.store import Store
 from lab.storage.visitors import NOBODY
 
 MOST = 8  # runs at once, so that each has a colour and a dash of its own

@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader
 from plotly.io import to_html
 
-from lab.attack_runs.reconstruction.reconstruction import Result
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import gives_away, promise
 from lab.engine.evaluation.fairness import told
@@ -19,8 +18,10 @@ from lab.figures.style import buttons, on_paper
 from lab.reports import report_figures
 from lab.reports.comparison import Side, differences, outcome, read_of
 from lab.reports.leak_gallery import Pictures, fragment
+from lab.scoring.attack_result import Result
+from lab.storage.job import Job
 from lab.storage.joint_guarantee import together
-from lab.storage.store import Job, Store
+from lab.storage.store import Store
 from lab.storage.visitors import NOBODY
 from lab.sweeps.lesson import lesson_of
 from lab.sweeps.result_table import Tally

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lab.figures.example_images import data_uri, png, side_by_side
 from lab.scoring.reconstruction.image_scorer import GAIN
-from lab.sweeps._leak import Leak
+from lab.sweeps.cell_result import Leak
 from lab.sweeps.result_table import Entry, Tally
 
 Pictures = Mapping[str, Mapping[str, Tensor]]  # "private" and "guess" of each run, by its key

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from lab.reports.comparison import Side
-from lab.storage.store import Job
+from lab.storage.job import Job
 
 Cell = dict[str, Any]
 SETUP = "# pip install -e . in Leaklab's folder\n"

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from lab import figures
-from lab.attack_runs.reconstruction._glances import Glance
-from lab.attack_runs.reconstruction.reconstruction import Result, ceiling_of
+from lab.attack_runs.reconstruction.quick_look import Glance
 from lab.engine.data.summary import portrait
 from lab.engine.evaluation.record import Record
+from lab.privacy.guarantee import ceiling_of
 from lab.reports.comparison import Side, read_of
-from lab.storage.store import Job, Store
+from lab.scoring.attack_result import Result
+from lab.storage.job import Job
+from lab.storage.store import Store
 from lab.storage.visitors import NOBODY
 from lab.sweeps.result_table import Tally
 from lab.sweeps.tradeoff import MEASURES, Point

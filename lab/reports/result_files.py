@@ -12,7 +12,9 @@ from torch import Tensor
 
 from lab.common.settings import SettingError
 from lab.figures.example_images import contact_sheet, png
-from lab.storage.store import Job, Store
+from lab.storage.job import Job
+from lab.storage.replay import StoredRun
+from lab.storage.store import Store
 from lab.sweeps.lesson import lesson_of
 from lab.sweeps.result_table import Tally
 
@@ -23,7 +25,7 @@ def write_run(store: Store, job: Job, folder: Path) -> None:
     files = {
         "experiment.toml": job.experiment.to_toml().encode(),
         "records.jsonl": "".join(f"{line}\n" for line in lines).encode(),
-        "model.safetensors": save({"model": store.state(job.id).model}),
+        "model.safetensors": save({"model": StoredRun(store, job.id).state().model}),
     }
     write(files, folder)
 

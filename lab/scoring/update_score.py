@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import SettingError, Settings
-from lab.interfaces.views import Claim
+from lab.interfaces.attack_data import Claim
 
 EXACT = 1e-3  # relative error; what is left is rounding
 CLEAR = 0.9  # of the mean's error, before anything is called a gain

@@ -35,8 +35,10 @@ from lab.storage.database import (
     watches,
     writing,
 )
+from lab.storage.job_queue import line
+from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.visitors import ACTIVE, Limits, grace, limits_of, line
+from lab.storage.visitors import ACTIVE, Limits, grace, limits_of
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,9 @@ def give_up(store: Store) -> int:
         rows, names = connection.execute(query).all(), left(connection, since)
     if names:
         call_off(store, names)
+    steering = RunCommands(store)
     for row in rows:
-        end = store.pause if row.kind == "run" else store.stop
+        end = steering.pause if row.kind == "run" else steering.stop
         end(row.id)
         message = f"nobody has looked at it for {seconds} seconds"
         with writing(store.engine) as connection:

@@ -15,7 +15,8 @@ from math import isfinite
 from lab.engine.differential_privacy.accountant import Adversary, opponents, spans, spent
 from lab.experiment.experiment import Experiment
 from lab.privacy.accounting.accountants import Spending, composed
-from lab.storage.store import Job, Store
+from lab.storage.job import Job
+from lab.storage.store import Store
 
 MOST = 200  # newest runs that are looked at
 DISTINCT = 40  # different spendings that are composed tightly; more are added up

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from lab.storage.cell_requests import check_cells, forget, take_back, wanted, wish
 from lab.storage.database import glimpses, jobs, reading, writing
+from lab.storage.job import ACTIVE
+from lab.storage.job_queue import line
 from lab.storage.run_limits import check_run
-from lab.storage.store import ACTIVE, Store
-from lab.storage.visitors import line
+from lab.storage.store import Store
 from lab.sweeps.cell_result import Outcome
 from lab.sweeps.result_table import Tally, tally
 from lab.sweeps.sweep import Sweep

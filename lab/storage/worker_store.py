@@ -31,13 +31,17 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.reconstruction import Glimpse
-from lab.engine.run import Moment
+from lab.attack_runs.shared.attack_request import Order
+from lab.engine.round import Moment
 from lab.experiment.experiment import Experiment
+from lab.scoring.attack_result import Glimpse
 from lab.storage.array_disposal import remove_unused
 from lab.storage.database import commands, glimpses, jobs, owners, reading, records, writing
-from lab.storage.store import Job, Order, Status, Store
-from lab.storage.visitors import ACTIVE, in_turn, limits_of, serve
+from lab.storage.job import Job, Status
+from lab.storage.job_queue import in_turn, serve
+from lab.storage.run_commands import RunCommands
+from lab.storage.store import Store
+from lab.storage.visitors import ACTIVE, limits_of
 
 KEPT = 10  # every so many rounds, what the algorithm remembers stays in the store
 LEASE = 10.0  # seconds
@@ -59,11 +63,13 @@ class Ledger:
 
     def start(self, experiment: Experiment) -> Job:
         """A new run that this worker holds from the beginning."""
-        return self.store.job(self.store.create(experiment, held=self._hold()))
+        return self.store.job(RunCommands(self.store).create(experiment, held=self._hold()))
 
     def start_attack(self, run: str, order: Order, picture: Tensor | None = None) -> Job:
         """A new attack that this worker holds.  Raises SettingError."""
-        return self.store.job(self.store.attack(run, order, self._hold(), picture=picture))
+        return self.store.job(
+            RunCommands(self.store).attack(run, order, self._hold(), picture=picture)
+        )
 
     def _hold(self) -> dict[str, Any]:
         return {"status": "running", "worker": self.worker, "lease": time.time() + LEASE}

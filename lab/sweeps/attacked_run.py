@@ -1,18 +1,22 @@
-"""Raid: an experiment that is run up to a round, and that round attacked."""
+"""Runs that are attacked: at their end, or on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
 
-from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.reconstruction.model_manipulation import subvert
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, reconstruct
-from lab.attack_runs.shared.attack_request import Aim
+from lab.attack_runs.dispatch import start_attack
+from lab.attack_runs.shared.attack_request import Aim, Order
+from lab.attack_runs.shared.run_history import RunInMemory
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.run import Moment, State, begin, run
+from lab.engine.round import Moment, State
+from lab.engine.run import begin, run
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Inference, Reconstruction, Subversion
+from lab.interfaces.privacy_attacks import Reconstruction
+from lab.scoring.attack_result import Glimpse
+from lab.sweeps.cell_result import Leak
 
 
 def raided(experiment: Experiment, aim: Aim) -> Iterator[Glimpse | None]:
@@ -36,17 +40,15 @@ def struck(aim: Aim, before: Sequence[State], moment: Moment) -> Iterator[Glimps
 
     before: the states before that round, the newest first; the last two will do
     """
-    spy = aim.spy
-    if isinstance(spy, Inference):
-        yield from infer(spy, moment.state, aim.client)
-        return
-    assert isinstance(spy, Reconstruction)
-    target = target_of(aim, moment)
-    if isinstance(spy, Subversion):
-        earlier = before[1].model if before[1:] else None
-        yield from subvert(spy, before[0], moment, target, earlier)
-    else:
-        yield from reconstruct(spy, moment, target)
+    client = aim.client
+    if isinstance(aim.spy, Reconstruction):
+        client = target_of(aim, moment)
+    history = RunInMemory(
+        moment.state.experiment,
+        {state.round: state for state in before},
+        {moment.record.round: moment},
+    )
+    return start_attack(Order(spy=aim.spy, round=aim.round, client=client), history)
 
 
 def target_of(aim: Aim, moment: Moment) -> int:
@@ -58,3 +60,29 @@ def target_of(aim: Aim, moment: Moment) -> int:
         raise SettingError(f"nobody's update arrived in round {aim.round}: {moment.record.note}")
     drawn = stream(moment.state.experiment.seed, "victim", aim.round)
     return arrived[int(drawn.integers(len(arrived)))]
+
+
+EARLY: dict[str, Any] = {"refused": "the run ended before the round that was to be attacked"}
+
+
+def probed(
+    experiment: Experiment, moments: Iterator[Moment], probes: Sequence[Aim]
+) -> Iterator[tuple[Moment, dict[int, dict[str, Any]]]]:
+    """Every moment of that experiment, with what the probes of its round came to, by number.
+
+    A finding is plain values: a leak, or why there was nothing to attack.
+    """
+    states = [begin(experiment)] if probes else []  # the last two, the newest first
+    for moment in moments:
+        due = [number for number, aim in enumerate(probes) if aim.round == moment.record.round]
+        yield moment, {number: finding(probes[number], states, moment) for number in due}
+        states = [moment.state, *states[:1]]
+
+
+def finding(aim: Aim, before: Sequence[State], moment: Moment) -> dict[str, Any]:
+    try:
+        *_, last = struck(aim, before, moment)
+    except SettingError as error:
+        return {"refused": str(error)}
+    assert last.result is not None  # as the last glimpse of a trial has
+    return {"leak": asdict(Leak.of(last.result))}

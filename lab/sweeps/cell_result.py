@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from lab.attack_runs.reconstruction.reconstruction import Result
-from lab.sweeps._leak import Leak
+from lab.scoring.attack_result import Result
+from lab.scoring.reconstruction.image_scorer import GAIN, Likeness
+from lab.scoring.reconstruction.verdict import ALL, PARTLY
 from lab.sweeps.sweep import Sweep
 
 
@@ -48,3 +49,89 @@ class Outcome:
         measured = (self.accuracy if sweep.measure == "accuracy" else self.backdoor)[-sweep.last :]
         known = [value for value in measured if value is not None]
         return fmean(known) if known else None
+
+
+@dataclass(frozen=True)
+class Leak:
+    """The score of one attack.  Without pictures it has a verdict only."""
+
+    attack: str
+    round: int
+    client: int | None
+    examples: str  # behind the update
+    accuracy: str  # of the model after the round
+    verdict: str
+    median: float | None = None  # PSNR over the examples, dB
+    floor: float | None = None  # the highest median of a guess without the update, dB
+    gain: float | None = None  # over the best guess: median of differences, example by example, dB
+    auc: float | None = None  # of a membership attack,
+    given: float | None = None  # and among examples with the same label
+    rate: float | None = None  # its true positives at 1 % false positives; None: too few to say
+    learnt: str = ""  # accuracy of the model on members
+    identified: float | None = None  # share of the examples whose rebuilt picture leads to them
+
+    @classmethod
+    def of(cls, result: Result) -> Leak:
+        found, told, exposed = result.likeness, result.declared, result.exposure
+        return cls(
+            attack=result.attack,
+            round=result.round,
+            client=result.client,
+            examples=told.get("examples behind the update", ""),
+            accuracy=told.get(
+                "accuracy after the round", told.get("accuracy on test examples", "")
+            ),
+            verdict=verdict_of(result),
+            median=found.median if found else None,
+            floor=found.floor_median if found else None,
+            gain=found.gain if found else None,
+            auc=exposed.auc if exposed else None,
+            given=exposed.strata.given if exposed and exposed.strata else None,
+            rate=exposed.rates[0].value if exposed else None,
+            learnt=told.get("accuracy on members", ""),
+            identified=_identified(found) if found else None,
+        )
+
+    @property
+    def exact(self) -> bool:
+        return self.verdict.startswith(ALL)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is no better than a guess: by `GAIN` dB at most, or in the score's words.
+
+        Where a single example is exact, it is more than a guess.
+        """
+        if self.gain is None:
+            return self.verdict.startswith("no better")
+        return self.gain <= GAIN and not self.verdict.startswith((ALL, PARTLY))
+
+    @property
+    def unclear(self) -> bool:
+        """Whether its score itself says that it means nothing."""
+        return self.verdict.startswith(("invalid", "too few"))
+
+    @property
+    def word(self) -> str:
+        """Its verdict in short."""
+        return self.verdict.partition(":")[0].removesuffix(" without the gradient")
+
+    def told(self) -> str:
+        """In a line."""
+        if self.auc is not None:
+            return f"AUC {self.auc:.3f}: {self.word}"
+        if self.median is None or self.gain is None:
+            return self.word
+        return f"{self.median:.1f} dB, {self.gain:+.1f} over a guess: {self.word}"
+
+
+def _identified(found: Likeness) -> float | None:
+    if found.identified is None:
+        return None
+    return found.identified.first / (found.private or len(found.identified.ranks))
+
+
+def verdict_of(result: Result) -> str:
+    """Of whichever score the attack was given: each says in words what it is worth."""
+    scores = [getattr(result, name) for name in type(result).model_fields]
+    return next((score.verdict for score in scores if getattr(score, "verdict", "")), "")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab.scoring.reconstruction.image_scorer import EXACT, GAIN
-from lab.sweeps._leak import Leak
+from lab.sweeps.cell_result import Leak
 from lab.sweeps.result_table import Entry, Tally
 from lab.sweeps.sweep import Sweep
 from lab.sweeps.variant import Claim

@@ -8,8 +8,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from lab.scoring.reconstruction.image_scorer import GAIN
-from lab.sweeps._leak import Leak
-from lab.sweeps.cell_result import Outcome
+from lab.sweeps.cell_result import Leak, Outcome
 from lab.sweeps.sweep import Cell, Sweep
 
 Word = Literal["", "refused", "failed", "waiting"]

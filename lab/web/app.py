@@ -22,7 +22,8 @@ with suppress(ValueError):
 from lab import ROOT  # noqa: E402
 from lab.storage.database import StoreError  # noqa: E402
 from lab.web.passphrase import passphrase  # noqa: E402
-from lab.web.session import heartbeat, in_words, store, supervisor  # noqa: E402
+from lab.web.session import in_words, store, supervisor  # noqa: E402
+from lab.web.visitor import heartbeat  # noqa: E402
 
 st.set_page_config(page_title="Leaklab", page_icon="💧", layout="wide")
 try:

@@ -16,7 +16,8 @@ from attacks.membership.outsider.loss_threshold import LossThreshold
 from attacks.reconstruction.analytic.first_layer import FirstLayer
 from lab.attack_runs.membership.outsider import infer
 from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.engine.run import begin, run, step
+from lab.engine.round import step
+from lab.engine.run import begin, run
 from lab.experiment.experiment import Experiment
 from lab.scoring.membership.membership_score import Exposure
 from lab.scoring.reconstruction.image_scorer import Likeness

@@ -12,8 +12,9 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, log_complements, logits_of
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.views import OutsiderView
 
 
 class Entropy(Inference):

@@ -8,8 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.views import OutsiderView
 from lab.models.stacked_gradients import stacked, visits
 
 BLOCK = 128  # examples at once

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, logits_of
 from attacks.membership.shared.shadow_gaussians import Centre, Variance, both
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference, Needs
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.views import OutsiderView
 
 
 class LiraOnline(Inference):

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.views import OutsiderView
 
 
 class LossThreshold(Inference):

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, logits_of
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference, Needs
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
-from lab.models.network import Content
+from lab.interfaces.views import OutsiderView
+from lab.models.architectures import Content
 
 SLACK = 0.05  # errors so small do not count: the regression is nearly that of the median
 WIDTH, STRENGTH = 0.3, 10.0  # of its kernel, of its fit

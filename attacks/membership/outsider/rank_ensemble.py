@@ -15,8 +15,9 @@ from attacks.membership.outsider.lira_online import LiraOnline
 from attacks.membership.outsider.rmia import Rmia
 from attacks.membership.shared.confidence import confidence, logits_of
 from attacks.membership.shared.public_calibration import levelled
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference, Needs
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.views import OutsiderView
 
 
 class RankEnsemble(Inference):

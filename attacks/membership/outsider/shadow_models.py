@@ -12,9 +12,10 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import logits_of
 from attacks.membership.shared.shadow_gaussians import check
+from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference, Needs
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
-from lab.models.network import Content
+from lab.interfaces.views import OutsiderView
+from lab.models.architectures import Content
 
 LOWEST = -50.0  # log-probabilities below are all alike
 MOST = 20_000  # answers a class that the attack is fitted to

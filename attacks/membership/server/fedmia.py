@@ -10,8 +10,9 @@ from torch import Tensor
 
 from attacks.membership.shared.update_probing import client_losses, cosines
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Candidates, Watched
 from lab.interfaces.privacy_attacks import Surveillance
-from lab.interfaces.views import Candidates, ServerView, Watched
+from lab.interfaces.views import ServerView
 
 FEWEST = 2  # others in a round: fewer have no variance
 LEAST = 1e-8  # added to their variance, for others that all agree

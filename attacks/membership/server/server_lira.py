@@ -13,8 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.update_probing import cosines
+from lab.interfaces.attack_data import Candidates, Watched
 from lab.interfaces.privacy_attacks import Needs, Surveillance
-from lab.interfaces.views import Candidates, ServerView, Watched
+from lab.interfaces.views import ServerView
 
 PRIOR = 16.0  # examples' worth of the mean variance that every variance is drawn to
 GAP = 8.0  # the same of the mean gap that every example's gap is drawn to

@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.update_probing import client_losses, last_heard
+from lab.interfaces.attack_data import Candidates, Watched
 from lab.interfaces.privacy_attacks import Surveillance
-from lab.interfaces.views import Candidates, ServerView, Watched
+from lab.interfaces.views import ServerView
 
 
 class SourceInference(Surveillance):

@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.update_probing import cosines, descents
+from lab.interfaces.attack_data import Candidates, Watched
 from lab.interfaces.privacy_attacks import Surveillance
-from lab.interfaces.views import Candidates, ServerView, Watched
+from lab.interfaces.views import ServerView
 
 
 class UpdateCosine(Surveillance):

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.interfaces.views import Candidates, OutsiderView
+from lab.interfaces.attack_data import Candidates
+from lab.interfaces.views import OutsiderView
 
 BLOCK = 1024  # examples at once
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lab.interfaces.views import Candidates, Evidence
+from lab.interfaces.attack_data import Candidates, Evidence
 
 NEAR = 5.0  # how fast likeness falls with squared distance, in units of its mean
 OTHER_LABEL = 0.2  # how alike examples of different labels are, beside those of the same

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import SettingError
-from lab.interfaces.views import Evidence
+from lab.interfaces.attack_data import Evidence
 
 Variance = Literal["per-example", "pooled", "shrunk"]
 Centre = Literal["median", "mean"]

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import grad, vmap
 
-from lab.interfaces.views import Candidates, ServerView
+from lab.interfaces.attack_data import Candidates
+from lab.interfaces.views import ServerView
 from lab.models.layers import Convolution, Dense, Embedding, Parameters
 from lab.models.stacked_gradients import stacked, visits
 

@@ -12,8 +12,7 @@ from attacks.poisoning.backdoors.shared.trigger import check_class, obeying, tau
 from attacks.poisoning.shared.malicious_updates import told
 from lab.common.settings import SettingError
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Scene
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Scene
 from lab.models.layers import Shape
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from attacks.poisoning.backdoors.backdoor import Backdoor
 from attacks.poisoning.shared.malicious_updates import told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Restraint, Scene
-from lab.interfaces.privacy_attacks import Poison, Sees
+from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Restraint, Scene
+from lab.interfaces.privacy_attacks import Sees
 from lab.models.layers import Shape
 
 

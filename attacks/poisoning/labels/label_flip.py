@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lab.interfaces.poisoning import ALONE, Scene
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import ALONE, Poison, Scene
 
 
 class LabelFlip(Poison):

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from attacks.poisoning.backdoors.shared.trigger import check_class
 from lab.common.settings import SettingError
-from lab.interfaces.poisoning import ALONE, Scene
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import ALONE, Poison, Scene
 from lab.models.layers import Shape
 
 

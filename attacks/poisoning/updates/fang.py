@@ -16,8 +16,8 @@ from torch import Tensor
 from attacks.poisoning.shared.malicious_updates import apart, each_told, honest, step_of, told
 from lab.common.random_streams import uniform
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison, Sees
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.privacy_attacks import Sees
 
 THRESHOLD = 1e-5  # the paper's, but of the first lambda, for updates may be of any size
 

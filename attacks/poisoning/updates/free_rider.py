@@ -10,8 +10,7 @@ from torch import Tensor
 from attacks.poisoning.shared.malicious_updates import each_told, told, travelling
 from lab.common.random_streams import normal
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
 
 
 class FreeRider(Poison):

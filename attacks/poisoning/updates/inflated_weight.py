@@ -9,8 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.poisoning.labels.label_flip import LabelFlip
-from lab.interfaces.poisoning import ALONE, Scene
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import ALONE, Poison, Scene
 
 
 class InflatedWeight(Poison):

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import Way, apart, honest, told, way_of
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison, Sees
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.privacy_attacks import Sees
 
 
 class MinMax(Poison):

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import told, travelling
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
 
 
 class Mpaf(Poison):

@@ -11,8 +11,8 @@ from attacks.poisoning.shared.line_search import most_harmful
 from attacks.poisoning.shared.malicious_updates import deviation, honest
 from attacks.poisoning.updates.alie import tolerated
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison, Sees
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.privacy_attacks import Sees
 
 FIXED = 1.5  # ByzFL's z where it tries nothing out
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from attacks.poisoning.shared.line_search import most_harmful
 from attacks.poisoning.shared.malicious_updates import honest
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison, Sees
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.privacy_attacks import Sees
 
 FIXED = 2.0  # ByzFL's epsilon where it tries nothing out
 

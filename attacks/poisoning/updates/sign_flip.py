@@ -9,8 +9,8 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import honest, told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
-from lab.interfaces.privacy_attacks import Poison, Sees
+from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.privacy_attacks import Sees
 
 
 class SignFlip(Poison):

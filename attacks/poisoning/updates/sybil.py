@@ -11,8 +11,7 @@ from torch import Tensor
 from attacks.poisoning.labels.targeted_flip import TargetedFlip
 from lab.common.random_streams import normal
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Scene
-from lab.interfaces.privacy_attacks import Poison
+from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Scene
 from lab.models.layers import Shape
 
 

@@ -22,8 +22,9 @@ from attacks.reconstruction.shared.dense_layer import labels_of, mixture_of, pla
 from attacks.reconstruction.shared.observed_gradient import legal, total_variation
 from lab.common.settings import SettingError
 from lab.common.thread_time import worked
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
 from lab.models.layers import Flatten, Layer, Parameters, Relu
 from lab.models.network import Network
 

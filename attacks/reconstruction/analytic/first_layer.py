@@ -16,8 +16,9 @@ from attacks.reconstruction.shared.observed_gradient import (
     observe,
 )
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
 from lab.models.network import Network
 
 

@@ -17,9 +17,10 @@ from attacks.reconstruction.shared.observed_gradient import (
     observe,
     whole,
 )
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
-from lab.models.network import Content
+from lab.interfaces.views import Known, ServerView
+from lab.models.architectures import Content
 
 
 class LabelCounts(Reconstruction):

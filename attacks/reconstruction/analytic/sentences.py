@@ -23,10 +23,12 @@ from attacks.reconstruction.analytic.tokens import typed_words
 from attacks.reconstruction.shared.observed_gradient import gradient_of, observe, whole
 from attacks.reconstruction.shared.sentence_span import Span
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
+from lab.models.architectures import Content
 from lab.models.layers import Block, Embedding, Positions
-from lab.models.network import Content, Network
+from lab.models.network import Network
 
 AGREED = 1e-3  # relative distance of two gradients that pass for the same
 

@@ -15,8 +15,9 @@ from attacks.reconstruction.shared.dense_layer import Found, labels_of, mixture_
 from attacks.reconstruction.shared.disaggregation import Mixture
 from attacks.reconstruction.shared.observed_gradient import legal
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
 from lab.models.layers import Dense, Flatten, Relu
 from lab.models.network import Network
 

@@ -18,8 +18,9 @@ from attacks.reconstruction.shared.record_explanation import account, snapped
 from attacks.reconstruction.shared.record_weights import first_of
 from attacks.reconstruction.shared.row_space import Span, answered, completed
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
 from lab.models.layers import Dense, Flatten
 from lab.models.network import Network
 

@@ -20,10 +20,12 @@ from attacks.reconstruction.shared.observed_gradient import (
 )
 from lab.common.apportionment import apportioned
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
+from lab.models.architectures import Content
 from lab.models.layers import Embedding
-from lab.models.network import Content, Network
+from lab.models.network import Network
 
 
 class Tokens(Reconstruction):

@@ -20,9 +20,10 @@ from attacks.reconstruction.optimisation.idlg import Idlg
 from attacks.reconstruction.optimisation.inverting_gradients import InvertingGradients
 from attacks.reconstruction.shared.observed_gradient import label_counts, observe, whole
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess, Planted
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Reconstruction, Subversion
-from lab.interfaces.views import Guess, Known, Planted, ServerView
+from lab.interfaces.views import Known, ServerView
 from lab.models.layers import Dense, Flatten, Relu, Sigmoid
 from lab.models.network import Network
 

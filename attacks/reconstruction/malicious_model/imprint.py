@@ -30,8 +30,9 @@ from attacks.reconstruction.shared.imprint_module import (
 from attacks.reconstruction.shared.observed_gradient import legal, observe, whole
 from lab.common.random_streams import stream, uniform
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess, Planted
 from lab.interfaces.privacy_attacks import Subversion
-from lab.interfaces.views import Guess, Known, Planted, ServerView
+from lab.interfaces.views import Known, ServerView
 from lab.models.layers import Convolution, Dense, Flatten, Layer, Relu
 from lab.models.network import Network
 

@@ -21,8 +21,9 @@ from torch import Tensor
 from attacks.reconstruction.shared.observed_gradient import legal, observe, whole
 from lab.common.random_streams import normal, stream
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Guess, Planted
 from lab.interfaces.privacy_attacks import Subversion
-from lab.interfaces.views import Guess, Known, Planted, ServerView
+from lab.interfaces.views import Known, ServerView
 from lab.models.layers import Dense, Flatten, Relu
 from lab.models.network import Network
 

@@ -19,8 +19,9 @@ from attacks.reconstruction.shared.observed_gradient import legal, whole
 from attacks.reconstruction.shared.simulated_update import Causation
 from lab.common.random_streams import stream
 from lab.common.thread_time import worked
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
 
 
 class Idlg(Reconstruction):

@@ -21,8 +21,9 @@ from attacks.reconstruction.shared.observed_gradient import legal, total_variati
 from attacks.reconstruction.shared.search_budget import Pace
 from attacks.reconstruction.shared.simulated_update import Causation
 from lab.common.random_streams import normal, stream
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Guess, Known, ServerView
+from lab.interfaces.views import Known, ServerView
 
 DECAYS = 0.9, 0.999  # Adam's
 TRIAL = 0.1  # of the way, after which only the best of several starts goes on

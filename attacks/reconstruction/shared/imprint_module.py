@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lab.models.architectures import Model
 from lab.models.layers import Dense, Layer, Parameters, Shape, Trained
-from lab.models.network import Model
 
 NAME = "imprint"
 SHIFT = 0.05  # the most that the module adds to every pixel

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from torch import Tensor
 
 from lab.common.settings import SettingError
+from lab.interfaces.attack_data import Plot, Siege
 from lab.interfaces.messages import Opened
-from lab.interfaces.views import Plot, ServerView, Siege
+from lab.interfaces.views import ServerView
 
 WORD = np.dtype("<u4")
 

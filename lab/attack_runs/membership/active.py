@@ -16,23 +16,19 @@ from torch import Tensor
 
 from lab.attack_runs.membership.active_rounds import Courses, seen
 from lab.attack_runs.membership.candidates import lineup
-from lab.attack_runs.reconstruction.model_manipulation import check_memory
-from lab.attack_runs.reconstruction.reconstruction import (
-    Glimpse,
-    Result,
-    accuracy_of,
-    ceiling_of,
-    protection,
-    settings_of_spy,
-)
+from lab.attack_runs.shared.assumptions import accuracy_of, protection
+from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.run_history import RunHistory
+from lab.attack_runs.shared.view_helpers import check_memory
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import Adversary, detailed
-from lab.engine.evaluation.record import Guarantee
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import State
-from lab.interfaces.privacy_attacks import Needs, Provocation
-from lab.interfaces.views import Candidates, Provoked
+from lab.engine.round import State
+from lab.interfaces.attack_data import Candidates, Provoked
+from lab.interfaces.privacy_attacks import Needs, Provocation, settings_of_spy
+from lab.privacy.guarantee import Guarantee, ceiling_of
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.membership.active_gain import Gain, rival_of
 from lab.scoring.membership.blind_baseline import blind_scores
 from lab.scoring.membership.membership_score import expose
@@ -47,6 +43,20 @@ class Asked:
     candidates: Candidates
     member: np.ndarray  # (candidates,) bool
     others: str
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Any run that has a model will do."""
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Provocation)  # so says the table of families
+    first = before_of(order.spy, order.round)
+    earlier = history.state(first - 1).model if first else None
+    before = history.state(first)
+    usual = history.state(order.round)
+    return provoke(order.spy, before, usual, order.client, earlier)
 
 
 def before_of(spy: Provocation, round: int) -> int:

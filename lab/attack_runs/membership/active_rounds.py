@@ -15,10 +15,11 @@ from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
 from lab.engine.data.federation import poisoned
 from lab.engine.exchange import exchange
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import State, aggregator_of, remembered
+from lab.engine.round import State, aggregator_of, remembered
+from lab.interfaces.attack_data import Candidates, Provoked
 from lab.interfaces.messages import Delivery, Transcript, empty_rows
 from lab.interfaces.privacy_attacks import Provocation
-from lab.interfaces.views import Candidates, OutsiderView, Provoked, client_view
+from lab.interfaces.views import OutsiderView, client_view
 from lab.scoring.tampering_signs import Sign, signs
 
 

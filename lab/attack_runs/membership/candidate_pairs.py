@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.attack_runs.membership.candidates import Lineup
-from lab.interfaces.views import Candidates
+from lab.interfaces.attack_data import Candidates
+from lab.privacy.guarantee import Ceiling
 from lab.scoring.membership.blind_baseline import blind_scores
-from lab.scoring.membership.membership_score import Ceiling, Exposure, expose
+from lab.scoring.membership.membership_score import Exposure, expose
 
 CELLS = 2000  # of client and label together, at most, that the blind guess tells apart
 

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import malicious
+from lab.engine.data.malicious_clients import malicious
 from lab.engine.data.public_examples import outsiders, tested
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation, as_floats
+from lab.interfaces.attack_data import Candidates
+from lab.interfaces.data import Federation
 from lab.interfaces.privacy_attacks import Needs
-from lab.interfaces.views import Candidates
+from lab.models.inputs import as_floats
 
 SPARED = 4  # one in so many others, at most, is made public
 

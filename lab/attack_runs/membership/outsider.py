@@ -12,23 +12,33 @@ from torch import Tensor
 
 from lab.attack_runs.membership.candidates import Lineup, lineup
 from lab.attack_runs.membership.shadow_models import Cache, Fleet, Nothing, trained
-from lab.attack_runs.reconstruction.reconstruction import (
-    Glimpse,
-    Result,
-    ceiling_of,
-    settings_of_spy,
-)
+from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.run_history import RunHistory
 from lab.engine.data.public_examples import tested
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.run import State
+from lab.engine.round import State
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Inference
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.interfaces.attack_data import Candidates, Evidence
+from lab.interfaces.privacy_attacks import Inference, settings_of_spy
+from lab.interfaces.views import OutsiderView
 from lab.models.metrics import evaluate
+from lab.privacy.guarantee import ceiling_of
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.membership.blind_baseline import blind_scores
 from lab.scoring.membership.leakage_by_group import broken_down, oddity
 from lab.scoring.membership.membership_score import expose
 from lab.scoring.membership.pooled_score import pooled
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Any run that has a model will do."""
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Inference)  # so says the table of families
+    state = history.state(order.round)
+    return infer(order.spy, state, order.client, order.targets, history.shadow_cache)
 
 
 def infer(

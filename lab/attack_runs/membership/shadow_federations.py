@@ -19,14 +19,16 @@ from torch import Tensor
 from lab.common.random_streams import stream
 from lab.engine.client.local_training import Lot, together
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.exchange import NOTHING, Exchange, exchange, stages
+from lab.engine.differential_privacy.update_transforms import NOTHING, stages
+from lab.engine.exchange import Exchange, exchange
 from lab.engine.participation.cohort_sampling import asked, lost
 from lab.experiment.experiment import Experiment
 from lab.experiment.sections import Adversary, SecureAggregation
-from lab.interfaces.data import Examples, Federation
-from lab.interfaces.messages import Cohort, Memory
-from lab.interfaces.privacy_attacks import Algorithm, Codec, Rule, Split
-from lab.interfaces.views import Candidates
+from lab.interfaces.aggregation import Codec, Rule
+from lab.interfaces.attack_data import Candidates
+from lab.interfaces.data import Examples, Federation, Split
+from lab.interfaces.federated_algorithm import Algorithm, Memory
+from lab.interfaces.messages import Cohort
 
 
 @dataclass(frozen=True, eq=False)

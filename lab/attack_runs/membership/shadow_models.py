@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lab.attack_runs.membership.shadow_federations import dealt, holders, initial, recipes, shadows
 from lab.experiment.experiment import Experiment
-from lab.interfaces.views import Candidates
+from lab.interfaces.attack_data import Candidates
 
 VERSION = 1  # counts up when the same shadow comes out with other numbers
 # What trains at once; more would be no faster.  A group is kept when it is done, and shows how far

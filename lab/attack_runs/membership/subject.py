@@ -10,19 +10,28 @@ from torch import Tensor
 
 from lab.attack_runs.membership.shadow_federations import shadows
 from lab.attack_runs.membership.subject_candidates import Census, census
-from lab.attack_runs.reconstruction.reconstruction import (
-    Glimpse,
-    Result,
-    accuracy_of,
-    ceiling_of,
-    settings_of_spy,
-)
+from lab.attack_runs.shared.assumptions import accuracy_of
+from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.run_history import RunHistory
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.run import State
-from lab.interfaces.privacy_attacks import Recognition
-from lab.interfaces.views import Candidates, Evidence, OutsiderView
+from lab.engine.round import State
+from lab.interfaces.attack_data import Candidates, Evidence
+from lab.interfaces.privacy_attacks import Recognition, settings_of_spy
+from lab.interfaces.views import OutsiderView
+from lab.privacy.guarantee import ceiling_of
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.membership.blind_baseline import blind_scores
 from lab.scoring.membership.membership_score import expose
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Any run that has a model will do."""
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Recognition)  # so says the table of families
+    return recognise(order.spy, history.state(order.round), order.client)
 
 
 def recognise(spy: Recognition, state: State, client: int | None = None) -> Iterator[Glimpse]:

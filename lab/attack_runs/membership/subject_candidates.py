@@ -15,11 +15,12 @@ from torch import Tensor
 
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, examples_of, malicious
+from lab.engine.data.federation import assemble, examples_of
+from lab.engine.data.malicious_clients import malicious
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
+from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import Needs
-from lab.interfaces.views import Candidates
+from lab.models.inputs import as_floats
 
 
 @dataclass(frozen=True, eq=False)

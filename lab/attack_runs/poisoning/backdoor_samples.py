@@ -12,9 +12,9 @@ from torch import Tensor
 
 from lab.engine.data.federation import assemble
 from lab.engine.evaluation.round_metrics import goal_of
-from lab.engine.run import State
+from lab.engine.round import State
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
+from lab.models.inputs import as_floats
 from lab.models.metrics import answers
 
 SHOWN = 8  # examples

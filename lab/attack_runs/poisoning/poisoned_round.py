@@ -9,7 +9,7 @@ import torch
 from lab.common.settings import SettingError
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.evaluation.record import Record
-from lab.engine.run import Moment, State, aggregator_of
+from lab.engine.round import Moment, State, aggregator_of
 from lab.engine.server.server import FATES
 from lab.interfaces.messages import Delivery
 from lab.scoring.poisoning.update_geometry import Geometry, geometry

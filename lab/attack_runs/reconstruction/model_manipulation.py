@@ -11,17 +11,35 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.shared.attack_request import Order, target_of
 from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.run_history import RunHistory
+from lab.attack_runs.shared.view_helpers import check_memory, only
 from lab.common.settings import SettingError
 from lab.engine.data.federation import poisoned
 from lab.engine.differential_privacy.accountant import noise_multiplier
 from lab.engine.differential_privacy.update_clipping import CLIP
-from lab.engine.run import Moment, State, Stopped, step
-from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Spy, Subversion
-from lab.interfaces.views import Planted, ServerView, client_view, server_view
+from lab.engine.round import Moment, State, Stopped, step
+from lab.interfaces.attack_data import Planted
+from lab.interfaces.privacy_attacks import Subversion
+from lab.interfaces.views import client_view, server_view
+from lab.scoring.attack_result import Glimpse
 from lab.scoring.tampering_signs import signs
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Raise SettingError where the run gives nothing to attack."""
+    history.check_replay(order.round)
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Subversion)  # so says the table of families
+    moment = history.replay(order.round)
+    before = history.state(order.round - 1)
+    earlier = history.state(order.round - 2).model if order.round > 1 else None
+    return subvert(order.spy, before, moment, target_of(order, history), earlier, apart)
 
 
 def subvert(
@@ -72,18 +90,6 @@ def replayed(spy: Subversion, before: State, moment: Moment, target: int | None 
     return replace(moment, transcript=played.transcript)
 
 
-def only(view: ServerView, target: int) -> ServerView:
-    """The view with a single row, if that client sent something; as it is otherwise."""
-    try:
-        row = view.row_of(target)
-    except LookupError:  # which the trial says in words
-        return view
-    those = slice(row, row + 1)
-    return replace(
-        view, rows=view.rows[those], weights=view.weights[those], senders=view.senders[those]
-    )
-
-
 def staged(before: State, planted: Planted) -> State:
     """The state before the round, as if the planted model were the one that was agreed on."""
     experiment, round = before.experiment, before.round + 1
@@ -95,19 +101,3 @@ def staged(before: State, planted: Planted) -> State:
     if model != now.model:  # what was remembered is of the size of the other model
         kept = {name: value for name, value in kept.items() if name == CLIP}
     return State(before.round, planted.sent, now.model_copy(update={"model": model}), kept)
-
-
-def check_memory(spy: Spy, now: Experiment) -> None:
-    """Raises SettingError where clients train anything but the model that they are sent."""
-    algorithm = now.training.algorithm
-    usual = not algorithm.asynchronous and algorithm.talks and algorithm.models == 1
-    if (
-        usual
-        and not algorithm.begin(1, 1)
-        and algorithm.shared(now.architecture) == (now.architecture.size)
-    ):
-        return
-    raise SettingError(
-        f"{spy.kind} plants a model, and under training.algorithm.kind {algorithm.kind} clients "
-        "remember models of their own or of rounds before: choose a run of fedavg or fedprox"
-    )

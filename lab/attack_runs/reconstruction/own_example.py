@@ -12,27 +12,50 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.reconstruction import (
-    Glimpse,
-    Result,
-    Trial,
-    accuracy_of,
-    model_attacked,
-    settings_of_spy,
-)
+from lab.attack_runs.reconstruction.reconstruction import Trial
+from lab.attack_runs.shared.assumptions import accuracy_of, model_attacked
+from lab.attack_runs.shared.attack_request import Order
 from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.run_history import RunHistory
+from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble
-from lab.engine.run import State
+from lab.engine.round import State
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
 from lab.interfaces.messages import Delivery, Transcript
-from lab.interfaces.privacy_attacks import Reconstruction, Subversion
+from lab.interfaces.privacy_attacks import Reconstruction, Subversion, settings_of_spy
 from lab.interfaces.views import Mechanism, ServerView, server_view
+from lab.models.inputs import as_floats
 from lab.models.network import Network
 from lab.models.stacked_gradients import descend, flattened, stacked, visits
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.reconstruction.image_scorer import Judge
 
 OWNER = 0  # the number of the client whose picture it is
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Raise SettingError where the run gives nothing to attack."""
+    # A picture of the user's own needs a model only, and not that anybody has trained it.
+    if order.round > history.last_round + 1:
+        raise SettingError(
+            f"round is {order.round}: the run has models for rounds 1 to {history.last_round + 1}"
+        )
+    if not isinstance(order.spy, Reconstruction):
+        raise SettingError(
+            f"{order.spy.kind} reconstructs nothing: choose idlg or first-layer for a picture"
+        )
+    classes = history.experiment.data.source.classes
+    if order.label >= len(classes):
+        raise SettingError(f"label is {order.label}: give 0 to {len(classes) - 1}")
+    order.spy.suits(history.experiment.architecture)
+    history.picture(str(order.picture))
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Reconstruction)  # so says `check`
+    picture = history.picture(str(order.picture))
+    return invert(order.spy, history.state(order.round - 1), picture, order.label, apart)
 
 
 def invert(

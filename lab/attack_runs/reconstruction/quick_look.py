@@ -6,13 +6,19 @@ It looks over each round as it ends, at another client every time, and takes a s
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from attacks import SPIES
-from lab.attack_runs.reconstruction.reconstruction import Glimpse, reconstruct
+from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.common.settings import SettingError
-from lab.engine.run import Moment
+from lab.engine.round import Moment
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.models.network import Network
+from lab.scoring.attack_result import Glimpse
+from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.scoring.reconstruction.text_score import Wording
 
 CHEAP = ("first-layer", "tokens", "idlg")  # the quickest first
 SECONDS = 1.0  # that a look may take
@@ -51,4 +57,30 @@ def cheapest(network: Network) -> Reconstruction | None:
             continue
         if isinstance(spy, Reconstruction):
             return spy
+    return None
+
+
+@dataclass(frozen=True)
+class Glance:
+    """How near the cheapest attack came to one client's examples."""
+
+    round: int
+    value: float  # dB of pictures; F1 of words
+    floor: float  # what a guess without the update reaches
+    unit: str
+
+
+def glances(bodies: Mapping[int, Mapping[str, Any]]) -> list[Glance]:
+    """bodies: what the store keeps of a glimpse, by round"""
+    found = [_measured(round, body) for round, body in bodies.items()]
+    return [one for one in found if one is not None]
+
+
+def _measured(round: int, body: Mapping[str, Any]) -> Glance | None:
+    if "likeness" in body:
+        likeness = Likeness.read(body["likeness"])
+        return Glance(round, likeness.psnr, likeness.floor, "dB")
+    if "wording" in body:
+        wording = Wording.read(body["wording"])
+        return Glance(round, wording.f1, wording.floor, "F1 of words")
     return None

@@ -2,140 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from math import exp, inf
+from math import inf
 from time import monotonic
 
-import torch
-from torch import Tensor
-
+from lab.attack_runs.shared.assumptions import accuracy_of, model_attacked, protection
+from lab.attack_runs.shared.attack_request import Order, target_of
 from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.common.settings import SettingError, Settings
-from lab.engine.client.batches import touched
-from lab.engine.data.federation import poisoned
-from lab.engine.data.public_examples import tested
+from lab.attack_runs.shared.ground_truth import judge_of
+from lab.attack_runs.shared.run_history import RunHistory
+from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import spent
-from lab.engine.evaluation.record import Guarantee
-from lab.engine.run import Moment
-from lab.experiment.experiment import Experiment
-from lab.experiment.sections import Privacy
-from lab.interfaces.data import as_floats
-from lab.interfaces.privacy_attacks import Reconstruction, Source, Spy, Subversion
-from lab.interfaces.views import Guess, Known, ServerView, server_view
-from lab.models.metrics import evaluate
-from lab.scoring.audit_score import Audited
-from lab.scoring.membership.active_gain import Gain
-from lab.scoring.membership.leakage_by_group import Breakdown
-from lab.scoring.membership.membership_score import Ceiling, Exposure
-from lab.scoring.membership.source_score import Attribution
-from lab.scoring.property_score import Poll
-from lab.scoring.reconstruction.image_scorer import Judge, Likeness
-from lab.scoring.reconstruction.label_score import Headcount, headcount
-from lab.scoring.reconstruction.record_score import Clerk, Dossier
-from lab.scoring.reconstruction.text_score import Proofreader, Wording
-from lab.scoring.secret_score import Secrets
-from lab.scoring.tampering_signs import Sign
-from lab.scoring.update_score import Unmasked
-
-
-class Result(Settings):
-    """What an attack came to, with everything that was assumed."""
-
-    attack: str
-    settings: dict[str, float | int | str]
-    round: int
-    client: int | None = None
-    own: bool = False  # whether the private example was a picture of the user's own
-    seconds: float | None = None  # that the attack itself took
-    declared: dict[str, str]
-    guarantee: Guarantee | None = None
-    likeness: Likeness | None = None
-    headcount: Headcount | None = None
-    dossier: Dossier | None = None
-    wording: Wording | None = None
-    exposure: Exposure | None = None
-    breakdown: Breakdown | None = None  # who is exposed most
-    pooled: Exposure | None = None  # the same attack on models like this one, taken together
-    targets: int = 0  # how many those are
-    rivals: Exposure | None = None  # against members of other clients
-    attribution: Attribution | None = None
-    unmasked: Unmasked | None = None
-    secrets: Secrets | None = None
-    gain: Gain | None = None  # of acting over watching
-    poll: Poll | None = None
-    audited: Audited | None = None
-    noticed: tuple[Sign, ...] | None = None  # by a client that was sent a planted model
-
-    def lines(self) -> list[str]:
-        """The result in plain sentences: what was found, beside what a guess would give."""
-        whose = ", a picture of your own" if self.own else _of(self.client)
-        told = [f"{self.attack} on round {self.round}{whose}"]
-        if self.unmasked:
-            told += self.unmasked.lines()
-        if found := self.likeness:
-            if self.unmasked:
-                told.append("what that update shows of an example, read off its first layer:")
-            told += found.lines()
-        if self.headcount:
-            told += self.headcount.lines()
-        if self.dossier:
-            told += self.dossier.lines()
-        if self.wording:
-            told += self.wording.lines()
-        if self.exposure:
-            told += self.exposure.lines()
-        if self.breakdown:
-            told += self.breakdown.lines()
-        if self.pooled:
-            told.append(
-                f"models like this one, {self.targets} federations by the same recipe together:"
-            )
-            told += self.pooled.lines(blind=False)  # who is inside was drawn at random
-        if self.rivals:
-            told += ["against members of other clients:", *self.rivals.lines()]
-        if self.attribution:
-            told += self.attribution.lines()
-        if self.secrets:
-            told += self.secrets.lines()
-        if self.poll:
-            told += self.poll.lines()
-        if self.gain:
-            told += self.gain.lines()
-        if self.audited:
-            told += self.audited.lines()
-        if self.noticed is not None:
-            raised = [sign.told for sign in self.noticed if sign.raised]
-            nothing = "a careful client could have noticed nothing that Leaklab looks at"
-            told += ["a careful client could have noticed:" if raised else nothing, *raised]
-        if self.seconds is not None:
-            told.append(f"the attack took {self.seconds:.1f} s")
-        told += [f"{name}: {value}" for name, value in self.declared.items()]
-        nothing = "no privacy guarantee against this attacker"
-        told.append(self.guarantee.sentence() if self.guarantee else nothing)
-        return told
-
-
-def _of(client: int | None) -> str:
-    return "" if client is None else f", client {client}"
-
-
-@dataclass(frozen=True, eq=False)
-class Glimpse:
-    """Where an attack stands.  The last glimpse of a trial carries its result."""
-
-    step: int
-    steps: int
-    objective: float | None
-    pictures: dict[str, Tensor]  # "guess" beside "private", or "most" and "least" exposed
-    likeness: Likeness | None
-    result: Result | None = None
-    headcount: Headcount | None = None
-    conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does
-    dossier: Dossier | None = None
-    wording: Wording | None = None
-    audited: Audited | None = None
+from lab.engine.round import Moment
+from lab.interfaces.attack_data import Guess
+from lab.interfaces.data import Source
+from lab.interfaces.privacy_attacks import Reconstruction, Spy, Subversion, settings_of_spy
+from lab.interfaces.views import Known, ServerView, server_view
+from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.reconstruction.image_scorer import Judge
+from lab.scoring.reconstruction.label_score import headcount
+from lab.scoring.reconstruction.record_score import Clerk
+from lab.scoring.reconstruction.text_score import Proofreader
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +82,18 @@ class Trial:
         )
 
 
+def check(order: Order, history: RunHistory) -> None:
+    """Raise SettingError where the run gives nothing to attack."""
+    history.check_replay(order.round)
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Reconstruction)  # so says the table of families
+    moment = history.replay(order.round)
+    return reconstruct(order.spy, moment, target_of(order, history), apart)
+
+
 def reconstruct(
     spy: Reconstruction, moment: Moment, client: int, apart: float = 0.0
 ) -> Iterator[Glimpse]:
@@ -241,40 +142,6 @@ def _certificate(guess: Guess) -> dict[str, str]:
     return {"certified by the attack itself": "yes" if guess.proven else "no"}
 
 
-def ceiling_of(guarantee: Guarantee | None) -> Ceiling | None:
-    """What the guarantee says of one example's membership.
-
-    A client's guarantee covers an example too: changing it replaces the client, which is one
-    removal and one addition, so epsilon doubles (group privacy, Dwork and Roth 2014, theorem 2.2).
-    """
-    if guarantee is None:
-        return None
-    pairs = [(guarantee.epsilon, guarantee.delta), *guarantee.profile]
-    if guarantee.unit == "client":
-        pairs = [(2 * one, min(1.0, delta * (1 + exp(min(one, 50.0))))) for one, delta in pairs]
-    return Ceiling(epsilon=pairs[0][0], delta=pairs[0][1], profile=tuple(pairs[1:]))
-
-
-def judge_of(now: Experiment, round: int, client: int) -> Judge:
-    federation = poisoned(now, round)
-    held = federation.held(client)
-    private = held[torch.from_numpy(touched(now, round, client, len(held)))]
-    if not len(private):
-        raise SettingError(
-            f"client {client} drew an empty batch in round {round}: its update tells of nobody; "
-            "choose another client or round"
-        )
-    others = torch.ones(len(federation.labels), dtype=torch.bool)
-    others[private] = False
-    return Judge(
-        inputs=as_floats(federation.inputs[private]),
-        labels=federation.labels[private],
-        others=as_floats(federation.inputs[others]),
-        public=as_floats(federation.test_inputs),
-        public_labels=federation.test_labels,
-    )
-
-
 def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, source: Source) -> Glimpse:
     """Pictures by their likeness, records of a table by a dossier, text by its wording, mere labels
     by a headcount.
@@ -304,21 +171,6 @@ def _text(guess: Guess, judge: Judge, words: tuple[str, ...]) -> Glimpse:
     return Glimpse(guess.step, guess.steps, guess.objective, found, None, wording=wording)
 
 
-def protection(privacy: Privacy) -> str:
-    if privacy.kind != "client":
-        return "none" if privacy.kind == "none" else "example-level"
-    noise = {
-        "distributed": "each update carries its share of the noise",
-        "central": "the server adds all noise, after it has seen the updates",
-        "local": "each update carries all of the noise",
-    }
-    return f"client-level, {noise[privacy.place]}"
-
-
-def settings_of_spy(spy: Spy) -> dict[str, float | int | str]:
-    return {name: value for name, value in spy.dump().items() if name != "kind"}
-
-
 def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
     """What is assumed, and what makes the number what it is."""
     now = moment.state.experiment.at(moment.record.round)
@@ -337,23 +189,3 @@ def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
         "local steps": str(now.recipe.local_steps(private)),
         "privacy": protection(now.privacy),
     }
-
-
-def model_attacked(now: Experiment, view: ServerView) -> dict[str, str]:
-    """Of what kind, how it began, and how long it was trained before that round."""
-    wide, narrow = now.model.spread(1), now.model.spread(4)
-    even = f"+-{wide:g}" if wide == narrow else "+-1 / sqrt(inputs), PyTorch's default"
-    training, past = now.training, view.round - 1
-    each = f"epochs a round: {training.epochs}"
-    capped = f", local steps at most: {training.steps}" if training.steps else ""
-    return {
-        "model": f"{now.model.kind}, activation {now.model.activation}",
-        "initialisation": f"uniform in {even}",
-        "trained before": f"rounds: {past}, {each}{capped}" if past else "not at all",
-    }
-
-
-def accuracy_of(now: Experiment, model: Tensor) -> float:
-    """On public test examples."""
-    federation = tested(now)
-    return evaluate(now.architecture, model, federation.test_inputs, federation.test_labels)[0]

@@ -26,12 +26,15 @@ from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
 from lab.engine.client.local_training import cohort
-from lab.engine.exchange import channel, exchange, stages
-from lab.engine.run import Moment, State, aggregator_of, remembered
+from lab.engine.differential_privacy.update_transforms import stages
+from lab.engine.exchange import channel, exchange
+from lab.engine.round import Moment, State, aggregator_of, remembered
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Crew, Delivery, Opened, Task, Transcript, Updates
+from lab.interfaces.attack_data import Interview, Plot, Siege
+from lab.interfaces.federated_algorithm import Crew, Task, Updates
+from lab.interfaces.messages import Delivery, Opened, Transcript
 from lab.interfaces.poisoning import Insight
-from lab.interfaces.views import Interview, Plot, ServerView, Siege, server_view
+from lab.interfaces.views import ServerView, server_view
 
 LATER = 2**40  # beyond every round of a run: batches of such a number were never drawn
 

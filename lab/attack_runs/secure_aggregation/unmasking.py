@@ -8,22 +8,35 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.reconstruction import (
-    Glimpse,
-    Result,
-    judge_of,
-    protection,
-    settings_of_spy,
-)
-from lab.attack_runs.secure_aggregation.malicious_server import siege_of, true_updates
+from lab.attack_runs.secure_aggregation.malicious_server import check_siege, siege_of, true_updates
+from lab.attack_runs.shared.assumptions import protection
+from lab.attack_runs.shared.attack_request import Order, target_of
 from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.ground_truth import judge_of
+from lab.attack_runs.shared.run_history import RunHistory
 from lab.attack_runs.shared.update_image import Window
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import spent
-from lab.engine.run import Moment, State
-from lab.interfaces.privacy_attacks import Reconstruction, Spy, Unmasking
-from lab.interfaces.views import Claim, ServerView
+from lab.engine.round import Moment, State
+from lab.interfaces.attack_data import Claim
+from lab.interfaces.privacy_attacks import Reconstruction, Spy, Unmasking, settings_of_spy
+from lab.interfaces.views import ServerView
+from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.update_score import Scales
+
+
+def check(order: Order, history: RunHistory) -> None:
+    """Raise SettingError where the run gives nothing to attack."""
+    check_siege(history.experiment, order.round)
+    history.check_replay(order.round)
+
+
+def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack, as the request says."""
+    assert isinstance(order.spy, Unmasking)  # so says the table of families
+    moment = history.replay(order.round)
+    before = history.state(order.round - 1)
+    return unmask(order.spy, before, moment, target_of(order, history))
 
 
 def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterator[Glimpse]:

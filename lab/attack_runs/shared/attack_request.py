@@ -1,15 +1,19 @@
-"""Aim: the attack that every run of a sweep ends with, on one of its rounds or on its model."""
+"""Attack requests: what to attack in a run, with which attack."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
+from lab.attack_runs.shared.run_history import RunHistory
+from lab.audits import Audit
 from lab.common.settings import SettingError, Settings
+from lab.common.settings_text import write_value
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Inference, Reconstruction, Spy
+from lab.interfaces.privacy_attacks import Inference, Reconstruction, Spy, Unmasking
 
 
 class Aim(Settings):
@@ -56,3 +60,50 @@ class Aim(Settings):
             )
         if self.client is not None and self.client >= clients:
             raise SettingError(f"attack.client is {self.client}: give 0 to {clients - 1}")
+
+
+class Order(Settings):
+    """What to attack, and with what."""
+
+    spy: Spy
+    round: int = Field(ge=1)
+    client: int | None = Field(None, ge=0)
+    picture: str | None = None  # the digest of a picture of the user's own, in place of a client
+    label: int = Field(0, ge=0)  # the class that its owner trains it as
+    targets: int = Field(0, ge=0, le=256)  # models by the run's recipe to attack besides
+
+    def command(self, run: str) -> str:
+        """The command line that does the same."""
+        words = ["leaklab attack", self.spy.kind, "--run", run, "--round", str(self.round)]
+        if isinstance(self.spy, Audit):
+            words[:3] = ["leaklab audit", "--kind", self.spy.kind, "--run"]
+        if self.picture is not None:
+            words[:2] = ["leaklab invert YOUR_PICTURE --attack", self.spy.kind]
+            words += ["--label", str(self.label)]
+        if self.client is not None:
+            words += ["--client", str(self.client)]
+        if self.targets:
+            words += ["--targets", str(self.targets)]
+        usual = type(self.spy)().dump()
+        for name, value in self.spy.dump().items():
+            if usual[name] != value:
+                words.append(f"-s {shlex.quote(f'{name}={write_value(value)}')}")
+        return " ".join(words)
+
+
+def needs_target(spy: Spy) -> bool:
+    """Return True for attacks on one client's update."""
+    return isinstance(spy, (Reconstruction, Unmasking))
+
+
+def target_of(order: Order, history: RunHistory) -> int:
+    """Return the client whose update is attacked: the first that arrived, if none is named.
+
+    Raises SettingError where nobody's update arrived.
+    """
+    if order.client is not None:
+        return order.client
+    arrived = history.arrived(order.round)
+    if not arrived:
+        raise SettingError(f"nobody's update arrived in round {order.round}: choose another round")
+    return arrived[0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from lab.engine.data.public_examples import tested
 from lab.engine.differential_privacy.accountant import noise_multiplier
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
 from lab.interfaces.views import Known, Mechanism
+from lab.models.inputs import as_floats
 
 MOST = 2_000  # public examples
 

@@ -22,7 +22,7 @@ from lab.engine.algorithms.local_only import LocalOnly
 from lab.engine.algorithms.perfedavg import PerFedAvg
 from lab.engine.algorithms.qffl import Qffl
 from lab.engine.algorithms.scaffold import Scaffold
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm
 
 ONE_MODEL = (
     FedAvg,

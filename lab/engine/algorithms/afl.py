@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.messages import Memory, Report, ratio
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.messages import ratio
 
 
 class Afl(Algorithm):

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.messages import Crew, Local, Memory, Mixture, Task
+from lab.interfaces.federated_algorithm import Crew, Local, Memory, Mixture, Task
 from lab.models.network import Network
 
 

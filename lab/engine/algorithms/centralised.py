@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lab.interfaces.messages import Crew, Local, Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Crew, Local, Memory, Report
 
 
 class Centralised(Algorithm):

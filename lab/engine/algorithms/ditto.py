@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.messages import Crew, Drift, Local, Memory, Task
+from lab.interfaces.federated_algorithm import Crew, Drift, Local, Memory, Task
 
 
 class Ditto(Personal):

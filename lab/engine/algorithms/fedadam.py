@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.adaptive_server_optimiser import Adaptive
-from lab.interfaces.messages import Memory
+from lab.interfaces.federated_algorithm import Memory
 
 
 class FedAdam(Adaptive):

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.asynchronous import Asynchronous
-from lab.interfaces.messages import Drift, Memory, Report
+from lab.interfaces.federated_algorithm import Drift, Memory, Report
 
 
 class FedAsync(Asynchronous):

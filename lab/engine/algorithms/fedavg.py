@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.messages import Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
 
 
 class FedAvg(Algorithm):

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.asynchronous import Asynchronous
-from lab.interfaces.messages import Memory, Report
+from lab.interfaces.federated_algorithm import Memory, Report
 
 
 class FedBuff(Asynchronous):

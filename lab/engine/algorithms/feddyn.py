@@ -9,8 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.messages import Drift, Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Drift, Memory, Report
 
 
 class FedDyn(Algorithm):

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lab.interfaces.messages import Memory, Report, ratio
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.messages import ratio
 
 
 class FedNova(Algorithm):

@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.messages import Drift, Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Drift, Memory, Report
 
 
 class FedProx(Algorithm):

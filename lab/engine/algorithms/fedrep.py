@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.local_head import Headed
-from lab.interfaces.messages import Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import Crew, Local, Memory, Task
 
 
 class FedRep(Headed):

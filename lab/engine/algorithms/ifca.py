@@ -10,8 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.common.random_streams import stream
-from lab.interfaces.messages import Crew, Local, Memory, Report, Task
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Crew, Local, Memory, Report, Task
 from lab.models.network import Network
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.messages import Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import Crew, Local, Memory, Task
 from lab.models.network import Network
 
 

@@ -10,8 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.messages import Crew, Drift, Local, Memory, Report, Task
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Crew, Drift, Local, Memory, Report, Task
 
 
 class Scaffold(Algorithm):

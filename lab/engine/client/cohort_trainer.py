@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from lab.engine.client.local_training import cohort, pooled
-from lab.engine.data.federation import acting, assemble, poisoned
+from lab.engine.data.federation import assemble, poisoned
+from lab.engine.data.malicious_clients import acting
 from lab.engine.participation.async_schedule import landing
 from lab.engine.participation.cohort_sampling import lost
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Cohort, Crew, Local, Memory, Report
+from lab.interfaces.federated_algorithm import Crew, Local, Memory, Report
+from lab.interfaces.messages import Cohort
 from lab.interfaces.poisoning import IGNORANT, Insight
 from lab.models.metrics import evaluate
 

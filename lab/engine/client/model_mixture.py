@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lab.interfaces.messages import Mixture
+from lab.interfaces.federated_algorithm import Mixture
 from lab.models.network import Network
 from lab.models.stacked_gradients import Stack, descend, flattened, head, stacked, visits
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.data.injected_examples import Planted
+from lab.engine.data.malicious_clients import acting, drawn_attackers
 from lab.experiment.experiment import Experiment
 from lab.experiment.sections import Data
-from lab.interfaces.data import Examples, Federation, as_floats, like
-from lab.interfaces.poisoning import Scene
-from lab.interfaces.privacy_attacks import Poison, Source, Split
+from lab.interfaces.data import Examples, Federation, Source, Split
+from lab.interfaces.poisoning import Poison, Scene
+from lab.models.inputs import as_floats, like
 from lab.models.layers import Shape
 
 # A few are kept, because pages and attacks come back to the same data again and again.
@@ -33,38 +34,14 @@ def examples_of(experiment: Experiment) -> Examples:
     return _load(experiment.data.source)
 
 
-def malicious(experiment: Experiment) -> tuple[int, ...]:
-    """The malicious clients.  A larger count adds to a smaller one's, never replaces it."""
-    return tuple(sorted(_gang(experiment)))
-
-
-def acting(experiment: Experiment, round: int) -> tuple[int, ...]:
-    """Those who are malicious in that round; in others they are as honest as anybody."""
-    adversary = experiment.adversary
-    late = round > adversary.start and adversary.once
-    if not adversary.count or round < adversary.start or late:
-        return ()
-    if adversary.chance < 1:
-        drawn = stream(experiment.seed, "adversary acts", round).random()
-        return malicious(experiment) if drawn < adversary.chance else ()
-    return malicious(experiment)
-
-
-def _gang(experiment: Experiment) -> tuple[int, ...]:
-    """The malicious clients in the order in which a growing count adds them."""
-    named = experiment.adversary.clients
-    drawn = stream(experiment.seed, "malicious").permutation(experiment.data.clients).tolist()
-    order = [*named, *(client for client in drawn if client not in set(named))]
-    return tuple(order[: experiment.adversary.count])
-
-
 def poisoned(experiment: Experiment, round: int | None = None) -> Federation:
     """The federation as it trains: malicious clients hold what their poison made of their data.
 
     round: one in which they may not act; None: one in which they do
     """
-    gang = _gang(experiment) if round is None or acting(experiment, round) else ()
-    return _poisoned(experiment.data, experiment.seed, experiment.adversary.poison, gang)
+    active = round is None or acting(experiment, round)
+    attackers = drawn_attackers(experiment) if active else ()
+    return _poisoned(experiment.data, experiment.seed, experiment.adversary.poison, attackers)
 
 
 def outside(data: Data, poison: Poison, test: bool) -> Tensor | None:
@@ -152,16 +129,16 @@ def _own_test(data: Data, seed: int, client: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=KEPT)
-def _poisoned(data: Data, seed: int, poison: Poison, gang: tuple[int, ...]) -> Federation:
-    if not gang or type(poison).data is Poison.data:  # it leaves data alone
+def _poisoned(data: Data, seed: int, poison: Poison, attackers: tuple[int, ...]) -> Federation:
+    if not attackers or type(poison).data is Poison.data:  # it leaves data alone
         return whole(data, seed)
     classes, pictures = len(data.source.classes), outside(data, poison, test=False)
 
     def change(client: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        scene = Scene(gang.index(client), pictures)
+        scene = Scene(attackers.index(client), pictures)
         return poison.data(inputs, labels, classes, scene)
 
-    return whole(data, seed).rewritten(gang, change)
+    return whole(data, seed).rewritten(attackers, change)
 
 
 @lru_cache(maxsize=KEPT)

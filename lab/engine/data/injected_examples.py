@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Split
+from lab.interfaces.data import Split
 
 
 @dataclass(frozen=True, eq=False)

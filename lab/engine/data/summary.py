@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import Settings
-from lab.engine.data.federation import assemble, malicious
+from lab.engine.data.federation import assemble
+from lab.engine.data.malicious_clients import malicious
 from lab.experiment.experiment import Experiment
 
 MOST = 10  # classes that are told apart

@@ -20,10 +20,10 @@ from lab.engine.differential_privacy.segments import (
     segments,
     spans,
 )
-from lab.engine.evaluation.record import Guarantee
 from lab.engine.participation.cohort_sampling import client_rate
 from lab.experiment.experiment import Experiment
 from lab.privacy.accounting.accountants import Accountant, Spending, composed, deltas
+from lab.privacy.guarantee import Guarantee
 
 __all__ = [
     "Adversary",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lab.engine.data.federation import acting, malicious
+from lab.engine.data.malicious_clients import acting, malicious
 from lab.engine.participation.cohort_sampling import asked, client_rate, is_secret
 from lab.experiment.experiment import Experiment
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lab.engine.differential_privacy.accountant import noise_multiplier
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Memory
+from lab.interfaces.federated_algorithm import Memory
 from lab.privacy.adaptive_clipping import count_noise, update_noise
 
 CLIP = "clip"  # in a state's memory: (1,) the clip of the next round, where it adapts

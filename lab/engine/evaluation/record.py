@@ -5,39 +5,6 @@ from __future__ import annotations
 from lab.common.settings import Settings
 
 
-class Guarantee(Settings):
-    """A differential-privacy guarantee with all that makes its epsilon mean something."""
-
-    epsilon: float
-    at_least: float | None = None  # what it is not below, where the accountant is not tight
-    delta: float
-    unit: str  # what one record is: an example or a client
-    relation: str  # when two data sets are neighbours
-    against: str  # who the adversary may be
-    sampling: str  # how examples or clients were drawn
-    accountant: str
-    noise: tuple[float, ...]  # noise multipliers of the mechanisms composed
-    profile: tuple[tuple[float, float], ...] = ()  # further pairs of epsilon and delta that hold
-    condition: str = "the seed and the records stay secret"  # as long as which it holds
-
-    def differs(self, other: Guarantee) -> list[str]:
-        """In what another guarantee means something else, so that the two cannot be compared."""
-        names = ("unit", "relation", "against", "delta")
-        return [name for name in names if getattr(self, name) != getattr(other, name)]
-
-    def value(self) -> str:
-        if self.at_least is None:
-            return f"{self.epsilon:.3g}"
-        return f"{self.at_least:.3g} to {self.epsilon:.3g}"
-
-    def sentence(self) -> str:
-        return (
-            f"epsilon {self.value()} at delta {self.delta:g} for one {self.unit} "
-            f"({self.relation}), against {self.against}; {self.sampling}; {self.accountant}; "
-            f"for this run alone, as long as {self.condition}"
-        )
-
-
 class Record(Settings):
     """What one round measured."""
 

@@ -12,8 +12,8 @@ from lab.engine.data.federation import outside
 from lab.engine.data.public_examples import tested
 from lab.engine.evaluation.fairness import as_rates, by_client, own_marks
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import as_floats
-from lab.interfaces.messages import Memory
+from lab.interfaces.federated_algorithm import Memory
+from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate, marks, summary
 
 MARKS = (

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Cohort, Memory
-from lab.interfaces.poisoning import Aid, Verdict
+from lab.interfaces.aggregation import Aid, Verdict
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort
 
 REMEMBERED = "stage "  # begins the names in a state's memory of what stages keep
 

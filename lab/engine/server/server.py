@@ -12,12 +12,14 @@ from torch import Tensor
 
 from lab.common.random_streams import stream
 from lab.engine.client.local_training import trusted
-from lab.engine.exchange import stages
+from lab.engine.differential_privacy.update_transforms import stages
 from lab.engine.server.aggregation import Folded, fold, remembered, shortage
 from lab.engine.server.influence import influence
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Cohort, Delivery, Memory
-from lab.interfaces.poisoning import Aid, Insight, Verdict
+from lab.interfaces.aggregation import Aid, Verdict
+from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.messages import Cohort, Delivery
+from lab.interfaces.poisoning import Insight
 
 KEPT, SHORTENED, LEFT_OUT = FATES = ("kept", "shortened", "left out")
 CHANGE = "last change"  # in a state's memory: (params,) of the model, where a poison goes by it

@@ -1,6 +1,6 @@
 """Child processes that count, so that no page waits for an accountant in the server's own process.
 
-The server installs `Children` with `lab.privacy.accounting.accountants.count_elsewhere`.  A child is started at the
+The server installs `Children` with `accountants.count_elsewhere`.  A child is started at the
 first question, has a limit of memory, and is killed when an answer takes too long.
 """
 
@@ -58,13 +58,13 @@ class Children:
     def epsilon_of(
         self, spendings: tuple[Spending, ...], delta: float, accountant: Accountant
     ) -> float:
-        """As `lab.privacy.accounting.in_process` does.  Raises SettingError, also where that takes too long."""
+        """As `in_process` does.  Raises SettingError, also where that takes too long."""
         return _number(self._ask("epsilon", _rows(spendings), delta, accountant))
 
     def deltas_of(
         self, spendings: tuple[Spending, ...], epsilons: tuple[float, ...]
     ) -> tuple[float, ...]:
-        """As `lab.privacy.accounting.in_process` does.  Raises SettingError, also where that takes too long."""
+        """As `in_process` does.  Raises SettingError, also where that takes too long."""
         found = self._ask("deltas", _rows(spendings), epsilons)
         if not isinstance(found, list) or len(found) != len(epsilons):
             raise _garbled(found)
@@ -78,7 +78,7 @@ class Children:
         accountant: Accountant,
         before: tuple[Spending, ...],
     ) -> float:
-        """As `lab.privacy.accounting.noise_calibration` does.  Raises SettingError, also where that takes too long."""
+        """As `noise_calibration` does.  Raises SettingError, also where that takes too long."""
         given = _rows((plan,)), epsilon, delta, accountant, _rows(before)
         return _number(self._ask("noise", *given))
 

@@ -1,8 +1,8 @@
 """Privacy losses of sampled Gaussian mechanisms, fast enough to be asked for in every round.
 
-`lab.privacy.accounting.accountants` says the same of epsilon, on finer grids and in more time.  Dots are connected as
-by Doroshenko et al. 2022, arXiv:2207.04380: hiding is understated, never overstated, so that a
-trade-off curve from here excludes nothing that the true one allows.
+`lab.privacy.accounting` gives the same epsilon, on finer grids and in more time.  Dots are
+connected as by Doroshenko et al. 2022, arXiv:2207.04380: hiding is understated, never overstated,
+so that a trade-off curve from here excludes nothing that the true one allows.
 """
 
 from __future__ import annotations

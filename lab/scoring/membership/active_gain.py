@@ -6,8 +6,8 @@ import numpy as np
 
 from lab.common.random_streams import stream
 from lab.common.settings import Settings
-from lab.scoring.membership.membership_score import auc
 from lab.scoring.shared.bootstrap import DRAWS
+from lab.scoring.shared.roc_curve import auc
 
 
 class Rival(Settings):

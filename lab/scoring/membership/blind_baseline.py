@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from lab.common.random_streams import stream
-from lab.interfaces.views import Candidates
+from lab.interfaces.attack_data import Candidates
 
 MOST = 2000  # of each side
 FEWEST = 40  # of each side; below that a classifier says nothing

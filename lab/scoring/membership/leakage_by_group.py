@@ -13,7 +13,7 @@ import torch
 
 from lab.common.random_streams import stream
 from lab.common.settings import Settings
-from lab.interfaces.views import Candidates
+from lab.interfaces.attack_data import Candidates
 from lab.scoring.membership.rates import FEWEST, finite
 from lab.scoring.shared.bootstrap import Ladder, interval, redrawn
 

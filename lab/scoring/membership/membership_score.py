@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from math import exp
-
 import numpy as np
 
 from lab.common.random_streams import stream
 from lab.common.settings import Settings
+from lab.privacy.guarantee import Ceiling
 from lab.scoring.membership.rates import (
     BY_CHANCE,
     FEWEST,
@@ -20,8 +19,8 @@ from lab.scoring.membership.rates import (
 )
 from lab.scoring.membership.same_label_score import Strata, stratified
 from lab.scoring.shared.bootstrap import Ladder, interval, redrawn
+from lab.scoring.shared.roc_curve import auc, true_positives
 
-FINE = 4000  # points under a ceiling
 GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])  # false-positive rates of the curve
 STATED = (0.01, 0.001)  # false-positive rates at which a number is given
 
@@ -75,27 +74,6 @@ class Exposure(Settings):
         if self.blind is None:
             return "blind guess: too few examples to say"
         return f"blind guess: AUC {self.blind:.3f} ({self.blind_low:.3f} to {self.blind_high:.3f})"
-
-
-def auc(members: np.ndarray, others: np.ndarray) -> float:
-    """The chance that a member scores higher than another; ties count half (Mann-Whitney)."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(np.concatenate([members, others]))[: len(members)]
-    wins = ranks.sum() - len(members) * (len(members) + 1) / 2
-    return float(wins / (len(members) * len(others)))
-
-
-def true_positives(members: np.ndarray, others: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """The best rate by a threshold with at most `rates` false positives, ties kept together."""
-    descending = np.sort(others)[::-1]
-    allowed = np.floor(rates * len(others) + 1e-9).astype(int)  # false positives
-    # The threshold is the first score that would be one false positive too many.
-    limit = np.where(
-        allowed < len(others), descending[np.minimum(allowed, len(others) - 1)], -np.inf
-    )
-    above = len(members) - np.searchsorted(np.sort(members), limit, side="right")
-    return above / len(members)
 
 
 def expose(
@@ -165,36 +143,6 @@ def rate(
         return Rate(false_positives=asked, note=note)
     found = round(true_positives(members, others, np.array([asked]))[0] * len(members))
     return stated(asked, found, len(members), drawn)
-
-
-class Ceiling(Settings):
-    """The best that any attack can do. Kairouz et al. 2015, arXiv:1311.0776, theorem 2.1.
-
-    Every pair of epsilon and delta that holds is a bound; together they are the trade-off function
-    (Dong et al. 2022, arXiv:1905.02383, proposition 2.12).
-    """
-
-    epsilon: float
-    delta: float
-    profile: tuple[tuple[float, float], ...] = ()  # further pairs that hold
-
-    def true_positives(self, rates: np.ndarray) -> np.ndarray:
-        """The largest true-positive rate at each false-positive rate."""
-        pairs = np.array([(self.epsilon, self.delta), *self.profile])
-        epsilons, deltas = np.minimum(pairs[:, :1], 700.0), pairs[:, 1:]  # (pairs, 1)
-        grown = np.exp(epsilons) * rates + deltas
-        shrunk = 1 - np.exp(-epsilons) * (1 - deltas - rates)
-        best: np.ndarray = np.clip(np.minimum(grown, shrunk).min(axis=0), rates, 1.0)
-        return best
-
-    def auc(self) -> float:
-        """The area under that curve, from above."""
-        # With one pair alone: 1 - (1 - delta)^2 / (1 + e^epsilon).
-        area = 1 - (1 - self.delta) ** 2 / (1 + exp(min(self.epsilon, 700.0)))
-        if not self.profile:
-            return area
-        rates = np.union1d(np.geomspace(1e-9, 1.0, FINE), np.linspace(0.0, 1.0, FINE))
-        return min(area, float(np.diff(rates) @ self.true_positives(rates[1:])))
 
 
 def _drawn(ladder: Ladder, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from lab.common.random_streams import stream
-from lab.scoring.membership.membership_score import GRID, STATED, Ceiling, Curve, Exposure, expose
+from lab.privacy.guarantee import Ceiling
+from lab.scoring.membership.membership_score import GRID, STATED, Curve, Exposure, expose
 from lab.scoring.membership.rates import FEWEST, Rate
 from lab.scoring.shared.bootstrap import DRAWS, interval
 
@@ -110,7 +111,7 @@ def _area(members: np.ndarray, others: np.ndarray) -> float:
 
 
 def _true_positives(members: np.ndarray, others: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """As `lab.scoring.membership.membership_score.true_positives`, of those with each score."""
+    """As `lab.scoring.shared.roc_curve.true_positives`, of those with each score."""
     passed, found = np.cumsum(others), np.r_[0, np.cumsum(members)]
     allowed = np.floor(rates * passed[-1] + 1e-9)
     best: np.ndarray = found[np.searchsorted(passed, allowed, side="right")] / found[-1]

@@ -11,8 +11,8 @@ from math import inf, log
 import numpy as np
 
 from lab.common.settings import Settings
-from lab.scoring.membership.membership_score import auc, true_positives
 from lab.scoring.shared.bootstrap import LEVEL
+from lab.scoring.shared.roc_curve import auc, true_positives
 
 DIGITS = 9  # of a score that count: rounding must not put equals in an order
 

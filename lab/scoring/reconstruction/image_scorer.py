@@ -1,6 +1,6 @@
 """Likeness: how much a reconstruction tells, beside what a guess without the gradient would tell.
 
-The only code besides `lab.scoring.membership.membership_score` that is given private examples to score an attack with.
+The only code besides `membership_score` that is given private examples to score an attack with.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from lab.interfaces.views import Guess
-from lab.scoring.reconstruction._labels import by_luck, even_share, label_share, labels_right
+from lab.interfaces.attack_data import Guess
 from lab.scoring.reconstruction.guess_baselines import Floor, floors, own_colours
 from lab.scoring.reconstruction.identification import Pool, identified
 from lab.scoring.reconstruction.image_metrics import PEAK, decibels, heights, match, mse, psnr, ssim
 from lab.scoring.reconstruction.image_score import Likeness, Match
+from lab.scoring.reconstruction.label_score import by_luck, even_share, label_share, labels_right
 from lab.scoring.reconstruction.verdict import EXACT, GAIN, verdict
 
 Pairs = Sequence[tuple[int, int]]  # places of a guess and of a private example

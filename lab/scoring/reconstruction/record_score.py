@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import Settings
+from lab.interfaces.attack_data import Guess
 from lab.interfaces.columns import Column, cells_of
-from lab.interfaces.views import Guess
 from lab.scoring.reconstruction.image_scorer import Judge, label_share
 
 GAIN = 0.05  # share of the cells over the best guess, before anything is called a leak

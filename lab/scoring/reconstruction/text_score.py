@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lab.common.apportionment import multiset
 from lab.common.settings import Settings
-from lab.interfaces.views import Guess
+from lab.interfaces.attack_data import Guess
 from lab.scoring.reconstruction.image_scorer import label_share
 
 GAIN = 0.1  # of F1 over the best guess, before anything is called a leak

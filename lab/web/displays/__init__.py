@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lab.storage.store import Job, Sight
+from lab.storage.job import Job, Sight
 from lab.web.displays import image_results, label_results, record_results, text_results
 
 DISPLAYS: dict[str, Callable[[list[Sight], Job], None]] = {

@@ -7,8 +7,10 @@ from streamlit.delta_generator import DeltaGenerator
 
 from lab.engine.evaluation.record import Record
 from lab.experiment.baselines import NAMES, baselines
-from lab.storage.store import Job
-from lab.web.session import rounds_of, started, store, visible_runs
+from lab.storage.job import Job
+from lab.web.run_picker import visible_runs
+from lab.web.session import rounds_of, store
+from lab.web.visitor import started
 
 
 def busy(job: Job) -> bool:

@@ -12,7 +12,7 @@ from lab import figures
 from lab.figures.example_images import SIDE, data_uri, side_by_side
 from lab.reports.result_files import sheet_of
 from lab.scoring.reconstruction.image_scorer import Likeness
-from lab.storage.store import Job, Sight
+from lab.storage.job import Job, Sight
 from lab.web.displays.live_chart import redraw
 from lab.web.session import sentence, store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from lab.scoring.reconstruction.label_score import Headcount
-from lab.storage.store import Job, Sight
+from lab.storage.job import Job, Sight
 from lab.web.session import sentence, store
 
 

@@ -10,9 +10,12 @@ from lab.reports.comparison import differences, outcome, sides
 from lab.reports.report_figures import of_comparison
 from lab.scoring.reconstruction.image_scorer import Likeness
 from lab.scoring.reconstruction.text_score import Wording
-from lab.storage.store import Job, Round, Sight
+from lab.storage.job import Job, Round, Sight
+from lab.storage.run_commands import RunCommands
 from lab.web.displays.live_chart import redraw
-from lab.web.session import command, look_at, refusals, sentence, sights_of, store, visitor
+from lab.web.run_picker import look_at
+from lab.web.session import sentence, sights_of, store
+from lab.web.visitor import command, refusals, visitor
 
 SIDE = 168  # pixels of a picture
 SHOWN = 4  # pairs
@@ -28,7 +31,7 @@ def reading(job: Job, mine: bool) -> None:
         key=f"watch {job.id}",
         disabled=not mine,
         on_change=command,
-        args=(store().watch, job.id, not on),
+        args=(RunCommands(store()).watch, job.id, not on),
         help="The cheapest attack that suits, on one client's update as each round ends. "
         "[Glossary](glossary?entry=term.gradient%20inversion)",
     )
@@ -79,7 +82,7 @@ def rewind(job: Job, rounds: list[Round]) -> list[Round]:
 
 def _branch(run: str, round: int) -> None:
     with refusals():
-        look_at(store().branch(run, round, visitor()))
+        look_at(RunCommands(store()).branch(run, round, visitor()))
 
 
 def pin(job: Job) -> None:

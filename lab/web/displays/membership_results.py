@@ -8,8 +8,9 @@ import streamlit as st
 from torch import Tensor
 
 from lab import figures
-from lab.attack_runs.reconstruction.reconstruction import Result, ceiling_of
 from lab.figures.example_images import png
+from lab.privacy.guarantee import ceiling_of
+from lab.scoring.attack_result import Result
 from lab.scoring.membership.leakage_by_group import Breakdown, Group, Shown
 from lab.scoring.membership.membership_score import Exposure
 from lab.web.displays.chart import draw

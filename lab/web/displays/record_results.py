@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lab.interfaces.columns import cells_of
 from lab.scoring.reconstruction.record_score import Dossier
-from lab.storage.store import Job, Sight
+from lab.storage.job import Job, Sight
 from lab.web.session import sentence, store
 
 SHOWN = 8  # records at most

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
-from lab.attack_runs.reconstruction._glances import glances
+from lab.attack_runs.reconstruction.quick_look import glances
 from lab.attack_runs.secure_aggregation.neighbourhood_capture import mask_cautions
 from lab.engine.differential_privacy.accountant import cautions, gives_away, promise, spent
 from lab.engine.evaluation.fairness import told
@@ -16,7 +16,7 @@ from lab.engine.evaluation.record import Record
 from lab.experiment.experiment import Experiment
 from lab.figures.training_curves import AGAINST
 from lab.reports.html_report import render
-from lab.storage.store import Job, Round
+from lab.storage.job import Job, Round
 from lab.web.displays import baseline_runs
 from lab.web.displays import live_panels as beside
 from lab.web.displays.live_chart import redraw

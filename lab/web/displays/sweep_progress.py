@@ -6,7 +6,7 @@ import streamlit as st
 
 from lab.storage.sweep_runs import Grid, Standing
 from lab.storage.visitors import names
-from lab.web.session import refusals, trouble, visitor
+from lab.web.visitor import refusals, trouble, visitor
 
 
 def progress(grid: Grid, standing: Standing) -> None:

@@ -7,7 +7,7 @@ from html import escape
 import streamlit as st
 
 from lab.scoring.reconstruction.text_score import Pair, Wording
-from lab.storage.store import Job, Sight
+from lab.storage.job import Job, Sight
 from lab.web.session import sentence
 
 SHOWN = 8  # sentences at most

@@ -12,8 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.messages import Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
 
 
 class Adaptive(Algorithm):

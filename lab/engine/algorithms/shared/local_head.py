@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lab.common.settings import SettingError
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.messages import Crew, Local, Memory
+from lab.interfaces.federated_algorithm import Crew, Local, Memory
 from lab.models.network import Network
 
 

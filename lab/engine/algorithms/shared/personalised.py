@@ -12,8 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lab.interfaces.messages import Crew, Local, Memory, Report
-from lab.interfaces.privacy_attacks import Algorithm
+from lab.interfaces.federated_algorithm import Algorithm, Crew, Local, Memory, Report
 from lab.models.network import Network
 
 

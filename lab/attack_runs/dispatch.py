@@ -1,0 +1,106 @@
+"""One way to carry out any attack: a table from each family of attacks to its module.
+
+A family's module has `check(request, history)`, which refuses what cannot be attacked before it is
+queued, and `start(request, history, apart)`, which attacks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+from lab.attack_runs import privacy_audit, property_inference, secret_extraction
+from lab.attack_runs.membership import active, outsider, server, subject
+from lab.attack_runs.reconstruction import model_manipulation, own_example, reconstruction
+from lab.attack_runs.secure_aggregation import unmasking
+from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.run_history import RunHistory
+from lab.audits import Audit
+from lab.common.settings import SettingError
+from lab.interfaces.privacy_attacks import (
+    Extraction,
+    Inference,
+    Provocation,
+    Recognition,
+    Reconstruction,
+    Spy,
+    Subversion,
+    Surveillance,
+    Survey,
+    Unmasking,
+)
+from lab.scoring.attack_result import Glimpse
+
+
+class Family(Protocol):
+    """The module of a family of attacks."""
+
+    def check(self, order: Order, history: RunHistory) -> None:
+        """Raise SettingError where the attack has nothing to work on."""
+
+    def start(self, order: Order, history: RunHistory, apart: float) -> Iterator[Glimpse]:
+        """Attack.  The last glimpse has the result.
+
+        apart: seconds between two glimpses at least
+        """
+
+
+FAMILIES: dict[type[Spy], Family] = {
+    Audit: privacy_audit,
+    Inference: outsider,
+    Surveillance: server,
+    Provocation: active,
+    Recognition: subject,
+    Survey: property_inference,
+    Extraction: secret_extraction,
+    Unmasking: unmasking,
+    Subversion: model_manipulation,
+    Reconstruction: reconstruction,
+}
+
+
+def family_of(order: Order) -> Family:
+    """Return the module that carries the attack out.  Raises SettingError."""
+    if order.picture is not None:
+        return own_example
+    for base in type(order.spy).__mro__:
+        if base in FAMILIES:
+            return FAMILIES[base]
+    raise SettingError(f"{order.spy.kind} is no attack on a run")
+
+
+def check_attack(order: Order, history: RunHistory) -> None:
+    """Raise SettingError where the run gives the attack nothing to work on."""
+    family = family_of(order)
+    if order.picture is None:
+        _check_target(order, history)
+    family.check(order, history)
+
+
+def start_attack(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+    """Attack.  The last glimpse has the result.  Raises SettingError where nothing can be attacked.
+
+    apart: seconds between two glimpses at least
+    """
+    shown = float("-inf")
+    for glimpse in family_of(order).start(order, history, apart):
+        if glimpse.result or time.monotonic() - shown >= apart:
+            shown = time.monotonic()
+            yield glimpse
+
+
+def _check_target(order: Order, history: RunHistory) -> None:
+    if order.round > history.last_round:
+        raise SettingError(
+            f"round is {order.round}: the run has finished {history.last_round} rounds"
+        )
+    clients = history.experiment.data.clients
+    if order.client is not None and order.client >= clients:
+        raise SettingError(f"client is {order.client}: give 0 to {clients - 1}")
+    order.spy.suits(history.experiment.architecture)
+    if order.targets and not isinstance(order.spy, Inference):
+        raise SettingError(
+            f"targets is {order.targets}, and {order.spy.kind} attacks one round of one run: "
+            "give 0, or an attack on membership"
+        )

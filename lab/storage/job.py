@@ -1,0 +1,83 @@
+"""Jobs and what is stored of them: runs, attacks, cells of sweeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import (
+    Row,
+)
+
+from lab.attack_runs.shared.attack_request import Aim, Order
+from lab.engine.evaluation.record import Record
+from lab.experiment.experiment import Experiment
+
+Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
+
+
+ACTIVE = ("queued", "running")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, an attack on one, or a cell of sweeps, as the store has it."""
+
+    id: str
+    kind: Literal["run", "attack", "cell"]
+    run: str | None  # what an attack attacks
+    body: dict[str, Any]
+    status: Status
+    message: str
+    round: int  # the last one finished
+    until: int | None  # pauses after this one
+    created: float
+    result: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, row: Row[Any]) -> Job:
+        return cls(**{name: getattr(row, name) for name in cls.__dataclass_fields__})
+
+    @property
+    def experiment(self) -> Experiment:
+        return Experiment.read(self.body.get("experiment", self.body))  # by name beside attacks
+
+    @property
+    def aim(self) -> Aim | None:
+        """The attack that a cell ends with, if it does; its body has both by name."""
+        ends = self.kind == "cell" and "attack" in self.body
+        return Aim.read(self.body["attack"]) if ends else None
+
+    @property
+    def probes(self) -> tuple[Aim, ...]:
+        """The attacks on a cell while it runs."""
+        return tuple(Aim.read(probe) for probe in self.body.get("probes", ()))
+
+    @property
+    def order(self) -> Order:
+        return Order.read(self.body)
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True)
+class Round:
+    """One finished round of a stored run."""
+
+    record: Record
+    seconds: float
+
+    def line(self) -> dict[str, Any]:
+        """The round as one JSON object."""
+        return self.record.model_dump(mode="json") | {"seconds": round(self.seconds, 4)}
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One stored glimpse of an attack."""
+
+    number: int
+    body: dict[str, Any]
+    arrays: str
