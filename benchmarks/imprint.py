@@ -26,8 +26,9 @@ from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.threads import warm_up
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import poisoned
-from lab.engine.round import Moment, State, step
+from lab.engine.round import step
 from lab.engine.run import begin
+from lab.engine.run_state import Moment, State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Guess
 from lab.interfaces.privacy_attacks import Subversion

@@ -33,7 +33,7 @@ from benchmarks.inverted import TABLES
 from lab import ROOT, Experiment, run
 from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.attack_runs.shared.ground_truth import judge_of
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.interfaces.views import server_view
 from lab.scoring.reconstruction.image_scorer import match, psnr

@@ -30,8 +30,8 @@ from lab.attack_runs.membership.candidates import Lineup, lineup
 from lab.attack_runs.membership.client_signals import scored
 from lab.common.random_streams import stream
 from lab.common.threads import warm_up
-from lab.engine.round import State
 from lab.engine.run import run
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.privacy_attacks import Needs, Surveillance
 from lab.scoring.membership.membership_score import expose

@@ -23,7 +23,7 @@ from lab import Experiment, run
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.attack_runs.shared.ground_truth import judge_of
 from lab.common.threads import warm_up
-from lab.engine.round import Moment, State
+from lab.engine.run_state import Moment, State
 from lab.interfaces.views import server_view
 from lab.scoring.reconstruction.record_score import Clerk, Dossier
 

@@ -25,7 +25,7 @@ from benchmarks.__main__ import HERE, machine
 from lab import Experiment, run
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.attack_runs.shared.ground_truth import judge_of
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.attack_data import Guess
 from lab.interfaces.views import server_view
 from lab.scoring.reconstruction.text_score import rows_of

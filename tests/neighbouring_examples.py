@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lab.engine.data.malicious_clients import acting
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import State, step
+from lab.engine.round import step
 from lab.engine.run import begin
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from tests.neighbours import ADVERSARIES, REPETITIONS, Measured, Statement
 from tests.observed_rounds import Noise, other_noise, silence

@@ -13,11 +13,11 @@ from torch import Tensor
 from defenses.secure_aggregation.channel import Masked
 from lab.engine.data.malicious_clients import acting
 from lab.engine.differential_privacy.accountant import Adversary, spent
-from lab.engine.differential_privacy.update_clipping import clipping
 from lab.engine.exchange import channel
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import State
+from lab.engine.round import Round
 from lab.engine.run import begin
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from tests.observed_rounds import Noise, Observed, other_noise, run_round, silence
 
@@ -60,7 +60,9 @@ class Setting:
 
     @property
     def clip(self) -> float:
-        return clipping(self.experiment, self.round, self.state.memory).bound
+        found = Round.begin(self.state, self.cohort).clipping
+        assert found is not None
+        return found.bound
 
     def shown(self, observed: Observed, adversary: Adversary) -> Tensor:
         """What that adversary sees of a round, in clips.  -> (sums, shared)
@@ -139,7 +141,7 @@ def worst_of(setting: Setting) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
     yield long, dict.fromkeys(others, -long)
     strangers = setting.clip * torch.randn(len(others), params, generator=generator)
     yield long, dict(zip(others, strangers, strict=True))
-    wire = channel(setting.experiment, setting.round, setting.state.memory)
+    wire = channel(setting.now, Round.begin(setting.state, setting.cohort).clipping)
     if isinstance(wire, Masked):
         yield rounded_up(setting, wire.ring(len(setting.cohort) // wire.buckets).step), {}
 

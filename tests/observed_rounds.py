@@ -18,9 +18,10 @@ from scipy.stats import chi2
 from torch import Tensor
 
 import lab.common.random_streams
-import lab.engine.exchange
 from defenses.privacy.discrete_gaussian import discrete_gaussian
-from lab.engine.round import State, step
+from lab.engine.exchange import STEPS, Outgoing, Wire, protect
+from lab.engine.round import step
+from lab.engine.run_state import State
 from lab.engine.server.server import Aggregator, Answer
 from lab.experiment.experiment import Experiment
 from lab.interfaces.federated_algorithm import Task, Updates
@@ -73,24 +74,24 @@ def run_round(
         found = torch.stack(rows) if rows else zeros.new_zeros(0, len(zeros))
         return Updates(found, torch.ones(len(clients)), task.mixture)
 
-    def guarded(*given: Any) -> tuple[Tensor, Tensor]:
-        rows, told = real_guarded(*given)
-        own.update(zip(cohort, rows, strict=True))
-        bits.update(zip(cohort, told, strict=True))
-        return rows, told
+    def guarded(wire: Wire, outgoing: Outgoing) -> Outgoing:
+        found = protect(wire, outgoing)
+        own.update(zip(cohort, found.updates, strict=True))
+        bits.update(zip(cohort, found.clip_bits, strict=True))
+        return found
 
     def answer(*given: Any) -> Answer:
         answers.append(real_answer(*given))
         return answers[-1]
 
-    real_guarded, real_answer = lab.engine.exchange.guarded, Aggregator.answer
+    real_answer = Aggregator.answer
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lab.engine.round.asked", lambda *_: tuple(cohort))
         # What a record says besides is slow, and no client sees it.
         patch.setattr("lab.engine.round.spent", lambda *_: None)
         patch.setattr("lab.engine.round.measure", lambda *_: ({"accuracy": 0.0, "loss": None}, {}))
         patch.setattr("lab.engine.client.cohort_trainer.cohort", trained)
-        patch.setattr("lab.engine.exchange.guarded", guarded)
+        patch.setattr("lab.engine.exchange.STEPS", (guarded, *STEPS[1:]))
         patch.setattr(Aggregator, "answer", answer)
         moment = step(state)
     return Observed(answers[0], moment.transcript.delivery, own, bits, moment.state)

@@ -11,7 +11,7 @@ from torch import Tensor
 from attacks import POISONS
 from lab import Experiment, run
 from lab.common.settings import SettingError
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.messages import Cohort
 from lab.interfaces.poisoning import Poison
 

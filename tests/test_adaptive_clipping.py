@@ -14,13 +14,14 @@ from torch import Tensor
 from lab import Experiment, run
 from lab.common.random_streams import normal, stream
 from lab.common.settings import SettingError
+from lab.engine.carried_state import CarriedState
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.client.local_training import cohort
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.differential_privacy.update_clipping import CLIP
-from lab.engine.exchange import exchange
-from lab.engine.round import Moment
-from lab.interfaces.federated_algorithm import Memory, Task
+from lab.engine.exchange import Wire, exchange
+from lab.engine.round import Round
+from lab.engine.run_state import Moment
+from lab.interfaces.federated_algorithm import Task
 from lab.interfaces.views import server_view
 from lab.privacy.adaptive_clipping import LEAST, MOST, count_noise, next_clip, update_noise
 from lab.storage.replay import StoredRun
@@ -105,12 +106,15 @@ def test_a_run_is_what_a_slow_loop_of_the_algorithm_makes_of_it(dropout: float) 
 
 def clips(experiment: Experiment, rows: Tensor, rounds: int) -> list[float]:
     """The clip of each round, where every round has the same updates."""
-    memory: Memory = {}
+    carried = CarriedState()
+    sent = torch.zeros(rows.shape[1])
     found: list[float] = []
-    for round in range(1, rounds + 1):
-        party = party_of(experiment, round, tuple(range(len(rows))))
-        exchanged = exchange(experiment, rows, party, torch.zeros(rows.shape[1]), memory)
-        memory = exchanged.carried
+    for number in range(1, rounds + 1):
+        cohort = party_of(experiment, number, tuple(range(len(rows))))
+        round = Round(experiment, number, experiment, cohort, sent, carried)
+        wire = Wire(experiment, sent, round.clipping)
+        exchanged = exchange(wire, rows, cohort)
+        carried = CarriedState(clip=exchanged.next_clip)
         assert exchanged.clip is not None
         found.append(exchanged.clip)
     return found
@@ -199,8 +203,8 @@ def test_the_store_remembers_the_clip(store: Store) -> None:
     whole = list(run(ADAPTIVE))
     assert [each.record for each in found] == [moment.record for moment in whole]
     for round in (2, 5, 8):
-        kept = StoredRun(store, job.id).state(round).memory[CLIP]
-        assert torch.equal(kept, whole[round - 1].state.memory[CLIP])
+        kept = StoredRun(store, job.id).state(round).carried.clip
+        assert torch.equal(kept, whole[round - 1].state.carried.clip)
 
 
 def test_without_a_quantile_no_clip_is_told() -> None:

@@ -14,7 +14,7 @@ from lab.engine.algorithms import ALGORITHMS
 from lab.engine.participation import async_schedule
 from lab.engine.participation.async_schedule import Landing
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 
 TINY = Experiment.read(
     {
@@ -48,8 +48,8 @@ def test_the_order_of_the_clients_does_not_matter(
     backward = last(now)
     assert backward.record.clients == forward.record.clients[::-1]
     assert torch.allclose(backward.state.model, forward.state.model, atol=1e-5)
-    for name, value in forward.state.memory.items():
-        found = backward.state.memory[name]
+    for name, value in forward.state.carried.algorithm.items():
+        found = backward.state.carried.algorithm[name]
         assert torch.allclose(found, value, atol=1e-4, equal_nan=True), name
 
 

@@ -221,15 +221,21 @@ def test_a_stored_run_goes_on_from_any_round(kind: str, store: Store) -> None:
         assert [moment.record for moment in run(experiment, state)] == rounds[past:]
     first = begin(experiment)  # from where the last of them went, so the run is as if never stored
     assert torch.equal(state.model, first.model)
-    assert state.memory.keys() == first.memory.keys()
-    assert all(torch.equal(state.memory[name], value) for name, value in first.memory.items())
+    assert state.carried.algorithm.keys() == first.carried.algorithm.keys()
+    assert all(
+        torch.equal(state.carried.algorithm[name], value)
+        for name, value in first.carried.algorithm.items()
+    )
 
 
 def test_memories_do_not_fill_the_disk(store: Store) -> None:
     ledger = Ledger(store)
     job = ledger.start(DIGITS.changed({"training.algorithm": "scaffold", "training.rounds": 23}))
     list(pull(ledger, job))
-    kept = [store._checkpoint(store.run(job.id), past) is not None for past in range(1, 24)]
+    kept = [
+        StoredRun(store, job.id)._checkpoint(store.run(job.id), past) is not None
+        for past in range(1, 24)
+    ]
     assert [past for past, there in enumerate(kept, start=1) if there] == [10, 20, 23]
     assert len(list(store.arrays.folder.rglob("*.safetensors"))) == 23 + 3
 
@@ -243,15 +249,18 @@ def test_a_round_that_reaches_nobody_changes_nothing(kind: str) -> None:
     assert empty
     for place in empty:
         assert torch.equal(moments[place].state.model, moments[place - 1].state.model)
-        assert moments[place].state.memory.keys() == moments[place - 1].state.memory.keys()
+        assert (
+            moments[place].state.carried.algorithm.keys()
+            == moments[place - 1].state.carried.algorithm.keys()
+        )
 
 
 def test_another_algorithm_in_mid_run_begins_afresh() -> None:
     first = next(run(DIGITS.changed({"training.algorithm": "scaffold"})))
-    assert set(first.state.memory) == {"c", "c_i"}
+    assert set(first.state.carried.algorithm) == {"c", "c_i"}
     changed = first.state.experiment.changed_from(2, {"training.algorithm": "fedadam"})
     second = next(run(changed, first.state))
-    assert set(second.state.memory) == {"first", "second", "rounds"}
+    assert set(second.state.carried.algorithm) == {"first", "second", "rounds"}
 
 
 def test_scaffold_moves_two_vectors_each_way() -> None:
@@ -264,7 +273,7 @@ def test_a_lost_client_keeps_its_control_variate() -> None:
     lossy = DIGITS.changed({"training.algorithm": "scaffold", "network.dropout": 0.5})
     moment = next(run(lossy))
     assert 0 < len(moment.record.lost) < 6
-    moved = moment.state.memory["c_i"].abs().sum(dim=1) > 0
+    moved = moment.state.carried.algorithm["c_i"].abs().sum(dim=1) > 0
     assert [bool(each) for each in moved] == [c not in moment.record.lost for c in range(6)]
 
 
@@ -289,9 +298,11 @@ def test_scaffold_takes_whole_gradients_if_asked_to() -> None:
     sent, moment = begin(now).model, next(run(now))
     for client in range(6):
         expected = slope(now, sent.double(), all_of(now, client))
-        found = moment.state.memory["c_i"][client].double()
+        found = moment.state.carried.algorithm["c_i"][client].double()
         assert torch.allclose(found, expected, atol=1e-6)
-    assert torch.allclose(moment.state.memory["c"], moment.state.memory["c_i"].mean(dim=0))
+    assert torch.allclose(
+        moment.state.carried.algorithm["c"], moment.state.carried.algorithm["c_i"].mean(dim=0)
+    )
     with pytest.raises(SettingError, match="send a whole gradient, without noise"):
         now.changed({"privacy.kind": "example"})
 

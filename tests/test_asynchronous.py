@@ -14,8 +14,8 @@ from lab.common.settings import SettingError
 from lab.engine.client.local_training import cohort
 from lab.engine.participation.async_schedule import Flight, landing
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import Moment
 from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from lab.interfaces.federated_algorithm import Task
 
 BASE = Experiment.read(
@@ -140,8 +140,8 @@ def test_an_update_by_update_replay_gives_the_same_models(kind: str) -> None:
 def test_only_models_that_somebody_works_on_are_remembered() -> None:
     for moment in run(BASE):
         waiting = {flight.version for flight in landing(BASE, moment.record.round).waiting}
-        assert set(moment.state.memory["versions"].tolist()) == waiting
-        assert len(moment.state.memory["models"]) == len(waiting)
+        assert set(moment.state.carried.algorithm["versions"].tolist()) == waiting
+        assert len(moment.state.carried.algorithm["models"]) == len(waiting)
 
 
 # --- what comes with it -------------------------------------------------------------------------

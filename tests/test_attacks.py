@@ -23,8 +23,8 @@ from lab.attack_runs.shared.ground_truth import judge_of
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import assemble
-from lab.engine.round import Moment
 from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import (
     Inference,

@@ -20,8 +20,9 @@ from lab.audits.run_audit import audit, reached
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.dp_sgd import Guard
+from lab.engine.injected_clients import Guests
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import Guests, step
+from lab.engine.round import step
 from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
 from lab.jobs.attack_job import attacked

@@ -11,8 +11,8 @@ from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.client.local_training import cohort, pooled
 from lab.engine.data.federation import assemble
-from lab.engine.round import Moment
 from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from lab.experiment.baselines import baselines
 from lab.interfaces.federated_algorithm import Task
 
@@ -53,7 +53,7 @@ def test_everybody_alone_is_local_training_that_never_meets() -> None:
     for round in range(1, 5):
         own = own + cohort(SKEWED, round, range(6), Task(own)).rows
     moment = last("local-only")
-    assert torch.equal(moment.state.memory["own"], own)
+    assert torch.equal(moment.state.carried.algorithm["own"], own)
     assert torch.equal(moment.state.model, begin(SKEWED).model)
 
 

@@ -18,8 +18,9 @@ from lab.engine.client.local_training import cohort
 from lab.engine.differential_privacy.update_transforms import stages
 from lab.engine.exchange import channel
 from lab.engine.participation.cohort_sampling import asked, lost
-from lab.engine.round import Moment, step
+from lab.engine.round import Round, step
 from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from lab.interfaces.federated_algorithm import Task
 from tests.noise import CLIENTS, UNLIKELY, is_normal, looks_like_coin_flips
 
@@ -75,7 +76,8 @@ def test_every_client_is_lost_by_a_coin_of_its_own() -> None:
 
 
 def test_the_engine_clips_and_adds_noise_before_the_wire_and_releases_behind_it() -> None:
-    before, behind = stages(CLIENTS, 1, "client"), stages(CLIENTS, 1, "server")
+    clipping = Round.begin(begin(CLIENTS)).clipping
+    before, behind = (stages(CLIENTS, clipping, side) for side in ("client", "server"))
     drawn = {"place": "distributed", "secure": False}
     assert [stage.dump() for stage in before] == [
         {"kind": "clip", "bound": 0.4, "per_layer": False},
@@ -91,7 +93,8 @@ def test_the_engine_clips_and_adds_noise_before_the_wire_and_releases_behind_it(
 @pytest.mark.parametrize("kind", ["none", "example"])
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_without_client_privacy_there_are_no_stages(kind: str, side: str) -> None:
-    assert stages(CLIENTS.changed({"privacy.kind": kind}), 1, side) == []
+    round = Round.begin(begin(CLIENTS.changed({"privacy.kind": kind})))
+    assert stages(round.settings, round.clipping, side) == []
 
 
 def slow_step(experiment: Experiment, moment: Moment) -> Tensor:
@@ -144,7 +147,7 @@ def test_under_masks_the_server_learns_no_sum_with_less_than_all_of_the_noise(lo
     masked = CLIENTS.changed({"secure_aggregation.enabled": True})
     sent, rows = torch.zeros(4000), torch.zeros(12, 4000)
     party = replace(party_of(masked, 1, tuple(range(12))), lost=torch.arange(12) < lost)
-    delivery = channel(masked, 1)(rows, party, sent)
+    delivery = channel(masked, Round.begin(begin(masked)).clipping)(rows, party, sent)
     total = delivery.rows[0] * delivery.weights[0]
     carried = (12 - lost) / enough(masked.secure_aggregation.threshold, 12, 3)
     assert delivery.carried == pytest.approx(carried, rel=1e-3)

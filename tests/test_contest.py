@@ -10,9 +10,7 @@ from lab.common.settings import SettingError
 from lab.engine.data import public_examples
 from lab.engine.data.federation import assemble, poisoned
 from lab.engine.data.malicious_clients import acting, malicious
-from lab.engine.round import Moment, State
-from lab.engine.server.aggregation import REMEMBERED
-from lab.engine.server.server import CHANGE
+from lab.engine.run_state import Moment, State
 from lab.jobs.run_job import pull
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
@@ -125,7 +123,7 @@ def test_identity_kind_and_rule_can_change_in_mid_run() -> None:
 def test_what_neurotoxin_may_not_move_stays_where_it_was() -> None:
     settings = {"kind": "neurotoxin", "free": 0.5}
     first, second = moments(adversary__poison=settings, training__rounds=2)
-    change = first.state.memory[CHANGE].abs()
+    change = first.state.carried.last_change.abs()
     largest = change > change.median()
     rows = second.transcript.delivery.rows
     bad = [second.record.clients.index(one) for one in second.record.malicious]
@@ -155,7 +153,7 @@ def test_a_pull_keeps_the_attackers_update_short(steps: int) -> None:
 def test_the_last_change_is_the_difference_of_two_models() -> None:
     first, second, *_ = moments(adversary__poison={"kind": "free-rider", "what": "last"})
     change = second.state.model - first.state.model
-    assert torch.equal(second.state.memory[CHANGE], change)
+    assert torch.equal(second.state.carried.last_change, change)
     third = moments(adversary__poison={"kind": "free-rider", "what": "last"})[2]
     for one in third.record.malicious:
         row = third.transcript.delivery.rows[third.record.clients.index(one)]
@@ -242,7 +240,7 @@ def test_what_a_stage_remembers_is_stored_and_carried_on(kind: str, store: Store
     state = StoredRun(store, job.id).state(
         2
     )  # its memory was thinned out, and comes back by training on
-    assert any(name.startswith(REMEMBERED) for name in state.memory)
+    assert [kept.kind for kept in state.carried.pre_aggregation] == [kind]
     assert [moment.record for moment in run(experiment, state)] == whole[2:]
     assert experiment.remembers
 
@@ -260,9 +258,10 @@ def test_the_last_change_is_stored_and_carried_on(store: Store) -> None:
 def test_other_stages_begin_afresh() -> None:
     first = next(run(SMALL.changed({"stages": ["foolsgold"]})))
     turned = SMALL.changed_from(2, {"stages": ["centered-clipping"]})
-    second = next(run(turned, State(1, first.state.model, turned, first.state.memory)))
-    names = [name for name in second.state.memory if name.startswith(REMEMBERED)]
-    assert names == [f"{REMEMBERED}0 centered-clipping centre"]
+    second = next(run(turned, State(1, first.state.model, turned, first.state.carried)))
+    (kept,) = second.state.carried.pre_aggregation
+    assert kept.kind == "centered-clipping"
+    assert set(kept.tensors) == {"centre"}
 
 
 def test_too_few_rows_after_bucketing_are_told_before_the_run() -> None:

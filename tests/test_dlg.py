@@ -14,7 +14,7 @@ from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import assemble
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.views import Known, server_view
 from lab.scoring.attack_result import Glimpse
 

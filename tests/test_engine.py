@@ -18,8 +18,8 @@ from lab.common.settings import SettingError
 from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
 from lab.engine.evaluation.record import Record
-from lab.engine.round import Moment, Stopped
 from lab.engine.run import begin
+from lab.engine.run_state import Moment, Stopped
 from lab.interfaces.federated_algorithm import Task
 from lab.interfaces.messages import Cohort
 from lab.models.inputs import as_floats
@@ -279,7 +279,7 @@ def test_error_feedback_loses_nothing(lost: float) -> None:
         trained = cohort(fed, moment.record.round, moment.record.clients, Task(state.model))
         meant = meant + trained.rows.double().sum(dim=0)
         state = moment.state
-    carried = state.memory["residuals"].double().sum(dim=0)
+    carried = state.carried.residuals.double().sum(dim=0)
     assert torch.allclose(arrived + carried, meant, atol=1e-5)
     bare = list(run(experiment))[-1].record
     assert bare.loss is not None

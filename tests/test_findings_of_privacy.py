@@ -25,6 +25,7 @@ from defenses.secure_aggregation.channel import Masked
 from defenses.secure_aggregation.terms import enough
 from lab import Experiment, run
 from lab.common.settings import SettingError
+from lab.engine.carried_state import CarriedState
 from lab.engine.client.batches import batches
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.data.federation import assemble
@@ -36,11 +37,10 @@ from lab.engine.differential_privacy.accountant import (
     segments,
     spent,
 )
-from lab.engine.exchange import channel, exchange
+from lab.engine.exchange import channel
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import step
+from lab.engine.round import Round, step
 from lab.engine.run import begin
-from lab.engine.server.server import Aggregator
 from lab.interfaces.federated_algorithm import Updates
 from lab.interfaces.poisoning import Insight
 from lab.privacy.accounting.accountants import Spending, composed
@@ -84,9 +84,8 @@ def released(now: Experiment, length: float) -> Tensor:
     party, params = party_of(now, 1, clients), now.architecture.size
     rows = torch.zeros(len(clients), params)
     rows[next(client for client in clients if not party.malicious[client]), 0] = length
-    server = Aggregator(now, 1, torch.zeros(params), {}, params)
-    found = exchange(now, rows, party, torch.zeros(params), {}, server.insight(party))
-    return server.answer(found.delivery, found.party, None).step
+    round = Round(now, 1, now, party, torch.zeros(params), CarriedState())
+    return round.aggregate(round.exchange(rows)).step
 
 
 def test_who_sends_on_what_others_sent_leaves_no_guarantee() -> None:
@@ -254,7 +253,7 @@ def test_rounding_makes_no_update_longer_than_what_is_counted(bound: float) -> N
     settings = {**CLIENT, "data.clients": 1000, "data.source": "fashion-mnist", "model": "mlp"}
     settings |= {"privacy.place": "central", "data.examples": 1000}
     now = made({**settings, "secure_aggregation.enabled": True, "secure_aggregation.bound": bound})
-    found, masked = spent(now, 1), channel(now, 1)
+    found, masked = spent(now, 1), channel(now, Round.begin(begin(now)).clipping)
     assert found is not None
     assert isinstance(masked, Masked)
     ring, params = masked.ring(1000), now.architecture.size

@@ -16,8 +16,9 @@ from lab.attack_runs.membership.active import before_of, provoke
 from lab.attack_runs.membership.active_rounds import advanced, answer_of
 from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
-from lab.engine.round import State, step
+from lab.engine.round import step
 from lab.engine.run import begin
+from lab.engine.run_state import State
 from lab.interfaces.attack_data import Candidates, Provoked
 from lab.interfaces.privacy_attacks import Provocation
 from lab.interfaces.views import OutsiderView

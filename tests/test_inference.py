@@ -14,8 +14,8 @@ from lab.attack_runs.membership import shadow_models
 from lab.attack_runs.membership.outsider import infer
 from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
-from lab.engine.round import State
 from lab.engine.run import run
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference, Needs

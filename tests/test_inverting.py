@@ -26,7 +26,7 @@ from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.engine.client.batches import batches
 from lab.engine.data.federation import assemble
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.attack_data import Guess
 from lab.interfaces.views import Known, Mechanism, ServerView, server_view
 from lab.models.inputs import as_floats

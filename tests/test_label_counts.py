@@ -16,7 +16,7 @@ from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.messages import Recipe
 from lab.interfaces.views import Known, ServerView, server_view
 from lab.models.architectures import Logistic

@@ -13,6 +13,8 @@ from defenses import STAGES
 from lab.common.random_streams import stream
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.differential_privacy.update_transforms import stages
+from lab.engine.round import Round
+from lab.engine.run import begin
 from lab.models.architectures import MODELS, Model
 from lab.models.network import Network
 from lab.models.stacked_gradients import descend_clipped, flattened, stacked, visits
@@ -47,7 +49,7 @@ def test_no_row_and_no_layer_is_too_long(size: float, bound: float, seed: int) -
     )
     network, party = now.architecture, party_of(now, 1, (0, 1, 2, 3))
     rows = size * torch.randn(4, network.size, generator=torch.manual_seed(seed))
-    clipped = stages(now, 1, "client")[0](rows, party)
+    clipped = stages(now, Round.begin(begin(now)).clipping, "client")[0](rows, party)
     assert float(clipped.norm(dim=1).max()) <= bound * (1 + 1e-6)
     pairs = zip(layers_of(rows, network), layers_of(clipped, network), strict=True)
     for before, after in pairs:

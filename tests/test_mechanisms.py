@@ -11,9 +11,10 @@ import torch
 from lab import Experiment, run
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.differential_privacy.update_clipping import clipping
 from lab.engine.differential_privacy.update_transforms import stages
-from lab.engine.round import Moment
+from lab.engine.round import Round
+from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from tests.noise import CLIENTS, PARAMS, correlation, is_normal
 from tests.test_privacy_stages import STAGES, VARIANCE_ERROR, cohort_of
 
@@ -73,7 +74,9 @@ def test_no_client_moves_the_sum_by_more_than_the_noise_allows_for(
     """Its row, and its bit where the clip adapts, are no longer than deviation / multiplier."""
     now = BASE.changed(settings)
     party = party_of(now, 1, tuple(range(12)))
-    found, clip = clipping(now, 1, {}), stages(now, 1, "client")[0]
+    found = Round.begin(begin(now)).clipping
+    assert found is not None
+    clip = stages(now, found, "client")[0]
     rows = size * torch.randn(12, now.architecture.size, generator=torch.manual_seed(3))
     sent = clip(rows, party)
     assert float(sent.norm(dim=1).max()) <= now.privacy.clip * (1 + 1e-6)
@@ -86,7 +89,8 @@ def test_no_client_moves_the_sum_by_more_than_the_noise_allows_for(
 
 def test_the_noise_is_the_multiplier_times_the_clip() -> None:
     for place in PLACES:
-        found = clipping(BASE.changed({"privacy.place": place}), 1, {})
+        found = Round.begin(begin(BASE.changed({"privacy.place": place}))).clipping
+        assert found is not None
         assert found.deviation == pytest.approx(0.5 * 0.4)
 
 

@@ -12,8 +12,8 @@ from attacks import POISONS
 from lab import Experiment
 from lab.attack_runs.poisoning.backdoor_samples import SHOWN, Sample, samples
 from lab.engine.data.federation import assemble
-from lab.engine.round import State
 from lab.engine.run import begin, run
+from lab.engine.run_state import State
 from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate
 

@@ -21,8 +21,8 @@ from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
-from lab.engine.round import State
 from lab.engine.run import begin
+from lab.engine.run_state import State
 from lab.interfaces.federated_algorithm import Task
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.jobs.attack_job import attacked

@@ -14,8 +14,8 @@ from lab.common.settings import SettingError
 from lab.engine.algorithms import PERSONALISED
 from lab.engine.client.local_training import cohort
 from lab.engine.data.federation import assemble
-from lab.engine.round import Moment
 from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from lab.interfaces.federated_algorithm import Task
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.interfaces.views import server_view
@@ -61,7 +61,9 @@ def test_the_common_model_is_fedavgs(kind: str, settings: dict[str, Any]) -> Non
 
 def test_ditto_without_a_spring_is_everybody_alone() -> None:
     ditto, alone = last(under("ditto", pull=0.0)), last(under("local-only"))
-    assert torch.allclose(ditto.state.memory["own"], alone.state.memory["own"], atol=1e-6)
+    assert torch.allclose(
+        ditto.state.carried.algorithm["own"], alone.state.carried.algorithm["own"], atol=1e-6
+    )
     assert ditto.record.personal == alone.record.personal
 
 
@@ -69,25 +71,25 @@ def test_dittos_spring_holds_the_own_models_near_the_common_one() -> None:
     gaps = []
     for pull in (0.0, 0.5, 4.0):
         state = last(under("ditto", pull=pull)).state
-        gaps.append(float((state.memory["own"] - state.model).norm()))
+        gaps.append(float((state.carried.algorithm["own"] - state.model).norm()))
     assert gaps[0] > 1.2 * gaps[1] > 2 * gaps[2]
 
 
 def test_apfl_with_no_share_is_the_common_model_and_with_all_of_it_everybody_alone() -> None:
     nothing, all_of_it = (last(under("apfl", share=share, adaptive=False)) for share in (0.0, 1.0))
     model, algorithm = nothing.state.model, under("apfl").training.algorithm
-    own = algorithm.own(model, nothing.state.memory, range(6), SKEWED.architecture)
+    own = algorithm.own(model, nothing.state.carried.algorithm, range(6), SKEWED.architecture)
     assert own is not None
     assert torch.equal(own, model.expand(6, -1))
-    alone = last(under("local-only")).state.memory["own"]
-    assert torch.allclose(all_of_it.state.memory["own"], alone, atol=1e-5)
+    alone = last(under("local-only")).state.carried.algorithm["own"]
+    assert torch.allclose(all_of_it.state.carried.algorithm["own"], alone, atol=1e-5)
 
 
 def test_apfl_learns_its_shares() -> None:
-    shares = last(under("apfl")).state.memory["share"]
+    shares = last(under("apfl")).state.carried.algorithm["share"]
     assert ((shares >= 0) & (shares <= 1)).all()
     assert (shares != 0.5).all()
-    fixed = last(under("apfl", adaptive=False)).state.memory["share"]
+    fixed = last(under("apfl", adaptive=False)).state.carried.algorithm["share"]
     assert (fixed == 0.5).all()
 
 
@@ -96,7 +98,7 @@ def test_fine_tuning_goes_on_from_the_model_that_was_sent() -> None:
     first, second = list(run(now))[:2]
     sent = first.state.model
     expected = sent + cohort(now, 2, range(6), Task(sent, epochs=2)).rows
-    assert torch.equal(second.state.memory["own"], expected)
+    assert torch.equal(second.state.carried.algorithm["own"], expected)
 
 
 def test_perfedavgs_own_models_are_one_step_from_the_model_that_was_sent() -> None:
@@ -104,7 +106,9 @@ def test_perfedavgs_own_models_are_one_step_from_the_model_that_was_sent() -> No
     sent, moment = begin(now).model, next(run(now))
     for client in range(6):
         expected = sent - 0.3 * slope(now, sent.double(), all_of(now, client))
-        assert torch.allclose(moment.state.memory["own"][client].double(), expected, atol=1e-6)
+        assert torch.allclose(
+            moment.state.carried.algorithm["own"][client].double(), expected, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("kind", ["fedper", "fedrep"])
@@ -112,9 +116,9 @@ def test_first_layers_are_averaged_and_last_ones_are_each_clients(kind: str) -> 
     now = under(kind)
     first, second = list(run(now))[:2]
     shared, weights = now.architecture.places(1), assemble(now).sizes.double()
-    before = first.state.memory["own"].clone()
+    before = first.state.carried.algorithm["own"].clone()
     before[:, :shared] = first.state.model[:shared]
-    moved = second.state.memory["own"] - before
+    moved = second.state.carried.algorithm["own"] - before
     step = (weights / weights.sum()) @ moved[:, :shared].double()
     found = second.state.model[:shared] - first.state.model[:shared]
     assert torch.allclose(found.double(), step, atol=1e-6)
@@ -126,7 +130,7 @@ def test_fedrep_trains_the_last_layers_first_and_for_longer() -> None:
     shared = now.architecture.places(1)
     head = cohort(now, 1, range(6), Task(model, layers=("out",), epochs=3)).rows
     body = cohort(now, 1, range(6), Task(model + head, layers=("hidden",))).rows
-    own = next(run(now)).state.memory["own"]
+    own = next(run(now)).state.carried.algorithm["own"]
     assert torch.allclose(own, model + head + body, atol=1e-6)
     assert not head[:, :shared].any()
     assert not body[:, shared:].any()
@@ -194,7 +198,7 @@ def test_ifca_finds_the_clusters_that_were_planted(seed: int) -> None:
     planted = {"data.clients": 8, "data.split.kind": "concept", "data.split.clusters": 2}
     chosen = last(
         under("ifca").changed({**planted, "seed": seed, "training.rounds": 6})
-    ).state.memory["chosen"]
+    ).state.carried.algorithm["chosen"]
     assert chosen.tolist() in ([0, 1] * 4, [1, 0] * 4)
 
 
@@ -205,7 +209,7 @@ def test_ifca_sends_every_model_down_and_one_update_up() -> None:
 
 def test_the_server_knows_which_cluster_model_each_client_trained() -> None:
     moment = next(run(under("ifca")))
-    chosen = moment.state.memory["chosen"].tolist()
+    chosen = moment.state.carried.algorithm["chosen"].tolist()
     sent = [server_view(moment.transcript, client).sent for client in range(6)]
     assert set(chosen) == {0, 1}
     for one in range(6):
@@ -216,7 +220,7 @@ def test_the_server_knows_which_cluster_model_each_client_trained() -> None:
 def test_more_clusters_in_mid_run_begin_afresh() -> None:
     first = next(run(under("ifca")))
     *_, moment = run(under("ifca", clusters=4), first.state)
-    assert len(moment.state.memory["models"]) == 4
+    assert len(moment.state.carried.algorithm["models"]) == 4
 
 
 # --- for all of them ----------------------------------------------------------------------------

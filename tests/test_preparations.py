@@ -114,7 +114,7 @@ def test_centred_clipping_moves_from_the_last_centre_by_shortened_ways() -> None
     memory = {"centre": torch.tensor([1.0, 0.0])}
     clipped = prepared(stage("centered-clipping", radius=1), rows, memory=memory)
     assert torch.allclose(clipped.rows, torch.tensor([[1.6, 0.8], [1.0, -0.5]]))
-    assert clipped.memory["centre"].tolist() == pytest.approx([1.3, 0.15])
+    assert clipped.carried.algorithm["centre"].tolist() == pytest.approx([1.3, 0.15])
     assert clipped.factors is not None
     assert clipped.factors.tolist() == pytest.approx([0.2, 1.0])
 
@@ -138,7 +138,7 @@ def test_the_plain_mean_after_centred_clipping_is_the_papers_centre(
     clipped = prepared(one, rows, memory={"centre": start})
     expected = slow_centre(rows, start, radius, iterations)
     assert torch.allclose(clipped.rows.mean(dim=0), expected)
-    assert torch.allclose(clipped.memory["centre"], expected)
+    assert torch.allclose(clipped.carried.algorithm["centre"], expected)
     assert float((expected - start).norm()) <= iterations * radius * (1 + 1e-9)
 
 
@@ -146,7 +146,7 @@ def test_with_a_large_radius_centred_clipping_changes_nothing() -> None:
     rows = rows_of(2)
     clipped = prepared(stage("centered-clipping", radius=1e6), rows)
     assert torch.allclose(clipped.rows, rows)
-    assert torch.allclose(clipped.memory["centre"], rows.mean(dim=0), atol=1e-6)
+    assert torch.allclose(clipped.carried.algorithm["centre"], rows.mean(dim=0), atol=1e-6)
 
 
 # --- FoolsGold ------------------------------------------------------------------------------------
@@ -217,8 +217,10 @@ def test_foolsgold_compares_only_who_is_there() -> None:
     result = prepared(stage("foolsgold"), rows + 1e-3, cohort=cohort, memory=memory)
     assert result.factors is not None
     assert result.factors.tolist() == [1, 1]
-    assert torch.equal(result.memory["history"][[0, 2]], memory["history"][[0, 2]])
-    assert torch.equal(result.memory["history"][[1, 3]], memory["history"][[1, 3]] + 1e-3)
+    assert torch.equal(result.carried.algorithm["history"][[0, 2]], memory["history"][[0, 2]])
+    assert torch.equal(
+        result.carried.algorithm["history"][[1, 3]], memory["history"][[1, 3]] + 1e-3
+    )
 
 
 def test_foolsgold_must_know_whose_a_row_is() -> None:

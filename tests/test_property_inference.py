@@ -17,8 +17,9 @@ from lab.attack_runs.property_inference import made_of, share_of, survey
 from lab.attack_runs.shared.attack_request import Order
 from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.settings import SettingError
-from lab.engine.round import Moment, step
+from lab.engine.round import step
 from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from lab.interfaces.columns import Column
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Survey

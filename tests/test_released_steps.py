@@ -21,7 +21,6 @@ from attacks import POISONS
 from lab.common.settings import SettingError
 from lab.engine.algorithms import ALGORITHMS
 from lab.engine.data.malicious_clients import acting
-from lab.engine.differential_privacy.update_clipping import CLIP
 from lab.engine.participation.cohort_sampling import asked
 from lab.engine.run import begin
 from lab.engine.server.server import Aggregator, Answer
@@ -264,4 +263,6 @@ def shown_with_bits(experiment: Experiment, observed: Observed) -> tuple[Tensor,
     if privacy.place == "local":
         return observed.own[last].unsqueeze(0) / privacy.clip, observed.bits[last].unsqueeze(0)
     step = observed.answer.step.unsqueeze(0) * experiment.cohort_size / privacy.clip
-    return step, observed.state.memory[CLIP].log().unsqueeze(0)
+    clip = observed.state.carried.clip
+    assert clip is not None
+    return step, clip.log().unsqueeze(0)

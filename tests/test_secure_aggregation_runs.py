@@ -12,8 +12,8 @@ from torch import Tensor
 from defenses.secure_aggregation import Ring
 from lab import Experiment, run
 from lab.engine.data.federation import assemble
-from lab.engine.round import Moment, Stopped
 from lab.engine.run import begin
+from lab.engine.run_state import Moment, Stopped
 from lab.interfaces.views import ServerView, server_view
 from tests.masks import looks_random
 

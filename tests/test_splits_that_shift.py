@@ -26,7 +26,7 @@ from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble, poisoned
 from lab.engine.data.malicious_clients import malicious
 from lab.engine.data.summary import Portrait
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
 from lab.interfaces.data import Federation, Split

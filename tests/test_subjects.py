@@ -20,8 +20,8 @@ from lab.attack_runs.shared.attack_request import Order
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble, examples_of
-from lab.engine.round import State
 from lab.engine.run import begin
+from lab.engine.run_state import State
 from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.data import Examples, Source
 from lab.interfaces.privacy_attacks import Needs

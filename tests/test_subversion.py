@@ -21,8 +21,9 @@ from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.common.settings import SettingError
 from lab.engine.client.batches import batches, touched
 from lab.engine.data.federation import poisoned
-from lab.engine.round import Moment, State, step
+from lab.engine.round import step
 from lab.engine.run import begin
+from lab.engine.run_state import Moment, State
 from lab.interfaces.privacy_attacks import Subversion
 from lab.interfaces.views import Known, client_view, server_view
 from lab.jobs.run_job import pull

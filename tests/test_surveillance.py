@@ -30,7 +30,7 @@ from lab.attack_runs.membership.client_signals import scored
 from lab.attack_runs.membership.server import surveil
 from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
-from lab.engine.round import State
+from lab.engine.run_state import State
 from lab.interfaces.attack_data import Candidates, Watched
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Needs, Surveillance

@@ -29,8 +29,8 @@ from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
 from lab.engine.data.federation import assemble
 from lab.engine.data.summary import portrait
-from lab.engine.round import Moment
 from lab.engine.run import begin
+from lab.engine.run_state import Moment
 from lab.interfaces.attack_data import Guess
 from lab.interfaces.messages import Recipe
 from lab.interfaces.privacy_attacks import Unmasking

@@ -17,7 +17,7 @@ from lab import Experiment, figures, run
 from lab.attack_runs.shared.attack_request import Aim
 from lab.cli import main
 from lab.common.settings import SettingError
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.experiment import presets
 from lab.figures.image_files import CHROMIUM, NEEDED
 from lab.jobs.local_sweep import carried_out

@@ -23,8 +23,9 @@ from lab.attack_runs.secure_aggregation.unmasking import unmask
 from lab.attack_runs.shared.attack_request import Order
 from lab.common.settings import SettingError
 from lab.engine.data.federation import poisoned
-from lab.engine.round import Moment, State, step
+from lab.engine.round import step
 from lab.engine.run import begin
+from lab.engine.run_state import Moment, State
 from lab.interfaces.attack_data import Plot
 from lab.interfaces.privacy_attacks import Unmasking
 from lab.interfaces.views import ServerView

@@ -19,7 +19,7 @@ from lab.engine.client.batches import touched
 from lab.engine.client.local_training import Lot, together
 from lab.engine.data.federation import poisoned
 from lab.engine.differential_privacy.accountant import noise_multiplier, spent
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.experiment.experiment import Experiment
 from lab.interfaces.data import Examples, Federation
 from lab.interfaces.privacy_attacks import Reconstruction, Spy, Survey, settings_of_spy

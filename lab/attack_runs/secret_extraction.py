@@ -18,8 +18,8 @@ from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.data.injected_examples import planted
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.round import State
 from lab.engine.run import run
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Opening
 from lab.interfaces.privacy_attacks import Extraction, settings_of_spy

@@ -21,8 +21,9 @@ from lab.audits.faults import Fault
 from lab.common.random_streams import normal, stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import Adversary, noise_multiplier
+from lab.engine.injected_clients import Guests
 from lab.engine.participation.cohort_sampling import asked, client_rate
-from lab.engine.round import Guests, step
+from lab.engine.round import step
 from lab.engine.run import begin
 from lab.experiment.experiment import Experiment
 from lab.models.architectures import Content

@@ -1,151 +1,213 @@
-"""One round of federated learning."""
+"""One round of federated learning, and its steps: begin, train, exchange, aggregate, advance.
+
+`run_round` takes the steps in turn.  An audit, a malicious server, an active attacker and a shadow
+federation take the same steps and replace one.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isfinite
 
 import torch
 from torch import Tensor
 
+from lab.engine.carried_state import CarriedState
 from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
-from lab.engine.differential_privacy.accountant import spent
+from lab.engine.differential_privacy.accountant import noise_multiplier, spent
+from lab.engine.differential_privacy.update_clipping import Clipping, begins_afresh, clipping
 from lab.engine.evaluation.record import Record
-from lab.engine.evaluation.round_metrics import MARKS, measure
-from lab.engine.exchange import CARRIED, exchange
+from lab.engine.evaluation.round_metrics import measure
+from lab.engine.exchange import Exchange, Wire, exchange
+from lab.engine.injected_clients import Guests
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.server.aggregation import REMEMBERED
-from lab.engine.server.server import CHANGE, Aggregator
+from lab.engine.run_state import Moment, State, Stopped
+from lab.engine.server.server import Aggregator, Answer
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import Memory
+from lab.interfaces.federated_algorithm import Crew, Local, Report
 from lab.interfaces.messages import Cohort, Transcript
+from lab.interfaces.poisoning import Insight
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """All that the next round needs."""
+class Training:
+    """What came of the local training of a round."""
 
-    round: int
-    model: Tensor  # (params,)
-    experiment: Experiment  # the whole past, with every change
-    memory: Memory = field(default_factory=dict)  # what algorithm and error feedback keep
-
-
-@dataclass(frozen=True, eq=False)
-class Moment:
-    """One finished round: numbers for the experimenter, messages for the attacks, a checkpoint."""
-
-    record: Record
-    transcript: Transcript
-    state: State
-
-
-class Stopped(Exception):
-    """The run ended early, as its settings ask; the message says why."""
+    local: Local
+    report: Report
+    updates: Tensor  # (clients, shared) to be sent
 
 
 @dataclass(frozen=True, eq=False)
-class Guests:
-    """Further clients of a round, who bring an update: canaries of an audit."""
+class Round:
+    """What is fixed for one round, and its steps.
 
-    clients: tuple[int, ...]  # numbered after all others
-    rows: Tensor  # (guests, shared)
-    expected: float  # the cohort's expected size with such guests
+    The experiment is for the accountant and for what clients do; all else goes by the settings.
+    """
 
-    def join(self, rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort]:
-        """What all bring together, and who they are."""
-        absent = torch.zeros(len(self.clients), dtype=torch.bool)
-        return torch.cat([rows, self.rows]), replace(
-            party,
-            clients=(*party.clients, *self.clients),
-            weights=torch.cat([party.weights, torch.ones(len(self.clients))]),
-            malicious=torch.cat([party.malicious, absent]),
-            lost=torch.cat([party.lost, absent]),
-            expected=self.expected,
-            seen=None,
+    experiment: Experiment
+    number: int
+    settings: Experiment  # in force in the round
+    cohort: Cohort  # who is selected, and who of them is malicious or drops out
+    sent: Tensor  # (params,) the model that clients are sent
+    carried: CarriedState  # of the round before, as far as it still counts
+
+    @classmethod
+    def begin(cls, state: State, clients: Sequence[int] | None = None) -> Round:
+        """Begin the round after `state`.
+
+        clients: who is selected; None: as the experiment draws them
+        """
+        experiment, number = state.experiment, state.round + 1
+        selected = asked(experiment, number) if clients is None else tuple(clients)
+        return cls(
+            experiment,
+            number,
+            experiment.at(number),
+            party_of(experiment, number, selected),
+            state.model,
+            _still_counts(state, number),
         )
+
+    @cached_property
+    def shared(self) -> int:
+        """How many parameters travel: the first so many."""
+        return self.settings.training.algorithm.shared(self.settings.architecture)
+
+    @cached_property
+    def clipping(self) -> Clipping | None:
+        """Of client-level privacy."""
+        if self.settings.privacy.kind != "client":
+            return None
+        noise = noise_multiplier(self.experiment, self.number)
+        return clipping(self.settings, noise, self.carried.clip)
+
+    @cached_property
+    def server(self) -> Aggregator:
+        return Aggregator(
+            self.settings, self.number, self.sent, self.carried, self.shared, self.clipping
+        )
+
+    @cached_property
+    def insight(self) -> Insight:
+        """What malicious clients know."""
+        return self.server.insight(self.cohort)
+
+    @cached_property
+    def crew(self) -> Crew:
+        """By which the algorithm trains the selected clients."""
+        return crew_of(self.experiment, self.number, self.cohort.clients, self.insight)
+
+    def train(self, crew: Crew | None = None) -> Training:
+        """Train all clients.  crew: in place of the round's own"""
+        crew = crew or self.crew
+        memory = self.carried.algorithm
+        return Training(*outcome(self.settings, crew, self.cohort, self.sent, memory))
+
+    def exchange(self, updates: Tensor, cohort: Cohort | None = None) -> Exchange:
+        """Send the updates (clients, shared).  cohort: whose they are, if not the round's own"""
+        wire = Wire(
+            settings=self.settings,
+            sent=self.sent[: self.shared],
+            clipping=self.clipping,
+            residuals=self.carried.residuals,
+            insight=self.insight,
+        )
+        return exchange(wire, updates, self.cohort if cohort is None else cohort)
+
+    def aggregate(self, exchanged: Exchange, groups: Tensor | None = None) -> Answer:
+        """Let the server aggregate.  groups (clients,): which of several models each trained"""
+        return self.server.answer(exchanged.delivery, exchanged.party, groups)
+
+    def advance(self, training: Training, exchanged: Exchange, answer: Answer) -> State:
+        """Take the step.  -> the state after the round, without what is measured"""
+        settings, delivery = self.settings, exchanged.delivery
+        algorithm = settings.training.algorithm
+        model, memory = self.sent, training.local.memory
+        # Without anybody's update there is no step, unless privacy asks for one of noise alone.
+        steps = len(delivery.rows) or settings.privacy.kind == "client" or not algorithm.talks
+        if steps and not answer.complaint:
+            report = replace(training.report, arrived=delivery.arrived)
+            wire = self.sent[: self.shared]
+            ahead, memory = algorithm(wire, answer.step, memory, report)
+            model = torch.cat([ahead, self.sent[len(ahead) :]])
+        remembers = settings.adversary.count and settings.adversary.poison.remembers
+        carried = CarriedState(
+            algorithm=memory,
+            residuals=exchanged.residuals,
+            clip=exchanged.next_clip,
+            pre_aggregation=answer.memory,
+            last_change=model - self.sent if remembers else None,
+        )
+        return State(self.number, model, self.experiment, carried)
 
 
 @torch.no_grad()
 def step(state: State, guests: Guests | None = None) -> Moment:
-    """The next round."""
-    experiment, round, sent = state.experiment, state.round + 1, state.model
-    now, clients = experiment.at(round), asked(experiment, round)
-    algorithm = now.training.algorithm
-    memory, known = remembered(state, now)
-    party, server = party_of(experiment, round, clients), aggregator_of(state)
-    insight, wire = server.insight(party), sent[: server.shared]
-    crew = crew_of(experiment, round, clients, insight)
-    local, report, rows = outcome(now, crew, party, sent, memory)
+    """Run the next round.  Raises Stopped where a round is aborted and the settings say so."""
+    round = Round.begin(state)
+    training = round.train()
+    updates, cohort = training.updates, round.cohort
     if guests:
-        rows, party = guests.join(rows, party)
+        updates, cohort = guests.join(updates, cohort)
+    exchanged = round.exchange(updates, cohort)
+    delivery, settings = exchanged.delivery, round.settings
+    if delivery.aborted and settings.secure_aggregation.on_abort == "stop":
+        raise Stopped(f"round {round.number}: {delivery.note}")
+    answer = round.aggregate(exchanged, training.local.groups)
+    after = round.advance(training, exchanged, answer)
 
-    found = exchange(experiment, rows, party, wire, state.memory, insight)
-    delivery = found.delivery
-    if delivery.aborted and now.secure_aggregation.on_abort == "stop":
-        raise Stopped(f"round {round}: {delivery.note}")
-    answer = server.answer(delivery, found.party, local.groups)
-    model, memory = sent, local.memory
-    # Without anybody's update there is no step, unless privacy asks for one of noise alone.
-    if not answer.complaint and (
-        len(delivery.rows) or now.privacy.kind == "client" or not algorithm.talks
-    ):
-        report = replace(report, arrived=delivery.arrived)
-        ahead, memory = algorithm(wire, answer.step, memory, report)
-        model = torch.cat([ahead, sent[len(ahead) :]])
-    measured, marks = measure(now, model, memory, clients, known)
-
+    clients, known = round.cohort.clients, round.carried.own_metrics
+    memory = after.carried.algorithm
+    measured, own_metrics = measure(settings, after.model, memory, clients, known)
+    after = replace(after, carried=replace(after.carried, own_metrics=own_metrics))
+    guarantee = spent(state.experiment, round.number)
     record = Record(
-        round=round,
+        round=round.number,
         **measured,
-        epsilon=guarantee.epsilon if (guarantee := spent(experiment, round)) else None,
+        epsilon=guarantee.epsilon if guarantee else None,
         bytes_up=delivery.bytes_up,
         bytes_down=delivery.bytes_down,
-        duration=found.party.lasted,
-        clip=found.clip,
+        duration=exchanged.party.lasted,
+        clip=exchanged.clip,
         clients=clients,
-        lost=those(party.clients, found.party.lost),
-        late=those(party.clients, found.party.late),
-        norms=tuple(norm if isfinite(norm) else None for norm in lengths(local.rows)),
-        note="; ".join(note for note in (*found.notes, answer.complaint) if note),
+        lost=_those(cohort.clients, exchanged.party.lost),
+        late=_those(cohort.clients, exchanged.party.late),
+        norms=_norms(training.local.rows),
+        note="; ".join(note for note in (*exchanged.notes, answer.complaint) if note),
         **answer.seen,
     )
-    starts = {} if local.starts is None else dict(zip(clients, local.starts, strict=True))
-    transcript = Transcript(round, now.architecture, now.recipe, sent, model, delivery, starts)
-    kept = {**memory, **found.carried, **marks, **answer.memory}
-    if now.adversary.count and now.adversary.poison.remembers:
-        kept[CHANGE] = model - sent
-    return Moment(record, transcript, State(round, model, experiment, kept))
+    starts = training.local.starts
+    transcript = Transcript(
+        round.number,
+        settings.architecture,
+        settings.recipe,
+        round.sent,
+        after.model,
+        delivery,
+        {} if starts is None else dict(zip(clients, starts, strict=True)),
+    )
+    return Moment(record, transcript, after)
 
 
-def aggregator_of(state: State) -> Aggregator:
-    """The server in the next round."""
-    experiment, round = state.experiment, state.round + 1
-    now = experiment.at(round)
-    shared = now.training.algorithm.shared(now.architecture)
-    return Aggregator(experiment, round, state.model, state.memory, shared)
+def _still_counts(state: State, number: int) -> CarriedState:
+    """Drop what a change of the settings has made meaningless."""
+    carried, settings = state.carried, state.experiment.at(number)
+    if carried.clip is not None and begins_afresh(settings, state.experiment.at(number - 1)):
+        carried = replace(carried, clip=None)
+    # Another algorithm than in the round before begins afresh.
+    fresh = settings.training.algorithm.begin(settings.data.clients, len(state.model))
+    if fresh.keys() != carried.algorithm.keys():
+        carried = carried.with_algorithm(fresh)
+    return carried
 
 
-def those(clients: tuple[int, ...], flags: Tensor | None) -> tuple[int, ...]:
+def _those(clients: tuple[int, ...], flags: Tensor | None) -> tuple[int, ...]:
     return () if flags is None else tuple(c for c, yes in zip(clients, flags, strict=True) if yes)
 
 
-def lengths(rows: Tensor) -> list[float]:
-    return [float(length) for length in torch.linalg.vector_norm(rows, dim=1)]
-
-
-def remembered(state: State, now: Experiment) -> tuple[Memory, Tensor | None]:
-    """What the algorithm remembers, and how good clients' own models were when last measured.
-
-    Another algorithm than in the round before begins afresh.
-    """
-    fresh = now.training.algorithm.begin(now.data.clients, len(state.model))
-    others = (*CARRIED, MARKS, CHANGE)
-    kept = {
-        name: value
-        for name, value in state.memory.items()
-        if name not in others and not name.startswith(REMEMBERED)
-    }
-    if fresh.keys() != kept.keys():
-        return fresh, None
-    return kept, state.memory.get(MARKS)
+def _norms(rows: Tensor) -> tuple[float | None, ...]:
+    norms = torch.linalg.vector_norm(rows, dim=1).tolist()
+    return tuple(norm if isfinite(norm) else None for norm in norms)

@@ -13,7 +13,8 @@ import torch
 
 from lab.common.random_streams import stream
 from lab.engine.differential_privacy.accountant import budget_left
-from lab.engine.round import Moment, State, Stopped, step
+from lab.engine.round import step
+from lab.engine.run_state import Moment, State, Stopped
 from lab.experiment.experiment import Experiment
 
 

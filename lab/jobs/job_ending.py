@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from lab.common.settings import SettingError
-from lab.engine.round import Stopped
+from lab.engine.run_state import Stopped
 from lab.storage.job import Job, Status
 from lab.storage.worker_store import EvictedError, Ledger
 

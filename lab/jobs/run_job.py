@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from lab.attack_runs.reconstruction.quick_look import glance
 from lab.common.settings import SettingError
-from lab.engine.round import State
 from lab.engine.run import run
+from lab.engine.run_state import State
 from lab.jobs.job_ending import Ending, settled
 from lab.storage.job import Job, Round, Status
 from lab.storage.replay import StoredRun

@@ -8,8 +8,8 @@ from collections.abc import Generator
 from lab.attack_runs.shared.attack_request import Aim
 from lab.common.settings import SettingError
 from lab.engine.evaluation.record import Record
-from lab.engine.round import Stopped
 from lab.engine.run import run
+from lab.engine.run_state import Stopped
 from lab.jobs.job_ending import Ending, settled
 from lab.storage.job import Job
 from lab.storage.worker_store import Ledger

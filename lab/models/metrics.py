@@ -45,9 +45,13 @@ def _logits(network: Network, model: Tensor, inputs: Tensor) -> Tensor:
 
 def summary(right: Tensor, losses: Tensor) -> tuple[float, float | None]:
     """Share of right answers, and mean cross-entropy; None once that is no finite number."""
-    count = max(1, len(right))
-    loss = float(losses.double().sum()) / count
-    return int(right.sum()) / count, loss if isfinite(loss) else None
+    return int(right.sum()) / max(1, len(right)), mean_loss(losses)
+
+
+def mean_loss(losses: Tensor) -> float | None:
+    """Mean of the losses; None once that is no finite number."""
+    loss = float(losses.double().sum()) / max(1, len(losses))
+    return loss if isfinite(loss) else None
 
 
 def evaluate(

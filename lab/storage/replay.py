@@ -12,8 +12,10 @@ from torch import Tensor
 
 from lab.attack_runs.membership.shadow_models import Cache
 from lab.common.settings import SettingError
-from lab.engine.round import Moment, State, step
+from lab.engine.carried_state import CarriedState
+from lab.engine.round import step
 from lab.engine.run import begin, run
+from lab.engine.run_state import Moment, State
 from lab.experiment.experiment import Experiment
 from lab.storage.array_disposal import PICTURE
 from lab.storage.database import reading, records
@@ -117,8 +119,9 @@ class StoredRun:
             row = connection.execute(query).one()
         model = self.store.arrays.get(row.arrays)["model"]
         if not job.experiment.at(round).remembers:
-            return State(round, model, job.experiment, {})
+            return State(round, model, job.experiment)
         # A run with the same memory may have removed it while this one stored it.
         if row.memory is None or row.memory not in self.store.arrays:
             return None
-        return State(round, model, job.experiment, self.store.arrays.get(row.memory))
+        carried = CarriedState.of_tensors(self.store.arrays.get(row.memory))
+        return State(round, model, job.experiment, carried)

@@ -32,7 +32,7 @@ from sqlalchemy.exc import OperationalError
 from torch import Tensor
 
 from lab.attack_runs.shared.attack_request import Order
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.experiment.experiment import Experiment
 from lab.scoring.attack_result import Glimpse
 from lab.storage.array_disposal import remove_unused
@@ -179,7 +179,7 @@ class Ledger:
 
     def finish_round(self, job: Job, moment: Moment, seconds: float) -> None:
         """Record and checkpoint, both or neither.  Raises EvictedError."""
-        kept = dict(moment.state.memory)
+        kept = moment.state.carried.tensors()
         row: dict[str, Any] = {
             "run": job.id,
             "round": moment.record.round,

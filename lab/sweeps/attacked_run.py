@@ -11,8 +11,8 @@ from lab.attack_runs.shared.attack_request import Aim, Order
 from lab.attack_runs.shared.run_history import RunInMemory
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.round import Moment, State
 from lab.engine.run import begin, run
+from lab.engine.run_state import Moment, State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.scoring.attack_result import Glimpse

@@ -24,7 +24,7 @@ from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import Adversary, detailed
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import State
+from lab.engine.run_state import State
 from lab.interfaces.attack_data import Candidates, Provoked
 from lab.interfaces.privacy_attacks import Needs, Provocation, settings_of_spy
 from lab.privacy.guarantee import Guarantee, ceiling_of

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import SettingError
-from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
 from lab.engine.data.federation import poisoned
-from lab.engine.exchange import exchange
 from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import State, aggregator_of, remembered
+from lab.engine.round import Round
+from lab.engine.run_state import State
 from lab.interfaces.attack_data import Candidates, Provoked
 from lab.interfaces.messages import Delivery, Transcript, empty_rows
 from lab.interfaces.privacy_attacks import Provocation
@@ -84,25 +83,17 @@ def advanced(state: State, client: int | None = None, push: Tensor | None = None
     client: one that adds `push` (params,) to its update, as many times as clients are asked, so
     that about the whole of it gets into their mean
     """
-    experiment, round, sent = state.experiment, state.round + 1, state.model
-    now, clients = experiment.at(round), asked(experiment, round)
-    memory, _ = remembered(state, now)
-    party, server = party_of(experiment, round, clients), aggregator_of(state)
-    insight = server.insight(party)
-    crew = crew_of(experiment, round, clients, insight)
-    local, report, rows = outcome(now, crew, party, sent, memory)
+    round = Round.begin(state)
+    training = round.train()
+    updates, clients = training.updates, round.cohort.clients
     if push is not None and client in clients:
-        rows = rows.clone()
-        rows[clients.index(client)] += len(clients) * push
-    found = exchange(experiment, rows, party, sent, state.memory, insight)
-    if found.delivery.aborted:
-        raise SettingError(f"round {round} was broken off: {found.delivery.note}")
-    answer = server.answer(found.delivery, found.party, local.groups)
-    report = replace(report, arrived=found.delivery.arrived)
-    if answer.complaint:
-        return replace(state, round=round)
-    ahead, memory = now.training.algorithm(sent, answer.step, memory, report)
-    return State(round, ahead, experiment, {**memory, **found.carried, **answer.memory})
+        updates = updates.clone()
+        updates[clients.index(client)] += len(clients) * push
+    exchanged = round.exchange(updates)
+    if exchanged.delivery.aborted:
+        raise SettingError(f"round {round.number} was broken off: {exchanged.delivery.note}")
+    answer = round.aggregate(exchanged, training.local.groups)
+    return round.advance(training, exchanged, answer)
 
 
 @torch.no_grad()
@@ -111,17 +102,11 @@ def answer_of(state: State, client: int) -> Tensor:
 
     Raises SettingError where nothing comes.
     """
-    experiment, round, sent = state.experiment, state.round + 1, state.model
-    now = experiment.at(round)
-    memory, _ = remembered(state, now)
-    party = party_of(experiment, round, (client,))
-    insight = aggregator_of(state).insight(party)
-    crew = crew_of(experiment, round, (client,), insight)
-    _, _, rows = outcome(now, crew, party, sent, memory)
-    delivery = exchange(experiment, rows, party, sent, state.memory, insight).delivery
+    round = Round.begin(state, [client])
+    delivery = round.exchange(round.train().updates).delivery
     if not len(delivery.rows):
         raise SettingError(
-            f"client {client} sends nothing in round {round}: choose another client or round"
+            f"client {client} sends nothing in round {round.number}: choose another client or round"
         )
     return delivery.rows[0]
 

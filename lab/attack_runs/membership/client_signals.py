@@ -13,8 +13,8 @@ from lab.attack_runs.membership.candidates import Lineup
 from lab.attack_runs.membership.shadow_federations import Shadows, shadows
 from lab.attack_runs.shared.view_helpers import only
 from lab.common.settings import SettingError
-from lab.engine.round import State
 from lab.engine.run import begin, run
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates, Watched
 from lab.interfaces.messages import Transcript

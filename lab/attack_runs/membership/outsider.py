@@ -16,7 +16,7 @@ from lab.attack_runs.shared.attack_request import Order
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.engine.data.public_examples import tested
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.round import State
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Inference, settings_of_spy

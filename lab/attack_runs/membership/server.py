@@ -23,7 +23,7 @@ from lab.common.random_streams import stream
 from lab.common.settings import SettingError
 from lab.engine.data.public_examples import tested
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.round import State
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import Surveillance, settings_of_spy

@@ -17,17 +17,18 @@ import torch
 from torch import Tensor
 
 from lab.common.random_streams import stream
+from lab.engine.carried_state import CarriedState
 from lab.engine.client.local_training import Lot, together
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.differential_privacy.update_transforms import NOTHING, stages
-from lab.engine.exchange import Exchange, exchange
+from lab.engine.exchange import Exchange
 from lab.engine.participation.cohort_sampling import asked, lost
+from lab.engine.round import Round
 from lab.experiment.experiment import Experiment
 from lab.experiment.sections import Adversary, SecureAggregation
 from lab.interfaces.aggregation import Codec, Rule
 from lab.interfaces.attack_data import Candidates
 from lab.interfaces.data import Examples, Federation, Split
-from lab.interfaces.federated_algorithm import Algorithm, Memory
+from lab.interfaces.federated_algorithm import Algorithm
 from lab.interfaces.messages import Cohort
 
 
@@ -69,22 +70,21 @@ def shadows(
     everybody = torch.stack([holders(each) for each in federations])
     seeds = [_seed(experiment, number) for number in which]
     models = initial(experiment, which) if start is None else start.expand(len(seeds), -1)
-    memories: list[Memory] = [NOTHING for _ in seeds]
+    carried = [CarriedState() for _ in seeds]
     for round, recipe in enumerate(planned, start=1):
         twins = [recipe.model_copy(update={"seed": seed}) for seed in seeds]
         lots = [
             Lot(twin, federation, asked(twin, round), model)
             for twin, federation, model in zip(twins, federations, models, strict=True)
         ]
-        found = [
-            exchange(lot.now, rows, _party(lot, round), lot.start, memory)
-            for lot, rows, memory in zip(lots, together(lots, round), memories, strict=True)
+        rounds_of_all = [
+            Round(lot.now, round, lot.now, _party(lot, round), lot.start, before)
+            for lot, before in zip(lots, carried, strict=True)
         ]
-        ahead = [
-            _ahead(lot, one, round, memory)
-            for lot, one, memory in zip(lots, found, memories, strict=True)
-        ]
-        memories = [one.carried for one in found]
+        trained = together(lots, round)
+        found = [each.exchange(rows) for each, rows in zip(rounds_of_all, trained, strict=True)]
+        ahead = [_ahead(each, one) for each, one in zip(rounds_of_all, found, strict=True)]
+        carried = [CarriedState(residuals=one.residuals, clip=one.next_clip) for one in found]
         sent, models = models, torch.stack(ahead)
         rows = [one.delivery.rows for one in found]
         whose = [tuple(sender for (sender,) in one.delivery.senders) for one in found]
@@ -183,13 +183,9 @@ def _party(lot: Lot, round: int) -> Cohort:
     )
 
 
-def _ahead(lot: Lot, found: Exchange, round: int, memory: Memory) -> Tensor:
+def _ahead(round: Round, exchanged: Exchange) -> Tensor:
     """The next model, from what arrived.  -> (params,)"""
-    now, rows, weights = lot.now, found.delivery.rows, found.delivery.weights
-    if not len(rows):  # where privacy asks for noise, the sum of nobody's updates has it too
-        if now.privacy.kind != "client":
-            return lot.start
-        rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
-    for stage in stages(now, round, "server", memory):
-        rows = stage(rows, found.party)
-    return lot.start + float(now.training.algorithm.dump()["rate"]) * now.rule(rows, weights)
+    if not len(exchanged.delivery.rows) and round.clipping is None:
+        return round.sent
+    rate = float(round.settings.training.algorithm.dump()["rate"])
+    return round.sent + rate * round.aggregate(exchanged).step

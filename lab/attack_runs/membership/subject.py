@@ -14,7 +14,7 @@ from lab.attack_runs.shared.assumptions import accuracy_of
 from lab.attack_runs.shared.attack_request import Order
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.round import State
+from lab.engine.run_state import State
 from lab.interfaces.attack_data import Candidates, Evidence
 from lab.interfaces.privacy_attacks import Recognition, settings_of_spy
 from lab.interfaces.views import OutsiderView

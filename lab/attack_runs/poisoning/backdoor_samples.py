@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lab.engine.data.federation import assemble
 from lab.engine.evaluation.round_metrics import goal_of
-from lab.engine.round import State
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.models.inputs import as_floats
 from lab.models.metrics import answers

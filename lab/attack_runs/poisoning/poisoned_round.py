@@ -9,7 +9,8 @@ import torch
 from lab.common.settings import SettingError
 from lab.engine.client.cohort_trainer import party_of
 from lab.engine.evaluation.record import Record
-from lab.engine.round import Moment, State, aggregator_of
+from lab.engine.round import Round
+from lab.engine.run_state import Moment, State
 from lab.engine.server.server import FATES
 from lab.interfaces.messages import Delivery
 from lab.scoring.poisoning.update_geometry import Geometry, geometry
@@ -67,7 +68,7 @@ def muster(before: State, moment: Moment) -> Muster:
     _check_seen(delivery, record.round)
     clients = tuple(client for (client,) in delivery.senders)
     party = party_of(before.experiment, record.round, record.clients)
-    seen, step = aggregator_of(before).seen(delivery, party)
+    seen, step = Round.begin(before).server.seen(delivery, party)
     filled = record.model_copy(update=seen)
     bad = set(filled.malicious)
     fate = dict(zip(filled.clients, filled.verdict, strict=False))

@@ -17,10 +17,11 @@ from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.attack_runs.shared.view_helpers import check_memory, only
 from lab.common.settings import SettingError
+from lab.engine.carried_state import CarriedState
 from lab.engine.data.federation import poisoned
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.differential_privacy.update_clipping import CLIP
-from lab.engine.round import Moment, State, Stopped, step
+from lab.engine.round import step
+from lab.engine.run_state import Moment, State, Stopped
 from lab.interfaces.attack_data import Planted
 from lab.interfaces.privacy_attacks import Subversion
 from lab.interfaces.views import client_view, server_view
@@ -97,7 +98,7 @@ def staged(before: State, planted: Planted) -> State:
     if now.privacy.kind != "none":  # noise was calibrated to the whole run, not to this round
         noise = noise_multiplier(experiment, round)
         now = now.model_copy(update={"privacy": now.privacy.model_copy(update={"noise": noise})})
-    kept = before.memory
+    carried = before.carried
     if model != now.model:  # what was remembered is of the size of the other model
-        kept = {name: value for name, value in kept.items() if name == CLIP}
-    return State(before.round, planted.sent, now.model_copy(update={"model": model}), kept)
+        carried = CarriedState(clip=carried.clip)
+    return State(before.round, planted.sent, now.model_copy(update={"model": model}), carried)

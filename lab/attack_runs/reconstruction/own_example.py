@@ -19,7 +19,7 @@ from lab.attack_runs.shared.auxiliary_info import known_of
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.common.settings import SettingError
 from lab.engine.data.federation import assemble
-from lab.engine.round import State
+from lab.engine.run_state import State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.messages import Delivery, Transcript
 from lab.interfaces.privacy_attacks import Reconstruction, Subversion, settings_of_spy

@@ -13,7 +13,7 @@ from typing import Any
 from attacks import SPIES
 from lab.attack_runs.reconstruction.reconstruction import reconstruct
 from lab.common.settings import SettingError
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.models.network import Network
 from lab.scoring.attack_result import Glimpse

@@ -15,7 +15,7 @@ from lab.attack_runs.shared.ground_truth import judge_of
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import spent
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.attack_data import Guess
 from lab.interfaces.data import Source
 from lab.interfaces.privacy_attacks import Reconstruction, Spy, Subversion, settings_of_spy

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lab.attack_runs.reconstruction.quick_look import SECONDS, look
 from lab.attack_runs.shared.update_image import Window
-from lab.engine.round import Moment
+from lab.engine.run_state import Moment
 from lab.interfaces.views import server_view
 
 SHOWN = 12  # letters

@@ -24,16 +24,15 @@ from defenses.secure_aggregation.protocol import clients_of
 from defenses.secure_aggregation.server import Server
 from lab.common.random_streams import stream
 from lab.common.settings import SettingError
-from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
 from lab.engine.client.local_training import cohort
 from lab.engine.differential_privacy.update_transforms import stages
-from lab.engine.exchange import channel, exchange
-from lab.engine.round import Moment, State, aggregator_of, remembered
+from lab.engine.exchange import channel
+from lab.engine.round import Round
+from lab.engine.run_state import Moment, State
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Interview, Plot, Siege
 from lab.interfaces.federated_algorithm import Crew, Task, Updates
 from lab.interfaces.messages import Delivery, Opened, Transcript
-from lab.interfaces.poisoning import Insight
 from lab.interfaces.views import ServerView, server_view
 
 LATER = 2**40  # beyond every round of a run: batches of such a number were never drawn
@@ -76,18 +75,14 @@ def true_updates(before: State, clients: Sequence[int]) -> Tensor:
 
     Clipped, where privacy clips.  For scores and for the experimenter's eye: no attack gets it.
     """
-    experiment, round = before.experiment, before.round + 1
-    now, asked = experiment.at(round), tuple(clients)
-    memory, _ = remembered(before, now)
-    party = party_of(experiment, round, asked)
-    insight = aggregator_of(before).insight(party)
-    crew = crew_of(experiment, round, asked, insight)
-    _, _, rows = outcome(now, crew, party, before.model, memory)
-    for stage in stages(experiment, round, "client", before.memory):
-        rows = stage(rows, party) if stage.kind == "clip" else rows
-    if party.malicious.any():
-        rows = now.adversary.poison.rows(rows, party, insight)
-    return F.pad(rows, (0, len(before.model) - rows.shape[1]))
+    round = Round.begin(before, clients)
+    updates = round.train().updates
+    for stage in stages(round.settings, round.clipping, "client"):
+        if stage.kind == "clip":
+            updates = stage(updates, round.cohort)
+    if round.cohort.malicious.any():
+        updates = round.settings.adversary.poison.rows(updates, round.cohort, round.insight)
+    return F.pad(updates, (0, len(before.model) - updates.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,22 +102,17 @@ class _Host:
             raise ValueError(
                 f"client {self.target} tells the server nothing, and nobody whole seeds"
             )
-        experiment, sent = self.before.experiment, self.before.model
-        memory, _ = remembered(self.before, self.now)
-        party = party_of(experiment, self.round, plot.clients)
-        insight = aggregator_of(self.before).insight(party)
-        crew = self._crew(plot, number, insight)
-        _, _, rows = outcome(self.now, crew, party, sent, memory)
-        shared, seed = rows.shape[1], stream(self.now.seed, "siege", self.round, number)
-        party = replace(
-            party,
+        round = Round.begin(self.before, plot.clients)
+        updates = round.train(self._crew(round, plot, number)).updates
+        shared, seed = updates.shape[1], stream(self.now.seed, "siege", self.round, number)
+        cohort = replace(
+            round.cohort,
             seed=int(seed.integers(2**53)),
             sent=self._models(plot)[:, :shared] if plot.models else None,
             accomplices=plot.clients if plot.hint else plot.accomplices,
             announced=plot.announced,
         )
-        found = exchange(experiment, rows, party, sent[:shared], self.before.memory, insight)
-        return self._view(_known(found.delivery, plot))
+        return self._view(_known(round.exchange(updates, cohort).delivery, plot))
 
     def interview(
         self, target: int, living: tuple[int, ...], gone: tuple[int, ...], threshold: int
@@ -157,18 +147,17 @@ class _Host:
 
     def _meeting(self) -> tuple[list[Client], Server]:
         """Clients and server of the round, who have not spoken yet."""
-        experiment, asked = self.before.experiment, self.clients
-        masked = channel(experiment, self.round, self.before.memory)
+        round, count = Round.begin(self.before, self.clients), len(self.clients)
+        masked = channel(round.settings, round.clipping)
         assert isinstance(masked, Masked)
-        terms, party = masked.terms(len(asked)), party_of(experiment, self.round, asked)
-        contexts = contexts_of(party, self.before.model, masked.binding)
+        terms = masked.terms(count)
+        contexts = contexts_of(round.cohort, self.before.model, masked.binding)
         draw = stream(self.now.seed, "neighbours", self.round)
-        return clients_of(terms, contexts, draw), Server(len(asked), terms)
+        return clients_of(terms, contexts, draw), Server(count, terms)
 
-    def _crew(self, plot: Plot, number: int, insight: Insight) -> Crew:
+    def _crew(self, round: Round, plot: Plot, number: int) -> Crew:
         """The clients at work, with the models and the draws that the plot gives them."""
-        crew = crew_of(self.before.experiment, self.round, plot.clients, insight)
-        sent = self.before.model
+        crew, sent = round.crew, self.before.model
         redrawn = plot.fresh or (plot.again and self.now.privacy.kind == "example")
 
         def learn(task: Task) -> Updates:

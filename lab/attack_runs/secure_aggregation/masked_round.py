@@ -11,7 +11,7 @@ from lab.attack_runs.secure_aggregation.malicious_server import check_siege, tru
 from lab.attack_runs.secure_aggregation.neighbourhood_capture import captured
 from lab.attack_runs.shared.update_image import Window
 from lab.engine.participation.cohort_sampling import lost
-from lab.engine.round import Moment, State
+from lab.engine.run_state import Moment, State
 from lab.interfaces.views import server_view
 
 SHOWN = 8  # clients whose rows are shown

@@ -17,7 +17,7 @@ from lab.attack_runs.shared.run_history import RunHistory
 from lab.attack_runs.shared.update_image import Window
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import spent
-from lab.engine.round import Moment, State
+from lab.engine.run_state import Moment, State
 from lab.interfaces.attack_data import Claim
 from lab.interfaces.privacy_attacks import Reconstruction, Spy, Unmasking, settings_of_spy
 from lab.interfaces.views import ServerView

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lab.attack_runs.membership.shadow_models import Cache, Nothing
 from lab.common.settings import SettingError
-from lab.engine.round import Moment, State
+from lab.engine.run_state import Moment, State
 from lab.experiment.experiment import Experiment
 
 

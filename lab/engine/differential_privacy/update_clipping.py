@@ -13,12 +13,8 @@ from math import hypot
 import torch
 from torch import Tensor
 
-from lab.engine.differential_privacy.accountant import noise_multiplier
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import Memory
 from lab.privacy.adaptive_clipping import count_noise, update_noise
-
-CLIP = "clip"  # in a state's memory: (1,) the clip of the next round, where it adapts
 
 
 @dataclass(frozen=True)
@@ -52,23 +48,24 @@ class Clipping:
         return float(bits.double().mean()) / self.unit + 0.5
 
 
-def clipping(experiment: Experiment, round: int, memory: Memory) -> Clipping:
-    """Of client-level privacy, in that round.
+def clipping(settings: Experiment, noise_multiplier: float, carried: Tensor | None) -> Clipping:
+    """Return the clipping of client-level privacy in one round.
+
+    settings: in force in that round; carried (1,): the clip that the round before led to
 
     Bits count so much that one deviation fits both: an update and its bit are together no longer
     than deviation / noise multiplier, which is theorem 1 there.  Raises SettingError.
     """
-    now, noise = experiment.at(round), noise_multiplier(experiment, round)
-    clip = now.privacy.clip
-    if not now.privacy.adapts:
-        return Clipping(clip, noise * clip)
-    if CLIP in memory and not _afresh(experiment, round):
-        clip = float(memory[CLIP])
-    deviation = update_noise(noise, now.cohort_size) * clip
-    return Clipping(clip, deviation, deviation / count_noise(now.cohort_size))
+    clip = settings.privacy.clip
+    if not settings.privacy.adapts:
+        return Clipping(clip, noise_multiplier * clip)
+    if carried is not None:
+        clip = float(carried)
+    deviation = update_noise(noise_multiplier, settings.cohort_size) * clip
+    return Clipping(clip, deviation, deviation / count_noise(settings.cohort_size))
 
 
-def _afresh(experiment: Experiment, round: int) -> bool:
-    """Whether a change of the settings has the clip begin again where they say."""
-    now, before = (experiment.at(each).privacy for each in (round, max(1, round - 1)))
-    return (now.clip, now.quantile) != (before.clip, before.quantile)
+def begins_afresh(settings: Experiment, before: Experiment) -> bool:
+    """Return True where a change of the settings has the clip begin again where they say."""
+    now = (settings.privacy.clip, settings.privacy.quantile)
+    return now != (before.privacy.clip, before.privacy.quantile)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lab.engine.carried_state import OwnMetrics
 from lab.engine.data.federation import assemble, own_test, shifts
 from lab.engine.data.public_examples import tested
 from lab.engine.evaluation.record import Record
@@ -27,20 +28,22 @@ def by_client(now: Experiment, model: Tensor, right: Tensor) -> Rates:
     return as_rates(_rates(now, model.expand(len(everyone), -1), everyone, right))
 
 
-def own_marks(now: Experiment, models: Tensor, clients: Sequence[int]) -> Tensor:
-    """How good each client's own model is, for itself and for all.
+def own_metrics(now: Experiment, models: Tensor, clients: Sequence[int]) -> OwnMetrics:
+    """Return how good each client's own model is, for itself and for all.
 
-    models (clients, params) -> (clients, 3): accuracy on its own mix, accuracy and loss on all
-    test examples
+    models (clients, params)
     """
-    federation, found = tested(now), []
+    federation = tested(now)
+    own, on_all, losses_on_all = [], [], []
     for model, client in zip(models, clients, strict=True):
         right, losses = marks(
             now.architecture, model, federation.test_inputs, federation.test_labels
         )
-        own = _rates(now, model.unsqueeze(0), [client], right)
-        found.append(torch.stack([own[0], right.float().mean(), losses.mean()]))
-    return torch.stack(found) if found else torch.zeros(0, 3)
+        own.append(_rates(now, model.unsqueeze(0), [client], right)[0])
+        on_all.append(right.float().mean())
+        losses_on_all.append(losses.mean())
+    columns = (own, on_all, losses_on_all)
+    return OwnMetrics(*(torch.stack(one) if one else torch.zeros(0) for one in columns))
 
 
 def _rates(now: Experiment, models: Tensor, clients: Sequence[int], right: Tensor) -> Tensor:

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from lab.engine.carried_state import OwnMetrics
 from lab.engine.data.federation import outside
 from lab.engine.data.public_examples import tested
-from lab.engine.evaluation.fairness import as_rates, by_client, own_marks
+from lab.engine.evaluation.fairness import as_rates, by_client, own_metrics
 from lab.experiment.experiment import Experiment
 from lab.interfaces.federated_algorithm import Memory
 from lab.models.inputs import as_floats
-from lab.models.metrics import evaluate, marks, summary
-
-MARKS = (
-    "marks"  # in a state's memory: (clients, 3) of each client's own model, when it last had one
-)
+from lab.models.metrics import evaluate, marks, mean_loss, summary
 
 
 def measure(
-    now: Experiment, model: Tensor, memory: Memory, clients: Sequence[int], known: Tensor | None
-) -> tuple[dict[str, Any], Memory]:
-    """The fields of the record, and what to remember.  A client's own model is measured after each
-    round that it took part in.
+    now: Experiment,
+    model: Tensor,
+    memory: Memory,
+    clients: Sequence[int],
+    known: OwnMetrics | None,
+) -> tuple[dict[str, Any], OwnMetrics | None]:
+    """Return the fields of the record, and how good clients' own models are, if they have any.
+
+    memory: the algorithm's; known: of the round before.  A client's own model is measured after
+    each round that it took part in.
     """
     federation, algorithm = tested(now), now.training.algorithm
     right, losses = marks(now.architecture, model, federation.test_inputs, federation.test_labels)
@@ -34,15 +36,16 @@ def measure(
     found["backdoor"] = _backdoor(now, model)
     own = algorithm.own(model, memory, clients, now.architecture)
     if own is None:
-        return found, {}
-    known = torch.full((now.data.clients, 3), torch.nan) if known is None else known.clone()
-    known[list(clients)] = own_marks(now, own, clients)
-    found |= {"personal": as_rates(known[:, 0]), "single": as_rates(known[:, 1])}
+        return found, None
+    known = OwnMetrics.unknown(now.data.clients) if known is None else known
+    known = known.updated(list(clients), own_metrics(now, own, clients))
+    own_accuracy = as_rates(known.accuracy)
+    found |= {"personal": own_accuracy, "single": as_rates(known.accuracy_on_all)}
     if not algorithm.common:
-        _, single, losses = known[~known[:, 1].isnan()].T
-        found |= {"accuracy": float(single.mean()) if len(single) else 0.0}
-        found |= {"loss": summary(single > 2, losses)[1], "fairness": found["personal"]}
-    return found, {MARKS: known}
+        there = ~known.accuracy_on_all.isnan()
+        found |= {"accuracy": float(known.accuracy_on_all[there].mean()) if there.any() else 0.0}
+        found |= {"loss": mean_loss(known.loss_on_all[there]), "fairness": own_accuracy}
+    return found, known
 
 
 def _backdoor(now: Experiment, model: Tensor) -> float | None:

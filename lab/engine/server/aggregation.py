@@ -1,4 +1,4 @@
-"""Folding: what the server makes of the rows that it holds, by its stages and then its rule."""
+"""Aggregation: the pre-aggregators one after the other, then the aggregation rule."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import SettingError
+from lab.engine.carried_state import PreAggregatorMemory
 from lab.experiment.experiment import Experiment
 from lab.interfaces.aggregation import Aid, Verdict
-from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
-
-REMEMBERED = "stage "  # begins the names in a state's memory of what stages keep
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,43 +19,52 @@ class Folded:
     """What came of the rows of one round."""
 
     step: Tensor  # (params,)
-    memory: Memory  # of the stages, for the next round
+    memory: tuple[PreAggregatorMemory, ...]  # for the next round
     verdict: Verdict | None = None  # on each row; None: every one counts somewhere
 
 
-def begun(now: Experiment, params: int) -> Memory:
-    """What the stages remember before the first round."""
-    return {
-        _start(place, stage.kind) + name: value
-        for place, stage in enumerate(now.stages)
-        for name, value in stage.begin(now.data.clients, params).items()
-    }
+def begun(now: Experiment, params: int) -> tuple[PreAggregatorMemory, ...]:
+    """Return what the pre-aggregators remember before the first round."""
+    clients = now.data.clients
+    return tuple(
+        PreAggregatorMemory(stage.kind, stage.begin(clients, params)) for stage in now.stages
+    )
 
 
-def remembered(now: Experiment, memory: Memory, params: int) -> Memory:
-    """What the stages kept in the round before; other stages than then begin afresh."""
+def remembered(
+    now: Experiment, kept: tuple[PreAggregatorMemory, ...], params: int
+) -> tuple[PreAggregatorMemory, ...]:
+    """Return what the round before has kept; other pre-aggregators than then begin afresh."""
     fresh = begun(now, params)
-    kept = {name: value for name, value in memory.items() if name.startswith(REMEMBERED)}
-    same = fresh.keys() == kept.keys() and all(kept[k].shape == fresh[k].shape for k in fresh)
-    return kept if same else fresh
+    return kept if [_form(one) for one in kept] == [_form(one) for one in fresh] else fresh
+
+
+def _form(memory: PreAggregatorMemory) -> tuple[str, dict[str, torch.Size]]:
+    return memory.kind, {name: value.shape for name, value in memory.tensors.items()}
 
 
 def fold(
-    now: Experiment, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory, aid: Aid
+    now: Experiment,
+    rows: Tensor,
+    weights: Tensor,
+    cohort: Cohort,
+    memory: tuple[PreAggregatorMemory, ...],
+    aid: Aid,
 ) -> Folded:
     """rows (rows, params), weights (rows,), of `cohort.clients` one by one
 
     memory: as `remembered`.  Autograd can go through it.
     """
-    kept: dict[str, Tensor] = {}
-    factors, shortened = torch.ones(len(rows)), False
-    for place, stage in enumerate(now.stages):
-        start = _start(place, stage.kind)
-        mine = {k.removeprefix(start): memory[k] for k in memory if k.startswith(start)}
-        made = stage.prepare(rows, weights, cohort, mine)
-        kept |= {start + name: value.detach() for name, value in made.memory.items()}
+    kept: list[PreAggregatorMemory] = []
+    factors = torch.ones(len(rows))
+    shortened = False
+    for stage, before in zip(now.stages, memory, strict=True):
+        made = stage.prepare(rows, weights, cohort, before.tensors)
+        after = {name: value.detach() for name, value in made.memory.items()}
+        kept.append(PreAggregatorMemory(stage.kind, after))
         if made.factors is not None and len(made.factors) == len(factors):
-            factors, shortened = factors * made.factors.detach(), True
+            factors = factors * made.factors.detach()
+            shortened = True
         rows, weights = made.rows, made.weights
     verdict = now.rule.judge(rows.detach(), weights, aid)
     if len(rows) < len(factors):  # a row of several clients' updates tells of none of them
@@ -66,7 +73,7 @@ def fold(
         verdict = Verdict(factors > 0, factors)
     elif verdict is not None and shortened:
         verdict = Verdict(verdict.kept & (factors > 0), verdict.factors * factors)
-    return Folded(now.rule(rows, weights, aid), kept, verdict)
+    return Folded(now.rule(rows, weights, aid), tuple(kept), verdict)
 
 
 def shortage(now: Experiment, rows: int) -> str:
@@ -88,7 +95,3 @@ def shortage(now: Experiment, rows: int) -> str:
     except SettingError as error:
         return f"{rows} updates arrived: {error}"
     return ""
-
-
-def _start(place: int, kind: str) -> str:
-    return f"{REMEMBERED}{place} {kind} "

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from lab.common.random_streams import stream
+from lab.engine.carried_state import CarriedState, PreAggregatorMemory
 from lab.engine.client.local_training import trusted
+from lab.engine.differential_privacy.update_clipping import Clipping
 from lab.engine.differential_privacy.update_transforms import stages
 from lab.engine.server.aggregation import Folded, fold, remembered, shortage
 from lab.engine.server.influence import influence
 from lab.experiment.experiment import Experiment
 from lab.interfaces.aggregation import Aid, Verdict
-from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort, Delivery
 from lab.interfaces.poisoning import Insight
 
 KEPT, SHORTENED, LEFT_OUT = FATES = ("kept", "shortened", "left out")
-CHANGE = "last change"  # in a state's memory: (params,) of the model, where a poison goes by it
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,33 +31,31 @@ class Answer:
 
     step: Tensor  # (shared,), or of each of several models
     complaint: str = ""  # why the step is nothing, if it is
-    memory: Memory = field(default_factory=dict)  # of the stages
+    memory: tuple[PreAggregatorMemory, ...] = ()
     seen: dict[str, Any] = field(default_factory=dict)  # fields of the record
 
 
 @dataclass(frozen=True, eq=False)
 class Aggregator:
-    """It knows the experiment, the model that it sent, and what it kept of the rounds before."""
+    """It knows the settings, the model that it sent, and what it kept of the rounds before."""
 
-    experiment: Experiment
+    settings: Experiment  # in force in the round
     round: int
     sent: Tensor  # (params,)
-    memory: Memory  # of the whole state
+    carried: CarriedState
     shared: int  # how many parameters travel: the first so many
-
-    @cached_property
-    def now(self) -> Experiment:
-        return self.experiment.at(self.round)
+    clipping: Clipping | None = None  # of client-level privacy
 
     @cached_property
     def aid(self) -> Aid:
-        root = trusted(self.experiment, self.round, self.sent) if self.now.rule.public else None
-        return Aid(None if root is None else root[: self.shared], self.now.seed, self.round)
+        settings = self.settings
+        root = trusted(settings, self.round, self.sent) if settings.rule.public else None
+        return Aid(None if root is None else root[: self.shared], settings.seed, self.round)
 
     def fold(self, rows: Tensor, weights: Tensor, cohort: Cohort) -> Folded:
         """rows (rows, shared), weights (rows,), of `cohort.clients` one by one"""
-        kept = remembered(self.now, self.memory, self.shared)
-        return fold(self.now, rows, weights, cohort, kept, self.aid)
+        kept = remembered(self.settings, self.carried.pre_aggregation, self.shared)
+        return fold(self.settings, rows, weights, cohort, kept, self.aid)
 
     def insight(self, party: Cohort) -> Insight:
         """What malicious clients know: among it, what this server would make of their rows.
@@ -65,17 +63,19 @@ class Aggregator:
         Taken as if every row arrived, each by itself.
         """
         wire = self.sent[: self.shared]
-        change = self.memory.get(CHANGE)
+        change = self.carried.last_change
 
         def foreseen(rows: Tensor) -> Tensor:
-            if shortage(self.now, len(rows)):
+            if shortage(self.settings, len(rows)):
                 return rows.mean(dim=0)
             return self.fold(rows, party.weights, party).step
 
         fresh = None
         if party.malicious.any():
-            drawn = stream(self.now.seed, "a model that nobody trained")  # the same in every round
-            fresh = self.now.architecture.initial(drawn)[: self.shared]
+            drawn = stream(
+                self.settings.seed, "a model that nobody trained"
+            )  # the same in every round
+            fresh = self.settings.architecture.initial(drawn)[: self.shared]
         change = None if change is None else change[: self.shared]
         return Insight(sent=wire, change=change, fresh=fresh, fold=foreseen)
 
@@ -85,7 +85,7 @@ class Aggregator:
             return self._answer(delivery, party)
         of = dict(zip(party.clients, groups.tolist(), strict=True))
         answers = []
-        for group in range(self.now.training.algorithm.models):
+        for group in range(self.settings.training.algorithm.models):
             mine = [place for place, (one,) in enumerate(delivery.senders) if of[one] == group]
             answers.append(self._answer(_part(delivery, mine), party))
         complaints = [one.complaint for one in answers if one.complaint]
@@ -94,11 +94,11 @@ class Aggregator:
     def _answer(self, delivery: Delivery, party: Cohort) -> Answer:
         """Of one model."""
         rows, weights = delivery.rows, delivery.weights
-        if complaint := shortage(self.now, len(rows)):
+        if complaint := shortage(self.settings, len(rows)):
             return Answer(torch.zeros(rows.shape[1]), complaint if len(rows) else "")
         if not len(rows):  # where privacy asks for noise, the sum of nobody's updates has it too
             rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
-        for stage in stages(self.experiment, self.round, "server", self.memory):
+        for stage in stages(self.settings, self.clipping, "server"):
             rows = stage(rows, party)
         cohort = _seated(party, delivery, weights)
         folded = self.fold(rows, weights, cohort)
@@ -113,7 +113,10 @@ class Aggregator:
         And the step (shared,), where there is one and by one rule.
         """
         known = {"malicious": _malicious(party)}
-        if shortage(self.now, len(delivery.rows)) or self.now.training.algorithm.models > 1:
+        if (
+            shortage(self.settings, len(delivery.rows))
+            or self.settings.training.algorithm.models > 1
+        ):
             return known, None
         cohort = _seated(party, delivery, delivery.weights)
         folded = self.fold(delivery.rows, delivery.weights, cohort)
@@ -142,8 +145,8 @@ class Aggregator:
     @property
     def _watched(self) -> bool:
         """Whether it is of interest who moved the model, and worth the time."""
-        now = self.now
-        return now.adversary.count > 0 or now.rule.needs_rows or bool(now.stages)
+        settings = self.settings
+        return settings.adversary.count > 0 or settings.rule.needs_rows or bool(settings.stages)
 
 
 def _malicious(party: Cohort) -> tuple[int, ...]:

@@ -1,0 +1,32 @@
+"""Further clients of a round, who bring an update of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lab.interfaces.messages import Cohort
+
+
+@dataclass(frozen=True, eq=False)
+class Guests:
+    """Further clients of a round, who bring an update: canaries of an audit."""
+
+    clients: tuple[int, ...]  # numbered after all others
+    rows: Tensor  # (guests, shared)
+    expected: float  # the cohort's expected size with such guests
+
+    def join(self, rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort]:
+        """Return what all bring together, and who they are."""
+        absent = torch.zeros(len(self.clients), dtype=torch.bool)
+        return torch.cat([rows, self.rows]), replace(
+            party,
+            clients=(*party.clients, *self.clients),
+            weights=torch.cat([party.weights, torch.ones(len(self.clients))]),
+            malicious=torch.cat([party.malicious, absent]),
+            lost=torch.cat([party.lost, absent]),
+            expected=self.expected,
+            seen=None,
+        )

@@ -1,0 +1,35 @@
+"""The state of a run after a round, and what one round gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from lab.engine.carried_state import CarriedState
+from lab.engine.evaluation.record import Record
+from lab.experiment.experiment import Experiment
+from lab.interfaces.messages import Transcript
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that the next round needs."""
+
+    round: int
+    model: Tensor  # (params,)
+    experiment: Experiment  # the whole past, with every change
+    carried: CarriedState = field(default_factory=CarriedState)
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One finished round: numbers for the experimenter, messages for the attacks, a checkpoint."""
+
+    record: Record
+    transcript: Transcript
+    state: State
+
+
+class Stopped(Exception):
+    """The run ended early, as its settings ask; the message says why."""
