@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,10 +32,7 @@ from lab.models.stacked_gradients import (
 
 BLOCK = 10  # dense models stacked at most: measured fastest
 
-
 Plan = list[np.ndarray]  # pool indices, an array for each local step
-
-
 Seat = tuple[int, int]  # a lot, and the place of one of its clients
 
 
@@ -73,6 +71,21 @@ def plan_batches(now: Experiment, held: Tensor, round: int, client: int, task: T
     return [held.numpy()[batch] for batch in batches(now, round, client, len(held), task.epochs)]
 
 
+@dataclass(frozen=True, eq=False)
+class LocalStep:
+    """One step of the clients of a block who still train."""
+
+    models: Stack
+    target: Stack  # what the step moves: the models, or in a single step their change
+    inputs: Tensor  # (clients, batch, *shape)
+    labels: Tensor  # (clients, batch)
+    mask: Tensor  # (clients, batch) 0 for padding
+    gradients: list[Visit]  # at the models, before anything moves
+
+
+StepRule = Callable[[LocalStep], None]  # does its part of a step, in place
+
+
 def trained(
     now: Experiment,
     federation: Federation,
@@ -85,72 +98,115 @@ def trained(
 
     Computes on the experiment's device, and answers where it was asked.
     """
-    network, rate = now.architecture, now.training.rate
+    network = now.architecture
     home, device = task.start.device, device_of(now.training.device)
     federation, task = moved(federation, device), task.moved(device)
     begun = task.start.expand(len(plans), -1)
     stack = stacked(network, begun)
     # A single step is the change itself: taken from the weights, it would lose its last digits.
-    once = task.whole or (now.recipe.cap == 1 and not task.epochs)
-    target = stacked(network, torch.zeros_like(begun)) if once else stack
+    single = task.whole or (now.recipe.cap == 1 and not task.epochs)
+    target = stacked(network, torch.zeros_like(begun)) if single else stack
+    mixing = Mixing(network, task.mixture) if task.mixture else None
+    rules = rules_of(now, task, single, mixing, guard, leash)
+    gradients = Gradients(now, task, guard is not None)
+    for index, mask in steps(plans):
+        inputs, labels = federation.examples(index.to(device))
+        inputs, mask = inputs.to(begun.dtype), mask.to(device, begun.dtype)
+        models = head(stack, len(index))
+        slopes = gradients(models, inputs, labels, mask)
+        step = LocalStep(models, head(target, len(index)), inputs, labels, mask, slopes)
+        for rule in rules:
+            rule(step)
+    mixture = mixing.mixture().moved(home) if mixing else None
+    changed = flattened(target)
+    return (changed if single else changed.sub_(begun)).to(home), mixture
+
+
+def rules_of(
+    now: Experiment,
+    task: Task,
+    single: bool,
+    mixing: Mixing | None,
+    guard: Mechanism | None,
+    leash: Leash | None,
+) -> list[StepRule]:
+    """Return what each step does, in order.  single: there is one step, and it starts at zero"""
+    rate = now.training.rate
+    rules: list[StepRule] = []
+    if mixing:
+        rules.append(lambda step: _mix(mixing, step, rate))
+    rules.append(_correction(now, task, single))
+    if leash:
+        rules.append(lambda step: leash.draw_back(step.models, step.target, rate))
+    if guard:
+        rules.append(lambda step: guard.descend(step.target, step.gradients, step.mask))
+    else:
+        rules.append(lambda step: descend(step.target, step.gradients, rate))
+    if leash:
+        rules.append(lambda step: leash.hold(step.target, whole=not single))
+    return rules
+
+
+def _mix(mixing: Mixing, step: LocalStep, rate: float) -> None:
+    mixing.descend(step.models, step.inputs, step.labels, shares(step.mask), rate)
+
+
+def _correction(now: Experiment, task: Task, single: bool) -> StepRule:
+    """Return the rule that pulls towards the anchor and adds the algorithm's offset."""
+    network, rate = now.architecture, now.training.rate
     fixed = task.start if task.anchor is None else task.anchor
     anchor = stacked(network, fixed.view(-1, fixed.shape[-1]))  # of each, or one for all
     push = None if task.drift.push is None else stacked(network, task.drift.push)
     # The only step from the anchor itself feels no pull.
-    pull = 0.0 if once and task.anchor is None else task.drift.pull
-    mixing = task.mixture and Mixing(network, task.mixture)
-    for index, mask in steps(plans):
-        inputs, labels = federation.examples(index.to(device))
-        inputs, mask = inputs.to(begun.dtype), mask.to(device, begun.dtype)
-        training, changing = head(stack, len(index)), head(target, len(index))
-        if mixing:
-            mixing.descend(training, inputs, labels, shares(mask), rate)
-        # The slopes are taken before anything moves, the guarded ones as well.
-        found = slopes(now, training, inputs, labels, mask, task, guard)
-        here = head(anchor, len(index))
-        drag(changing, training, here, pull, head(push, len(index)) if push else None, rate)
-        if leash:
-            leash.draw_back(training, changing, rate)
-        if guard:
-            guard.descend(changing, found, mask)
+    pull = 0.0 if single and task.anchor is None else task.drift.pull
+
+    def correct(step: LocalStep) -> None:
+        clients = len(step.mask)
+        offset = head(push, clients) if push else None
+        drag(step.target, step.models, head(anchor, clients), pull, offset, rate)
+
+    return correct
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """The gradients of a block's models, of the layers that the task moves."""
+
+    now: Experiment
+    task: Task
+    guarded: bool  # example by example, for DP-SGD
+
+    def __call__(self, models: Stack, inputs: Tensor, labels: Tensor, mask: Tensor) -> list[Visit]:
+        """mask (clients, batch): 0 for padding"""
+        if not mask.numel():
+            return []
+        if self.task.ahead:
+            models, mask = self._look_ahead(models, inputs, labels, mask)
+        half = self.now.training.precision == "bfloat16"
+        precision = torch.bfloat16 if half else inputs.dtype
+        models, inputs = rounded(models, precision), inputs.to(precision)
+        network, layers = self.now.architecture, self.task.layers
+        if self.guarded and self.now.privacy.backend == "opacus":
+            found = sampled_visits(network, models, inputs, labels)
         else:
-            descend(changing, found, rate)
-        if leash:
-            leash.hold(changing, whole=not once)
-    mixture = mixing.mixture().moved(home) if mixing else None
-    changed = flattened(target)
-    return (changed if once else changed.sub_(begun)).to(home), mixture
+            weights = None if self.guarded else shares(mask)
+            found = visits(network, models, inputs, labels, weights)
+        return [visit for visit in found if not layers or visit.layer.name in layers]
 
+    def _look_ahead(
+        self, models: Stack, inputs: Tensor, labels: Tensor, mask: Tensor
+    ) -> tuple[Stack, Tensor]:
+        """Return models that are a step ahead, and the examples that say where that should lead.
 
-def slopes(
-    now: Experiment,
-    training: Stack,
-    inputs: Tensor,
-    labels: Tensor,
-    mask: Tensor,
-    task: Task,
-    guard: Mechanism | None,
-) -> list[Visit]:
-    """Of the layers that the task moves."""
-    if not mask.numel():
-        return []
-    network = now.architecture
-    if task.ahead:
-        # Every other example shows the way, and the rest say where it should lead.
+        Every other example shows the way, and the rest judge it. Fallah et al. 2020.
+        """
         scouts = mask.clone()
         scouts[:, 1::2] = 0
         rest = torch.where(mask.sum(dim=1, keepdim=True) > 1, mask - scouts, mask)
-        training = [[part.clone() for part in own] for own in training]
-        scouted = visits(network, training, inputs, labels, shares(scouts))
-        descend(training, scouted, task.ahead)
-        mask = rest
-    precision = torch.bfloat16 if now.training.precision == "bfloat16" else inputs.dtype
-    training, inputs = rounded(training, precision), inputs.to(precision)
-    if guard and now.privacy.backend == "opacus":
-        found = sampled_visits(network, training, inputs, labels)
-    else:
-        found = visits(network, training, inputs, labels, None if guard else shares(mask))
-    return [visit for visit in found if not task.layers or visit.layer.name in task.layers]
+        ahead = [[part.clone() for part in own] for own in models]
+        scouted = visits(self.now.architecture, ahead, inputs, labels, shares(scouts))
+        descend(ahead, scouted, self.task.ahead)
+        return ahead, rest
 
 
 def shares(mask: Tensor) -> Tensor:
