@@ -36,6 +36,7 @@ from lab.attack_runs.shared.ground_truth import judge_of
 from lab.engine.run_state import Moment
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.interfaces.views import server_view
+from lab.scoring.reconstruction.image_score import Likeness
 from lab.scoring.reconstruction.image_scorer import match, psnr
 
 RESULTS = ROOT / "benchmarks" / "results" / "inversion.json"
@@ -66,8 +67,8 @@ def attacked(spy: Reconstruction, on: Moment) -> dict[str, Any]:
     *_, last = reconstruct(spy, on, 0)
     seconds = time.process_time() - began
     assert last.result is not None
-    assert last.likeness is not None
-    found = last.likeness
+    found = last.result.score
+    assert isinstance(found, Likeness)
     return {
         "psnr": found.psnr,
         "labels": found.labels,

@@ -10,6 +10,7 @@ from lab.common.settings import SettingError
 from lab.figures.example_images import png, side_by_side
 from lab.interfaces.privacy_attacks import Unmasking
 from lab.scoring.attack_result import Result
+from lab.scoring.reconstruction.image_score import Likeness
 from lab.scoring.update_score import Unmasked
 from lab.storage.job import Job
 from lab.storage.replay import StoredRun
@@ -121,8 +122,8 @@ def _watch(id: str, status: str) -> None:
     if not job.result:
         return
     result = Result.read(job.result)
-    assert result.unmasked is not None
-    _numbers(result.unmasked)
+    assert isinstance(result.score, Unmasked)
+    _numbers(result.score)
     _pictures(sights[-1].arrays, result)
     with st.expander("What was assumed"):
         st.table({"": result.declared})
@@ -158,12 +159,13 @@ def _pictures(arrays: str, result: Result) -> None:
     with st.container(horizontal=True, gap="medium"):
         for name, told in shown.items():
             st.image(png(pictures[name][0]), told, width=144, alt=f"An update as greys: {told}")
-    if result.likeness is None or pictures["private"].ndim != 4:
+    revealed = result.find(Likeness)
+    if revealed is None or pictures["private"].ndim != 4:
         return
     st.caption(
         "What that update shows of an example, read off its first layer: private on the left, "
-        f"read off on the right. {sentence(result.likeness.verdict)}; PSNR "
-        f"{result.likeness.psnr:.1f} dB, and {result.likeness.floor:.1f} dB for the best guess "
+        f"read off on the right. {sentence(revealed.verdict)}; PSNR "
+        f"{revealed.psnr:.1f} dB, and {revealed.floor:.1f} dB for the best guess "
         "without it."
     )
     pair = side_by_side(pictures["private"][0], pictures["guess"][0])

@@ -16,7 +16,7 @@ from lab.privacy.audit_bounds import GAUSSIAN, NOTHING
 from lab.privacy.guarantee import Ceiling
 from lab.scoring.attack_result import Result
 from lab.scoring.audit_score import Audited
-from lab.scoring.membership.membership_score import Curve
+from lab.scoring.membership.membership_score import Curve, Exposure
 from lab.storage.job import Job
 from lab.web.attack_panel import attack, attacks_of, followed
 from lab.web.displays.chart import draw
@@ -82,10 +82,10 @@ def _refuse(job: Job, order: Order) -> None:
 
 def _watch(id: str, status: str) -> None:
     job = followed(id, status)
-    sights = [each for each in sights_of(id) if "audited" in each.body]
+    sights = [each for each in sights_of(id) if "score" in each.body]
     if not sights:
         return
-    found = Audited.read(sights[-1].body["audited"])
+    found = Audited.read(sights[-1].body["score"])
     _numbers(found, job.result is not None)
     left, right = st.columns(2)
     rounds = int(sights[-1].body["steps"])
@@ -167,7 +167,7 @@ def _curves(job: Job) -> dict[str, Curve]:
     found: dict[str, Curve] = {}
     for one in store().attacks_on(str(job.run)):
         inferred = isinstance(one.order.spy, Inference) and one.result
-        exposure = Result.read(one.result).exposure if inferred else None
+        exposure = Result.read(one.result).find(Exposure) if inferred else None
         if exposure:
             found.setdefault(one.order.spy.kind, exposure.curve)
     return found

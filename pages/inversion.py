@@ -13,6 +13,7 @@ from lab.figures.example_images import png
 from lab.interfaces.privacy_attacks import Reconstruction
 from lab.models.layers import Shape
 from lab.scoring.attack_result import Result
+from lab.scoring.tampering_signs import TamperingSigns
 from lab.storage.administration import clear
 from lab.storage.job import Job
 from lab.storage.uploads import MEGABYTES, decoded
@@ -185,10 +186,11 @@ def _watch(id: str, status: str) -> None:
 
 def _noticed(result: Result) -> None:
     """Signs of tampering, where the clients were sent a planted model."""
-    if result.noticed is None:
+    noticed = result.find(TamperingSigns)
+    if noticed is None:
         return
-    raised = [sign for sign in result.noticed if sign.raised]
-    rest = [sign for sign in result.noticed if not sign.raised]
+    raised = [sign for sign in noticed.signs if sign.raised]
+    rest = [sign for sign in noticed.signs if not sign.raised]
     with st.expander("What a careful client could have noticed", expanded=bool(raised)):
         for sign in raised:
             st.warning(f"{sentence(sign.name)}: {sign.told}")

@@ -18,6 +18,7 @@ from lab.interfaces.privacy_attacks import (
 )
 from lab.privacy.guarantee import ceiling_of
 from lab.scoring.attack_result import Result
+from lab.scoring.membership.membership_score import Exposure
 from lab.storage.job import Job
 from lab.web.attack_panel import attack, attacks_of, followed, pick_spy, spies_of
 from lab.web.displays import membership_results
@@ -140,7 +141,7 @@ def _compared(past: list[Job]) -> None:
     """All attacks on this run that have ended, each as it was ordered last."""
     results: dict[str, Result] = {}
     for job in past:
-        if job.result and (result := Result.read(job.result)).exposure:
+        if job.result and isinstance((result := Result.read(job.result)).score, Exposure):
             whose = "" if result.client is None else f", client {result.client}"
             name = f"{result.attack}, round {result.round}{whose}"
             changed = ", ".join(f"{key} {value}" for key, value in result.settings.items())
@@ -149,14 +150,15 @@ def _compared(past: list[Job]) -> None:
         return
     st.subheader("All attacks on this run", anchor=False)
     st.table([_row(name, result) for name, result in results.items()])
-    exposures = {name: each.exposure for name, each in results.items() if each.exposure}
+    found = {name: each.find(Exposure) for name, each in results.items()}
+    exposures = {name: score for name, score in found.items() if score}
     ceiling = ceiling_of(next(iter(results.values())).guarantee)
     draw(figures.rocs(exposures, ceiling), "roc of all attacks", "ROC of all attacks")
 
 
 def _row(name: str, result: Result) -> dict[str, str]:
-    found = result.exposure
-    assert found is not None
+    found = result.score
+    assert isinstance(found, Exposure)
     given = found.strata.given if found.strata else None
     rates = {
         f"TPR at {rate.false_positives:.1%}": "too few"

@@ -57,7 +57,7 @@ def survey(
         view = server_view(moment.transcript)
         _check(spy, moment, view, client)
         said += _said(spy, moment, view)
-        yield Glimpse(number, count + 1, None, {}, None)
+        yield Glimpse(number, count + 1)
     if moment is None or not said:
         raise SettingError("nobody's update arrived in these rounds: choose another round")
     view, now = server_view(moment.transcript), moment.state.experiment.at(moment.record.round)
@@ -71,9 +71,9 @@ def survey(
         client=client,
         declared=_declared(spy, now, view, known),
         guarantee=spent(moment.state.experiment, view.round, "server"),
-        poll=poll(trait.name, trait.told, public, said, spy.present),
+        score=poll(trait.name, trait.told, public, said, spy.present),
     )
-    yield Glimpse(count + 1, count + 1, None, {}, None, result)
+    yield Glimpse(count + 1, count + 1, result=result)
 
 
 def _check(spy: Survey, moment: Moment, view: ServerView, client: int | None) -> None:

@@ -71,15 +71,15 @@ def extract(spy: Extraction, state: State, client: int | None = None) -> Iterato
     changed = planted(state.experiment, typed(now, chosen))
     for moment in islice(run(changed), state.round):
         model = moment.state.model
-        yield Glimpse(moment.record.round, steps, None, {}, None)
+        yield Glimpse(moment.record.round, steps)
     view, asked = OutsiderView(state.round, now.architecture, model), asked_of(now, spy)
     found: list[Verdict] = []
     for canary in chosen:
         found.append(_judged(spy, view, now, canary, asked))
         if len(found) < len(chosen):
-            yield Glimpse(state.round + len(found), steps, None, {}, None)
+            yield Glimpse(state.round + len(found), steps)
     result = _result(spy, state, now, model, chosen, found, client)
-    yield Glimpse(steps, steps, None, {}, None, result)
+    yield Glimpse(steps, steps, result=result)
 
 
 def asked_of(now: Experiment, spy: Extraction) -> Tensor:
@@ -170,7 +170,7 @@ def _result(
             "trials": "1, and nothing was picked among several",
         },
         guarantee=guarantee,
-        secrets=record,
+        score=record,
     )
 
 

@@ -44,12 +44,9 @@ def audit(spy: Audit, past: Past) -> Iterator[Glimpse]:
         yield Glimpse(
             seen.round,
             past.round,
-            None,
-            {},
-            None,
-            judge.result(found) if last else None,
+            score=found if readings else None,
+            result=judge.result(found) if last else None,
             conclude=conclude,
-            audited=found if readings else None,
         )
 
 
@@ -146,7 +143,7 @@ class Judge:
             client=self.past.client,
             declared=ended | {"attacker": self.spy.attacker, "knows": self.spy.knows},
             guarantee=detailed(self.past.experiment, round, self.spy.against),
-            audited=found,
+            score=found,
         )
 
 

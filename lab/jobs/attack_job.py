@@ -69,5 +69,5 @@ def keep(ledger: Ledger, job: Job, number: int, last: Glimpse | None, why: str) 
     if last is None or last.result or last.conclude is None:
         return
     result = last.conclude(why)
-    ledger.show(job, number + 1, replace(last, likeness=result.likeness, result=result))
+    ledger.show(job, number + 1, replace(last, score=result.score, result=result))
     ledger.note(job, result.dump())

@@ -19,6 +19,7 @@ from lab.reports import report_figures
 from lab.reports.comparison import Side, differences, outcome, read_of
 from lab.reports.leak_gallery import Pictures, fragment
 from lab.scoring.attack_result import Result
+from lab.scoring.reconstruction.image_score import Likeness
 from lab.storage.job import Job
 from lab.storage.joint_guarantee import together
 from lab.storage.store import Store
@@ -114,11 +115,11 @@ def _attack(store: Store, job: Job) -> dict[str, Any]:
         for name, several in pictures.items()
         if several.ndim == 4
     }
-    pairs = [
-        (uris["private"].pop(0), uris["guess"].pop(0), caption)
-        for caption in (result.likeness.captions() if "private" in uris and result.likeness else [])
-    ]
+    images = result.find(Likeness)
+    captions = images.captions() if "private" in uris and images else []
+    pairs = [(uris["private"].pop(0), uris["guess"].pop(0), caption) for caption in captions]
     return {
+        "images": images,
         "result": result,
         "pairs": pairs,
         "pictures": uris,

@@ -13,6 +13,12 @@ from lab.engine.evaluation.record import Record
 from lab.privacy.guarantee import ceiling_of
 from lab.reports.comparison import Side, read_of
 from lab.scoring.attack_result import Result
+from lab.scoring.audit_score import Audited
+from lab.scoring.membership.further_scores import PooledScore
+from lab.scoring.membership.leakage_by_group import Breakdown
+from lab.scoring.membership.membership_score import Exposure
+from lab.scoring.property_score import Poll
+from lab.scoring.secret_score import Secrets
 from lab.storage.job import Job
 from lab.storage.store import Store
 from lab.storage.visitors import NOBODY
@@ -42,25 +48,26 @@ def of_attack(store: Store, job: Job) -> Figures:
     """job: an attack with a result"""
     result = Result.read(job.result)
     found, ceiling = {}, ceiling_of(result.guarantee)
-    if result.exposure:
-        found["roc"] = figures.roc(result.exposure, ceiling)
-        found["scores"] = figures.histogram(result.exposure)
-    if result.pooled:
-        found["pooled-roc"] = figures.roc(result.pooled, ceiling)
-    found |= _groups(store, job, result)
-    if result.secrets:
-        found["secrets"] = figures.secrets(result.secrets)
-    if result.poll:
-        found["shares"] = figures.said(result.poll)
-    if result.audited:
-        found["audit"] = figures.promises(result.audited, result.audited.last.round)
+    for score in (result.score, *result.extras):
+        match score:
+            case Exposure():
+                found["roc"] = figures.roc(score, ceiling)
+                found["scores"] = figures.histogram(score)
+            case PooledScore():
+                found["pooled-roc"] = figures.roc(score.score, ceiling)
+            case Breakdown():
+                found |= _groups(store, job, score)
+            case Secrets():
+                found["secrets"] = figures.secrets(score)
+            case Poll():
+                found["shares"] = figures.said(score)
+            case Audited():
+                found["audit"] = figures.promises(score, score.last.round)
     return found
 
 
-def _groups(store: Store, job: Job, result: Result) -> Figures:
+def _groups(store: Store, job: Job, breakdown: Breakdown) -> Figures:
     """Who is exposed most."""
-    if not (breakdown := result.breakdown):
-        return {}
     names = store.run(str(job.run)).experiment.data.source.classes
     classes = [names[each.number] for each in breakdown.classes]
     clients = [str(each.number) for each in breakdown.clients]

@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Annotated, TypeVar
 
+from pydantic import Field
 from torch import Tensor
 
 from lab.common.settings import Settings
 from lab.privacy.guarantee import Guarantee
 from lab.scoring.audit_score import Audited
 from lab.scoring.membership.active_gain import Gain
+from lab.scoring.membership.further_scores import OtherClientsScore, PooledScore
 from lab.scoring.membership.leakage_by_group import Breakdown
 from lab.scoring.membership.membership_score import Exposure
 from lab.scoring.membership.source_score import Attribution
 from lab.scoring.property_score import Poll
-from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.scoring.reconstruction.image_score import Likeness
 from lab.scoring.reconstruction.label_score import Headcount
 from lab.scoring.reconstruction.record_score import Dossier
 from lab.scoring.reconstruction.text_score import Wording
 from lab.scoring.secret_score import Secrets
-from lab.scoring.tampering_signs import Sign
+from lab.scoring.tampering_signs import TamperingSigns
 from lab.scoring.update_score import Unmasked
+
+# What an attack came to, told apart by `kind`.  Each has `lines()` for a person.
+Score = (
+    Likeness
+    | Headcount
+    | Dossier
+    | Wording
+    | Exposure
+    | Unmasked
+    | Secrets
+    | Poll
+    | Audited
+    | Breakdown
+    | PooledScore
+    | OtherClientsScore
+    | Attribution
+    | Gain
+    | TamperingSigns
+)
+AnyScore = Annotated[Score, Field(discriminator="kind")]
+Kind = TypeVar("Kind", bound=Settings)
+NO_PICTURES: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Result(Settings):
@@ -35,64 +61,24 @@ class Result(Settings):
     seconds: float | None = None  # that the attack itself took
     declared: dict[str, str]
     guarantee: Guarantee | None = None
-    likeness: Likeness | None = None
-    headcount: Headcount | None = None
-    dossier: Dossier | None = None
-    wording: Wording | None = None
-    exposure: Exposure | None = None
-    breakdown: Breakdown | None = None  # who is exposed most
-    pooled: Exposure | None = None  # the same attack on models like this one, taken together
-    targets: int = 0  # how many those are
-    rivals: Exposure | None = None  # against members of other clients
-    attribution: Attribution | None = None
-    unmasked: Unmasked | None = None
-    secrets: Secrets | None = None
-    gain: Gain | None = None  # of acting over watching
-    poll: Poll | None = None
-    audited: Audited | None = None
-    noticed: tuple[Sign, ...] | None = None  # by a client that was sent a planted model
+    score: AnyScore | None = None
+    extras: tuple[AnyScore, ...] = ()  # further scores, such as those of groups
+
+    def find(self, kind: type[Kind]) -> Kind | None:
+        """Return the score of that kind, if there is one."""
+        found = (one for one in (self.score, *self.extras) if isinstance(one, kind))
+        return next(found, None)
 
     def lines(self) -> list[str]:
         """The result in plain sentences: what was found, beside what a guess would give."""
         whose = ", a picture of your own" if self.own else of(self.client)
         told = [f"{self.attack} on round {self.round}{whose}"]
-        if self.unmasked:
-            told += self.unmasked.lines()
-        if found := self.likeness:
-            if self.unmasked:
+        if self.score:
+            told += self.score.lines()
+        for extra in self.extras:
+            if isinstance(extra, Likeness):
                 told.append("what that update shows of an example, read off its first layer:")
-            told += found.lines()
-        if self.headcount:
-            told += self.headcount.lines()
-        if self.dossier:
-            told += self.dossier.lines()
-        if self.wording:
-            told += self.wording.lines()
-        if self.exposure:
-            told += self.exposure.lines()
-        if self.breakdown:
-            told += self.breakdown.lines()
-        if self.pooled:
-            told.append(
-                f"models like this one, {self.targets} federations by the same recipe together:"
-            )
-            told += self.pooled.lines(blind=False)  # who is inside was drawn at random
-        if self.rivals:
-            told += ["against members of other clients:", *self.rivals.lines()]
-        if self.attribution:
-            told += self.attribution.lines()
-        if self.secrets:
-            told += self.secrets.lines()
-        if self.poll:
-            told += self.poll.lines()
-        if self.gain:
-            told += self.gain.lines()
-        if self.audited:
-            told += self.audited.lines()
-        if self.noticed is not None:
-            raised = [sign.told for sign in self.noticed if sign.raised]
-            nothing = "a careful client could have noticed nothing that Leaklab looks at"
-            told += ["a careful client could have noticed:" if raised else nothing, *raised]
+            told += extra.lines()
         if self.seconds is not None:
             told.append(f"the attack took {self.seconds:.1f} s")
         told += [f"{name}: {value}" for name, value in self.declared.items()]
@@ -107,16 +93,12 @@ def of(client: int | None) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Glimpse:
-    """Where an attack stands.  The last glimpse of a trial carries its result."""
+    """Where an attack stands.  The last glimpse of an attack carries its result."""
 
     step: int
     steps: int
-    objective: float | None
-    pictures: dict[str, Tensor]  # "guess" beside "private", or "most" and "least" exposed
-    likeness: Likeness | None
+    objective: float | None = None
+    pictures: Mapping[str, Tensor] = NO_PICTURES  # "guess" beside "private", or "most", "least"
+    score: Score | None = None  # so far
     result: Result | None = None
-    headcount: Headcount | None = None
     conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does
-    dossier: Dossier | None = None
-    wording: Wording | None = None
-    audited: Audited | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from lab.common.settings import Settings
 from lab.privacy.audit_bounds import GAUSSIAN, NOTHING, Bound, Premise
 
@@ -10,16 +12,17 @@ class Reading(Settings):
     """After one round.  Each bound holds with the audit's confidence, by itself."""
 
     round: int
-    claimed: float | None  # epsilon by the accountant; None: nothing is claimed
+    claimed: float | None = None  # epsilon by the accountant; None: nothing is claimed
     proven: float  # epsilon is at least this, under the premise of the main bound
     certain: float  # the same where much less doubt is left: what a detection rests on
     beside: dict[str, float]  # what other methods prove, by name
-    point: float | None  # an estimate that proves nothing; None: no sense in one
+    point: float | None = None  # an estimate that proves nothing; None: no sense in one
 
 
 class Audited(Settings):
     """What canaries showed, with all that makes a lower bound mean something."""
 
+    kind: Literal["audit"] = "audit"
     readings: tuple[Reading, ...]
     delta: float
     confidence: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -27,6 +28,7 @@ class Said(Settings):
 class Poll(Settings):
     """How well a property was told, of single updates or of sums."""
 
+    kind: Literal["property"] = "property"
     trait: str
     told: str  # in words
     public: float  # its share among public examples

@@ -7,6 +7,7 @@ Carlini et al. 2019, arXiv:1802.08232.
 from __future__ import annotations
 
 from math import log, log2, pi, sqrt
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
@@ -50,6 +51,7 @@ class Group(Settings):
 class Secrets(Settings):
     """What became of secrets that an experimenter had clients type."""
 
+    kind: Literal["secrets"] = "secrets"
     space: float  # how many secrets there could be
     groups: tuple[Group, ...]  # by how often they were inserted; the first never were
     expected: float  # mean exposure of secrets never inserted, by theory

@@ -9,6 +9,7 @@ neurons, jumps and losses were as large in honest runs at a high rate, and are n
 from __future__ import annotations
 
 from math import log
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,18 @@ class Sign(Settings):
     name: str
     told: str  # a sentence with a number, and the number of the honest round
     raised: bool | None = None  # None: honest rounds have such numbers, too
+
+
+class TamperingSigns(Settings):
+    """What a client could have noticed that was sent a manipulated model."""
+
+    kind: Literal["tampering"] = "tampering"
+    signs: tuple[Sign, ...]
+
+    def lines(self) -> list[str]:
+        raised = [sign.told for sign in self.signs if sign.raised]
+        nothing = "a careful client could have noticed nothing that Leaklab looks at"
+        return ["a careful client could have noticed:" if raised else nothing, *raised]
 
 
 def signs(view: ClientView, usual: ClientView, earlier: Tensor | None = None) -> tuple[Sign, ...]:

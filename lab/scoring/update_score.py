@@ -6,6 +6,7 @@ Beside it stands the same number for the mean update, which the sum gives to eve
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ class Attempt(Closeness):
 class Unmasked(Settings):
     """What an attack got out of secure aggregation."""
 
+    kind: Literal["update"] = "update"
     verdict: str
     baseline: Closeness  # the mean update that the sum gives, over the same parameters
     params: int  # of the update that travels

@@ -214,19 +214,11 @@ class Ledger:
 
     def show(self, job: Job, number: int, glimpse: Glimpse) -> None:
         """One glimpse of an attack.  Raises EvictedError."""
-        digest = self.store.arrays.put(glimpse.pictures)
+        digest = self.store.arrays.put(dict(glimpse.pictures))
         body: dict[str, Any] = {"step": glimpse.step, "steps": glimpse.steps}
         body["objective"] = glimpse.objective
-        if glimpse.likeness:
-            body["likeness"] = glimpse.likeness.model_dump(mode="json")
-        if glimpse.headcount:
-            body["headcount"] = glimpse.headcount.dump()
-        if glimpse.dossier:
-            body["dossier"] = glimpse.dossier.dump()
-        if glimpse.wording:
-            body["wording"] = glimpse.wording.dump()
-        if glimpse.audited:
-            body["audited"] = glimpse.audited.dump()
+        if glimpse.score:
+            body["score"] = glimpse.score.dump()
         with writing(self.store.engine) as connection:
             self._update_in(connection, job, deaths=0)
             row = {"attack": job.id, "number": number, "body": body, "arrays": digest}

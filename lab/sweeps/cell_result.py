@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from lab.scoring.attack_result import Result
+from lab.scoring.membership.membership_score import Exposure
 from lab.scoring.reconstruction.image_scorer import GAIN, Likeness
 from lab.scoring.reconstruction.verdict import ALL, PARTLY
 from lab.sweeps.sweep import Sweep
@@ -72,7 +73,7 @@ class Leak:
 
     @classmethod
     def of(cls, result: Result) -> Leak:
-        found, told, exposed = result.likeness, result.declared, result.exposure
+        found, told, exposed = result.find(Likeness), result.declared, result.find(Exposure)
         return cls(
             attack=result.attack,
             round=result.round,

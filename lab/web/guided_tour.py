@@ -59,8 +59,8 @@ def stop(name: str) -> Stop:
     experiment = Experiment().changed({**SMALL, **STOPS[name]})
     moment = step(begin(experiment))
     *_, last = reconstruct(FirstLayer(), moment, 0)
-    assert last.likeness is not None
-    return Stop(last.pictures["private"][0], last.pictures["guess"][0], last.likeness)
+    assert isinstance(last.score, Likeness)
+    return Stop(last.pictures["private"][0], last.pictures["guess"][0], last.score)
 
 
 @cache
@@ -71,5 +71,5 @@ def memory() -> Exposure:
         state = moment.state
     *_, last = infer(LossThreshold(), state)
     assert last.result is not None
-    assert last.result.exposure is not None
-    return last.result.exposure
+    assert isinstance(last.result.score, Exposure)
+    return last.result.score

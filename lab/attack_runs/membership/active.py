@@ -28,10 +28,11 @@ from lab.engine.run_state import State
 from lab.interfaces.attack_data import Candidates, Provoked
 from lab.interfaces.privacy_attacks import Needs, Provocation, settings_of_spy
 from lab.privacy.guarantee import Guarantee, ceiling_of
-from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.attack_result import Glimpse, Result, Score
 from lab.scoring.membership.active_gain import Gain, rival_of
 from lab.scoring.membership.blind_baseline import blind_scores
-from lab.scoring.membership.membership_score import expose
+from lab.scoring.membership.membership_score import Exposure, expose
+from lab.scoring.tampering_signs import TamperingSigns
 
 MOST = 200  # members, and as many others: every few of them cost a course of rounds
 
@@ -97,21 +98,20 @@ def provoke(
         found, model = courses.play(spy, _those(known.candidates, places))
         evidence.append(found)
         accuracies.append(accuracy_of(now, model))
-        yield Glimpse(number, len(sets) + 1, None, {}, None)
+        yield Glimpse(number, len(sets) + 1)
     scores = _array(spy(_joined(evidence, torch.cat(sets).argsort())))
     gain = _gain(spy, courses, usual, known, scores, fmean(accuracies))
-    noticed = None
+    extras: tuple[Score, ...] = (gain,)
     if courses.attacker is None:
         noticed = courses.noticed(spy, _those(known.candidates, sets[0]), earlier)
-    result = _result(spy, courses, usual, known, scores).model_copy(
-        update={"gain": gain, "noticed": noticed}
-    )
-    assert result.exposure is not None
+        extras = (gain, TamperingSigns(signs=noticed))
+    exposure = _exposure(courses, usual, known, scores)
+    result = _result(spy, courses, usual, known, exposure, extras)
     pictures = {
-        "most": known.candidates.inputs[list(result.exposure.most)],
-        "least": known.candidates.inputs[list(result.exposure.least)],
+        "most": known.candidates.inputs[list(exposure.most)],
+        "least": known.candidates.inputs[list(exposure.least)],
     }
-    yield Glimpse(len(sets) + 1, len(sets) + 1, None, pictures, None, result)
+    yield Glimpse(len(sets) + 1, len(sets) + 1, pictures=pictures, result=result)
 
 
 def _gain(
@@ -204,19 +204,29 @@ def _guarantee(courses: Courses, usual: State) -> Guarantee | None:
     return detailed(usual.experiment, usual.round, adversary)
 
 
+def _exposure(courses: Courses, usual: State, known: Asked, scores: np.ndarray) -> Exposure:
+    blind = blind_scores(known.candidates, known.member)
+    ceiling = ceiling_of(_guarantee(courses, usual))
+    return expose(scores, known.member, blind, ceiling)
+
+
 def _result(
-    spy: Provocation, courses: Courses, usual: State, known: Asked, scores: np.ndarray
+    spy: Provocation,
+    courses: Courses,
+    usual: State,
+    known: Asked,
+    exposure: Exposure,
+    extras: tuple[Score, ...],
 ) -> Result:
-    guarantee, member = _guarantee(courses, usual), known.member
-    blind = blind_scores(known.candidates, member)
     return Result(
         attack=spy.kind,
         settings=settings_of_spy(spy),
         round=usual.round,
         client=courses.attacker if courses.target is None else courses.target,
         declared=_declared(spy, courses, usual, known),
-        guarantee=guarantee,
-        exposure=expose(scores, member, blind, ceiling_of(guarantee)),
+        guarantee=_guarantee(courses, usual),
+        score=exposure,
+        extras=extras,
     )
 
 

@@ -25,6 +25,7 @@ from lab.models.metrics import evaluate
 from lab.privacy.guarantee import ceiling_of
 from lab.scoring.attack_result import Glimpse, Result
 from lab.scoring.membership.blind_baseline import blind_scores
+from lab.scoring.membership.further_scores import PooledScore
 from lab.scoring.membership.leakage_by_group import broken_down, oddity
 from lab.scoring.membership.membership_score import expose
 from lab.scoring.membership.pooled_score import pooled
@@ -67,7 +68,7 @@ def infer(
     scores, others = spy(evidence), []
     for step, model in enumerate(fleet.models[own:], start=done + 1):
         others.append(spy(_turned(spy, state, now, evidence, model)))
-        yield Glimpse(step, steps, None, {}, None)
+        yield Glimpse(step, steps)
     judged = _judged(spy, state, now, lined, scores, client, steps)
     yield _besides(judged, state, lined, own, others, fleet.inside)
 
@@ -85,7 +86,7 @@ def _fleet(
     which = [*range(own), *range(first, first + targets)]
     for each in trained(state.experiment, state.round, lined.pool, which, cache):
         if each.fleet is None:
-            yield Glimpse(each.step, each.steps + targets + 1, None, {}, None)
+            yield Glimpse(each.step, each.steps + targets + 1)
         else:
             fleet, done = each.fleet, each.steps
     return fleet, done
@@ -146,10 +147,10 @@ def _besides(
     added: dict[str, Any] = {"declared": result.declared | _of_shadows(state, lined, own, inside)}
     if others:
         scores = torch.stack(others).double().numpy()
-        added["targets"] = len(others)
         pairs = [number // 2 for number in range(len(others))]  # as the shadows are numbered
         ceiling = ceiling_of(result.guarantee)
-        added["pooled"] = pooled(scores, inside[own:].numpy(), pairs, ceiling)
+        together = pooled(scores, inside[own:].numpy(), pairs, ceiling)
+        added["extras"] = (*result.extras, PooledScore(targets=len(others), score=together))
     return replace(judged, result=result.model_copy(update=added))
 
 
@@ -196,6 +197,13 @@ def _judged(
         ceiling_of(guarantee),
         asked.labels.numpy(),
     )
+    groups = broken_down(
+        scores.double().numpy()[counted],
+        member,
+        asked.labels.numpy(),
+        lined.owner[counted],
+        None if now.data.source.content == "text" else oddity(asked),
+    )
     inside = torch.from_numpy(member)
     mine = evaluate(now.architecture, state.model, asked.inputs[inside], asked.labels[inside])
     test = evaluate(now.architecture, state.model, federation.test_inputs, federation.test_labels)
@@ -215,17 +223,11 @@ def _judged(
             "non-members": lined.others,
         },
         guarantee=guarantee,
-        exposure=exposure,
-        breakdown=broken_down(
-            scores.double().numpy()[counted],
-            member,
-            asked.labels.numpy(),
-            lined.owner[counted],
-            None if now.data.source.content == "text" else oddity(asked),
-        ),
+        score=exposure,
+        extras=(groups,),
     )
     pictures = {
         "most": asked.inputs[list(exposure.most)],
         "least": asked.inputs[list(exposure.least)],
     }
-    return Glimpse(steps, steps, None, pictures, None, result)
+    return Glimpse(steps, steps, pictures=pictures, result=result)

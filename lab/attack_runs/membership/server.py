@@ -29,7 +29,8 @@ from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import Surveillance, settings_of_spy
 from lab.models.metrics import evaluate
 from lab.privacy.guarantee import ceiling_of
-from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.attack_result import Glimpse, Result, Score
+from lab.scoring.membership.further_scores import OtherClientsScore
 from lab.scoring.membership.source_score import Attribution, attribute
 
 FEWEST = 1000  # non-members that are asked about anyway: enough for a rate at 1 %
@@ -67,7 +68,7 @@ def surveil(spy: Surveillance, state: State, client: int | None = None) -> Itera
             found: Scored = end.value
             break
         step += 1
-        yield Glimpse(step, steps, None, {}, None)
+        yield Glimpse(step, steps)
     if client is not None and client not in found.heard:
         there = ", ".join(map(str, found.heard))
         raise SettingError(f"client {client} sent nothing in {state.round} rounds: give {there}")
@@ -102,6 +103,12 @@ def _judged(
     several = len(heard) > 1
     rivals = against_clients(lined, heard, client, drawn) if several else None
     exposure = judged(scores, pairs, asked, ceiling_of(guarantee))
+    extras: tuple[Score, ...] = ()
+    if rivals:
+        others = judged(scores, rivals, asked, inputs=client is not None)
+        extras += (OtherClientsScore(score=others),)
+    if several:
+        extras += (_attributed(scores, lined, heard, experiment),)
     result = Result(
         attack=spy.kind,
         settings=settings_of_spy(spy),
@@ -109,15 +116,14 @@ def _judged(
         client=client,
         declared=_declared(spy, state, lined, heard, client),
         guarantee=guarantee,
-        exposure=exposure,
-        rivals=judged(scores, rivals, asked, inputs=client is not None) if rivals else None,
-        attribution=_attributed(scores, lined, heard, experiment) if several else None,
+        score=exposure,
+        extras=extras,
     )
     pictures = {
         name: asked.inputs[pairs.candidate[list(those)]]
         for name, those in (("most", exposure.most), ("least", exposure.least))
     }
-    return Glimpse(steps, steps, None, pictures, None, result)
+    return Glimpse(steps, steps, pictures=pictures, result=result)
 
 
 def _attributed(

@@ -47,7 +47,7 @@ def recognise(spy: Recognition, state: State, client: int | None = None) -> Iter
     if wanted:
         for each in shadows(state.experiment, state.round, counted.others, range(wanted)):
             models = each.models
-            yield Glimpse(each.round, steps, None, {}, None)
+            yield Glimpse(each.round, steps)
 
     def measured(model: Tensor) -> Tensor:
         return spy.signal(OutsiderView(state.round, now.architecture, model), counted.asked)
@@ -64,7 +64,7 @@ def recognise(spy: Recognition, state: State, client: int | None = None) -> Iter
     )
     scores = spy(evidence, counted.person)
     result = _result(spy, state, counted, scores, client)
-    yield Glimpse(steps, steps, None, {}, None, result)
+    yield Glimpse(steps, steps, result=result)
 
 
 def _result(
@@ -102,7 +102,7 @@ def _result(
             "candidates": "people, and not examples",
         },
         guarantee=guarantee,
-        exposure=exposure,
+        score=exposure,
     )
 
 

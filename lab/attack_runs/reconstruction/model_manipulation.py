@@ -26,7 +26,7 @@ from lab.interfaces.attack_data import Planted
 from lab.interfaces.privacy_attacks import Subversion
 from lab.interfaces.views import client_view, server_view
 from lab.scoring.attack_result import Glimpse
-from lab.scoring.tampering_signs import signs
+from lab.scoring.tampering_signs import TamperingSigns, signs
 
 
 def check(order: Order, history: RunHistory) -> None:
@@ -68,7 +68,10 @@ def subvert(
     planted = {"planted": "a model of {:,} parameters in place of {:,}".format(*sizes)}
     for glimpse in reconstruct(spy, played, target, apart):
         if result := glimpse.result:
-            told = {"noticed": noticed, "declared": result.declared | planted}
+            told = {
+                "extras": (*result.extras, TamperingSigns(signs=noticed)),
+                "declared": result.declared | planted,
+            }
             glimpse = replace(glimpse, result=result.model_copy(update=told))
         yield glimpse
 

@@ -77,10 +77,11 @@ def glances(bodies: Mapping[int, Mapping[str, Any]]) -> list[Glance]:
 
 
 def _measured(round: int, body: Mapping[str, Any]) -> Glance | None:
-    if "likeness" in body:
-        likeness = Likeness.read(body["likeness"])
-        return Glance(round, likeness.psnr, likeness.floor, "dB")
-    if "wording" in body:
-        wording = Wording.read(body["wording"])
-        return Glance(round, wording.f1, wording.floor, "F1 of words")
+    kind = body.get("score", {}).get("kind")
+    if kind == "images":
+        images = Likeness.read(body["score"])
+        return Glance(round, images.psnr, images.floor, "dB")
+    if kind == "text":
+        text = Wording.read(body["score"])
+        return Glance(round, text.f1, text.floor, "F1 of words")
     return None

@@ -21,6 +21,7 @@ from lab.interfaces.data import Source
 from lab.interfaces.privacy_attacks import Reconstruction, Spy, Subversion, settings_of_spy
 from lab.interfaces.views import Known, ServerView, server_view
 from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.reconstruction.image_score import Likeness
 from lab.scoring.reconstruction.image_scorer import Judge
 from lab.scoring.reconstruction.label_score import headcount
 from lab.scoring.reconstruction.record_score import Clerk
@@ -57,7 +58,7 @@ class Trial:
             raise SettingError(f"{self.spy.kind} had nothing to say of client {self.target}")
         found = self._glimpse(last, seconds)
         result = self._result(last, found, seconds)
-        yield replace(found, likeness=result.likeness, result=result)
+        yield replace(found, score=result.score, result=result)
 
     @cached_property
     def _clerk(self) -> Clerk | None:
@@ -68,15 +69,14 @@ class Trial:
         return replace(found, conclude=partial(self._result, guess, found, seconds))
 
     def _result(self, guess: Guess, found: Glimpse, seconds: float, stopped: str = "") -> Result:
-        likeness = found.likeness and self.judge.identify(guess, found.likeness)
+        score = found.score
+        if isinstance(score, Likeness):
+            score = self.judge.identify(guess, score)
         ended = {"stopped": f"{stopped} at step {guess.step} of {guess.steps}"} if stopped else {}
         return self.blank.model_copy(
             update={
                 "declared": ended | self.blank.declared | _trials(guess) | _certificate(guess),
-                "likeness": likeness,
-                "headcount": found.headcount,
-                "dossier": found.dossier,
-                "wording": found.wording,
+                "score": score,
                 "seconds": round(seconds, 3),
             }
         )
@@ -154,10 +154,10 @@ def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, source: Source) ->
             "guess": guess.inputs[[pair.guess for pair in found.pairs]],
             "private": judge.inputs[[pair.truth for pair in found.pairs]],
         }
-        return Glimpse(guess.step, guess.steps, guess.objective, rows, None, dossier=found)
+        return Glimpse(guess.step, guess.steps, guess.objective, rows, found)
     if not len(guess.inputs):
         counted = headcount(guess.labels, judge.labels, len(source.classes))
-        return Glimpse(guess.step, guess.steps, guess.objective, {}, None, headcount=counted)
+        return Glimpse(guess.step, guess.steps, guess.objective, score=counted)
     likeness = judge.score(guess)
     mine = [match.guess for match in likeness.matches]
     true = [match.truth for match in likeness.matches]
@@ -168,7 +168,7 @@ def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, source: Source) ->
 def _text(guess: Guess, judge: Judge, words: tuple[str, ...]) -> Glimpse:
     reader = Proofreader(judge.inputs, judge.labels, judge.public, judge.public_labels, words)
     found, wording = {"guess": guess.inputs, "private": judge.inputs}, reader.score(guess)
-    return Glimpse(guess.step, guess.steps, guess.objective, found, None, wording=wording)
+    return Glimpse(guess.step, guess.steps, guess.objective, found, wording)
 
 
 def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:

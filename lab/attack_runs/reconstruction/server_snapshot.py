@@ -14,6 +14,7 @@ from lab.attack_runs.reconstruction.quick_look import SECONDS, look
 from lab.attack_runs.shared.update_image import Window
 from lab.engine.run_state import Moment
 from lab.interfaces.views import server_view
+from lab.scoring.reconstruction.image_score import Likeness
 
 SHOWN = 12  # letters
 
@@ -66,9 +67,9 @@ def _letter(
 ) -> Letter:
     picture, norm = window.grey(row), float(torch.linalg.vector_norm(row))
     glimpse = look(moment, senders[0], seconds)
-    if glimpse is None or glimpse.likeness is None or glimpse.pictures["guess"].ndim != 4:
+    found = glimpse.score if glimpse else None
+    if not isinstance(found, Likeness) or glimpse is None or glimpse.pictures["guess"].ndim != 4:
         return Letter(senders, picture, norm)
-    found = glimpse.likeness
     told = f"{found.psnr:.0f} dB, guess {found.floor:.0f}"
     pictures = glimpse.pictures
     return Letter(senders, picture, norm, pictures["guess"][0], pictures["private"][0], told)

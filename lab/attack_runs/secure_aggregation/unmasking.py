@@ -56,7 +56,7 @@ def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterat
     for claim in spy(siege, target):
         claims.append(claim)
         shown = pictures(window, truth, claim.update, scales.mean)
-        yield Glimpse(claim.step, claim.steps, None, shown, None)
+        yield Glimpse(claim.step, claim.steps, pictures=shown)
     if not claims:
         raise SettingError(f"{spy.kind} had nothing to say of client {target}")
     last = claims[-1]
@@ -68,13 +68,13 @@ def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterat
         client=target,
         declared=_declared(spy, moment, siege.view),
         guarantee=spent(before.experiment, moment.record.round, "server"),
-        unmasked=scales.score(claims),
-        likeness=revealed.likeness if revealed else None,
+        score=scales.score(claims),
+        extras=(revealed.score,) if revealed and revealed.score else (),
     )
-    shown = pictures(window, truth, last.update, scales.mean) | (
-        revealed.pictures if revealed else {}
-    )
-    yield Glimpse(last.step, last.steps, None, shown, result.likeness, result)
+    shown = pictures(window, truth, last.update, scales.mean)
+    if revealed:
+        shown |= revealed.pictures
+    yield Glimpse(last.step, last.steps, pictures=shown, score=result.score, result=result)
 
 
 def pictures(
@@ -129,7 +129,7 @@ def _revealed(
         "guess": guess.inputs[[match.guess for match in found.matches]],
         "private": judge.inputs[[match.truth for match in found.matches]],
     }
-    return Glimpse(1, 1, None, shown, found)
+    return Glimpse(1, 1, pictures=shown, score=found)
 
 
 def _declared(spy: Spy, moment: Moment, view: ServerView) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from lab.common.random_streams import stream
@@ -29,6 +31,7 @@ class Rival(Settings):
 class Gain(Settings):
     """An active attack beside what needs no action."""
 
+    kind: Literal["active-gain"] = "active-gain"
     rounds: int  # that were played
     together: int  # candidates asked about in one course of them
     rivals: tuple[Rival, ...]

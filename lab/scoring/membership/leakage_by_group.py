@@ -7,6 +7,7 @@ exposed only because its labels are easy.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -73,6 +74,7 @@ class Trend(Settings):
 class Breakdown(Settings):
     """Who is leaked most."""
 
+    kind: Literal["groups"] = "groups"
     classes: tuple[Group, ...]  # in the order of the labels
     clients: tuple[Group, ...]  # in the order of the clients
     most: tuple[Shown, ...]

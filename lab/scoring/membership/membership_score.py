@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from lab.common.random_streams import stream
@@ -37,6 +39,7 @@ class Curve(Settings):
 class Exposure(Settings):
     """What a membership attack achieved, with all that is needed to judge it."""
 
+    kind: Literal["membership"] = "membership"
     members: int
     others: int
     auc: float

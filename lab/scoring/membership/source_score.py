@@ -6,6 +6,8 @@ skew that alone names most owners.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from lab.common.settings import Settings
@@ -25,6 +27,7 @@ class ClassShare(Settings):
 class Attribution(Settings):
     """Whose record is it?  What the attack answers for records that somebody holds."""
 
+    kind: Literal["source"] = "source"
     members: int
     clients: int  # to choose from
     right: float  # share of members whose owner is named; one of several firsts counts in part

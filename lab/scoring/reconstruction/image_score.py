@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from lab.common.settings import Settings
 from lab.scoring.reconstruction.identification import Identified
 from lab.scoring.reconstruction.verdict import EXACT, verdict
@@ -27,6 +29,7 @@ class Likeness(Settings):
     without the gradient counts in its place.
     """
 
+    kind: Literal["images"] = "images"
     matches: tuple[Match, ...]  # the examples for which a guess came back
     psnr: float  # mean, dB
     median: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ GAIN = 0.05  # share of labels over the even guess, before anything is called a 
 class Headcount(Settings):
     """The score of a guess that names labels and shows no picture."""
 
+    kind: Literal["labels"] = "labels"
     guessed: tuple[int, ...]  # of each class
     true: tuple[int, ...]
     right: float  # share of the true labels that were named, as multisets

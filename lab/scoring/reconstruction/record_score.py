@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ class Pair(Settings):
 class Dossier(Settings):
     """A reconstruction's score on a table.  Private records that nobody guessed count as wrong."""
 
+    kind: Literal["records"] = "records"
     pairs: tuple[Pair, ...]
     private: int  # records
     guessed: int

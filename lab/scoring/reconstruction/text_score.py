@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class Pair(Settings):
 class Wording(Settings):
     """The score of a guess at text.  F1 counts words as a bag, each as often as it was there."""
 
+    kind: Literal["text"] = "text"
     sentences: int  # that were typed
     guessed: int  # that the attack claims
     exact: int  # of the typed ones, word by word in order; a claim counts once

@@ -1,4 +1,4 @@
-"""How a page draws what an attack found, by the name of its score in a stored glimpse."""
+"""How a page draws what an attack found, by the kind of its score."""
 
 from collections.abc import Callable
 
@@ -6,18 +6,18 @@ from lab.storage.job import Job, Sight
 from lab.web.displays import image_results, label_results, record_results, text_results
 
 DISPLAYS: dict[str, Callable[[list[Sight], Job], None]] = {
-    "likeness": image_results.show,
-    "headcount": label_results.show,
-    "dossier": record_results.show,
-    "wording": text_results.show,
+    "images": image_results.show,
+    "labels": label_results.show,
+    "records": record_results.show,
+    "text": text_results.show,
 }
 
 
 def show(sights: list[Sight], job: Job) -> None:
     """sights: what was stored of an attack so far, at least one"""
-    for name, display in DISPLAYS.items():
-        if name in sights[-1].body:
-            display(sights, job)
+    kind = sights[-1].body.get("score", {}).get("kind")
+    if kind in DISPLAYS:
+        DISPLAYS[kind](sights, job)
 
 
 __all__ = ["DISPLAYS", "show"]

@@ -22,13 +22,13 @@ WIDTH = 168  # pixels of a pair: two beside each other on a phone
 
 def show(sights: list[Sight], job: Job) -> None:
     last = sights[-1]
-    found = Likeness.read(last.body["likeness"])
+    found = Likeness.read(last.body["score"])
     pictures = store().arrays.get(last.arrays)
     _verdict(found, job)
     _pictures(pictures, found)
     left, right = st.columns(2)
     steps = [sight.body["step"] for sight in sights]
-    heights = [sight.body["likeness"]["psnr"] for sight in sights]
+    heights = [sight.body["score"]["psnr"] for sight in sights]
     if len(sights) > 1:
         redraw(figures.approach(steps, heights, found.floor), "approach", "PSNR by step", left)
     with right:

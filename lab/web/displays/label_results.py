@@ -10,7 +10,7 @@ from lab.web.session import sentence, store
 
 
 def show(sights: list[Sight], job: Job) -> None:
-    found = Headcount.read(sights[-1].body["headcount"])
+    found = Headcount.read(sights[-1].body["score"])
     st.subheader(sentence(found.verdict), anchor=False)
     with st.container(horizontal=True, gap="medium"):
         st.metric("Labels right", f"{found.right:.0%}", width="content")

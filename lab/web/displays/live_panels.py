@@ -43,8 +43,9 @@ def reading(job: Job, mine: bool) -> None:
 
 def _read(sight: Sight, job: Job) -> None:
     pictures = store().arrays.get(sight.arrays)
-    if "likeness" in sight.body:
-        found = Likeness.read(sight.body["likeness"])
+    kind = sight.body.get("score", {}).get("kind")
+    if kind == "images":
+        found = Likeness.read(sight.body["score"])
         pairs = zip(pictures["private"][:SHOWN], pictures["guess"][:SHOWN], strict=True)
         if pictures["private"].ndim == 4:
             shown = [data_uri(side_by_side(*pair), SIDE) for pair in pairs]
@@ -54,9 +55,9 @@ def _read(sight: Sight, job: Job) -> None:
             f"the right: {found.psnr:.0f} dB, where a guess without the update reaches "
             f"{found.floor:.0f}."
         )
-    elif "wording" in sight.body:
+    elif kind == "text":
         st.markdown(f"**Round {sight.number}**")
-        for line in Wording.read(sight.body["wording"]).lines():
+        for line in Wording.read(sight.body["score"]).lines():
             st.text(line)
 
 

@@ -11,8 +11,11 @@ from lab import figures
 from lab.figures.example_images import png
 from lab.privacy.guarantee import ceiling_of
 from lab.scoring.attack_result import Result
+from lab.scoring.membership.further_scores import OtherClientsScore, PooledScore
 from lab.scoring.membership.leakage_by_group import Breakdown, Group, Shown
 from lab.scoring.membership.membership_score import Exposure
+from lab.scoring.property_score import Poll
+from lab.scoring.secret_score import Secrets
 from lab.web.displays.chart import draw
 from lab.web.session import sentence
 
@@ -21,13 +24,12 @@ PRIORS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
 
 def show(result: Result, pictures: Mapping[str, Tensor], names: tuple[str, ...]) -> None:
     """names: of the classes"""
-    found, ceiling = result.exposure, ceiling_of(result.guarantee)
-    if found is None:
-        if result.secrets:
-            figure = figures.secrets(result.secrets)
-            draw(figure, "secrets", "How exposed each secret is")
-        if result.poll:
-            draw(figures.said(result.poll), "said", "Said and true shares")
+    found, ceiling = result.score, ceiling_of(result.guarantee)
+    if not isinstance(found, Exposure):
+        if isinstance(found, Secrets):
+            draw(figures.secrets(found), "secrets", "How exposed each secret is")
+        if isinstance(found, Poll):
+            draw(figures.said(found), "said", "Said and true shares")
         for line in result.lines():
             st.markdown(f"- {sentence(line)}")
         return
@@ -41,9 +43,10 @@ def show(result: Result, pictures: Mapping[str, Tensor], names: tuple[str, ...])
         _believed(found)
     _besides(result)
     _labels(found)
-    _exposed(pictures, result.breakdown, names)
-    if result.breakdown:
-        _groups(result.breakdown, names)
+    groups = result.find(Breakdown)
+    _exposed(pictures, groups, names)
+    if groups:
+        _groups(groups, names)
     with st.expander("In words, with all that was assumed"):
         for line in result.lines():
             st.markdown(f"- {sentence(line)}")
@@ -112,15 +115,14 @@ def _believed(found: Exposure) -> None:
 
 def _besides(result: Result) -> None:
     """The exposures that the attack was given besides, such as with models like this one."""
-    titles = {"pooled": f"With {result.targets} models like this one, taken together"}
-    for name, found in result:
-        if name == "exposure" or not isinstance(found, Exposure):
+    for extra in result.extras:
+        if not isinstance(extra, (PooledScore, OtherClientsScore)):
             continue
-        with st.expander(titles.get(name, f"Against {name}"), True):
-            for line in found.lines(blind=name != "pooled"):
+        with st.expander(extra.title, True):
+            for line in extra.score_lines():
                 st.markdown(f"- {sentence(line)}")
-            figure = figures.roc(found, ceiling_of(result.guarantee))
-            draw(figure, f"{name} roc", f"ROC, {name}")
+            figure = figures.roc(extra.score, ceiling_of(result.guarantee))
+            draw(figure, f"{extra.kind} roc", f"ROC, {extra.kind}")
 
 
 def _labels(found: Exposure) -> None:

@@ -16,7 +16,7 @@ RIGHT, WRONG = "✓", "✗"  # so that nobody need tell colours apart
 
 def show(sights: list[Sight], job: Job) -> None:
     last = sights[-1]
-    found = Dossier.read(last.body["dossier"])
+    found = Dossier.read(last.body["score"])
     if job.status == "finished":
         st.subheader(sentence(found.verdict), anchor=False)
     with st.container(horizontal=True, gap="medium"):

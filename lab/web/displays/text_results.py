@@ -16,7 +16,7 @@ WRONG = "opacity:.7;text-decoration:line-through"
 
 
 def show(sights: list[Sight], job: Job) -> None:
-    found = Wording.read(sights[-1].body["wording"])
+    found = Wording.read(sights[-1].body["score"])
     if job.status == "finished":
         st.subheader(sentence(found.verdict), anchor=False)
     with st.container(horizontal=True, gap="medium"):
