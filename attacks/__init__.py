@@ -1,4 +1,4 @@
-"""Attacks: a file each, and these tables.  Poisons harm the model, spies read private data."""
+"""Attacks on the model (poisoning) and on privacy, and their tables."""
 
 from attacks.membership.gradient_ascent import GradientAscent
 from attacks.membership.outsider.calibrated_loss import CalibratedLoss

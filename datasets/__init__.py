@@ -1,4 +1,4 @@
-"""Data: sources and splits, a file each, and these tables."""
+"""Data sources and partitions, and their tables."""
 
 from datasets.partitions.concept import Concept
 from datasets.partitions.dirichlet import Dirichlet

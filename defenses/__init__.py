@@ -1,4 +1,4 @@
-"""Defences: a file each, and these tables."""
+"""Aggregation rules, pre-aggregators, privacy transforms, codecs, channels, and their tables."""
 
 from defenses.aggregation.bulyan import Bulyan
 from defenses.aggregation.dnc import DivideAndConquer

@@ -1,1 +1,1 @@
-"""Pages: one script each.  Read the store, then draw."""
+"""One script a page: it reads the store, then draws."""

@@ -28,7 +28,7 @@ def opened(page: str = "live", **query: str) -> AppTest:
     app = AppTest.from_file(str(ROOT / "lab" / "web" / "app.py"), default_timeout=60)
     app.query_params.update(query)
     if page != "live":
-        app.switch_page(f"../pages/{page}.py")
+        app.switch_page(f"../../pages/{page}.py")
     app.run()
     assert not app.exception
     return app

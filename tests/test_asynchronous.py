@@ -162,8 +162,8 @@ def test_an_attack_knows_the_model_that_the_client_began_with() -> None:
     )
     *_, glimpse = reconstruct(SPIES["idlg"].read({}), moment, client)
     assert glimpse.result is not None
-    assert glimpse.result.likeness is not None
-    assert glimpse.result.likeness.psnr > 40
+    assert glimpse.result.score is not None
+    assert glimpse.result.score.psnr > 40
 
 
 def test_from_waiting_to_not_waiting_and_back_in_mid_run() -> None:

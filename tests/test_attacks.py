@@ -100,14 +100,14 @@ def attack(name: str, moment: Moment, client: int = 0, **settings: object) -> Re
 
 
 def psnr(result: Result) -> float:
-    assert result.likeness is not None
-    return result.likeness.psnr
+    assert result.score is not None
+    return result.score.psnr
 
 
 def gain(result: Result) -> float:
     """dB over the best guess without the gradient."""
-    assert result.likeness is not None
-    return result.likeness.psnr - result.likeness.floor
+    assert result.score is not None
+    return result.score.psnr - result.score.floor
 
 
 # --- exact identities ---------------------------------------------------------------------------
@@ -119,9 +119,9 @@ def test_a_dense_first_layer_gives_one_picture_away_exactly(source: str) -> None
     for client in range(5):
         result = attack("first-layer", moment, client)
         assert psnr(result) > 60
-        assert result.likeness is not None
-        assert result.likeness.labels == 1.0
-        assert result.likeness.verdict == "exact"
+        assert result.score is not None
+        assert result.score.labels == 1.0
+        assert result.score.verdict == "exact"
 
 
 def test_a_dense_first_layer_gives_a_patients_record_away() -> None:
@@ -130,7 +130,7 @@ def test_a_dense_first_layer_gives_a_patients_record_away() -> None:
             model__kind="logistic", data__source="heart", data__split="natural", data__clients=4
         )
     )
-    found = attack("first-layer", moment).dossier
+    found = attack("first-layer", moment).score
     assert found is not None
     assert found.verdict.startswith("exact")
 
@@ -148,8 +148,8 @@ def test_the_label_of_one_example_is_read_off_the_last_bias(kind: str) -> None:
     for client in range(10):
         seen = observe(server_view(moment.transcript), client)
         glimpse = next(reconstruct(SPIES["idlg"](iterations=10, restarts=1), moment, client))  # type: ignore[arg-type]
-        assert glimpse.likeness is not None
-        assert glimpse.likeness.labels == 1.0
+        assert glimpse.score is not None
+        assert glimpse.score.labels == 1.0
         assert (
             int(
                 label_counts(
@@ -218,8 +218,8 @@ def test_noise_leaves_no_more_than_a_guess(name: str, kind: str, noise: float) -
     for client in sent[:2]:
         result = attack(name, moment, client, **settings)
         assert gain(result) < 1
-        assert result.likeness is not None
-        assert result.likeness.verdict.startswith("no better than a guess")
+        assert result.score is not None
+        assert result.score.verdict.startswith("no better than a guess")
     assert len(sent) >= 2
 
 
@@ -256,9 +256,9 @@ def test_secure_aggregation_gives_the_attack_the_sum_and_nothing_else(name: str)
     for client in range(3):
         *_, glimpse = reconstruct(spy, masked, client)  # type: ignore[arg-type]
         assert glimpse.result is not None
-        assert glimpse.likeness is not None
+        assert glimpse.score is not None
         assert glimpse.result.declared["sees"] == "the sum over the cohort only"
-        assert not glimpse.likeness.verdict.startswith(("exact", "recognisable"))
+        assert not glimpse.score.verdict.startswith(("exact", "recognisable"))
         *_, guess = spy(view, client, Known.nothing(view.network))  # type: ignore[operator]
         guesses.append(guess.inputs)
     # One row for everybody, so one guess for everybody: nothing points at a client.
@@ -282,7 +282,7 @@ def exposure(moment: Moment) -> Result:
 
 
 def test_an_overfitted_model_betrays_its_members(overfitted: Moment) -> None:
-    found = exposure(overfitted).exposure
+    found = exposure(overfitted).score
     assert found is not None
     assert found.auc > 0.7
     assert found.auc_low > 0.5
@@ -300,7 +300,7 @@ def test_privacy_at_epsilon_1_puts_its_ceiling_on_the_attack() -> None:
         training__rounds=3, training__epochs=5,
     )  # fmt: skip
     result = exposure(last(private))
-    found = result.exposure
+    found = result.score
     assert found is not None
     assert found.ceiling_auc is not None
     assert found.auc_low <= 0.5 <= found.auc_high or found.auc_high <= found.ceiling_auc
@@ -312,7 +312,7 @@ def test_an_untrained_model_betrays_nobody() -> None:
     assert isinstance(spy, Inference)
     (glimpse,) = infer(spy, begin(experiment(OVERFITTED)))
     assert glimpse.result is not None
-    found = glimpse.result.exposure
+    found = glimpse.result.score
     assert found is not None
     assert found.auc_low <= 0.5 <= found.auc_high
 

@@ -171,10 +171,10 @@ def test_an_audit_declares_its_attacker_and_its_limits(kind: str) -> None:
 )
 def test_an_audit_is_repeated_by_its_seed(spy: Audit, experiment: Experiment) -> None:
     past = past_of(experiment)
-    one, same = ([glimpse.audited for glimpse in audit(spy, past)] for _ in range(2))
+    one, same = ([glimpse.score for glimpse in audit(spy, past)] for _ in range(2))
     assert one == same
     other = past_of(experiment.changed({"seed": 5}))
-    assert [glimpse.audited for glimpse in audit(spy, other)] != one
+    assert [glimpse.score for glimpse in audit(spy, other)] != one
 
 
 def test_guests_leave_all_others_draws_alone() -> None:
@@ -201,7 +201,7 @@ def test_a_guest_counts_as_any_client_does() -> None:
 def test_glimpses_tell_every_round_and_end_with_the_result() -> None:
     glimpses = list(audit(OneRun(canaries=200), past_of(SMALL, 3)))
     assert [(one.step, one.steps) for one in glimpses] == [(1, 3), (2, 3), (3, 3)]
-    assert [len(one.audited.readings) for one in glimpses if one.audited] == [1, 2, 3]
+    assert [len(one.score.readings) for one in glimpses if one.score] == [1, 2, 3]
     result = glimpses[-1].result
     assert result is not None
     assert Result.read(result.dump()) == result
@@ -214,8 +214,8 @@ def test_the_final_model_shows_less_than_all_of_them() -> None:
     proven = []
     for sees in ("all", "final"):
         *_, last = audit(ClientCanary(canaries=1000, sees=sees), past_of(COHORTS, 4))  # type: ignore[arg-type]
-        assert last.audited is not None
-        proven.append(last.audited.last.proven)
+        assert last.score is not None
+        proven.append(last.score.last.proven)
     assert proven[1] <= proven[0]
 
 
@@ -259,9 +259,9 @@ def test_an_audit_is_a_job_and_uses_the_models_that_were_sent(store: Store) -> N
     ended = store.job(job.id)
     assert ended.status == "finished"
     assert ended.result is not None
-    found = Result.read(ended.result).audited
+    found = Result.read(ended.result).score
     assert found is not None
-    assert Audited.read(store.sights(job.id)[-1].body["audited"]) == found
+    assert Audited.read(store.sights(job.id)[-1].body["score"]) == found
     for round in (1, 2):
         torch.testing.assert_close(
             StoredRun(store, run).sent_model(round), StoredRun(store, run).state(round - 1).model
@@ -279,15 +279,15 @@ def test_an_audit_that_fits_nothing_is_refused_when_it_is_ordered(store: Store) 
 
 def test_the_picture_says_bounds_as_lines_and_estimates_as_points() -> None:
     *_, last = audit(OneRun(canaries=200), past_of(SMALL, 3))
-    assert last.audited is not None
-    figure = figures.promises(last.audited, 3)
+    assert last.score is not None
+    figure = figures.promises(last.score, 3)
     modes = {trace.name: trace.mode for trace in figure.data}
     assert modes["estimate"] == "markers"
     assert "lines" in modes["proven"]
     assert modes["claimed"] == "lines"
     told = " ".join(note.text for note in figure.layout.annotations)
-    assert f"claimed ≤ {last.audited.last.claimed:.2f}" in told
-    assert f"proven ≥ {last.audited.last.proven:.2f}, Gaussian" in told
+    assert f"claimed ≤ {last.score.last.claimed:.2f}" in told
+    assert f"proven ≥ {last.score.last.proven:.2f}, Gaussian" in told
     assert "no assumption" in told
 
 
@@ -299,8 +299,8 @@ def test_what_bounds_nothing_is_called_a_detection_in_words_and_in_the_picture(
 ) -> None:
     """B4 of the review.  A mechanism with half of the noise is still Gaussian."""
     *_, last = audit(OneRun(canaries=400, beside=40, fault=fault), past_of(SMALL, 2))
-    assert last.audited is not None
-    found = last.audited
+    assert last.score is not None
+    found = last.score
     told = " ".join(found.lines())
     picture = figures.promises(found, 2)
     names = {trace.name for trace in picture.data}
@@ -316,8 +316,8 @@ def test_what_bounds_nothing_is_called_a_detection_in_words_and_in_the_picture(
 
 def test_an_audit_stored_before_bounds_named_their_premise_can_still_be_read() -> None:
     *_, last = audit(OneRun(canaries=200), past_of(SMALL, 2))
-    assert last.audited is not None
-    old = last.audited.dump()
+    assert last.score is not None
+    old = last.score.dump()
     del old["detects"]
     for bound in old["bounds"]:
         del bound["premise"]
@@ -338,8 +338,8 @@ def test_the_reachable_region_is_the_hull_of_what_was_counted() -> None:
 
 def test_a_broken_mechanism_is_drawn_in_another_colour() -> None:
     *_, last = audit(OneRun(canaries=400), past_of(SMALL, 2))
-    assert last.audited is not None
-    sound = last.audited
+    assert last.score is not None
+    sound = last.score
     end = sound.last.model_copy(update={"certain": 99.0})
     broken = sound.model_copy(update={"readings": (*sound.readings[:-1], end)})
     lines = [figures.promises(one, 2).data[0].line.color for one in (sound, broken)]

@@ -75,7 +75,7 @@ def test_a_model_that_saw_none_of_them_does_not_tell_them_apart() -> None:
 def test_the_audit_reads_the_model_of_each_round_and_says_what_it_rests_on() -> None:
     *_, last = audit(BlackBox(canaries=CANARIES), past())
     assert last.result is not None
-    found = last.result.audited
+    found = last.result.score
     assert found is not None
     assert [reading.round for reading in found.readings] == [1, 2]
     assert found.bounds[0].method == "one run of guesses"

@@ -19,7 +19,7 @@ from lab.privacy.audit_bounds import (
     METHODS,
     NOTHING,
     Bound,
-    mechanism_free,
+    generic,
     plug_in,
     steinke,
     total_errors,
@@ -131,7 +131,7 @@ def test_where_nothing_leaks_f_dp_is_the_test_of_a_fair_coin_or_less(
 def test_canaries_that_are_told_apart_leave_epsilon_to_their_number() -> None:
     inside, outside = np.full(200, 1.0), np.zeros(200)
     none = upper(np.array([0]), round(200 * (1 - SOME)), 0.025)[0]  # errors, of either kind
-    found = mechanism_free(inside, outside, (), DELTA)
+    found = generic(inside, outside, (), DELTA)
     assert found.epsilon == pytest.approx(log((1 - DELTA - none) / none))
     none = upper(np.array([0]), round(400 * (1 - FEW)), 0.05)[0]  # errors of both kinds
     assert total_errors(inside, outside, (), DELTA).epsilon == pytest.approx(
@@ -253,7 +253,7 @@ def test_bounds_exceed_a_gaussian_mechanism_as_seldom_as_they_say(
     assert broken <= MOST
 
 
-@pytest.mark.parametrize("method", [mechanism_free, steinke])
+@pytest.mark.parametrize("method", [generic, steinke])
 @pytest.mark.parametrize("epsilon", [0.5, 2.0])
 def test_bounds_that_assume_no_mechanism_hold_for_laplace(method: object, epsilon: float) -> None:
     drawn = (laplace(epsilon, 1000, seed) for seed in range(RUNS))

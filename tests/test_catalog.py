@@ -79,7 +79,7 @@ SECRETS = re.compile(r"truth|private|secret|federation|examples|pool", re.IGNORE
 
 def modules() -> Iterator[ModuleType]:
     """Every module that may hold a part, also one that its package forgot."""
-    yield sys.modules["lab.models.network"]
+    yield sys.modules["lab.models.architectures"]
     for package in (attacks, datasets, defenses, algorithms, audits):
         for found in walk_packages(package.__path__, f"{package.__name__}."):
             yield import_module(found.name)
@@ -179,7 +179,7 @@ def test_entries_are_plain_values_in_the_order_of_the_table(name: str) -> None:
 
 
 def test_no_module_of_the_lab_hides_one_of_the_standard_library() -> None:
-    """`streamlit run lab/app.py` puts lab/ first on the path."""
+    """`streamlit run lab/web/app.py` puts lab/web first on the path."""
     names = {path.stem for path in (ROOT / "lab").rglob("*.py")}
     folders = {path.name for path in (ROOT / "lab").rglob("*") if path.is_dir()}
     assert {"app", "experiment", "figures"} <= names | folders
@@ -417,7 +417,7 @@ def test_every_part_has_a_file_of_its_own() -> None:
     shared = {path.stem: kinds for path, kinds in files.items() if len(kinds) > 1}
     assert shared == {
         "fashion_mnist": ["fashion-mnist", "fashion-mnist-full"],
-        "noise": ["noise", "release"],
+        "gaussian_noise": ["noise", "release"],
     }
 
 

@@ -185,8 +185,8 @@ def test_an_attack_as_json_is_its_stored_result(
     (attack,) = Store().attacks_on(trained)
     assert told["id"] == attack.id
     assert attack.result is not None
-    assert told["exposure"]["auc"] == attack.result["exposure"]["auc"]
-    assert {"auc_low", "auc_high", "blind", "members", "others"} <= set(told["exposure"])
+    assert told["score"]["auc"] == attack.result["score"]["auc"]
+    assert {"auc_low", "auc_high", "blind", "members", "others"} <= set(told["score"])
 
 
 def test_the_same_attack_twice_gives_the_same_numbers(

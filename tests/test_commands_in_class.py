@@ -60,7 +60,7 @@ def test_a_run_is_not_steered_by_whoever_has_its_link(
     app = opened(run=run)
     assert not {"Pause", "Stop"} & labels(app)
     assert any("Somebody else's run" in one.value for one in app.caption)
-    app.switch_page("../pages/runs.py").run()
+    app.switch_page("../../pages/runs.py").run()
     assert not app.text_area
 
 

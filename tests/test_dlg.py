@@ -63,7 +63,7 @@ def test_the_label_is_the_one_that_was_found_not_the_one_it_began_with() -> None
     """The published code returns its random template: right one time in ten."""
     view, began = server_view(attacked_round().transcript), []
     for client in range(2):
-        likeness = found(client).likeness
+        likeness = found(client).score
         assert likeness is not None
         assert likeness.labels == 1
         _, scores = Dlg()._start(view, 1, restart=0)
@@ -72,22 +72,22 @@ def test_the_label_is_the_one_that_was_found_not_the_one_it_began_with() -> None
 
 
 def test_pictures_come_back_from_lenet_above_30_db() -> None:
-    likenesses = [found(client).likeness for client in range(2)]
+    likenesses = [found(client).score for client in range(2)]
     assert min(likeness.psnr for likeness in likenesses if likeness) > 30
 
 
 def test_two_examples_are_found_together() -> None:
     glimpse = last(attacked_round(batch=2), Dlg(iterations=300, restarts=2))
-    assert glimpse.likeness is not None
-    assert len(glimpse.likeness.matches) == 2
-    assert glimpse.likeness.labels == 1
-    assert glimpse.likeness.psnr > glimpse.likeness.floor + 5
+    assert glimpse.score is not None
+    assert len(glimpse.score.matches) == 2
+    assert glimpse.score.labels == 1
+    assert glimpse.score.psnr > glimpse.score.floor + 5
 
 
 def test_noise_leaves_no_more_than_a_guess() -> None:
     glimpse = last(attacked_round(noise=1.0), Dlg(iterations=60, restarts=1))
-    assert glimpse.likeness is not None
-    assert glimpse.likeness.verdict.startswith("no better than a guess")
+    assert glimpse.score is not None
+    assert glimpse.score.verdict.startswith("no better than a guess")
 
 
 def test_the_search_ends_where_the_match_is_perfect() -> None:

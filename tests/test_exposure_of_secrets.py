@@ -74,8 +74,8 @@ def plain() -> tuple[Glimpse, ...]:
 
 def found(last: Glimpse) -> Secrets:
     assert last.result is not None
-    assert last.result.secrets is not None
-    return last.result.secrets
+    assert last.result.score is not None
+    return last.result.score
 
 
 # --- by hand ------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_the_run_itself_is_left_alone_and_the_same_seed_gives_the_same_secrets()
     other = glimpses(chat(training__rounds=1, seed=1), small)[-1].result
     assert other is not None
     assert first is not None
-    assert other.secrets != first.secrets
+    assert other.score != first.score
 
 
 def test_a_long_secret_is_estimated_and_says_so() -> None:

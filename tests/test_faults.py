@@ -39,8 +39,8 @@ def audited(seed: int, spy: OneRun | ClientCanary, experiment: Experiment = SMAL
     past = Past(now, now.training.rounds, lambda _: begin(now).model)
     *_, last = audit(spy, past)
     assert last.result is not None
-    assert last.result.audited is not None
-    return last.result.audited
+    assert last.result.score is not None
+    return last.result.score
 
 
 def read(seed: int) -> Reading:

@@ -56,7 +56,7 @@ def judge(places: np.ndarray) -> Judge:
 
 
 def leak_of(found: Likeness) -> Leak:
-    return Leak.of(Result(attack="x", settings={}, round=1, declared={}, likeness=found))
+    return Leak.of(Result(attack="x", settings={}, round=1, declared={}, score=found))
 
 
 # --- A4: silence ----------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_the_imprint_that_leaves_two_of_16_out_is_partly_exact(seed: int) -> Non
     spy = SPIES["imprint"](bins=64, module=True)
     assert isinstance(spy, Subversion)
     *_, last = subvert(spy, begin(now), next(run(now)), 0)
-    found = last.likeness
+    found = last.score
     assert found is not None
     assert (len(found.matches), found.missing, found.exact) == (14, 2, 14 / 16)
     assert found.verdict == "partly exact: 14 of 16 exact"

@@ -26,7 +26,8 @@ from lab.jobs.run_job import pull
 from lab.models.architectures import Logistic
 from lab.models.network import Network
 from lab.scoring.attack_result import Result
-from lab.scoring.membership.active_gain import rival_of
+from lab.scoring.membership.active_gain import Gain, rival_of
+from lab.scoring.tampering_signs import TamperingSigns
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
@@ -153,7 +154,7 @@ def test_clipping_shortens_a_clients_push() -> None:
 
 @pytest.mark.parametrize("acts", ACTS, ids=str)
 def test_clients_who_learn_nothing_betray_nobody(acts: dict[str, Any]) -> None:
-    found = told(acts, states(training__rate=1e-6, training__rounds=3)).exposure
+    found = told(acts, states(training__rate=1e-6, training__rounds=3)).score
     assert found is not None
     assert found.auc_low <= 0.5 <= found.auc_high
 
@@ -161,13 +162,13 @@ def test_clients_who_learn_nothing_betray_nobody(acts: dict[str, Any]) -> None:
 @pytest.mark.parametrize("acts", ACTS, ids=str)
 def test_members_of_an_overfitted_run_are_pulled_back(acts: dict[str, Any]) -> None:
     found = told(acts, states())
-    assert found.exposure is not None
-    assert found.exposure.auc_low > 0.5
-    assert found.exposure.verdict.startswith("members stand out")
+    assert found.score is not None
+    assert found.score.auc_low > 0.5
+    assert found.score.verdict.startswith("members stand out")
 
 
 def test_isolation_tells_more_than_the_released_model() -> None:
-    gain = told({"client": 1}, states(), rounds=3).gain
+    gain = told({"client": 1}, states(), rounds=3).find(Gain)
     assert gain is not None
     isolated, released = gain.rivals
     assert isolated.name == "isolating alone, without a push"
@@ -178,15 +179,15 @@ def test_isolation_tells_more_than_the_released_model() -> None:
 @pytest.mark.parametrize("acts", ACTS, ids=str)
 def test_without_a_push_there_is_nothing_to_gain(acts: dict[str, Any]) -> None:
     found, other = (told(acts, states(), rate=0, together=size) for size in (150, 256))
-    assert found.gain is not None
-    assert found.gain.rivals[0].gain == 0
-    assert found.exposure is not None
-    assert other.exposure is not None
-    assert found.exposure.auc == pytest.approx(other.exposure.auc, abs=1e-4)
+    assert found.find(Gain) is not None
+    assert found.find(Gain).rivals[0].gain == 0
+    assert found.score is not None
+    assert other.score is not None
+    assert found.score.auc == pytest.approx(other.score.auc, abs=1e-4)
 
 
 def test_a_long_push_costs_accuracy() -> None:
-    weak, strong = (told({}, states(), rate=rate).gain for rate in (0.001, 1.0))
+    weak, strong = (told({}, states(), rate=rate).find(Gain) for rate in (0.001, 1.0))
     assert weak is not None
     assert strong is not None
     assert weak.accuracy == pytest.approx(weak.usual, abs=0.05)
@@ -194,14 +195,14 @@ def test_a_long_push_costs_accuracy() -> None:
 
 
 def test_only_a_server_sends_what_a_client_could_notice() -> None:
-    assert told({}, states()).noticed is not None
-    assert told({"client": 1}, states()).noticed is not None
-    assert told({"by": "client"}, states()).noticed is None
+    assert told({}, states()).find(TamperingSigns) is not None
+    assert told({"client": 1}, states()).find(TamperingSigns) is not None
+    assert told({"by": "client"}, states()).find(TamperingSigns) is None
 
 
 def test_the_attacker_is_not_asked_about_its_own_examples() -> None:
-    mine = told({"by": "client", "client": 2}, states()).exposure
-    everybody = told({}, states()).exposure
+    mine = told({"by": "client", "client": 2}, states()).score
+    everybody = told({}, states()).score
     assert mine is not None
     assert everybody is not None
     assert (mine.members, everybody.members) == (90, 120)
@@ -211,9 +212,9 @@ def test_privacy_puts_its_ceiling_on_it() -> None:
     run = states(privacy__kind="example", privacy__noise=5.0, training__rounds=2)
     found = told({"client": 0}, run)
     assert found.guarantee is not None
-    assert found.exposure is not None
-    assert found.exposure.ceiling_auc is not None
-    assert found.exposure.auc_low < found.exposure.ceiling_auc
+    assert found.score is not None
+    assert found.score.ceiling_auc is not None
+    assert found.score.auc_low < found.score.ceiling_auc
 
 
 def test_an_isolated_client_is_asked_more_often_than_the_guarantee_counts() -> None:
@@ -238,7 +239,7 @@ def test_nobody_is_isolated_under_masks_but_all_can_be_pushed() -> None:
     run = states(secure_aggregation__enabled=True, training__rounds=2)
     with pytest.raises(SettingError, match="leave the client out"):
         told({"client": 1}, run)
-    assert told({}, run).exposure is not None
+    assert told({}, run).score is not None
 
 
 def test_clients_with_a_memory_of_their_own_are_refused() -> None:

@@ -23,6 +23,7 @@ from lab.interfaces.views import OutsiderView
 from lab.jobs.attack_job import attacked
 from lab.jobs.run_job import pull
 from lab.scoring.attack_result import Glimpse
+from lab.scoring.membership.further_scores import PooledScore
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
@@ -83,8 +84,8 @@ def test_an_attack_gets_shadows_and_who_is_inside_of_them(state: State) -> None:
     assert evidence.inside.sum(dim=1).tolist() == [200] * 4
     losses = [evidence.shadows[evidence.inside].mean(), evidence.shadows[~evidence.inside].mean()]
     assert losses[0] < losses[1] / 2, "they know what is inside of them"
-    assert result.exposure.auc_low > 0.5
-    assert result.pooled is None
+    assert result.score.auc_low > 0.5
+    assert result.find(PooledScore) is None
     assert result.declared["shadow models"].startswith("4 federations of 4 clients, by federated")
     assert result.declared["each trains on"] == "200 examples, a random half of all candidates"
 
@@ -97,9 +98,13 @@ def test_further_targets_are_judged_together_and_none_is_its_own_shadow(
     steps = list(infer(Toy(shadows=shadows), state, targets=3))
     result = done(steps).result
     assert len(steps) == 8 + 3 + 1, "a glimpse for each round, each target, and the result"
-    assert (result.targets, result.pooled.members, result.pooled.others) == (3, 600, 600)
-    assert result.pooled.auc_low > 0.5
-    assert result.exposure.members == 200, "the run's own comes first"
+    assert (
+        result.find(PooledScore).targets,
+        result.find(PooledScore).score.members,
+        result.find(PooledScore).score.others,
+    ) == (3, 600, 600)
+    assert result.find(PooledScore).score.auc_low > 0.5
+    assert result.score.members == 200, "the run's own comes first"
     assert len({id(each.shadows) for each in SEEN}) == 1
     for each in SEEN[1:]:
         assert not any(torch.equal(each.target, own) for own in each.shadows)

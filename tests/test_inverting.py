@@ -271,6 +271,6 @@ def test_several_local_steps_of_one_example_are_undone() -> None:
     for unroll in (3, 1):
         spy = Idlg(iterations=80, restarts=1, unroll=unroll)
         *_, glimpse = reconstruct(spy, moment, 0)
-        assert glimpse.likeness is not None
-        found.append(glimpse.likeness.psnr)
+        assert glimpse.score is not None
+        found.append(glimpse.score.psnr)
     assert found[0] > max(25, found[1] + 10)

@@ -161,7 +161,7 @@ def test_a_finished_attack_keeps_its_result(store: Store) -> None:
     result = store.job(attack).result
     assert result is not None
     assert result["client"] == 4
-    assert result["likeness"]["psnr"] > 30
+    assert result["score"]["psnr"] > 30
 
 
 def test_a_round_that_cannot_be_replayed_is_not_attacked(store: Store) -> None:

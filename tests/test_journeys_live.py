@@ -61,7 +61,7 @@ def test_the_first_minute(page: Page, address: str, lab_store: Store) -> None:
     until(page, lambda: lab_store.job(run).experiment.at(leaky + 1).privacy.kind == "client")
     noisy = step(page, lab_store, run)
     expect(page.get_by_text(f"Round {noisy}: No better than a guess")).to_be_visible()
-    before, after = (Likeness.read(sight.body["likeness"]) for sight in lab_store.sights(run)[-2:])
+    before, after = (Likeness.read(sight.body["score"]) for sight in lab_store.sights(run)[-2:])
     assert before.psnr > 46
     assert after.psnr < after.floor + 3
     (change,) = lab_store.job(run).experiment.changes
@@ -159,8 +159,8 @@ def test_both_attacks_on_a_run_that_still_trains(
     membership, inversion = (job.result for job in lab_store.attacks_on(run))
     assert membership is not None
     assert inversion is not None
-    assert inversion["likeness"]["psnr"] > 30
-    assert 0 <= membership["exposure"]["auc"] <= 1
+    assert inversion["score"]["psnr"] > 30
+    assert 0 <= membership["score"]["auc"] <= 1
 
 
 def test_a_live_page_does_not_flicker_and_keeps_the_zoom(

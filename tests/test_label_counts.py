@@ -46,8 +46,8 @@ def attacked_round(
 
 def found(moment: Moment, client: int = 0) -> Headcount:
     *_, glimpse = reconstruct(LabelCounts(), moment, client)
-    assert glimpse.headcount is not None
-    return glimpse.headcount
+    assert glimpse.score is not None
+    return glimpse.score
 
 
 def mean(values: list[float]) -> float:
@@ -188,7 +188,7 @@ def test_it_shows_no_picture_and_is_given_no_score_of_pictures() -> None:
     glimpses: list[Glimpse] = list(reconstruct(LabelCounts(), attacked_round(), 0))
     for glimpse in glimpses:
         assert glimpse.pictures == {}
-        assert glimpse.likeness is None
+        assert glimpse.score is None
     result = glimpses[-1].result
     assert result is not None
     assert Result.model_validate_json(result.model_dump_json()) == result

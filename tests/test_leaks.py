@@ -183,9 +183,9 @@ def test_a_place_holds_what_the_attack_by_itself_finds(grid: Grid) -> None:
     moment = next(run(cell.experiment))
     client = target_of(cell.attack, moment)
     *_, last = reconstruct(cell.attack.spy, moment, client)  # type: ignore[arg-type]
-    assert last.likeness is not None
+    assert last.score is not None
     entry = table.entries[0][0]
-    assert entry.value == last.likeness.gain
+    assert entry.value == last.score.gain
     assert entry.leaks[0].client == client
     pictures = grid.pictures()[cell.key]
     assert torch.equal(pictures["guess"], last.pictures["guess"])

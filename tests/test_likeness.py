@@ -653,5 +653,5 @@ def test_the_victim_is_not_its_own_neighbour(who: str) -> None:
     spy = SPIES["first-layer"]()
     assert isinstance(spy, Reconstruction)
     *_, last = reconstruct(spy, next(run(experiment)), client)
-    assert last.likeness is not None
-    assert last.likeness.nearest < 40
+    assert last.score is not None
+    assert last.score.nearest < 40

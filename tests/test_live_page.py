@@ -37,13 +37,13 @@ LEAKY = Experiment.read(
 def test_a_glance_reads_a_bare_update_exactly_and_nothing_through_noise() -> None:
     seen = glance(step(begin(LEAKY)))
     assert seen is not None
-    assert seen.likeness is not None
-    assert seen.likeness.psnr > 46
+    assert seen.score is not None
+    assert seen.score.psnr > 46
     noisy = LEAKY.changed({"privacy.kind": "client", "privacy.noise": 1.0})
     hidden = glance(step(begin(noisy)))
     assert hidden is not None
-    assert hidden.likeness is not None
-    assert hidden.likeness.psnr < hidden.likeness.floor + 3
+    assert hidden.score is not None
+    assert hidden.score.psnr < hidden.score.floor + 3
 
 
 def test_another_client_is_looked_at_in_every_round() -> None:
@@ -241,7 +241,7 @@ def test_type_grows_for_a_projector_and_stays_so_on_other_pages() -> None:
     assert "html { font-size" not in markup(app)
     next(one for one in app.toggle if one.label.startswith("Large type")).set_value(True).run()
     assert "html { font-size: 21.6px" in markup(app)
-    app.switch_page("../pages/glossary.py").run()
+    app.switch_page("../../pages/glossary.py").run()
     assert "html { font-size: 21.6px" in markup(app)
 
 

@@ -19,6 +19,7 @@ from lab.jobs.local_sweep import carried_out
 from lab.privacy.guarantee import Ceiling, ceiling_of
 from lab.reports.leak_gallery import legend, told
 from lab.scoring.attack_result import Result
+from lab.scoring.membership.leakage_by_group import Breakdown
 from lab.scoring.membership.membership_score import Exposure
 from lab.scoring.membership.rates import NEEDED
 from lab.storage.store import Store
@@ -67,7 +68,7 @@ def forbidden(found: Exposure, ceiling: Ceiling) -> list[float]:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_under_privacy_no_attack_reaches_what_epsilon_forbids(name: str, seed: int) -> None:
     result = attacked(PRIVATE.changed({"seed": seed}), lean(name))
-    ceiling, found = ceiling_of(result.guarantee), result.exposure
+    ceiling, found = ceiling_of(result.guarantee), result.score
     assert ceiling is not None
     assert ceiling.epsilon <= 1.0
     assert found is not None
@@ -84,10 +85,10 @@ def test_a_result_says_labels_groups_and_balanced_accuracy_and_is_read_back() ->
     said = "\n".join(result.lines())
     for words in ("membership given the label", "label-distribution leakage", "balanced accuracy"):
         assert words in said
-    assert result.breakdown is not None
-    assert result.exposure is not None
-    assert [each.place for each in result.breakdown.most] == list(result.exposure.most)
-    assert [each.number for each in result.breakdown.clients] == [0, 1, 2]
+    assert result.find(Breakdown) is not None
+    assert result.score is not None
+    assert [each.place for each in result.find(Breakdown).most] == list(result.score.most)
+    assert [each.number for each in result.find(Breakdown).clients] == [0, 1, 2]
     assert Result.read(result.dump()) == result
 
 
@@ -111,10 +112,10 @@ def test_a_sweep_keeps_what_the_attack_by_itself_finds(store: Store) -> None:
     deque(carried_out(grid, 1), maxlen=0)
     entry, of_one = (line[0] for line in grid.tally().entries)
     result = attacked(PRIVATE.changed({"privacy.kind": "none"}), Spy.pick("loss-threshold"))
-    assert result.exposure is not None
+    assert result.score is not None
     (leak,) = entry.leaks.values()
     assert leak == Leak.of(result)
-    assert entry.value == leak.auc == result.exposure.auc
+    assert entry.value == leak.auc == result.score.auc
     assert entry.told() == f"AUC {leak.auc:.3f}"
     assert f"AUC {leak.auc:.3f}, given the label {leak.given:.3f}" in told(entry, {})
     assert [one.client for one in of_one.leaks.values()] == [1]
@@ -124,9 +125,9 @@ def test_a_sweep_keeps_what_the_attack_by_itself_finds(store: Store) -> None:
 
 def test_an_attack_whose_score_means_nothing_has_a_sign_of_its_own() -> None:
     result = attacked(PRIVATE, Spy.pick("loss-threshold"))
-    assert result.exposure is not None
+    assert result.score is not None
     verdict = {"verdict": "invalid: members can be told from others without the model"}
-    spoilt = result.model_copy(update={"exposure": result.exposure.model_copy(update=verdict)})
+    spoilt = result.model_copy(update={"score": result.score.model_copy(update=verdict)})
     leak = Leak.of(spoilt)
     assert leak.unclear
     assert not leak.stopped

@@ -337,7 +337,7 @@ def test_without_shadows_there_is_nothing_to_compare_with(name: str) -> None:
 def test_an_untrained_model_betrays_nobody(name: str) -> None:
     *_, glimpse = infer(attack(name), begin(experiment()))
     assert glimpse.result is not None
-    found = glimpse.result.exposure
+    found = glimpse.result.score
     assert found is not None
     assert found.auc_low <= 0.5 <= found.auc_high
 

@@ -83,7 +83,7 @@ def test_the_step_is_the_one_that_a_client_takes(kind: str) -> None:
 
 def test_a_dense_layer_gives_it_away_and_says_what_was_assumed() -> None:
     result = inverted("first-layer", begin(DIGITS))
-    found = result.likeness
+    found = result.score
     assert found is not None
     assert (found.verdict, found.labels, found.private) == ("exact", 1.0, 1)
     assert found.identified is not None
@@ -110,9 +110,9 @@ def test_defences_of_the_run_are_left_out_and_unknown_to_the_attack() -> None:
         {"privacy.kind": "client", "privacy.noise": 2.0, "secure_aggregation.enabled": True}
     )
     plain, private = (inverted("first-layer", begin(one)) for one in (DIGITS, guarded))
-    assert plain.likeness is not None
-    assert private.likeness is not None
-    assert private.likeness.psnr == plain.likeness.psnr
+    assert plain.score is not None
+    assert private.score is not None
+    assert private.score.psnr == plain.score.psnr
     assert private.guarantee is None
 
 
@@ -198,7 +198,7 @@ def test_invert_attacks_a_file_with_a_fresh_model(
     words += ["--model", "mlp", "--label", "7", "--out", str(out)]
     assert leaklab(monkeypatch, *words, "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["likeness"]["verdict"] == "exact"
+    assert told["score"]["verdict"] == "exact"
     assert told["own"] is True
     assert {"result.json", "sheet.png", "guess_0.png", "private_0.png"} <= {
         each.name for each in out.iterdir()

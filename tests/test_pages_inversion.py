@@ -69,7 +69,7 @@ def test_many_pictures_are_all_shown_page_by_page(store: Store) -> None:
 
 
 def shown_of(store: Store, run: str) -> Likeness:
-    return Likeness.read(store.sights(store.attacks_on(run)[0].id)[-1].body["likeness"])
+    return Likeness.read(store.sights(store.attacks_on(run)[0].id)[-1].body["score"])
 
 
 def test_a_stopped_attack_shows_its_best_guess_and_can_be_downloaded(store: Store) -> None:

@@ -176,8 +176,8 @@ def test_own_layers_do_not_protect_what_the_first_one_gives_away() -> None:
     moment = last(under("fedper").changed(single))
     *_, glimpse = reconstruct(SPIES["first-layer"].read({}), moment, client=2)
     assert glimpse.result is not None
-    assert glimpse.result.likeness is not None
-    assert glimpse.result.likeness.verdict == "exact"
+    assert glimpse.result.score is not None
+    assert glimpse.result.score.verdict == "exact"
 
 
 @pytest.mark.parametrize("name", ["idlg", "inverting-gradients"])

@@ -74,7 +74,7 @@ def test_a_figure_leaves_its_ground_to_the_theme_that_gives_its_letters() -> Non
 
 
 def test_every_page_draws_its_charts_in_that_way() -> None:
-    pages = [*(ROOT / "pages").glob("*.py"), *(ROOT / "lab" / "displays").glob("*.py")]
+    pages = [*(ROOT / "pages").glob("*.py"), *(ROOT / "lab" / "web" / "displays").glob("*.py")]
     assert len(pages) > 15
     besides = [path.name for path in pages if ".plotly_chart(" in path.read_text(encoding="utf-8")]
     assert set(besides) <= {"chart.py"}

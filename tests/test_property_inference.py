@@ -66,7 +66,7 @@ def moments(**settings: Any) -> list[Moment]:
 def told(spy: Survey, run: list[Moment], client: int | None = None) -> Result:
     *_, glimpse = survey(spy, iter(run), len(run), client)
     assert glimpse.result is not None
-    assert glimpse.result.poll is not None
+    assert glimpse.result.score is not None
     return glimpse.result
 
 
@@ -194,7 +194,7 @@ def test_a_share_that_all_have_leaves_nothing_to_tell() -> None:
 
 @pytest.mark.parametrize("asked", ["label=3", "bright"])
 def test_skewed_clients_give_their_share_away(asked: str) -> None:
-    found = told(spy_of(property=asked), moments()).poll
+    found = told(spy_of(property=asked), moments()).score
     assert found is not None
     assert found.low is not None
     assert found.low > 0.5
@@ -205,7 +205,7 @@ def test_skewed_clients_give_their_share_away(asked: str) -> None:
 
 def test_noise_leaves_no_more_than_a_guess() -> None:
     private = {"privacy__kind": "client", "privacy__noise": 5.0, "privacy__place": "local"}
-    found = told(spy_of(property="bright"), moments(**private)).poll
+    found = told(spy_of(property="bright"), moments(**private)).score
     assert found is not None
     assert found.low is not None
     assert found.high is not None
@@ -214,7 +214,7 @@ def test_noise_leaves_no_more_than_a_guess() -> None:
 
 
 def test_few_clients_get_no_interval() -> None:
-    found = told(spy_of(), moments(data__clients=8)).poll
+    found = told(spy_of(), moments(data__clients=8)).score
     assert found is not None
     assert (found.low, found.high) == (None, None)
     assert found.verdict.startswith("too few to say")
@@ -223,10 +223,10 @@ def test_few_clients_get_no_interval() -> None:
 def test_under_masks_it_tells_of_the_cohort_and_of_nobody() -> None:
     run = moments(secure_aggregation__enabled=True)
     found = told(spy_of(property="bright"), run)
-    assert found.poll is not None
-    assert [one.clients for one in found.poll.said] == [tuple(range(24))] * 2
-    assert found.poll.auc is None
-    assert found.poll.verdict.startswith("only the share of a sum")
+    assert found.score is not None
+    assert [one.clients for one in found.score.said] == [tuple(range(24))] * 2
+    assert found.score.auc is None
+    assert found.score.verdict.startswith("only the share of a sum")
     assert found.declared["sees"] == "the sum over the cohort only"
     with pytest.raises(SettingError, match="of the whole cohort only; leave the client out"):
         told(spy_of(), run, client=3)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from docs.architecture import drawn
 from lab import ROOT, catalog
 from lab.cli import app
 from lab.experiment import presets
@@ -74,3 +75,8 @@ def test_every_command_that_it_names_exists() -> None:
     named = set(re.findall(r"leaklab ([a-z]+)", README))
     there = {command.name or command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
     assert named <= there
+
+
+def test_the_architecture_is_drawn_from_the_tree() -> None:
+    assert f"<!-- architecture -->\n```\n{drawn()}```\n" in README
+    assert len(drawn().splitlines()) <= 45, "it fits a screen"

@@ -133,7 +133,7 @@ def test_a_report_tells_every_attack_in_full(done: Done, page: Page) -> None:
         lines = Result.read(job.result).lines()
         assert len(lines) > 8
         assert [line for line in lines if line not in told] == []
-    verdict = Result.read(done.inversion.result).likeness
+    verdict = Result.read(done.inversion.result).score
     assert verdict is not None
     assert verdict.verdict in told
 

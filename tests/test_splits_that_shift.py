@@ -158,8 +158,8 @@ def test_an_inversion_is_judged_by_what_the_client_sees(kind: str) -> None:
     (private,) = glimpse.pictures["private"]
     assert any(torch.equal(private, picture) for picture in own)
     assert torch.allclose(glimpse.pictures["guess"][0], private, atol=1e-4)
-    assert glimpse.likeness is not None
-    assert glimpse.likeness.labels == 1
+    assert glimpse.score is not None
+    assert glimpse.score.labels == 1
 
 
 @pytest.mark.parametrize("kind", SHIFTING)

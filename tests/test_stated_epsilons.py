@@ -70,8 +70,8 @@ def read(number: int) -> tuple[Experiment, Reading]:
         except SettingError:
             continue  # the lab refuses such a run, or such an audit of it
     *_, last = audit(SPY, past_of(experiment))
-    assert last.audited is not None
-    return experiment, last.audited.last
+    assert last.score is not None
+    return experiment, last.score.last
 
 
 @pytest.mark.parametrize("number", range(AUDITS))

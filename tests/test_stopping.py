@@ -48,7 +48,7 @@ def attack(ledger: Ledger) -> Job:
 def kept(store: Store, attack: Job) -> tuple[Result, Likeness]:
     """The result of a stopped attack, and what its last glimpse showed."""
     result = Result.read(store.job(attack.id).result)
-    return result, Likeness.read(store.sights(attack.id)[-1].body["likeness"])
+    return result, Likeness.read(store.sights(attack.id)[-1].body["score"])
 
 
 def test_the_best_guess_so_far_is_kept_with_its_score(ledger: Ledger, attack: Job) -> None:
@@ -61,9 +61,9 @@ def test_the_best_guess_so_far_is_kept_with_its_score(ledger: Ledger, attack: Jo
     assert (ended.status, ended.message) == ("stopped", "stopped by hand")
     result, shown = kept(ledger.store, attack)
     assert result.declared["stopped"] == f"by hand at step {last.step} of {last.steps}"
-    assert last.likeness is not None
-    assert result.likeness == shown
-    assert shown.psnr == last.likeness.psnr
+    assert last.score is not None
+    assert result.score == shown
+    assert shown.psnr == last.score.psnr
     assert shown.identified is not None
     pictures = ledger.store.arrays.get(ledger.store.sights(attack.id)[-1].arrays)
     assert pictures["guess"].equal(last.pictures["guess"])
@@ -102,7 +102,7 @@ def test_a_stop_waits_for_no_step_of_the_attack(
     assert time.monotonic() - asked[0] < 1
     go.set()
     assert ledger.store.job(attack.id).status == "stopped"
-    assert kept(ledger.store, attack)[0].likeness is not None
+    assert kept(ledger.store, attack)[0].score is not None
 
 
 def test_an_attack_that_has_said_nothing_yet_keeps_nothing(

@@ -97,7 +97,7 @@ def test_an_unknown_run_is_named(store: Store) -> None:
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        ({"spy": "idlg", "round": 9}, "round is 9: run .* has finished 3 rounds"),
+        ({"spy": "idlg", "round": 9}, "round is 9: the run has finished 3 rounds"),
         ({"spy": "idlg", "round": 1, "client": 7}, "client is 7: give 0 to 3"),
         ({"spy": "first-layer", "round": 1}, "begins with a convolution"),
     ],

@@ -84,8 +84,8 @@ def chat(**settings: Any) -> Experiment:
 
 def last(glimpses: list[Glimpse]) -> Exposure:
     assert glimpses[-1].result is not None
-    assert glimpses[-1].result.exposure is not None
-    return glimpses[-1].result.exposure
+    assert glimpses[-1].result.score is not None
+    return glimpses[-1].result.score
 
 
 @cache

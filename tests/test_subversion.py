@@ -30,7 +30,7 @@ from lab.jobs.run_job import pull
 from lab.models.architectures import Mlp
 from lab.models.network import Network
 from lab.scoring.attack_result import Result
-from lab.scoring.tampering_signs import Sign, signs
+from lab.scoring.tampering_signs import Sign, TamperingSigns, signs
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.storage.worker_store import Ledger
@@ -137,7 +137,7 @@ def test_in_several_steps_a_bin_shows_whoever_was_its_first_alone(epochs: int) -
 
 
 def test_labels_are_read_with_the_pictures() -> None:
-    found = result("imprint", model="cnn").likeness
+    found = result("imprint", model="cnn").score
     assert found is not None
     assert sum(each.label_right for each in found.matches) > 0.85 * len(found.matches)
     assert (
@@ -210,7 +210,7 @@ def test_a_single_example_of_a_class_is_fished_out_of_a_masked_sum() -> None:
 
 
 def test_fishing_inverts_what_it_has_isolated() -> None:
-    found = result("fishing", model="lenet", spy={"iterations": 100}).likeness
+    found = result("fishing", model="lenet", spy={"iterations": 100}).score
     assert found is not None
     assert len(found.matches) < 6
     assert all(each.psnr > 30 and each.label_right for each in found.matches)
@@ -238,7 +238,7 @@ def test_fishing_for_a_class_that_is_not_there_says_so() -> None:
 @pytest.mark.parametrize("noise", [0.1, 1.0])
 def test_noise_ends_it(name: str, kind: str, noise: float) -> None:
     target = 0
-    found = result(name, target, privacy__kind=kind, privacy__noise=noise).likeness
+    found = result(name, target, privacy__kind=kind, privacy__noise=noise).score
     assert found is not None
     assert found.psnr < found.floor + 1
     assert found.exact == 0
@@ -246,7 +246,7 @@ def test_noise_ends_it(name: str, kind: str, noise: float) -> None:
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_noise_under_masks_ends_it_too(name: str) -> None:
-    found = result(name, privacy__kind="client", privacy__noise=0.1, **MASKED).likeness
+    found = result(name, privacy__kind="client", privacy__noise=0.1, **MASKED).score
     assert found is not None
     assert found.psnr < found.floor + 1
     assert found.exact == 0
@@ -337,8 +337,8 @@ def raised(name: str, round: int, **settings: Any) -> dict[str, Sign]:
     earlier = played(round=round - 1, **settings)[0].model if round > 1 else None
     *_, glimpse = subvert(spy_of(name), before, moment, 0, earlier)
     assert glimpse.result is not None
-    assert glimpse.result.noticed is not None
-    found = {sign.name: sign for sign in glimpse.result.noticed if sign.raised}
+    assert glimpse.result.find(TamperingSigns) is not None
+    found = {sign.name: sign for sign in glimpse.result.find(TamperingSigns).signs if sign.raised}
     assert all(sign.told in glimpse.result.lines() for sign in found.values())
     return found
 
@@ -357,8 +357,10 @@ def test_a_stored_run_is_attacked_in_any_of_its_rounds(name: str, store: Store) 
             Order(spy=spy_of(name), round=round, client=1), StoredRun(store, job.id)
         )
         assert glimpse.result is not None
-        assert glimpse.result.noticed is not None
-        assert ("jump" in [sign.name for sign in glimpse.result.noticed]) == (round == 2)
+        assert glimpse.result.find(TamperingSigns) is not None
+        assert ("jump" in [sign.name for sign in glimpse.result.find(TamperingSigns).signs]) == (
+            round == 2
+        )
         assert Result.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
 
 

@@ -40,7 +40,8 @@ from lab.jobs.run_job import pull
 from lab.models.architectures import MODELS
 from lab.models.network import Network
 from lab.scoring.attack_result import Result
-from lab.scoring.membership.source_score import attribute
+from lab.scoring.membership.further_scores import OtherClientsScore
+from lab.scoring.membership.source_score import Attribution, attribute
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
@@ -306,13 +307,13 @@ def test_pairs_say_who_holds_what(seed: int) -> None:
 @pytest.mark.parametrize("name", WATCHERS)
 def test_an_overfitted_federation_betrays_whose_members_are(name: str) -> None:
     found = overfitted(name)
-    assert found.exposure is not None
-    assert found.rivals is not None
-    assert found.attribution is not None
-    assert found.exposure.auc_low > 0.5
-    assert found.rivals.auc_low > 0.5
-    assert found.exposure.strata is not None
-    assert found.attribution.low > found.attribution.chance
+    assert found.score is not None
+    assert found.find(OtherClientsScore) is not None
+    assert found.find(Attribution) is not None
+    assert found.score.auc_low > 0.5
+    assert found.find(OtherClientsScore).score.auc_low > 0.5
+    assert found.score.strata is not None
+    assert found.find(Attribution).low > found.find(Attribution).chance
     assert Result.model_validate_json(found.model_dump_json()) == found
     assert any("owner named for" in line for line in found.lines())
 
@@ -324,15 +325,15 @@ def test_noise_that_drowns_everything_betrays_nobody(name: str) -> None:
          "training.epochs": 1, "training.rounds": 2}
     )  # fmt: skip
     found = watched(name, drowned)
-    for each in (found.exposure, found.rivals):
+    for each in (found.score, found.find(OtherClientsScore).score):
         assert each is not None
         assert each.auc_low <= 0.5
         assert each.auc == pytest.approx(0.5, abs=0.1)  # three deviations for 160 against 160
-    assert found.exposure is not None
-    assert found.exposure.ceiling_auc is not None
-    assert found.exposure.ceiling_auc < 0.55
-    assert found.attribution is not None
-    assert found.attribution.low <= found.attribution.chance
+    assert found.score is not None
+    assert found.score.ceiling_auc is not None
+    assert found.score.ceiling_auc < 0.55
+    assert found.find(Attribution) is not None
+    assert found.find(Attribution).low <= found.find(Attribution).chance
 
 
 @pytest.mark.parametrize("name", WATCHERS)
@@ -343,13 +344,15 @@ def test_under_masks_a_sum_names_nobody(name: str) -> None:
             watched(name, masked)
         return
     found = watched(name, masked)
-    assert found.attribution is not None
-    assert found.attribution.verdict.startswith("owners cannot be told apart")
-    assert found.attribution.right == pytest.approx(found.attribution.chance)
-    assert found.rivals is not None
-    assert found.rivals.auc == 0.5  # the very same examples, with the very same scores
-    assert found.exposure is not None
-    assert found.exposure.auc_low > 0.5  # that somebody holds them is still to be seen
+    assert found.find(Attribution) is not None
+    assert found.find(Attribution).verdict.startswith("owners cannot be told apart")
+    assert found.find(Attribution).right == pytest.approx(found.find(Attribution).chance)
+    assert found.find(OtherClientsScore) is not None
+    assert (
+        found.find(OtherClientsScore).score.auc == 0.5
+    )  # the very same examples, with the very same scores
+    assert found.score is not None
+    assert found.score.auc_low > 0.5  # that somebody holds them is still to be seen
 
 
 @pytest.mark.parametrize("name", WATCHERS)
@@ -412,8 +415,8 @@ def list_scores(name: str, state: State, here: Lineup) -> Tensor:
 def test_whatever_the_run_the_server_watches(settings: dict[str, object]) -> None:
     short = OVERFITTED.changed({"training.rounds": 2, "training.epochs": 1} | settings)
     found = watched("update-cosine", short)
-    assert found.exposure is not None
-    assert found.exposure.members > 0
+    assert found.score is not None
+    assert found.score.members > 0
 
 
 # --- as a job -------------------------------------------------------------------------------------
@@ -429,7 +432,7 @@ def test_a_stored_run_is_watched_and_the_result_kept(store: Store) -> None:
     assert [glimpse.step for glimpse in glimpses] == [1, 2, 3]
     kept = store.job(attack.id).result
     assert kept is not None
-    assert kept["exposure"]["members"] == 40
+    assert kept["score"]["members"] == 40
     assert json.dumps(kept)
     (again,) = [
         each.result for each in start_attack(order, StoredRun(store, job.id)) if each.result

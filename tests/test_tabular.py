@@ -282,10 +282,10 @@ def attacked(name: str, size: int) -> tuple[list[Glimpse], Result]:
 
 def test_the_score_of_a_trial_is_by_records() -> None:
     glimpses, result = attacked("tabular", 8)
-    assert result.likeness is None
-    assert result.dossier is not None
-    assert result.dossier.verdict == "exact: every record"
-    assert result.dossier.labels == 1
+    assert result.score is None
+    assert result.score is not None
+    assert result.score.verdict == "exact: every record"
+    assert result.score.labels == 1
     assert result.declared["certified by the attack itself"] == "yes"
     assert "records exact: 8 of 8; 100% of the 8 guessed are" in result.lines()
     assert torch.equal(glimpses[-1].pictures["guess"], glimpses[-1].pictures["private"])
@@ -293,7 +293,7 @@ def test_the_score_of_a_trial_is_by_records() -> None:
 
 
 def test_other_attacks_on_tables_are_scored_by_records_too() -> None:
-    alone, several = (attacked("first-layer", size)[1].dossier for size in (1, 8))
+    alone, several = (attacked("first-layer", size)[1].score for size in (1, 8))
     assert alone is not None
     assert several is not None
     assert alone.verdict == "exact: every record"

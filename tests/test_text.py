@@ -479,14 +479,14 @@ def test_the_verdict_follows_from_what_was_found(guess: Guess, verdict: str) -> 
 def test_a_result_tells_the_sentences() -> None:
     *_, glimpse = reconstruct(Sentences(), plain(), plain().record.arrived[0])
     assert glimpse.result is not None
-    assert glimpse.wording is not None
+    assert glimpse.score is not None
     assert Result.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
     lines = glimpse.result.lines()
     assert "exact: every sentence, in order" in lines
-    first = glimpse.wording.pairs[0]
+    first = glimpse.score.pairs[0]
     assert f"typed: {' '.join(first.typed)} > {first.next_typed}" in lines
     assert f"read:  {' '.join(first.typed)} > {first.next_typed}" in lines
-    assert glimpse.wording.floor < 0.7
+    assert glimpse.score.floor < 0.7
 
 
 def test_the_last_layer_is_dense() -> None:
@@ -504,7 +504,7 @@ def test_the_page_shows_what_was_typed_beside_what_was_read(store: Store) -> Non
     """Right words are underlined, so that nobody needs to see colours."""
     run = trained(store, typed(model__heads=2, training__batch_size=2))
     attack(store, run, "sentences", round=1)
-    found = Wording.read(store.sights(store.attacks_on(run)[0].id)[-1].body["wording"])
+    found = Wording.read(store.sights(store.attacks_on(run)[0].id)[-1].body["score"])
     assert found.verdict.startswith("exact")
     app = opened("inversion", run=run)
     metrics = {metric.label: metric.value for metric in app.metric}
@@ -523,5 +523,5 @@ def test_an_update_that_was_unmasked_is_told_without_pictures() -> None:
     assert isinstance(spy, Unmasking)
     *_, glimpse = unmask(spy, before, moment, moment.record.arrived[0])
     assert glimpse.result is not None
-    assert glimpse.result.unmasked is not None
-    assert glimpse.result.likeness is None
+    assert glimpse.result.score is not None
+    assert glimpse.result.score is None

@@ -90,7 +90,7 @@ def attacked(
 
 
 def found(name: str, spy: dict[str, Any] | None = None, **settings: Any) -> Unmasked:
-    unmasked = attacked(name, spy, **settings).unmasked
+    unmasked = attacked(name, spy, **settings).score
     assert unmasked is not None
     return unmasked
 
@@ -175,8 +175,8 @@ def test_a_recovered_update_shows_the_picture_behind_it() -> None:
     one = {"training__steps": 1, "training__batch_size": 1}
     last = glimpses("sybils", {}, TARGET, **one)[-1]
     assert last.result is not None
-    assert last.result.likeness is not None
-    assert last.result.likeness.psnr > 60
+    assert last.result.score is not None
+    assert last.result.score.psnr > 60
     assert {"private", "guess", "sent", "claimed", "mean"} == set(last.pictures)
 
 

@@ -1,4 +1,4 @@
-"""Audits: a file each, and this table."""
+"""Privacy audits: canaries prove lower bounds on epsilon."""
 
 from lab.audits.audit import Audit
 from lab.audits.black_box import BlackBox

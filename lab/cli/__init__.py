@@ -1,4 +1,4 @@
-"""Leaklab's command line: the same experiments and the same numbers, without a browser."""
+"""The command line: the same experiments and the same numbers, without a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures: pure functions from records to plotly figures, for pages and reports alike."""
+"""Pure functions from records to plotly figures."""
 
 from lab.figures.audit import promises, reach
 from lab.figures.budget import spending, trade_off

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from pydantic import Field
@@ -47,7 +46,6 @@ Score = (
 )
 AnyScore = Annotated[Score, Field(discriminator="kind")]
 Kind = TypeVar("Kind", bound=Settings)
-NO_PICTURES: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Result(Settings):
@@ -98,7 +96,8 @@ class Glimpse:
     step: int
     steps: int
     objective: float | None = None
-    pictures: Mapping[str, Tensor] = NO_PICTURES  # "guess" beside "private", or "most", "least"
+    # "guess" beside "private", or "most" and "least" exposed
+    pictures: Mapping[str, Tensor] = field(default_factory=dict)
     score: Score | None = None  # so far
     result: Result | None = None
     conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does

@@ -1,6 +1,7 @@
 """Writes the golden records anew: python -m tests.golden, after a change that is meant to show.
 
-Such a change also raises NUMBERS in lab/sweep.py, so that no sweep shows what was measured before.
+Such a change also raises NUMBERS in lab/sweeps/sweep.py, so that no sweep shows what was
+measured before.
 """
 
 from __future__ import annotations
