@@ -60,10 +60,10 @@ from attacks.secure_aggregation.single_out import SingleOut
 from attacks.secure_aggregation.sum_difference import SumDifference
 from attacks.secure_aggregation.sybils import Sybils
 from attacks.secure_aggregation.weak_masks import WeakMasks
-from lab.interfaces.poisoning import Poison
-from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.poisoning import PoisoningAttack
+from lab.interfaces.privacy_attacks import PrivacyAttack
 
-POISONS = Poison.enter(
+POISONING_ATTACKS = PoisoningAttack.enter(
     LabelFlip,
     TargetedFlip,
     Backdoor,
@@ -86,7 +86,7 @@ POISONS = Poison.enter(
     OptIpm,
     FreeRider,
 )
-SPIES = Spy.enter(
+PRIVACY_ATTACKS = PrivacyAttack.enter(
     FirstLayer,
     Idlg,
     Dlg,

@@ -15,17 +15,17 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lab.common.random_streams import stream
-from lab.interfaces.privacy_attacks import Survey
-from lab.interfaces.properties import Trait, trait_of
-from lab.interfaces.views import Known, ServerView
+from lab.common.random_streams import random_stream
+from lab.interfaces.privacy_attacks import PropertyInferenceAttack
+from lab.interfaces.properties import Property, property_of
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 RIDGE = 0.1  # of the mean squared length of an update, after centring
 MIXES = (-1.0, 2.0)  # decimal exponents of Dirichlet draws: one class only, to all alike
 ODDS = (0.3, 0.7)  # of being drawn, with the property against without
 
 
-class PropertyInference(Survey):
+class PropertyInference(PropertyInferenceAttack):
     """Tell what share of a client's examples has a property that the task never asks for."""
 
     kind: Literal["property-inference"] = "property-inference"
@@ -51,15 +51,15 @@ class PropertyInference(Survey):
         0.0, ge=0, lt=1, description="share from which the property counts as there; 0: the median"
     )
 
-    def trait(self, known: Known, classes: int) -> Trait:
-        return trait_of(self.property, known, classes)
+    def trait(self, known: AuxiliaryInfo, classes: int) -> Property:
+        return property_of(self.property, known, classes)
 
-    def sets(self, view: ServerView, known: Known) -> Tensor:
+    def sets(self, view: ServerView, known: AuxiliaryInfo) -> Tensor:
         """Of every mix of classes, and tilted towards the property or away from it.
 
         So what the regression finds does not follow the classes alone.
         """
-        labels, drawn = known.labels.numpy(), stream(view.round, "property sets")
+        labels, drawn = known.labels.numpy(), random_stream(view.round, "property sets")
         has = self.trait(known, view.network.classes).holds(known.inputs, known.labels).numpy()
         size = max(1, min(round(view.recipe.mean_size), len(labels) // 2))
         there = np.bincount(labels, minlength=view.network.classes)
@@ -73,7 +73,9 @@ class PropertyInference(Survey):
             found.append(np.argsort(-keys)[:size])
         return torch.from_numpy(np.stack(found))
 
-    def __call__(self, view: ServerView, known: Known, sets: Tensor, made: Tensor) -> Tensor:
+    def __call__(
+        self, view: ServerView, known: AuxiliaryInfo, sets: Tensor, made: Tensor
+    ) -> Tensor:
         """Ridge regression of the share on the direction of the update, in its dual form.
 
         sets (sets, examples), made (sets, params) -> (rows,)

@@ -13,15 +13,15 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Opening
-from lab.interfaces.privacy_attacks import Extraction, Insertion
+from lab.interfaces.attack_data import CanaryPrefix
+from lab.interfaces.privacy_attacks import CanarySpec, SecretExtractionAttack
 from lab.interfaces.views import OutsiderView
 from lab.models.network import Network
 
 BLOCK = 1024  # windows at once
 
 
-class Exposure(Extraction):
+class Exposure(SecretExtractionAttack):
     """How far up a secret comes, of all that it could be, by what the model finds likely."""
 
     kind: Literal["exposure"] = "exposure"
@@ -48,10 +48,10 @@ class Exposure(Extraction):
                 f"words: give 1 to {network.shape[0] - 1}"
             )
 
-    def inserted(self) -> Insertion:
-        return Insertion(self.canaries, self.copies, self.length)
+    def inserted(self) -> CanarySpec:
+        return CanarySpec(self.canaries, self.copies, self.length)
 
-    def __call__(self, view: OutsiderView, opening: Opening, fillings: Tensor) -> Tensor:
+    def __call__(self, view: OutsiderView, opening: CanaryPrefix, fillings: Tensor) -> Tensor:
         """The log-perplexity in bits, on average over what may stand before.  -> (fillings,)
 
         What they have in common is asked once: of all there are, one in nine or so.
@@ -65,7 +65,7 @@ class Exposure(Extraction):
             total -= nats[which, fillings[:, place]].double() / log(2)
         return total
 
-    def search(self, view: OutsiderView, opening: Opening) -> Tensor:
+    def search(self, view: OutsiderView, opening: CanaryPrefix) -> Tensor:
         """Beam search.  -> (beams, length)"""
         found, nats = torch.zeros(1, 0, dtype=torch.int64), torch.zeros(1)
         for _ in range(opening.length):
@@ -76,7 +76,7 @@ class Exposure(Extraction):
         return found
 
 
-def _next(view: OutsiderView, opening: Opening, starts: Tensor) -> Tensor:
+def _next(view: OutsiderView, opening: CanaryPrefix, starts: Tensor) -> Tensor:
     """The log-probability of each next word, on average over contexts.
 
     starts (starts, typed) -> (starts, words)

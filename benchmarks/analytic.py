@@ -25,13 +25,13 @@ from attacks.reconstruction.analytic.first_layer import FirstLayer
 from attacks.reconstruction.analytic.spear import Spear
 from attacks.reconstruction.shared.observed_gradient import label_counts, observe
 from benchmarks.workloads import installed
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from lab import ROOT
-from lab.common.random_streams import stream
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.messages import Recipe
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.common.random_streams import random_stream
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.architectures import MODELS
 from lab.models.inputs import as_floats
 from lab.models.network import Network
@@ -45,11 +45,11 @@ Net = tuple[Network, Tensor]
 
 
 @cache
-def data() -> tuple[Tensor, Tensor, Known, Tensor, Tensor]:
+def data() -> tuple[Tensor, Tensor, AuxiliaryInfo, Tensor, Tensor]:
     """Training examples, what is public, test examples that are not."""
-    held = SOURCES[SOURCE]().load()
+    held = DATA_SOURCES[SOURCE]().load()
     test = as_floats(held.test_inputs)
-    known = Known(test[:PUBLIC], held.test_labels[:PUBLIC])
+    known = AuxiliaryInfo(test[:PUBLIC], held.test_labels[:PUBLIC])
     rest = test[PUBLIC:], held.test_labels[PUBLIC:]
     return as_floats(held.inputs), held.labels, known, *rest
 
@@ -64,7 +64,7 @@ def trained(kind: str, hidden: int, steps: int, goal: float = 1.0) -> Net:
     """After so many steps of SGD, or when every 100th step first reaches the accuracy `goal`."""
     network = Network(MODELS[kind].model_validate({"hidden": hidden}), (1, 28, 28), 10)
     inputs, labels, _, *test = data()
-    sent, draws = network.initial(stream(0, "initial")), stream(0, "batches")
+    sent, draws = network.initial(random_stream(0, "initial")), random_stream(0, "batches")
     for step in range(steps):
         if goal < 1 and step % 100 == 0 and accuracy((network, sent), *test) >= goal:
             break
@@ -80,7 +80,7 @@ def accuracy(net: Net, inputs: Tensor, labels: Tensor) -> float:
 
 def batch(seed: int, size: int) -> tuple[Tensor, Tensor]:
     inputs, labels, *_ = data()
-    some = torch.from_numpy(stream(seed, "victims").choice(len(labels), size, replace=False))
+    some = torch.from_numpy(random_stream(seed, "victims").choice(len(labels), size, replace=False))
     return inputs[some], labels[some]
 
 
@@ -89,7 +89,7 @@ def view(net: Net, inputs: Tensor, labels: Tensor, senders: int = 1) -> ServerVi
     network, sent = net
     row = (sent - RATE * gradient(network, sent, inputs, labels)) - sent
     size = len(labels) // senders
-    recipe = Recipe(1, 1, size, RATE, None, weighted=True, mean_size=size)
+    recipe = TrainingPlan(1, 1, size, RATE, None, weighted=True, mean_size=size)
     return ServerView(
         round=1,
         network=network,
@@ -103,14 +103,14 @@ def view(net: Net, inputs: Tensor, labels: Tensor, senders: int = 1) -> ServerVi
     )
 
 
-def attacked(spy: Reconstruction, seen: ServerView) -> tuple[Guess, float]:
+def attacked(spy: ReconstructionAttack, seen: ServerView) -> tuple[ReconstructedBatch, float]:
     """The last guess, and seconds."""
     began = process_time()
     *_, guess = spy(seen, 0, data()[2])
     return guess, process_time() - began
 
 
-def heights(guess: Guess, inputs: Tensor) -> list[float]:
+def heights(guess: ReconstructedBatch, inputs: Tensor) -> list[float]:
     """PSNR of each private example; 0 of those for which there is no guess."""
     found = [psnr(guess.inputs[mine], inputs[true]) for mine, true in match(guess.inputs, inputs)]
     return found + [0.0] * (len(inputs) - len(found))

@@ -23,10 +23,10 @@ from torch import Tensor
 from benchmarks.__main__ import machine
 from lab import Experiment, run
 from lab.audits import AUDITS
-from lab.audits.audit import Past
+from lab.audits.audit import AuditedRun
 from lab.audits.faults import FAULTS
-from lab.audits.run_audit import audit
-from lab.scoring.audit_score import Audited
+from lab.audits.run_audit import run_audit
+from lab.scoring.audit_score import AuditScore
 
 RESULTS = Path(__file__).parent / "results" / "audited.json"
 SEEDS, CANARIES = 20, 5000
@@ -45,20 +45,20 @@ BASE = Experiment.read(
 )
 
 
-def past_of(experiment: Experiment) -> Past:
+def past_of(experiment: Experiment) -> AuditedRun:
     """The run, with all models that its clients were sent."""
     sent: list[Tensor] = [moment.transcript.sent for moment in run(experiment)]
-    return Past(experiment, len(sent), lambda round: sent[round - 1])
+    return AuditedRun(experiment, len(sent), lambda round: sent[round - 1])
 
 
-def audited(past: Past, fault: str = "none") -> tuple[Audited, float]:
+def audited(past: AuditedRun, fault: str = "none") -> tuple[AuditScore, float]:
     """What came of it, and the processor's seconds."""
     spy = AUDITS["one-run"].model_validate({"canaries": CANARIES, "beside": 1000, "fault": fault})
     began = process_time()
-    *_, last = audit(spy, past)
+    *_, last = run_audit(spy, past)
     assert last.result is not None
     found = last.result.score
-    assert isinstance(found, Audited)
+    assert isinstance(found, AuditScore)
     return found, process_time() - began
 
 

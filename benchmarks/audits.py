@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from lab.common.random_streams import stream
-from lab.privacy.accounting.accountants import Spending, calibrated
+from lab.common.random_streams import random_stream
+from lab.privacy.accounting.accountants import GaussianReleases, calibrate_noise
 from lab.privacy.audit_bounds import FAMILY, METHODS, plug_in
 from lab.privacy.audit_bounds.clopper_pearson import upper
 
@@ -60,7 +60,7 @@ def sampled(rate: float, noise: float, times: int) -> Draw:
 def runs(draw: Draw, canaries: int, count: int, *name: str | int) -> list[Scores]:
     found = []
     for each in range(count):
-        generator = stream(each, "audits", canaries, *name)
+        generator = random_stream(each, "audits", canaries, *name)
         member = generator.random(canaries) < 0.5
         scores = draw(generator, member)
         found.append((scores[member], scores[~member]))
@@ -68,7 +68,7 @@ def runs(draw: Draw, canaries: int, count: int, *name: str | int) -> list[Scores
 
 
 def judged(
-    drawn: list[Scores], epsilon: float, claim: tuple[Spending, ...] = ()
+    drawn: list[Scores], epsilon: float, claim: tuple[GaussianReleases, ...] = ()
 ) -> dict[str, dict[str, float]]:
     """Mean bound, share of bounds beyond the truth, and milliseconds a bound, of each method."""
     rows = {}
@@ -116,11 +116,11 @@ def of_samples() -> list[dict[str, Any]]:
     rows = []
     for rate, times in track(PLANS, "sampled mechanisms", transient=True):
         for each in (2.0, 4.0, 8.0):
-            noise = calibrated(Spending(rate, 1.0, times), each, DELTA)
+            noise = calibrate_noise(GaussianReleases(rate, 1.0, times), each, DELTA)
             drawn = runs(
                 sampled(rate, noise, times), CANARIES[-1], SAMPLED_RUNS, str(rate), times, str(each)
             )
-            claim = (Spending(rate, noise, times),)
+            claim = (GaussianReleases(rate, noise, times),)
             place = {"rate": rate, "times": times, "epsilon": each, "noise": noise}
             rows.append(place | {"methods": judged(drawn, each, claim)})
     return rows

@@ -24,12 +24,12 @@ from rich.table import Table
 from benchmarks.claims import CLAIMS, Found
 from benchmarks.sheets import SHEETS
 from lab import ROOT
-from lab.common.threads import warm_up
-from lab.jobs.local_sweep import carried_out
+from lab.common.threads import start_threads
+from lab.jobs.local_sweep import run_sweep_locally
 from lab.jobs.worker_settings import most_workers
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
-from lab.sweeps.cell_result import Outcome
+from lab.storage.sweep_runs import SweepRuns
+from lab.sweeps.cell_result import CellResult
 from lab.sweeps.sweep import Cell, Sweep
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -53,8 +53,8 @@ def measured(name: str) -> dict[str, Any]:
     """What a sweep found, with all that makes it mean something."""
     sweep, start = Sweep.from_file(FILES[name]), perf_counter()
     with tempfile.TemporaryDirectory() as folder, Progress(transient=True) as progress:
-        grid, task = Grid(Store(f"sqlite:///{folder}/runs.db"), sweep), progress.add_task(name)
-        with closing(carried_out(grid, most_workers())) as steps:
+        grid, task = SweepRuns(Store(f"sqlite:///{folder}/runs.db"), sweep), progress.add_task(name)
+        with closing(run_sweep_locally(grid, most_workers())) as steps:
             for now in steps:
                 progress.update(task, completed=now.done, total=now.total)
         places = places_of(sweep, grid.outcomes())
@@ -71,7 +71,7 @@ def measured(name: str) -> dict[str, Any]:
     }
 
 
-def places_of(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> list[dict[str, Any]]:
+def places_of(sweep: Sweep, outcomes: Mapping[str, CellResult]) -> list[dict[str, Any]]:
     """Of each place in the table, its labels and its measures."""
     cells: dict[tuple[int, ...], list[Cell]] = {}
     for cell in sweep.cells:
@@ -85,7 +85,7 @@ def places_of(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> list[dict[str, A
     return found
 
 
-def _measures(runs: Sequence[Outcome], sweep: Sweep, cell: Cell) -> dict[str, Any]:
+def _measures(runs: Sequence[CellResult], sweep: Sweep, cell: Cell) -> dict[str, Any]:
     """Runs that differ by their seed."""
     accuracy = {"accuracy": [_percent(run.accuracy[-1]) for run in runs]}
     if sweep.measure == "accuracy" or cell.experiment is None:
@@ -133,7 +133,7 @@ def main() -> None:
     reader.add_argument("name", nargs="?", choices=FILES, help="a sweep; none: all of them")
     reader.add_argument("--kept", action="store_true", help="show what is on file, and run nothing")
     asked = reader.parse_args()
-    warm_up()
+    start_threads()
     for name in [asked.name] if asked.name else FILES:
         if not asked.kept:
             write(name, measured(name))

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab import Experiment, run
-from lab.common.threads import warm_up
+from lab.common.threads import start_threads
 
 RESULTS = Path(__file__).parent / "results" / "cross_device.json"
 CLIENTS, EACH, WARM_UPS, ROUNDS = (500, 2000, 10_000), 6, 2, 7
@@ -42,7 +42,7 @@ def seconds(clients: int) -> float:
 
 
 def main() -> None:
-    warm_up()
+    start_threads()
     found = {clients: seconds(clients) for clients in CLIENTS}
     table = Table("clients", "seconds a round", "against the smallest")
     for clients, value in found.items():

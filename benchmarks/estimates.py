@@ -93,10 +93,10 @@ def measured(settings: dict[str, Any]) -> dict[str, float]:
     """Of the second round: seconds on the core, and megabytes beside data and libraries."""
     from lab import Experiment, run
     from lab.engine.cost_estimate import estimated
-    from lab.engine.data.federation import assemble
+    from lab.engine.data.federation import federated_dataset
 
     experiment = Experiment().changed({"training.rounds": 2} | settings)
-    assemble(experiment)
+    federated_dataset(experiment)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     rounds = run(experiment)
     next(rounds)

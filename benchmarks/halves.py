@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from lab import Experiment
-from lab.common.random_streams import stream
-from lab.engine.client.local_training import Lot, together
+from lab.common.random_streams import random_stream
+from lab.engine.client.local_training import FederationTask, train_federations
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.data import Examples, Federation
+from lab.interfaces.data import Examples, FederatedDataset
 from lab.models.inputs import as_floats
 from lab.models.network import Network
 
@@ -44,7 +44,7 @@ class Trained:
 @cache
 def pictures() -> Examples:
     """All of them, standardised."""
-    raw = SOURCES["fashion-mnist-full"]().load()
+    raw = DATA_SOURCES["fashion-mnist-full"]().load()
     inputs = as_floats(raw.inputs)
     inputs = (inputs - inputs.mean()) / inputs.std()
     return Examples(inputs, raw.labels, inputs[:0], raw.labels[:0])
@@ -62,17 +62,19 @@ def trained(seed: int, count: int, settings: Mapping[str, Any]) -> Trained:
             **settings,
         }
     )
-    order = stream(seed, "pool").permutation(len(pictures().labels))
+    order = random_stream(seed, "pool").permutation(len(pictures().labels))
     pool, public = pictures().head(order[:POOL]), pictures().head(order[POOL : POOL + PUBLIC])
     lots, inside = [], torch.zeros(count, POOL, dtype=torch.bool)
     for number, mine in enumerate(inside):
-        halves = stream(seed, "halves", number // 2).permutation(POOL)
+        halves = random_stream(seed, "halves", number // 2).permutation(POOL)
         mine[torch.from_numpy(halves[number % 2 :: 2].copy())] = True
-        twin = now.model_copy(update={"seed": int(stream(seed, "model", number).integers(2**31))})
-        start = now.architecture.initial(stream(twin.seed, "model"))
-        alone = Federation.of(pool, [mine.nonzero().flatten().numpy()])
-        lots.append(Lot(twin, alone, (0,), start))
-    rows = together(lots, 1)
+        twin = now.model_copy(
+            update={"seed": int(random_stream(seed, "model", number).integers(2**31))}
+        )
+        start = now.architecture.initial(random_stream(twin.seed, "model"))
+        alone = FederatedDataset.of(pool, [mine.nonzero().flatten().numpy()])
+        lots.append(FederationTask(twin, alone, (0,), start))
+    rows = train_federations(lots, 1)
     models = torch.stack([lot.start + row[0] for lot, row in zip(lots, rows, strict=True)])
     asked = [Candidates(part.inputs, part.labels) for part in (pool, public)]
     return Trained(now.architecture, asked[0], asked[1], models, inside)

@@ -22,16 +22,16 @@ from torch import Tensor
 from attacks.reconstruction.malicious_model.imprint import Imprint
 from attacks.reconstruction.malicious_model.trap_weights import TrapWeights
 from lab.attack_runs.reconstruction.model_manipulation import replayed
-from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.common.threads import warm_up
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
+from lab.common.threads import start_threads
 from lab.engine.client.batches import touched
-from lab.engine.data.federation import poisoned
-from lab.engine.round import step
-from lab.engine.run import begin
-from lab.engine.run_state import Moment, State
+from lab.engine.data.federation import training_data
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult, RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Subversion
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ActiveReconstructionAttack
 from lab.interfaces.views import server_view
 from lab.models.inputs import as_floats
 from lab.scoring.reconstruction.image_scorer import EXACT, match, psnr
@@ -52,7 +52,7 @@ USUAL = {
 
 def private(now: Experiment, round: int, clients: tuple[int, ...]) -> Tensor:
     """The examples behind those clients' updates.  -> (examples, *shape)"""
-    federation, found = poisoned(now, round), []
+    federation, found = training_data(now, round), []
     for client in clients:
         held = federation.held(client)
         found.append(held[torch.from_numpy(touched(now, round, client, len(held)))])
@@ -60,45 +60,51 @@ def private(now: Experiment, round: int, clients: tuple[int, ...]) -> Tensor:
 
 
 def answer(
-    spy: Subversion, before: State, moment: Moment, target: int = 0, played: Moment | None = None
-) -> tuple[Guess, Tensor]:
+    spy: ActiveReconstructionAttack,
+    before: RunState,
+    moment: RoundResult,
+    target: int = 0,
+    played: RoundResult | None = None,
+) -> tuple[ReconstructedBatch, Tensor]:
     """What the attack says, and the examples behind the row that it read."""
     played = played or replayed(spy, before, moment, target)
     view = server_view(played.transcript, target)
-    *_, guess = spy(view, target, known_of(before.experiment, moment.record.round))
+    *_, guess = spy(view, target, auxiliary_info(before.experiment, moment.record.round))
     there = view.senders[view.row_of(target)]
     return guess, private(before.experiment.at(moment.record.round), moment.record.round, there)
 
 
-def recall(guess: Guess, truth: Tensor) -> float:
+def recall(guess: ReconstructedBatch, truth: Tensor) -> float:
     """Share of the examples that are there but for rounding."""
     pairs = match(guess.inputs, truth)
     return sum(psnr(guess.inputs[m], truth[t]) >= EXACT for m, t in pairs) / len(truth)
 
 
-def fired(played: Moment, truth: Tensor) -> Tensor:
+def fired(played: RoundResult, truth: Tensor) -> Tensor:
     """Which rows of the planted first layer each example sets off.  -> (examples, rows) bool"""
     network = played.transcript.network
     weight, bias = list(network.split(played.transcript.sent.double()).values())[:2]
     return truth.flatten(1).double() @ weight.T + bias > 0
 
 
-def alone(played: Moment, truth: Tensor) -> float:
+def alone(played: RoundResult, truth: Tensor) -> float:
     """The closed form of the imprint: share of the examples without another in their bin."""
     bins = fired(played, truth).sum(dim=1)  # nested: the brighter, the more
     return float((torch.bincount(bins)[bins] == 1).float().mean())
 
 
-def single(played: Moment, truth: Tensor) -> float:
+def single(played: RoundResult, truth: Tensor) -> float:
     """The same of trap weights: share of the examples that set off a neuron alone."""
     those = fired(played, truth)
     return float(those[:, those.sum(dim=0) == 1].any(dim=1).float().mean())
 
 
-def told(spy: Subversion, settings: dict[str, Any], targets: range) -> Iterator[tuple[float, ...]]:
+def told(
+    spy: ActiveReconstructionAttack, settings: dict[str, Any], targets: range
+) -> Iterator[tuple[float, ...]]:
     """Recall, closed form and seconds of the reading, for each target of a round."""
-    before = begin(Experiment().changed(USUAL | settings))
-    moment = step(before)
+    before = initial_state(Experiment().changed(USUAL | settings))
+    moment = run_round(before)
     played = replayed(spy, before, moment)
     for target in targets:
         start = perf_counter()
@@ -161,7 +167,7 @@ def written() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    warm_up()
+    start_threads()
     torch.set_num_threads(1)
     rows = []
     for row in places():

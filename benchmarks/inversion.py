@@ -31,12 +31,12 @@ from attacks.reconstruction.shared.observed_gradient import observe
 from benchmarks.clock import ask
 from benchmarks.inverted import TABLES
 from lab import ROOT, Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.shared.ground_truth import judge_of
-from lab.engine.run_state import Moment
-from lab.interfaces.privacy_attacks import Reconstruction
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.shared.ground_truth import reconstruction_scorer
+from lab.engine.run_state import RoundResult
+from lab.interfaces.privacy_attacks import ReconstructionAttack
 from lab.interfaces.views import server_view
-from lab.scoring.reconstruction.image_score import Likeness
+from lab.scoring.reconstruction.image_score import ImageScore
 from lab.scoring.reconstruction.image_scorer import match, psnr
 
 RESULTS = ROOT / "benchmarks" / "results" / "inversion.json"
@@ -49,7 +49,7 @@ screen = Console(stderr=True)
 
 def moment(
     seed: int, source: str, kind: str, batch: int = 1, epochs: int = 0, rounds: int = 1
-) -> Moment:
+) -> RoundResult:
     """The last round of a run: one step on a batch, or epochs over all that a client holds."""
     data: dict[str, Any] = {"source": source, "clients": 4}
     training: dict[str, Any] = {"rounds": rounds, "batch_size": batch, "steps": 1}
@@ -61,14 +61,14 @@ def moment(
     return found
 
 
-def attacked(spy: Reconstruction, on: Moment) -> dict[str, Any]:
+def attacked(spy: ReconstructionAttack, on: RoundResult) -> dict[str, Any]:
     """What the spy gets of client 0, beside the floors."""
     began = time.process_time()
-    *_, last = reconstruct(spy, on, 0)
+    *_, last = run_reconstruction(spy, on, 0)
     seconds = time.process_time() - began
     assert last.result is not None
     found = last.result.score
-    assert isinstance(found, Likeness)
+    assert isinstance(found, ImageScore)
     return {
         "psnr": found.psnr,
         "labels": found.labels,
@@ -86,7 +86,7 @@ def beside_breaching(batch: int, victims: int, steps: int) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for on, picture, limit in zip(moments, pictures, seconds, strict=True):
         own = attacked(InvertingGradients(iterations=2 * steps, seconds=max(1.0, limit)), on)
-        judge = judge_of(on.state.experiment, on.record.round, 0)
+        judge = reconstruction_scorer(on.state.experiment, on.record.round, 0)
         pairs = match(picture, judge.inputs)
         their = fmean(psnr(picture[mine], judge.inputs[true]) for mine, true in pairs)
         rows.append({"ours": own, "breaching": {"psnr": their, "seconds": limit}})
@@ -94,7 +94,9 @@ def beside_breaching(batch: int, victims: int, steps: int) -> dict[str, Any]:
     return {"batch": batch, "steps": steps, "rows": rows}
 
 
-def theirs(moments: Sequence[Moment], batch: int, steps: int) -> tuple[torch.Tensor, list[float]]:
+def theirs(
+    moments: Sequence[RoundResult], batch: int, steps: int
+) -> tuple[torch.Tensor, list[float]]:
     """breaching's pictures (victims, batch, *shape), and its seconds for each."""
     views = [server_view(on.transcript) for on in moments]
     network = views[0].network
@@ -140,7 +142,7 @@ def steps(quick: bool) -> list[dict[str, Any]]:
     ]
 
 
-def spies(count: int) -> dict[str, Reconstruction]:
+def spies(count: int) -> dict[str, ReconstructionAttack]:
     return {
         "unrolled": Idlg(iterations=300, restarts=1, unroll=count),
         "as one": Idlg(iterations=100, restarts=1, unroll=1),

@@ -21,14 +21,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from benchmarks.halves import PUBLIC, Trained, trained
 from benchmarks.pooled import Sides, drawn, figures, summary
 from lab import Experiment, run
-from lab.attack_runs.membership.outsider import infer
-from lab.common.threads import warm_up
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference
+from lab.attack_runs.membership.outsider import run_membership
+from lab.common.threads import start_threads
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 RESULTS = Path(__file__).parent / "results"
@@ -100,8 +100,8 @@ PLANS = {
 
 def scores_of(found: Trained, name: str, shadows: int, settings: Settings) -> Iterator[Tensor]:
     """Of each target.  -> (pool,)"""
-    spy = SPIES[name].model_validate(settings)
-    assert isinstance(spy, Inference)
+    spy = PRIVACY_ATTACKS[name].model_validate(settings)
+    assert isinstance(spy, MembershipInferenceAttack)
     most = spy.needs().public
     known = Candidates(found.public.inputs[:most], found.public.labels[:most])
     places = [*range(TARGETS), *range(TARGETS, TARGETS + shadows)]
@@ -111,7 +111,7 @@ def scores_of(found: Trained, name: str, shadows: int, settings: Settings) -> It
         )
         for those in (found.pool, known)
     )
-    told = Evidence(
+    told = MembershipSignals(
         found.pool,
         asked[0],
         asked[TARGETS:],
@@ -195,9 +195,9 @@ def speed() -> dict[str, float]:
     found = {}
     for shadows in (16, 64):
         begun = process_time()
-        spy = SPIES["lira-online"].model_validate({"shadows": shadows})
-        assert isinstance(spy, Inference)
-        list(infer(spy, moment.state))
+        spy = PRIVACY_ATTACKS["lira-online"].model_validate({"shadows": shadows})
+        assert isinstance(spy, MembershipInferenceAttack)
+        list(run_membership(spy, moment.state))
         found[f"lira-online of {shadows}"] = round(process_time() - begun, 2)
     return found
 
@@ -218,7 +218,7 @@ def table(found: dict[str, Any]) -> Table:
 
 
 def main() -> None:
-    warm_up()
+    start_threads()
     kind = sys.argv[1] if len(sys.argv) > 1 else "mlp"
     path = RESULTS / f"membership{'' if kind == 'mlp' else '_' + kind}.json"
     kept: dict[str, Any] = {"meant": MEANT}

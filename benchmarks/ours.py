@@ -7,18 +7,18 @@ from unittest import mock
 
 from benchmarks.clock import WARM_UPS, answer, laps
 from benchmarks.workloads import WORKLOADS
-from lab.common.threads import warm_up
+from lab.common.threads import start_threads
 from lab.engine import run
-from lab.engine.data.federation import assemble
+from lab.engine.data.federation import federated_dataset
 from lab.engine.evaluation.round_metrics import measure
 from lab.models.metrics import evaluate
 
 
 def main(name: str, precision: str = "float32") -> None:
-    warm_up()
+    start_threads()
     experiment = WORKLOADS[name].experiment.changed({"training.precision": precision})
-    federation, rounds = assemble(experiment), run.run(experiment)
-    state = run.begin(experiment)
+    federation, rounds = federated_dataset(experiment), run.run(experiment)
+    state = run.initial_state(experiment)
 
     def train(_: int) -> None:
         nonlocal state

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.scoring.shared.roc_curve import auc, true_positives
 
 DRAWS = 200  # of the bootstrap over targets
@@ -32,7 +32,7 @@ def drawn(sides: Sides) -> np.ndarray:
     side = np.repeat(np.arange(len(sizes)), sizes)  # members' of a target, then others'
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # of ties
-    generator, found = stream(0, "targets", len(sides)), []
+    generator, found = random_stream(0, "targets", len(sides)), []
     for _ in range(DRAWS):
         picks = generator.integers(len(sides), size=len(sides))
         weights = np.bincount(picks, minlength=len(sides))[side[order] // 2]

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from benchmarks.clock import laps
 from benchmarks.sequential import module_of
 from benchmarks.workloads import WORKLOADS
-from lab.common.random_streams import stream
-from lab.common.threads import warm_up
-from lab.engine.differential_privacy.dp_sgd import Guard
-from lab.engine.run import begin
+from lab.common.random_streams import random_stream
+from lab.common.threads import start_threads
+from lab.engine.differential_privacy.dp_sgd import DpSgdMechanism
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.models.stacked_gradients import descend, stacked, visits
+from lab.models.stacked_gradients import backward, gradient_step, stacked
 
 BATCHES = (32, 64, 256)
 TURNS, STEPS = 7, 10  # everybody's turn, so many times; the best counts
@@ -33,15 +33,15 @@ def ours(experiment: Experiment, inputs: Tensor, labels: Tensor) -> tuple[Step, 
     """A plain step, and a private one."""
     now, size = experiment.changed({"privacy.kind": "example"}), len(labels)
     network, rate = now.architecture, now.training.rate
-    stack = stacked(network, begin(now).model.unsqueeze(0))
+    stack = stacked(network, initial_state(now).model.unsqueeze(0))
     pictures, wanted, mask = inputs.unsqueeze(0), labels.unsqueeze(0), torch.ones(1, size)
-    guard = Guard(now, NOISE, torch.tensor([size]), [stream(0, "bench")])
+    guard = DpSgdMechanism(now, NOISE, torch.tensor([size]), [random_stream(0, "bench")])
 
     def plain(_: int) -> None:
-        descend(stack, visits(network, stack, pictures, wanted, mask / size), rate)
+        gradient_step(stack, backward(network, stack, pictures, wanted, mask / size), rate)
 
     def private(_: int) -> None:
-        guard.descend(stack, visits(network, stack, pictures, wanted), mask)
+        guard.descend(stack, backward(network, stack, pictures, wanted), mask)
 
     return plain, private
 
@@ -102,7 +102,7 @@ def times(experiment: Experiment, size: int) -> dict[str, float]:
 
 
 def main() -> None:
-    warm_up()
+    start_threads()
     torch.set_num_threads(1)
     nets = {"MLP": WORKLOADS["W1"].experiment, "CNN": WORKLOADS["W2"].experiment}
     rows = [

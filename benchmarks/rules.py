@@ -18,11 +18,11 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.clock import laps
-from defenses import PREPARATIONS, RULES
+from defenses import AGGREGATION_RULES, PREPARATIONS
 from lab import ROOT
-from lab.common.settings import Part
-from lab.common.threads import warm_up
-from lab.interfaces.aggregation import Aid, Preparation
+from lab.common.settings import Component
+from lab.common.threads import start_threads
+from lab.interfaces.aggregation import AggregationContext, PreAggregator
 from lab.interfaces.messages import Cohort
 
 RESULTS = ROOT / "benchmarks" / "results" / "rules.json"
@@ -59,28 +59,28 @@ def acts() -> dict[str, dict[str, Act]]:
     )
 
     def rule(kind: str) -> Act:
-        part = RULES[kind].read(settings(RULES[kind]))
-        return lambda _: part(rows, weights, Aid(root=way))
+        part = AGGREGATION_RULES[kind].read(settings(AGGREGATION_RULES[kind]))
+        return lambda _: part(rows, weights, AggregationContext(root=way))
 
     def stage(kind: str) -> Act:
         part = PREPARATIONS[kind].read(settings(PREPARATIONS[kind]))
-        assert isinstance(part, Preparation)
+        assert isinstance(part, PreAggregator)
         memory = part.begin(CLIENTS, PARAMS)
         return lambda _: part.prepare(rows, weights, cohort, memory)
 
     return {
-        "rule": {kind: rule(kind) for kind in RULES},
+        "rule": {kind: rule(kind) for kind in AGGREGATION_RULES},
         "stage": {kind: stage(kind) for kind in PREPARATIONS},
     }
 
 
-def settings(part: type[Part]) -> dict[str, int]:
+def settings(part: type[Component]) -> dict[str, int]:
     return {"faulty": FAULTY} if "faulty" in part.model_fields else {}
 
 
 def timed() -> list[dict[str, Any]]:
     """All of them, which also go to the results."""
-    warm_up()
+    start_threads()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = [

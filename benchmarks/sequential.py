@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from benchmarks.clock import answer, laps
 from benchmarks.workloads import WORKLOADS
 from lab.engine.client.batches import batches
-from lab.engine.data.federation import assemble
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import begin
+from lab.engine.data.federation import federated_dataset
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
 from lab.models.inputs import as_floats
 from lab.models.layers import Convolution, Dense, Flatten, Layer, MaxPool, Relu, Sigmoid
@@ -44,10 +44,10 @@ def module_of(experiment: Experiment) -> nn.Sequential:
 
 def train_round(experiment: Experiment, module: nn.Module, round: int) -> Tensor:
     """One round of federated averaging over those who are asked.  -> the flat model (params,)"""
-    federation = assemble(experiment)
+    federation = federated_dataset(experiment)
     start = nn.utils.parameters_to_vector(module.parameters()).detach()
     total, weight = torch.zeros_like(start), 0
-    for client in asked(experiment, round):
+    for client in select_cohort(experiment, round):
         nn.utils.vector_to_parameters(start.clone(), module.parameters())
         optimiser = torch.optim.SGD(module.parameters(), lr=experiment.training.rate)
         held = federation.held(client)
@@ -66,8 +66,8 @@ def main(name: str, threads: int) -> None:
     """`python -m benchmarks.sequential WORKLOAD THREADS`"""
     torch.set_num_threads(threads)
     experiment = WORKLOADS[name].experiment
-    module, federation = module_of(experiment), assemble(experiment)
-    model = begin(experiment).model
+    module, federation = module_of(experiment), federated_dataset(experiment)
+    model = initial_state(experiment).model
 
     def train(round: int) -> None:
         nonlocal model

@@ -25,21 +25,25 @@ from attacks.membership.server.loss_trajectory import LossTrajectory
 from attacks.membership.server.server_lira import ServerLira
 from attacks.membership.server.source_inference import SourceInference
 from attacks.membership.server.update_cosine import UpdateCosine
-from lab.attack_runs.membership.candidate_pairs import Pairs, against_clients, against_outsiders
-from lab.attack_runs.membership.candidates import Lineup, lineup
+from lab.attack_runs.membership.candidate_pairs import (
+    CandidatePairs,
+    against_clients,
+    against_outsiders,
+)
+from lab.attack_runs.membership.candidates import MembershipCandidates, select_candidates
 from lab.attack_runs.membership.client_signals import scored
-from lab.common.random_streams import stream
-from lab.common.threads import warm_up
+from lab.common.random_streams import random_stream
+from lab.common.threads import start_threads
 from lab.engine.run import run
-from lab.engine.run_state import State
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Needs, Surveillance
-from lab.scoring.membership.membership_score import expose
+from lab.interfaces.privacy_attacks import AttackResources, ServerMembershipAttack
+from lab.scoring.membership.membership_score import score_membership
 from lab.scoring.shared.roc_curve import auc
 
 RESULTS = Path(__file__).parent / "results" / "server_membership.json"
 SEEDS = range(5)
-SPIES: dict[str, Surveillance] = {
+SPIES: dict[str, ServerMembershipAttack] = {
     "loss-trajectory": LossTrajectory(),
     "update-cosine": UpdateCosine(),
     "fedmia I (loss)": FedMia(),
@@ -65,8 +69,10 @@ def measured(seed: int) -> dict[str, np.ndarray]:
     """Of one federation: each attack's scores of the same pairs, whom it names, its seconds."""
     now = experiment(seed)
     *_, moment = run(now)
-    lined = lineup(now.at(1), Needs(shadows=1))  # as many others as members, for every attack
-    everyone, drawn = np.arange(now.data.clients), stream(seed, "pairs")
+    lined = select_candidates(
+        now.at(1), AttackResources(shadows=1)
+    )  # as many others as members, for every attack
+    everyone, drawn = np.arange(now.data.clients), random_stream(seed, "pairs")
     pairs = against_outsiders(lined, everyone, None, drawn)
     rivals = against_clients(lined, everyone, None, drawn)
     found: dict[str, np.ndarray] = {
@@ -85,7 +91,9 @@ def measured(seed: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _scores(spy: Surveillance, state: State, lined: Lineup) -> np.ndarray:
+def _scores(
+    spy: ServerMembershipAttack, state: RunState, lined: MembershipCandidates
+) -> np.ndarray:
     """-> (clients, candidates)"""
     steps = scored(spy, state, lined)
     while True:
@@ -96,7 +104,7 @@ def _scores(spy: Surveillance, state: State, lined: Lineup) -> np.ndarray:
             return scores
 
 
-def _of(scores: np.ndarray, pairs: Pairs) -> np.ndarray:
+def _of(scores: np.ndarray, pairs: CandidatePairs) -> np.ndarray:
     found: np.ndarray = scores[pairs.client, pairs.candidate]
     return found
 
@@ -110,7 +118,7 @@ def judged(parts: list[dict[str, np.ndarray]]) -> list[dict[str, Any]]:
         for against in ("outsiders", "clients"):
             scores = [part[f"{name}/{against}"] for part in parts]
             truth = member if against == "outsiders" else _halves(scores)
-            found = expose(np.concatenate(scores), truth, None, None)
+            found = score_membership(np.concatenate(scores), truth, None, None)
             areas = [auc(s[: len(s) // 2], s[len(s) // 2 :]) for s in scores]
             row[against] = {
                 "auc": found.auc,
@@ -158,7 +166,7 @@ def main() -> None:
     reader.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
     reader.add_argument("--parts", type=Path, help="a folder where what is measured is kept")
     asked = reader.parse_args()
-    warm_up()
+    start_threads()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as fleeting:
         folder = asked.parts or Path(fleeting)

@@ -28,13 +28,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from benchmarks.clock import ask
 from benchmarks.sequential import module_of
 from lab import ROOT, Experiment
-from lab.attack_runs.membership.candidates import lineup
-from lab.attack_runs.membership.shadow_federations import dealt, initial, shadows
-from lab.attack_runs.membership.shadow_models import Nothing, trained
-from lab.common.threads import warm_up
-from lab.engine.data.federation import assemble
+from lab.attack_runs.membership.candidates import select_candidates
+from lab.attack_runs.membership.shadow_federations import initial, shadow_dataset, shadow_rounds
+from lab.attack_runs.membership.shadow_models import Nothing, train_shadow_models
+from lab.common.threads import start_threads
+from lab.engine.data.federation import federated_dataset
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.privacy_attacks import AttackResources
 from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate
 
@@ -76,7 +76,7 @@ NETS = {
 
 def loop(experiment: Experiment, pool: Candidates, number: int, rounds: int) -> Tensor:
     """One shadow federation.  -> (params,)"""
-    federation, module = dealt(experiment, pool, number), module_of(experiment)
+    federation, module = shadow_dataset(experiment, pool, number), module_of(experiment)
     model, training = initial(experiment, [number])[0], experiment.training
     held = [federation.held(client) for client in federation.everyone]
     sets = [TensorDataset(as_floats(pool.inputs[each]), pool.labels[each]) for each in held]
@@ -98,14 +98,14 @@ def loop(experiment: Experiment, pool: Candidates, number: int, rounds: int) -> 
 
 def ours(experiment: Experiment, pool: Candidates, rounds: int) -> Tensor:
     """-> (shadows, params)"""
-    *_, last = shadows(experiment, rounds, pool, range(MANY))
+    *_, last = shadow_rounds(experiment, rounds, pool, range(MANY))
     return last.models
 
 
 def compared(name: str) -> dict[str, Any]:
     net = NETS[name]
     experiment = net.experiment
-    pool, rounds = lineup(experiment, Needs(shadows=MANY)).pool, net.rounds
+    pool, rounds = select_candidates(experiment, AttackResources(shadows=MANY)).pool, net.rounds
     acts: dict[str, tuple[int, Callable[[], list[Tensor]]]] = {
         "loop": (FEW, lambda: [loop(experiment, pool, one, rounds) for one in range(FEW)]),
         "leaklab": (MANY, lambda: list(ours(experiment, pool, rounds))),
@@ -131,18 +131,18 @@ def compared(name: str) -> dict[str, Any]:
 
 
 def _accuracy(experiment: Experiment, model: Tensor) -> float:
-    held = assemble(experiment)
+    held = federated_dataset(experiment)
     return evaluate(experiment.architecture, model, held.test_inputs, held.test_labels)[0]
 
 
 def large() -> dict[str, Any]:
     """What a federation of 20 clients of 500 examples takes, over 30 rounds."""
     experiment = Experiment().changed(LARGE)
-    pool = lineup(experiment, Needs(shadows=MANY)).pool
+    pool = select_candidates(experiment, AttackResources(shadows=MANY)).pool
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began, wall = time.process_time(), time.perf_counter()
     rounds = experiment.training.rounds
-    for _ in trained(experiment, rounds, pool, range(MANY), Nothing()):
+    for _ in train_shadow_models(experiment, rounds, pool, range(MANY), Nothing()):
         pass
     return {
         "clients": experiment.data.clients,
@@ -194,7 +194,7 @@ def of_shadows(found: dict[str, Any]) -> Table:
 def main(arguments: list[str]) -> None:
     """`python -m benchmarks.shadows [NET | large]`: all of them, without a name."""
     if arguments:
-        warm_up()
+        start_threads()
         torch.set_num_threads(1)
         (name,) = arguments
         print(json.dumps(large() if name == "large" else compared(name)))  # noqa: T201

@@ -15,7 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from lab import Experiment, run
-from lab.common.threads import warm_up
+from lab.common.threads import start_threads
 from lab.engine.algorithms import ONE_MODEL
 
 RESULTS = Path(__file__).parent / "results" / "skew.json"
@@ -41,7 +41,7 @@ def accuracy(kind: str, seed: int) -> float:
 
 
 def main() -> None:
-    warm_up()
+    start_threads()
     found = {
         kind: [accuracy(kind, seed) for seed in SEEDS]
         for kind in track(KINDS, "training", transient=True)

@@ -20,12 +20,12 @@ from rich.table import Table
 
 from attacks.reconstruction.analytic.tabular import Tabular
 from lab import Experiment, run
-from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.attack_runs.shared.ground_truth import judge_of
-from lab.common.threads import warm_up
-from lab.engine.run_state import Moment, State
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
+from lab.attack_runs.shared.ground_truth import reconstruction_scorer
+from lab.common.threads import start_threads
+from lab.engine.run_state import RoundResult, RunState
 from lab.interfaces.views import server_view
-from lab.scoring.reconstruction.record_score import Clerk, Dossier
+from lab.scoring.reconstruction.record_score import RecordScore, RecordScorer
 
 RESULTS = Path(__file__).parent / "results" / "tabular.json"
 SEEDS = range(20)
@@ -54,23 +54,23 @@ def experiment(source: str, seed: int) -> Experiment:
     )
 
 
-def trained(source: str, seed: int) -> State:
+def trained(source: str, seed: int) -> RunState:
     *_, moment = run(experiment(source, seed).changed({"training.rounds": ROUNDS}))
     return moment.state
 
 
-def attacked(moment: Moment) -> tuple[Dossier, bool, float]:
+def attacked(moment: RoundResult) -> tuple[RecordScore, bool, float]:
     """The score, whether it was proven, and seconds of one processor."""
     now, round = moment.state.experiment, moment.record.round
-    known, view = known_of(now, round), server_view(moment.transcript)
+    known, view = auxiliary_info(now, round), server_view(moment.transcript)
     start = process_time()
     *_, guess = Tabular()(view, 0, known)
     seconds = process_time() - start
-    clerk = Clerk(known.columns, judge_of(now.at(round), round, 0))
+    clerk = RecordScorer(known.columns, reconstruction_scorer(now.at(round), round, 0))
     return clerk.score(guess), bool(guess.proven), seconds
 
 
-def moments(source: str, size: int, states: list[State] | None) -> Iterator[Moment]:
+def moments(source: str, size: int, states: list[RunState] | None) -> Iterator[RoundResult]:
     """One round of each seed, from the start or from the trained states."""
     for seed in SEEDS:
         last = 1 if states is None else ROUNDS + 1
@@ -80,7 +80,7 @@ def moments(source: str, size: int, states: list[State] | None) -> Iterator[Mome
         yield moment
 
 
-def measured(source: str, size: int, states: list[State] | None) -> dict[str, Any]:
+def measured(source: str, size: int, states: list[RunState] | None) -> dict[str, Any]:
     found = [
         (*attacked(moment), moment.record.accuracy) for moment in moments(source, size, states)
     ]
@@ -117,7 +117,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
 
 
 def main() -> None:
-    warm_up()
+    start_threads()
     rows = []
     for source, sizes in SIZES.items():
         states = [trained(source, seed) for seed in track(SEEDS, f"training on {source}")]

@@ -23,10 +23,10 @@ from attacks.reconstruction.analytic.sentences import Sentences
 from attacks.reconstruction.analytic.tokens import Tokens
 from benchmarks.__main__ import HERE, machine
 from lab import Experiment, run
-from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.attack_runs.shared.ground_truth import judge_of
-from lab.engine.run_state import Moment
-from lab.interfaces.attack_data import Guess
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
+from lab.attack_runs.shared.ground_truth import reconstruction_scorer
+from lab.engine.run_state import RoundResult
+from lab.interfaces.attack_data import ReconstructedBatch
 from lab.interfaces.views import server_view
 from lab.scoring.reconstruction.text_score import rows_of
 
@@ -63,7 +63,7 @@ CASES = (
 )
 
 
-def moments(case: Case) -> Iterator[tuple[Moment, int]]:
+def moments(case: Case) -> Iterator[tuple[RoundResult, int]]:
     """A round and a client for each batch."""
     asked = {"training.batch_size": case.batch, **case.changes}
     if not case.trained:
@@ -95,11 +95,11 @@ def measured(case: Case) -> dict[str, Any]:
     }
 
 
-def attacked(moment: Moment, client: int) -> dict[str, Any]:
+def attacked(moment: RoundResult, client: int) -> dict[str, Any]:
     """What came of one batch, in whole numbers."""
     now, round = moment.state.experiment.at(moment.record.round), moment.record.round
-    view, known = server_view(moment.transcript), known_of(now, round)
-    judge = judge_of(now, round, client)
+    view, known = server_view(moment.transcript), auxiliary_info(now, round)
+    judge = reconstruction_scorer(now, round, client)
     begun = perf_counter()
     *_, guess = Sentences()(view, client, known)
     seconds = perf_counter() - begun
@@ -108,7 +108,7 @@ def attacked(moment: Moment, client: int) -> dict[str, Any]:
     found = set(words.bag.nonzero().flatten().tolist())
     typed = set(judge.inputs.int().flatten().tolist())
     exact = (rows_of(guess.inputs) & rows_of(judge.inputs)).total()
-    right = _whole(guess) == _whole(Guess(judge.inputs, judge.labels, 1, 1))
+    right = _whole(guess) == _whole(ReconstructedBatch(judge.inputs, judge.labels, 1, 1))
     return {
         "sentences": len(judge.inputs),
         "exact": exact,
@@ -123,7 +123,7 @@ def attacked(moment: Moment, client: int) -> dict[str, Any]:
     }
 
 
-def _whole(guess: Guess) -> Counter[tuple[int, ...]]:
+def _whole(guess: ReconstructedBatch) -> Counter[tuple[int, ...]]:
     """Sentences with their next words."""
     if len(guess.labels) != len(guess.inputs):
         return Counter()

@@ -11,8 +11,8 @@ import torch
 
 from lab import Experiment
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
-from lab.engine.participation.cohort_sampling import asked
+from lab.engine.data.federation import federated_dataset
+from lab.engine.participation.cohort_sampling import select_cohort
 from lab.models.layers import Convolution, Dense
 
 TENTH = {"data.source": "fashion-mnist-full", "data.clients": 100, "training.clients_per_round": 10}
@@ -45,7 +45,7 @@ class Workload:
 
     def write(self, path: Path) -> None:
         """Everything a peer needs; the clients of a round are the engine's own choice."""
-        now, federation = self.experiment, assemble(self.experiment)
+        now, federation = self.experiment, federated_dataset(self.experiment)
         model = now.model.dump()
         recipe = {"batch": now.training.batch_size, "rate": now.training.rate}
         np.savez(
@@ -55,7 +55,7 @@ class Workload:
             labels=federation.labels[federation.index].numpy(),
             test_inputs=federation.test_inputs.numpy(),
             test_labels=federation.test_labels.numpy(),
-            cohorts=np.array([asked(now, round + 1) for round in range(self.rounds)]),
+            cohorts=np.array([select_cohort(now, round + 1) for round in range(self.rounds)]),
         )
 
 
@@ -75,7 +75,7 @@ WORKLOADS = {
 def installed() -> bool:
     """Whether the full Fashion-MNIST is on this machine."""
     try:
-        assemble(WORKLOADS["W1"].experiment)
+        federated_dataset(WORKLOADS["W1"].experiment)
     except SettingError:
         return False
     return True

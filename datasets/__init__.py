@@ -16,11 +16,11 @@ from datasets.sources.fashion_mnist import FashionMnist, FashionMnistFull
 from datasets.sources.heart import Heart
 from datasets.sources.mnist import Mnist5k
 from datasets.sources.photos import Photos
-from lab.interfaces.data import Source, Split
+from lab.interfaces.data import DataSource, Partition
 
-SOURCES = Source.enter(
+DATA_SOURCES = DataSource.enter(
     FashionMnist, FashionMnistFull, Mnist5k, Digits, Heart, Adult, Photos, Faces, Chat
 )
-SPLITS = Split.enter(Iid, Dirichlet, Shards, Quantity, Natural, People, Feature, Concept)
+PARTITIONS = Partition.enter(Iid, Dirichlet, Shards, Quantity, Natural, People, Feature, Concept)
 
 __all__ = ["SOURCES", "SPLITS"]

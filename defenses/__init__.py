@@ -26,18 +26,26 @@ from defenses.pre_aggregation.norm_bound import NormBound
 from defenses.privacy.clipping import Clip
 from defenses.privacy.gaussian_noise import Noise, Release
 from defenses.secure_aggregation import Masked
-from lab.interfaces.aggregation import Channel, Codec, Preparation, Rule, Stage
+from lab.interfaces.aggregation import (
+    AggregationRule,
+    Channel,
+    Codec,
+    PreAggregator,
+    UpdateTransform,
+)
 
-RULES = Rule.enter(
+AGGREGATION_RULES = AggregationRule.enter(
     *(Mean, Median, TrimmedMean, MeanAroundMedian, GeometricMedian),
     *(Krum, MultiKrum, Bulyan, MinimumDiameter),
     *(FlTrust, Flame, RobustRate, SignGuard, DivideAndConquer),
 )
 CODECS = Codec.enter(Whole, TopK, RandomK, Qsgd, Sign, Quantise, PowerSgd, Half)
-PREPARATIONS = Preparation.enter(
+PREPARATIONS = PreAggregator.enter(
     *(NormBound, CenteredClipping, FoolsGold, NearestNeighbours, Bucketing, AdaptiveClipping)
 )
-STAGES = Stage.enter(Clip, Noise, Release, *CODECS.values(), *PREPARATIONS.values())
+UPDATE_TRANSFORMS = UpdateTransform.enter(
+    Clip, Noise, Release, *CODECS.values(), *PREPARATIONS.values()
+)
 CHANNELS = Channel.enter(Plain, Masked, Silent)
 
 __all__ = ["CHANNELS", "CODECS", "PREPARATIONS", "RULES", "STAGES"]

@@ -20,15 +20,15 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from lab import ROOT
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import leaks, tradeoffs
-from lab.jobs.attack_job import attacked
-from lab.jobs.local_sweep import carried_out
-from lab.jobs.run_job import pull
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.local_sweep import run_sweep_locally
+from lab.jobs.run_job import carry_out_run
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
-from lab.storage.worker_store import Ledger
+from lab.storage.sweep_runs import SweepRuns
+from lab.storage.worker_store import WorkerStore
 from lab.sweeps.sweep import Sweep
 from lab.sweeps.tradeoff_study import Study
 from lab.web.passphrase import ADMIN
@@ -76,7 +76,7 @@ def main() -> None:
     os.environ[ADMIN] = PASSPHRASE
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         url = f"sqlite:///{folder}/leaklab.db"
-        runs = prepared(Ledger(Store(url)))
+        runs = prepared(WorkerStore(Store(url)))
         browser = launched(playwright)
         with served(url, free_port()) as address:
             menu = in_menu(browser, address)
@@ -87,7 +87,7 @@ def main() -> None:
         browser.close()
 
 
-def prepared(ledger: Ledger) -> dict[str, str]:
+def prepared(ledger: WorkerStore) -> dict[str, str]:
     """Everything that the pictures show.  -> ids of runs by name"""
     runs = {
         "attackers": trained(ledger, "malicious-median", {"training.rounds": 20}),
@@ -99,29 +99,29 @@ def prepared(ledger: Ledger) -> dict[str, str]:
         "masked": trained(ledger, "secure-aggregation", {"training.rounds": 3}),
         "audited": trained(ledger, "audit", {}),
     }
-    attack(ledger, runs["masked"], Order.read({"spy": "sybils", "round": 3}))
-    attack(ledger, runs["photos"], Order.read({"spy": "idlg", "round": 2, "client": 3}))
-    attack(ledger, runs["overfitted"], Order.read({"spy": "loss-threshold", "round": 30}))
-    attack(ledger, runs["audited"], Order.read({"spy": "one-run", "round": 20}))
+    attack(ledger, runs["masked"], AttackRequest.read({"spy": "sybils", "round": 3}))
+    attack(ledger, runs["photos"], AttackRequest.read({"spy": "idlg", "round": 2, "client": 3}))
+    attack(ledger, runs["overfitted"], AttackRequest.read({"spy": "loss-threshold", "round": 30}))
+    attack(ledger, runs["audited"], AttackRequest.read({"spy": "one-run", "round": 20}))
     swept(ledger, Sweep.from_file(leaks()["batch"]))
     swept(ledger, Study.from_file(tradeoffs()["defences"]).sweep)
     return runs
 
 
-def trained(ledger: Ledger, preset: str, changes: dict[str, object]) -> str:
+def trained(ledger: WorkerStore, preset: str, changes: dict[str, object]) -> str:
     """-> the id of the finished run"""
     experiment = Experiment.from_file(ROOT / "experiments" / f"{preset}.toml").changed(changes)
     job = ledger.start(experiment)
-    deque(pull(ledger, job), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
     return job.id
 
 
-def attack(ledger: Ledger, run: str, order: Order) -> None:
-    deque(attacked(ledger, ledger.start_attack(run, order)), maxlen=0)
+def attack(ledger: WorkerStore, run: str, order: AttackRequest) -> None:
+    deque(carry_out_attack(ledger, ledger.start_attack(run, order)), maxlen=0)
 
 
-def swept(ledger: Ledger, sweep: Sweep) -> None:
-    deque(carried_out(Grid(ledger.store, sweep), os.cpu_count() or 1), maxlen=0)
+def swept(ledger: WorkerStore, sweep: Sweep) -> None:
+    deque(run_sweep_locally(SweepRuns(ledger.store, sweep), os.cpu_count() or 1), maxlen=0)
 
 
 def in_menu(browser: Browser, address: str) -> set[str]:

@@ -9,28 +9,28 @@ import attacks
 import datasets
 import defenses
 from lab import audits
-from lab.common.settings import Part, SettingError, nearest
+from lab.common.settings import Component, SettingError, nearest
 from lab.engine import algorithms
 from lab.models import architectures
 
 
-def tables() -> dict[str, dict[str, type[Part]]]:
+def tables() -> dict[str, dict[str, type[Component]]]:
     """Every table by name, each from kind to part."""
     return {
-        "sources": dict(datasets.SOURCES),
-        "splits": dict(datasets.SPLITS),
+        "sources": dict(datasets.DATA_SOURCES),
+        "splits": dict(datasets.PARTITIONS),
         "models": dict(architectures.MODELS),
         "algorithms": dict(algorithms.ALGORITHMS),
-        "stages": dict(defenses.STAGES),
-        "rules": dict(defenses.RULES),
+        "stages": dict(defenses.UPDATE_TRANSFORMS),
+        "rules": dict(defenses.AGGREGATION_RULES),
         "channels": dict(defenses.CHANNELS),
-        "poisons": dict(attacks.POISONS),
-        "spies": dict(attacks.SPIES),
+        "poisons": dict(attacks.POISONING_ATTACKS),
+        "spies": dict(attacks.PRIVACY_ATTACKS),
         "audits": dict(audits.AUDITS),
     }
 
 
-def table(name: str) -> dict[str, type[Part]]:
+def table(name: str) -> dict[str, type[Component]]:
     """One table.  Raises SettingError that names those there are."""
     if name not in tables():
         raise SettingError(f"there is no table {name!r}: {nearest(name, tables())}")

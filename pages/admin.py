@@ -8,11 +8,11 @@ import streamlit as st
 
 from lab.common.settings import SettingError
 from lab.storage.administration import (
-    Presence,
-    Sweeping,
-    Waiting,
+    QueuedJob,
+    SweepStatus,
+    VisitorStatus,
     call_off,
-    clear,
+    delete_runs,
     limits_now,
     presences,
     queue,
@@ -87,7 +87,7 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
-def _row(each: Waiting) -> dict[str, Any]:
+def _row(each: QueuedJob) -> dict[str, Any]:
     return {
         "job": each.id,
         "what": each.kind,
@@ -119,7 +119,7 @@ def _sweeps() -> None:
     st.caption("Runs at work are carried to their end; those that others want, too, go on.")
 
 
-def _sweep(each: Sweeping) -> dict[str, Any]:
+def _sweep(each: SweepStatus) -> dict[str, Any]:
     return {
         "visitor": _named(each.visitor),
         "runs at work": each.running,
@@ -140,7 +140,7 @@ def _sessions() -> None:
         st.dataframe([_presence(each) for each in found], hide_index=True, alt="Visitors")
 
 
-def _presence(each: Presence) -> dict[str, Any]:
+def _presence(each: VisitorStatus) -> dict[str, Any]:
     return {
         "visitor": each.visitor[:8],
         "last seen, seconds ago": round(each.seen),
@@ -189,7 +189,7 @@ def _forget(runs: list[str]) -> None:
     if not st.session_state.get(OPEN):
         return
     try:
-        st.toast(f"{clear(store(), runs)} forgotten")
+        st.toast(f"{delete_runs(store(), runs)} forgotten")
     except SettingError as error:
         st.error(plain(error))
 

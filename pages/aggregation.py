@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.attack_runs.secure_aggregation.masked_round import Exhibit, exhibit
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.secure_aggregation.masked_round import MaskedRound, masked_round
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
 from lab.figures.example_images import png, side_by_side
-from lab.interfaces.privacy_attacks import Unmasking
-from lab.scoring.attack_result import Result
-from lab.scoring.reconstruction.image_score import Likeness
-from lab.scoring.update_score import Unmasked
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.reconstruction.image_score import ImageScore
+from lab.scoring.update_score import UpdateRecoveryScore
 from lab.storage.job import Job
 from lab.storage.replay import StoredRun
 from lab.web.attack_panel import attack, attacks_of, followed, pick_spy
@@ -36,7 +36,7 @@ def page() -> None:
     )
     if (job := pick_run()) is None:
         return
-    past = attacks_of(job, Unmasking)
+    past = attacks_of(job, SecureAggregationAttack)
     with st.sidebar:
         round = pick_round(job, past)
     if not job.experiment.at(round).secure_aggregation.enabled:
@@ -55,8 +55,10 @@ def page() -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner="The round is played again")
-def _shown(run: str, round: int) -> Exhibit:
-    return exhibit(StoredRun(store(), run).state(round - 1), StoredRun(store(), run).replay(round))
+def _shown(run: str, round: int) -> MaskedRound:
+    return masked_round(
+        StoredRun(store(), run).state(round - 1), StoredRun(store(), run).replay(round)
+    )
 
 
 def _switched_off(job: Job, round: int) -> None:
@@ -73,7 +75,7 @@ def _switched_off(job: Job, round: int) -> None:
     st.code(switched.command(), "bash", wrap_lines=True)
 
 
-def _seen(shown: Exhibit) -> None:
+def _seen(shown: MaskedRound) -> None:
     """Each row as it came, beside what was underneath."""
     if shown.mean is None:
         st.warning(sentence(shown.note))
@@ -100,9 +102,9 @@ def _attack(job: Job, round: int, past: list[Job]) -> None:
     start = there.index(last) if last in there else 0
     with st.sidebar:
         client = st.selectbox("Client", there, start, key=f"target of {job.id}, {round}")
-        spy = pick_spy(job, Unmasking, past)
+        spy = pick_spy(job, SecureAggregationAttack, past)
     st.caption(f"Round {round}, client {client}, {spy.kind}")
-    order = Order(spy=spy, round=round, client=client)
+    order = AttackRequest(spy=spy, round=round, client=client)
     attack(
         job,
         order,
@@ -121,15 +123,15 @@ def _watch(id: str, status: str) -> None:
         st.progress(sights[-1].body["step"] / max(1, sights[-1].body["steps"]))
     if not job.result:
         return
-    result = Result.read(job.result)
-    assert isinstance(result.score, Unmasked)
+    result = AttackResult.read(job.result)
+    assert isinstance(result.score, UpdateRecoveryScore)
     _numbers(result.score)
     _pictures(sights[-1].arrays, result)
     with st.expander("What was assumed"):
         st.table({"": result.declared})
 
 
-def _numbers(found: Unmasked) -> None:
+def _numbers(found: UpdateRecoveryScore) -> None:
     st.subheader(sentence(found.verdict), anchor=False)
     with st.container(horizontal=True, gap="medium"):
         if found.best:
@@ -153,13 +155,13 @@ def _numbers(found: Unmasked) -> None:
         st.markdown(f"- {sentence(note)}.")
 
 
-def _pictures(arrays: str, result: Result) -> None:
+def _pictures(arrays: str, result: AttackResult) -> None:
     pictures = store().arrays.get(arrays)
     shown = {name: told for name, told in VECTORS.items() if name in pictures}
     with st.container(horizontal=True, gap="medium"):
         for name, told in shown.items():
             st.image(png(pictures[name][0]), told, width=144, alt=f"An update as greys: {told}")
-    revealed = result.find(Likeness)
+    revealed = result.find(ImageScore)
     if revealed is None or pictures["private"].ndim != 4:
         return
     st.caption(

@@ -5,18 +5,18 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.audits import AUDITS, Audit, fitting
-from lab.audits.audit import Past
+from lab.audits.audit import AuditedRun
 from lab.audits.faults import WORDS, Fault
 from lab.common.settings import SettingError
-from lab.engine.run import begin
-from lab.interfaces.privacy_attacks import Inference
+from lab.engine.run import initial_state
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.privacy.audit_bounds import GAUSSIAN, NOTHING
-from lab.privacy.guarantee import Ceiling
-from lab.scoring.attack_result import Result
-from lab.scoring.audit_score import Audited
-from lab.scoring.membership.membership_score import Curve, Exposure
+from lab.privacy.guarantee import AttackCeiling
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.audit_score import AuditScore
+from lab.scoring.membership.membership_score import Curve, MembershipScore
 from lab.storage.job import Job
 from lab.web.attack_panel import attack, attacks_of, followed
 from lab.web.displays.chart import draw
@@ -50,7 +50,7 @@ def page() -> None:
         format_func=lambda name: sentence(WORDS[name]),
         key=f"fault of {job.id}",
     )
-    order = Order(spy=spy.model_copy(update={"fault": fault}), round=round)
+    order = AttackRequest(spy=spy.model_copy(update={"fault": fault}), round=round)
     try:
         _refuse(job, order)
     except SettingError as error:
@@ -73,11 +73,13 @@ def _picked(job: Job, past: list[Job]) -> Audit:
     return type(part).read(read | {"fault": part.fault})
 
 
-def _refuse(job: Job, order: Order) -> None:
+def _refuse(job: Job, order: AttackRequest) -> None:
     """Raises SettingError where there is nothing to audit."""
     assert isinstance(order.spy, Audit)
     order.spy.suits(job.experiment.architecture)
-    order.spy.refuse(Past(job.experiment, order.round, lambda _: begin(job.experiment).model))
+    order.spy.refuse(
+        AuditedRun(job.experiment, order.round, lambda _: initial_state(job.experiment).model)
+    )
 
 
 def _watch(id: str, status: str) -> None:
@@ -85,7 +87,7 @@ def _watch(id: str, status: str) -> None:
     sights = [each for each in sights_of(id) if "score" in each.body]
     if not sights:
         return
-    found = Audited.read(sights[-1].body["score"])
+    found = AuditScore.read(sights[-1].body["score"])
     _numbers(found, job.result is not None)
     left, right = st.columns(2)
     rounds = int(sights[-1].body["steps"])
@@ -98,11 +100,11 @@ def _watch(id: str, status: str) -> None:
     )
     if job.result:
         with right:
-            _reach(job, found, Result.read(job.result))
+            _reach(job, found, AttackResult.read(job.result))
     _assumed(found)
 
 
-def _numbers(found: Audited, finished: bool) -> None:
+def _numbers(found: AuditScore, finished: bool) -> None:
     """finished: before, only an accusation is a verdict"""
     if found.broken:
         st.error(f"{sentence(found.verdict)}.", icon="✖")
@@ -125,7 +127,7 @@ def _numbers(found: Audited, finished: bool) -> None:
     st.caption(_meant(found))
 
 
-def _meant(found: Audited) -> str:
+def _meant(found: AuditScore) -> str:
     """What the numbers are, and what they are not."""
     told = f"Epsilon for one {found.unit}, at delta {found.delta:g}. "
     if found.detects:
@@ -139,11 +141,11 @@ def _meant(found: Audited) -> str:
     )
 
 
-def _reach(job: Job, found: Audited, result: Result) -> None:
+def _reach(job: Job, found: AuditScore, result: AttackResult) -> None:
     """Promise, proof and stored attacks, as false and true positives."""
     guarantee, ceiling = result.guarantee, None
     if guarantee:
-        ceiling = Ceiling(
+        ceiling = AttackCeiling(
             epsilon=guarantee.epsilon, delta=guarantee.delta, profile=guarantee.profile
         )
     attacks = _curves(job) if found.unit == "example" else {}
@@ -166,14 +168,14 @@ def _curves(job: Job) -> dict[str, Curve]:
     """Of the newest attack of each kind on the same run."""
     found: dict[str, Curve] = {}
     for one in store().attacks_on(str(job.run)):
-        inferred = isinstance(one.order.spy, Inference) and one.result
-        exposure = Result.read(one.result).find(Exposure) if inferred else None
+        inferred = isinstance(one.order.spy, MembershipInferenceAttack) and one.result
+        exposure = AttackResult.read(one.result).find(MembershipScore) if inferred else None
         if exposure:
             found.setdefault(one.order.spy.kind, exposure.curve)
     return found
 
 
-def _assumed(found: Audited) -> None:
+def _assumed(found: AuditScore) -> None:
     words = dict.fromkeys(bound.assumption for bound in found.bounds[:1])
     st.markdown(
         f"**Adversary**: {found.adversary}.  \n"

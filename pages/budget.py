@@ -19,7 +19,7 @@ from lab.engine.differential_privacy.accountant import (
 from lab.engine.differential_privacy.forecast import Course, compared, course, needed, stretches
 from lab.engine.differential_privacy.segments import faced
 from lab.experiment.experiment import Experiment
-from lab.privacy.guarantee import Ceiling, Guarantee
+from lab.privacy.guarantee import AttackCeiling, PrivacyGuarantee
 from lab.storage.joint_guarantee import together
 from lab.web.displays.chart import draw
 from lab.web.plain_text import plain
@@ -127,7 +127,7 @@ def _course(text: str, done: int, end: int) -> Course:
     return course(Experiment.from_json(text), done, end)
 
 
-def _numbers(experiment: Experiment, done: int, end: int, forecast: Guarantee) -> None:
+def _numbers(experiment: Experiment, done: int, end: int, forecast: PrivacyGuarantee) -> None:
     now = spent(experiment, done) if done else None
     with st.container(horizontal=True, gap="medium"):
         st.metric(f"Spent after round {done}", now.value() if now else "0", width="content")
@@ -139,7 +139,7 @@ def _numbers(experiment: Experiment, done: int, end: int, forecast: Guarantee) -
 
 
 def _trade_off(
-    place: DeltaGenerator, mine: Guarantee, other: tuple[Experiment, int] | None
+    place: DeltaGenerator, mine: PrivacyGuarantee, other: tuple[Experiment, int] | None
 ) -> None:
     """What the guarantee leaves to any attack, beside another run's if the two mean the same."""
     ceiling, told = _ceiling(mine), ""
@@ -166,8 +166,10 @@ def _trade_off(
         place.info(told)
 
 
-def _ceiling(guarantee: Guarantee) -> Ceiling:
-    return Ceiling(epsilon=guarantee.epsilon, delta=guarantee.delta, profile=guarantee.profile)
+def _ceiling(guarantee: PrivacyGuarantee) -> AttackCeiling:
+    return AttackCeiling(
+        epsilon=guarantee.epsilon, delta=guarantee.delta, profile=guarantee.profile
+    )
 
 
 def _end(experiment: Experiment, done: int) -> int:

@@ -8,13 +8,13 @@ import streamlit as st
 
 from lab import figures
 from lab.engine.data.federation import whole
-from lab.experiment.sections import Data
+from lab.experiment.sections import DataSettings
 from lab.figures.example_images import png
 from lab.figures.toy_updates import of_lie, of_poison, of_rule, of_split, of_stage
-from lab.interfaces.aggregation import Rule, Stage
-from lab.interfaces.data import Source, Split
-from lab.interfaces.poisoning import Poison
-from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.aggregation import AggregationRule, UpdateTransform
+from lab.interfaces.data import DataSource, Partition
+from lab.interfaces.poisoning import PoisoningAttack
+from lab.interfaces.privacy_attacks import PrivacyAttack
 from lab.models.inputs import as_floats
 from lab.web.displays.chart import draw
 from lab.web.glossary import Entry, glossary
@@ -80,25 +80,25 @@ def _picture(entry: Entry) -> None:
     part = entry.part
     if part is None:
         return
-    if issubclass(part, Spy):
+    if issubclass(part, PrivacyAttack):
         draw(figures.seats(part.seat), "picture", "Where the attacker sits")
         st.caption(f"The attacker is {part.attacker}.")
-    elif issubclass(part, Rule):
+    elif issubclass(part, AggregationRule):
         draw(figures.toy(of_rule(part())), "picture", "Updates and the answer")
         st.caption("Ten updates, two of them malicious, and what this rule makes of them.")
-    elif issubclass(part, Stage):
+    elif issubclass(part, UpdateTransform):
         draw(figures.toy(of_stage(part())), "picture", "Before and after")
         st.caption("Ten updates before this stage, and what it passes on.")
-    elif issubclass(part, Poison):
+    elif issubclass(part, PoisoningAttack):
         _poison(part())
-    elif issubclass(part, Split):
+    elif issubclass(part, Partition):
         draw(figures.dealt(of_split(part())), "picture", "Who gets what")
         st.caption("Ten classes of 200 examples each, dealt out to eight clients.")
-    elif issubclass(part, Source):
+    elif issubclass(part, DataSource):
         _examples(part())
 
 
-def _poison(poison: Poison) -> None:
+def _poison(poison: PoisoningAttack) -> None:
     if drawn := of_poison(poison):
         draw(figures.toy(drawn), "picture", "What malicious clients send")
         st.caption("Ten clients, two of them malicious: what these send in place of their update.")
@@ -117,14 +117,14 @@ def _poison(poison: Poison) -> None:
         )
 
 
-def _examples(source: Source) -> None:
+def _examples(source: DataSource) -> None:
     if source.content == "text":
         st.caption("Sixteen words, of which the next is to be guessed.")
-        inputs = whole(Data(source=source, clients=2), 0).inputs[:SHOWN]
+        inputs = whole(DataSettings(source=source, clients=2), 0).inputs[:SHOWN]
         words = source.classes
         st.dataframe([" ".join(words[int(one)] for one in row) for row in inputs], alt="Texts")
         return
-    pool = whole(Data(source=source, clients=2), 0)
+    pool = whole(DataSettings(source=source, clients=2), 0)
     inputs, labels = as_floats(pool.inputs[:SHOWN]), pool.labels[:SHOWN].tolist()
     if source.content == "pictures":
         st.image(

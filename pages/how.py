@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from datasets import SPLITS
-from defenses import RULES
+from datasets import PARTITIONS
+from defenses import AGGREGATION_RULES
 from lab import ROOT, figures
 from lab.figures.example_images import framed, png
 from lab.figures.toy_updates import of_rule, of_split
@@ -84,8 +84,8 @@ def _skew() -> None:
         "[its own mix](glossary?entry=splits.dirichlet), and the average suits nobody as well."
     )
     left, right = st.columns(2)
-    draw(figures.dealt(of_split(SPLITS["iid"]())), "iid", "Alike", left)
-    uneven = SPLITS["dirichlet"].model_validate({"alpha": 0.3})
+    draw(figures.dealt(of_split(PARTITIONS["iid"]())), "iid", "Alike", left)
+    uneven = PARTITIONS["dirichlet"].model_validate({"alpha": 0.3})
     draw(figures.dealt(of_split(uneven)), "skewed", "Skewed", right)
 
 
@@ -96,8 +96,8 @@ def _liars() -> None:
         "[median](glossary?entry=rules.median) holds, on the right. No rule holds against all lies."
     )
     left, right = st.columns(2)
-    draw(figures.toy(of_rule(RULES["mean"]())), "mean", "The mean", left)
-    draw(figures.toy(of_rule(RULES["median"]())), "median", "The median", right)
+    draw(figures.toy(of_rule(AGGREGATION_RULES["mean"]())), "mean", "The mean", left)
+    draw(figures.toy(of_rule(AGGREGATION_RULES["median"]())), "median", "The median", right)
 
 
 def _read(name: str) -> None:

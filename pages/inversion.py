@@ -7,14 +7,14 @@ from hashlib import sha256
 import streamlit as st
 from torch import Tensor
 
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
 from lab.figures.example_images import png
-from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.privacy_attacks import ReconstructionAttack
 from lab.models.layers import Shape
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.scoring.tampering_signs import TamperingSigns
-from lab.storage.administration import clear
+from lab.storage.administration import delete_runs
 from lab.storage.job import Job
 from lab.storage.uploads import MEGABYTES, decoded
 from lab.web import displays
@@ -38,18 +38,18 @@ def page() -> None:
     )
     if (job := pick_run()) is None:
         return
-    past = attacks_of(job, Reconstruction)
+    past = attacks_of(job, ReconstructionAttack)
     with st.sidebar:
         whose = st.radio(
             "Whose picture", [CLIENTS, OWN], _first(past), horizontal=True, key=f"whose of {job.id}"
         ) if _has_pictures(job) else CLIENTS  # fmt: skip
         round = pick_round(job, past)
         target = _pick_own(job, past) if whose == OWN else _pick_client(job, round, past)
-        spy = pick_spy(job, Reconstruction, past)
+        spy = pick_spy(job, ReconstructionAttack, past)
     if not target:
         _nothing(job, round, whose)
         return
-    order = Order(spy=spy, round=round, **target)
+    order = AttackRequest(spy=spy, round=round, **target)
     client = "a picture of your own" if whose == OWN else f"client {order.client}"
     st.caption(f"Round {round}, {client}, {spy.kind}, on {job.experiment.title()}")
     attack(job, order, past, _watch, EVERY, "Press Attack to see what this update gives away.")
@@ -142,7 +142,7 @@ def _forget(id: str) -> None:
 
 
 def _clear(attack: str) -> None:
-    clear(store(), [attack])
+    delete_runs(store(), [attack])
 
 
 def _pick_client(job: Job, round: int, past: list[Job]) -> dict[str, str | int]:
@@ -177,14 +177,14 @@ def _watch(id: str, status: str) -> None:
         return
     displays.show(sights, job)
     if job.result:
-        result = Result.read(job.result)
+        result = AttackResult.read(job.result)
         _noticed(result)
         took = {} if result.seconds is None else {"seconds": f"{result.seconds:.1f}"}
         with st.expander("What was assumed"):
             st.table({"": took | result.declared})
 
 
-def _noticed(result: Result) -> None:
+def _noticed(result: AttackResult) -> None:
     """Signs of tampering, where the clients were sent a planted model."""
     noticed = result.find(TamperingSigns)
     if noticed is None:

@@ -6,9 +6,9 @@ import streamlit as st
 
 from lab.experiment.presets import leaks
 from lab.reports.leak_gallery import fragment
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.sweeps.lesson import lesson_of
-from lab.sweeps.result_table import Tally
+from lab.sweeps.result_table import ResultTable
 from lab.sweeps.sweep import Sweep
 from lab.web.displays import sweep_progress as displays
 from lab.web.session import store
@@ -45,14 +45,14 @@ def page() -> None:
 
 def _watched(name: str, sweep: Sweep) -> None:
     """The table, drawn again every second as long as its runs wait or are at work."""
-    grid = Grid(store(), sweep)
+    grid = SweepRuns(store(), sweep)
     st.fragment(_table, run_every=EVERY if grid.progress().open else None)(name)
     st.code(f"leaklab sweep experiments/leaks/{name}.toml --out {name}", "bash", wrap_lines=True)
 
 
 def _table(name: str) -> None:
     sweep = Sweep.from_file(leaks()[name])
-    grid, asked, key = Grid(store(), sweep), st.session_state, f"open leaks {name}"
+    grid, asked, key = SweepRuns(store(), sweep), st.session_state, f"open leaks {name}"
     standing = grid.progress()
     if asked.setdefault(key, standing.open > 0) != (standing.open > 0):
         asked[key] = standing.open > 0
@@ -70,7 +70,7 @@ def _table(name: str) -> None:
         st.caption(reason)
 
 
-def _buttons(name: str, grid: Grid) -> None:
+def _buttons(name: str, grid: SweepRuns) -> None:
     standing, title = grid.progress(), grid.sweep.title
     if standing.open:
         displays.progress(grid, standing)
@@ -78,7 +78,7 @@ def _buttons(name: str, grid: Grid) -> None:
     displays.buttons(grid, standing, words, f"Stop: {title}", name)
 
 
-def _judged(tally: Tally) -> None:
+def _judged(tally: ResultTable) -> None:
     lesson = lesson_of(tally)
     first, *rest = lesson.lines()
     st.markdown(f"{SIGNS[lesson.state]} **{first}**")

@@ -13,17 +13,17 @@ from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import promise, spent
 from lab.experiment import presets
 from lab.experiment.experiment import Experiment
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.poisoning import PoisoningAttack
 from lab.storage.job import Job
 from lab.storage.run_commands import RunCommands
 from lab.web.displays import baseline_runs, run_panel
 from lab.web.displays import live_panels as displays
 from lab.web.displays.chart import draw
 from lab.web.plain_text import plain
-from lab.web.run_picker import look_at, looked_at
+from lab.web.run_picker import looked_at, open_run
 from lab.web.session import in_words, pace, picture_of, store
 from lab.web.setting_widgets import chain, control, differing, part_of, reset, settings_of
-from lab.web.visitor import command, may_command, resume, started, trouble, visitor
+from lab.web.visitor import command, may_command, resume, show_refusal, started, visitor
 
 PRESETS = presets.experiments()
 EVERY = 0.5  # seconds between two looks at a run that trains
@@ -142,7 +142,7 @@ def _preset(name: str) -> Experiment:
 
 
 def _start_from() -> None:
-    look_at(None)
+    open_run(None)
     st.session_state.update(draft=_preset(st.session_state["preset"]), turned=None)
     reset()
 
@@ -178,7 +178,7 @@ def _sidebar(experiment: Experiment, live: bool) -> dict[str, Any]:
         draw({"adversary.count": "Malicious clients"})
         if values["adversary.count"]:
             draw_part("adversary.poison", "What they do")
-            poison = Poison.table[values["adversary.poison.kind"]]
+            poison = PoisoningAttack.table[values["adversary.poison.kind"]]
             st.caption(f"{poison.about()} Knows {poison.knows}.")
             with st.expander("Who attacks, and when"):
                 draw(ATTACKERS)
@@ -257,7 +257,7 @@ def _buttons(ready: bool, job: Job | None) -> None:
             st.button("Step one round", key="step", on_click=command, args=(resume, id, 1))
         if status in ("queued", "running", "paused"):
             st.button("Stop", key="stop", on_click=command, args=(RunCommands(store()).stop, id))
-            st.button("New run", key="new", on_click=look_at, args=(None,))
+            st.button("New run", key="new", on_click=open_run, args=(None,))
         else:
             again = "Start" if status == "none" else "Start a new run"
             st.button(again, key="start", type="primary", disabled=not ready, on_click=_start)
@@ -267,7 +267,7 @@ def _buttons(ready: bool, job: Job | None) -> None:
                 st.button(
                     "Step one round", key="first", disabled=not ready, on_click=_start, args=(1,)
                 )
-    trouble()
+    show_refusal()
 
 
 def _first_minute() -> None:
@@ -283,12 +283,12 @@ def _first_minute() -> None:
 def _show() -> None:
     if run := started(_preset("first-minute")):
         RunCommands(store()).watch(run)
-        look_at(run)
+        open_run(run)
 
 
 def _start(rounds: int | None = None) -> None:
     if run := started(st.session_state["draft"], rounds):
-        look_at(run)
+        open_run(run)
 
 
 page()

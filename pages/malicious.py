@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.attack_runs.poisoning.backdoor_samples import Sample, samples
-from lab.attack_runs.poisoning.poisoned_round import Muster, muster
-from lab.common.settings import Part, SettingError
+from lab.attack_runs.poisoning.backdoor_samples import BackdoorSample, backdoor_samples
+from lab.attack_runs.poisoning.poisoned_round import PoisonedRound, poisoned_round
+from lab.common.settings import Component, SettingError
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import sweeps
 from lab.figures.example_images import framed, png, side_by_side
@@ -15,7 +15,7 @@ from lab.reports.bundle import swept, zipped
 from lab.scoring.poisoning.update_geometry import DETECTORS
 from lab.storage.job import Job
 from lab.storage.replay import StoredRun
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.sweeps.sweep import Sweep
 from lab.web.displays import sweep_progress as displays
 from lab.web.displays.chart import draw
@@ -65,7 +65,7 @@ def _parties(job: Job, round: int) -> None:
         )
 
 
-def _named(part: Part) -> str:
+def _named(part: Component) -> str:
     """With its settings."""
     told = ", ".join(f"{name} {value}" for name, value in part.dump().items() if name != "kind")
     return f"{part.kind} ({told})" if told else part.kind
@@ -84,11 +84,13 @@ def _updates(job: Job, round: int) -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner="The round is played again")
-def _shown(run: str, round: int) -> Muster:
-    return muster(StoredRun(store(), run).state(round - 1), StoredRun(store(), run).replay(round))
+def _shown(run: str, round: int) -> PoisonedRound:
+    return poisoned_round(
+        StoredRun(store(), run).state(round - 1), StoredRun(store(), run).replay(round)
+    )
 
 
-def _moved(shown: Muster) -> None:
+def _moved(shown: PoisonedRound) -> None:
     st.subheader("Who moved the model", anchor=False)
     if not shown.record.influence:
         st.caption("No single rule made one step of these updates, so nobody has a share of it.")
@@ -103,7 +105,7 @@ def _moved(shown: Muster) -> None:
     )
 
 
-def _judged(shown: Muster) -> None:
+def _judged(shown: PoisonedRound) -> None:
     st.subheader("What the rule did with whom", anchor=False)
     if not shown.fates:
         st.caption(
@@ -116,7 +118,7 @@ def _judged(shown: Muster) -> None:
     draw(figures.judged(shown.record), "judged", "Kept, shortened or left out, by client")
 
 
-def _lie(shown: Muster) -> None:
+def _lie(shown: PoisonedRound) -> None:
     st.subheader("Where the updates lie", anchor=False)
     left, right = st.columns(2)
     draw(figures.landscape(shown), "landscape", "The updates on two axes", left)
@@ -132,7 +134,7 @@ def _lie(shown: Muster) -> None:
     st.caption(". ".join(shown.geometry.sentences()) + ".")
 
 
-def _detected(shown: Muster) -> None:
+def _detected(shown: PoisonedRound) -> None:
     if not (found := shown.geometry.detections):
         return
     st.subheader("Could the server have told?", anchor=False)
@@ -181,7 +183,7 @@ def _success(job: Job, round: int) -> None:
             )  # fmt: skip
 
 
-def _invitation(now: Experiment, found: tuple[Sample, ...]) -> str:
+def _invitation(now: Experiment, found: tuple[BackdoorSample, ...]) -> str:
     wanted = ", ".join(sorted({each.wanted for each in found}))
     beside = " On the left as it was, on the right as the attacker gives it in." * any(
         each.plain is not None for each in found
@@ -190,8 +192,8 @@ def _invitation(now: Experiment, found: tuple[Sample, ...]) -> str:
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def _samples(run: str, round: int) -> tuple[Sample, ...]:
-    return samples(StoredRun(store(), run).state(round))
+def _samples(run: str, round: int) -> tuple[BackdoorSample, ...]:
+    return backdoor_samples(StoredRun(store(), run).state(round))
 
 
 def _grids() -> None:
@@ -201,7 +203,7 @@ def _grids() -> None:
     name = st.selectbox(
         "Grid of runs", list(known), format_func=lambda one: Sweep.from_file(known[one]).title
     )
-    grid = Grid(store(), Sweep.from_file(known[name]))
+    grid = SweepRuns(store(), Sweep.from_file(known[name]))
     st.fragment(_grid, run_every=EVERY if grid.progress().open else None)(name)
     st.caption("The same from the command line:")
     st.code(f"leaklab sweep experiments/{name}.toml", "bash")
@@ -209,7 +211,7 @@ def _grids() -> None:
 
 def _grid(name: str) -> None:
     """How far it is.  Runs of the grid wait until nobody's run or attack does."""
-    grid, asked = Grid(store(), Sweep.from_file(sweeps()[name])), st.session_state
+    grid, asked = SweepRuns(store(), Sweep.from_file(sweeps()[name])), st.session_state
     standing = grid.progress()
     asked.setdefault("open grid", standing.open > 0)
     if asked["open grid"] != (standing.open > 0):

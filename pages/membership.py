@@ -5,20 +5,20 @@ from __future__ import annotations
 import streamlit as st
 
 from lab import figures
-from lab.attack_runs.shared.attack_request import Order
-from lab.engine.data.malicious_clients import malicious
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.engine.data.malicious_clients import malicious_clients
 from lab.interfaces.privacy_attacks import (
-    Extraction,
-    Inference,
-    Provocation,
-    Recognition,
-    Spy,
-    Surveillance,
-    Survey,
+    ActiveMembershipAttack,
+    MembershipInferenceAttack,
+    PrivacyAttack,
+    PropertyInferenceAttack,
+    SecretExtractionAttack,
+    ServerMembershipAttack,
+    SubjectMembershipAttack,
 )
 from lab.privacy.guarantee import ceiling_of
-from lab.scoring.attack_result import Result
-from lab.scoring.membership.membership_score import Exposure
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.membership.membership_score import MembershipScore
 from lab.storage.job import Job
 from lab.web.attack_panel import attack, attacks_of, followed, pick_spy, spies_of
 from lab.web.displays import membership_results
@@ -27,13 +27,13 @@ from lab.web.run_picker import pick_round, pick_run
 from lab.web.session import sights_of, store
 
 EVERY = 0.5  # seconds between two looks at an attack that runs
-FAMILIES: dict[str, type[Spy]] = {  # who attacks and what for, and the attacks that do
-    "an outsider, with the model": Inference,
-    "the server, over all rounds": Surveillance,
-    "an active attacker, in the rounds": Provocation,
-    "an outsider, after a person": Recognition,
-    "an outsider, after a secret in text": Extraction,
-    "the server, after a property of the data": Survey,
+FAMILIES: dict[str, type[PrivacyAttack]] = {  # who attacks and what for, and the attacks that do
+    "an outsider, with the model": MembershipInferenceAttack,
+    "the server, over all rounds": ServerMembershipAttack,
+    "an active attacker, in the rounds": ActiveMembershipAttack,
+    "an outsider, after a person": SubjectMembershipAttack,
+    "an outsider, after a secret in text": SecretExtractionAttack,
+    "the server, after a property of the data": PropertyInferenceAttack,
 }
 TARGETS = (0, 1, 2, 4, 8, 16, 32, 64)
 
@@ -54,7 +54,7 @@ def page() -> None:
         spy = pick_spy(job, family, mine)
         client = _pick_client(job, mine)
         targets = _pick_targets(job, spy, mine)
-        order = Order(spy=spy, round=round, client=client, targets=targets)
+        order = AttackRequest(spy=spy, round=round, client=client, targets=targets)
     st.caption(f"Round {round}, {spy.kind}, on {job.experiment.title()}. {_cost(order)}")
     attack(
         job,
@@ -67,7 +67,7 @@ def page() -> None:
     _compared(past)
 
 
-def _pick_family(job: Job, past: list[Job]) -> type[Spy]:
+def _pick_family(job: Job, past: list[Job]) -> type[PrivacyAttack]:
     """Those who attack, with at least one attack in the catalogue; at first the last one."""
     there = [name for name, family in FAMILIES.items() if spies_of(job, family)]
     last = past[0].order.spy if past else None
@@ -78,7 +78,7 @@ def _pick_family(job: Job, past: list[Job]) -> type[Spy]:
 def _pick_client(job: Job, past: list[Job]) -> int | None:
     """By whose members the attack is judged; malicious clients have none to betray."""
     last = past[0].order.client if past else None
-    bad = malicious(job.experiment.at(job.round))
+    bad = malicious_clients(job.experiment.at(job.round))
     honest = [client for client in range(job.experiment.data.clients) if client not in bad]
     whose: list[int | None] = [None, *honest]
     chosen: int | None = st.selectbox(
@@ -91,9 +91,9 @@ def _pick_client(job: Job, past: list[Job]) -> int | None:
     return chosen
 
 
-def _pick_targets(job: Job, spy: Spy, past: list[Job]) -> int:
+def _pick_targets(job: Job, spy: PrivacyAttack, past: list[Job]) -> int:
     """How many models like this one are attacked besides; only the released model has likes."""
-    if not isinstance(spy, Inference):
+    if not isinstance(spy, MembershipInferenceAttack):
         return 0
     last = past[0].order.targets if past else 0
     return int(
@@ -108,17 +108,19 @@ def _pick_targets(job: Job, spy: Spy, past: list[Job]) -> int:
     )
 
 
-def _cost(order: Order) -> str:
+def _cost(order: AttackRequest) -> str:
     """What the attack has to train before it can ask."""
     spy, rounds = order.spy, f"{order.round} round{'s' * (order.round != 1)} each"
-    if isinstance(spy, Provocation):
+    if isinstance(spy, ActiveMembershipAttack):
         return "It plays the last rounds again, once for each few candidates."
-    if isinstance(spy, Extraction):
+    if isinstance(spy, SecretExtractionAttack):
         return f"It trains the run again with secrets in it, {order.round} rounds."
-    if isinstance(spy, Survey):
+    if isinstance(spy, PropertyInferenceAttack):
         return "It trains updates of its own on public examples."
     shadows = 0
-    if isinstance(spy, (Inference, Surveillance, Recognition)):
+    if isinstance(
+        spy, (MembershipInferenceAttack, ServerMembershipAttack, SubjectMembershipAttack)
+    ):
         shadows = spy.needs().shadows
     trained = shadows + order.targets
     if not trained:
@@ -131,7 +133,7 @@ def _watch(id: str, status: str) -> None:
     if job.result:
         pictures = store().arrays.get(store().sights(id)[-1].arrays)
         names = store().run(str(job.run)).experiment.data.source.classes
-        membership_results.show(Result.read(job.result), pictures, names)
+        membership_results.show(AttackResult.read(job.result), pictures, names)
     elif job.active and (seen := sights_of(id)):
         step, steps = seen[-1].body["step"], max(1, seen[-1].body["steps"])
         st.progress(min(1.0, step / steps), f"At work: step {step} of {steps}")
@@ -139,9 +141,11 @@ def _watch(id: str, status: str) -> None:
 
 def _compared(past: list[Job]) -> None:
     """All attacks on this run that have ended, each as it was ordered last."""
-    results: dict[str, Result] = {}
+    results: dict[str, AttackResult] = {}
     for job in past:
-        if job.result and isinstance((result := Result.read(job.result)).score, Exposure):
+        if job.result and isinstance(
+            (result := AttackResult.read(job.result)).score, MembershipScore
+        ):
             whose = "" if result.client is None else f", client {result.client}"
             name = f"{result.attack}, round {result.round}{whose}"
             changed = ", ".join(f"{key} {value}" for key, value in result.settings.items())
@@ -150,15 +154,15 @@ def _compared(past: list[Job]) -> None:
         return
     st.subheader("All attacks on this run", anchor=False)
     st.table([_row(name, result) for name, result in results.items()])
-    found = {name: each.find(Exposure) for name, each in results.items()}
+    found = {name: each.find(MembershipScore) for name, each in results.items()}
     exposures = {name: score for name, score in found.items() if score}
     ceiling = ceiling_of(next(iter(results.values())).guarantee)
     draw(figures.rocs(exposures, ceiling), "roc of all attacks", "ROC of all attacks")
 
 
-def _row(name: str, result: Result) -> dict[str, str]:
+def _row(name: str, result: AttackResult) -> dict[str, str]:
     found = result.score
-    assert isinstance(found, Exposure)
+    assert isinstance(found, MembershipScore)
     given = found.strata.given if found.strata else None
     rates = {
         f"TPR at {rate.false_positives:.1%}": "too few"

@@ -14,13 +14,13 @@ from lab.reports.bundle import bundle, illustrated, joint, zipped
 from lab.reports.comparison import MOST, Side, differences, outcome, sides
 from lab.reports.html_report import render_comparison
 from lab.reports.report_figures import of_comparison
-from lab.storage.administration import clear
+from lab.storage.administration import delete_runs
 from lab.storage.job import Job
 from lab.storage.run_commands import LONGEST_NOTE, RunCommands
 from lab.web.displays.chart import draw
 from lab.web.displays.download import everything
 from lab.web.plain_text import plain
-from lab.web.run_picker import look_at, visible_runs
+from lab.web.run_picker import open_run, visible_runs
 from lab.web.session import STATUS, store
 from lab.web.visitor import may_command, own_names
 
@@ -93,7 +93,7 @@ def _one(job: Job, note: str) -> None:
     st.subheader(job.experiment.title(), anchor=False)
     with st.container(horizontal=True):
         if st.button("Open on the Live page", type="primary"):
-            look_at(job.id)
+            open_run(job.id)
             st.switch_page(ROOT / "pages" / "live.py")
         _delete([job])
     if may_command(job):
@@ -185,10 +185,10 @@ def _delete(jobs: list[Job]) -> None:
 
 
 def _gone(runs: list[str]) -> None:
-    look_at(None)
+    open_run(None)
     try:
         mine = [run for run in runs if may_command(store().run(run))]
-        st.toast(f"{clear(store(), mine)} deleted")
+        st.toast(f"{delete_runs(store(), mine)} deleted")
     except SettingError as error:
         st.error(plain(error))
 

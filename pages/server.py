@@ -5,7 +5,12 @@ from __future__ import annotations
 import streamlit as st
 
 from lab.attack_runs.reconstruction.quick_look import cheapest
-from lab.attack_runs.reconstruction.server_snapshot import SHOWN, Letter, Post, post_of
+from lab.attack_runs.reconstruction.server_snapshot import (
+    SHOWN,
+    ReceivedUpdate,
+    ServerSnapshot,
+    server_snapshot,
+)
 from lab.common.settings import SettingError
 from lab.figures.example_images import framed, png, side_by_side
 from lab.storage.replay import StoredRun
@@ -48,11 +53,11 @@ def page() -> None:
 
 
 @st.cache_resource(max_entries=16, show_spinner="The round is played again")
-def _post(run: str, round: int) -> Post:
-    return post_of(StoredRun(store(), run).replay(round))
+def _post(run: str, round: int) -> ServerSnapshot:
+    return server_snapshot(StoredRun(store(), run).replay(round))
 
 
-def _masked(post: Post) -> None:
+def _masked(post: ServerSnapshot) -> None:
     if not post.masked:
         return
     st.subheader("From each client: noise", anchor=False)
@@ -63,7 +68,7 @@ def _masked(post: Post) -> None:
             st.image(png(letter.picture, side=112), whose, width=112, alt=alt)
 
 
-def _bare(post: Post, summed: bool) -> None:
+def _bare(post: ServerSnapshot, summed: bool) -> None:
     st.subheader("The sum of all" if summed else "From each client: its update", anchor=False)
     read = any(letter.reading is not None for letter in post.letters)
     if read:
@@ -75,7 +80,7 @@ def _bare(post: Post, summed: bool) -> None:
         st.caption(f"{SHOWN} of {post.came} are shown.")
 
 
-def _letter(letter: Letter, summed: bool) -> None:
+def _letter(letter: ReceivedUpdate, summed: bool) -> None:
     whose = f"{len(letter.senders)} clients" if summed else f"client {letter.senders[0]}"
     with st.container(width=3 * WIDTH // 2 if letter.reading is None else 2 * WIDTH + 56):
         columns = st.columns([1, 2]) if letter.reading is not None else [st.container()]

@@ -14,14 +14,14 @@ from lab.experiment.experiment import Experiment
 from lab.experiment.presets import tradeoffs
 from lab.reports.bundle import studied, zipped
 from lab.storage.run_commands import RunCommands
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.sweeps.tradeoff import MEASURES, Point, front, points, reasons, sentences, table
-from lab.sweeps.tradeoff_study import AXES, TITLES, Place, Study
+from lab.sweeps.tradeoff_study import AXES, TITLES, SettingsCombination, Study
 from lab.web.displays import sweep_progress as displays
 from lab.web.displays.download import everything
 from lab.web.displays.live_chart import redraw
 from lab.web.plain_text import plain
-from lab.web.run_picker import look_at
+from lab.web.run_picker import open_run
 from lab.web.session import sentence, store
 from lab.web.visitor import visitor
 
@@ -54,7 +54,7 @@ def page() -> None:
     except SettingError as error:
         st.warning(plain(sentence(str(error))))
         return
-    grid = Grid(store(), study.sweep)
+    grid = SweepRuns(store(), study.sweep)
     st.fragment(_watched, run_every=EVERY if grid.progress().open else None)(study)
     st.caption("The same from the command line:")
     st.code(_command(name, usual, study), "bash", wrap_lines=True)
@@ -82,7 +82,7 @@ def _changed(name: str, usual: Study) -> dict[str, Any]:
 
 def _word(axis: str, value: Any) -> str:
     place = dict.fromkeys(AXES, 0.0) | {axis: value}
-    return Place(*place.values()).words()[axis]
+    return SettingsCombination(*place.values()).words()[axis]
 
 
 def _command(name: str, usual: Study, study: Study) -> str:
@@ -97,7 +97,7 @@ def _command(name: str, usual: Study, study: Study) -> str:
 
 def _watched(study: Study) -> None:
     """Drawn again every second as long as runs wait or are at work."""
-    grid, asked = Grid(store(), study.sweep), st.session_state
+    grid, asked = SweepRuns(store(), study.sweep), st.session_state
     standing = grid.progress()
     if asked.setdefault("open tradeoff", standing.open > 0) != (standing.open > 0):
         asked["open tradeoff"] = standing.open > 0
@@ -112,10 +112,10 @@ def _watched(study: Study) -> None:
 
 
 def _archive(study: Study) -> bytes:
-    return zipped(studied(study, Grid(store(), study.sweep).outcomes()))
+    return zipped(studied(study, SweepRuns(store(), study.sweep).outcomes()))
 
 
-def _buttons(study: Study, grid: Grid) -> None:
+def _buttons(study: Study, grid: SweepRuns) -> None:
     standing = grid.progress()
     if standing.open:
         displays.progress(grid, standing)
@@ -206,7 +206,7 @@ def _opened(experiment: Experiment) -> None:
     mine = store().runs(visitor=visitor())
     run = next((job.id for job in mine if job.experiment == experiment), None)
     try:
-        look_at(run or RunCommands(store()).create(experiment, visitor=visitor()))
+        open_run(run or RunCommands(store()).create(experiment, visitor=visitor()))
     except SettingError as error:
         st.error(plain(error))
         return

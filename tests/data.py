@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from datasets.sources import adult, chat, digits, faces, fashion_mnist, heart, mnist, photos
 from datasets.sources.shared import file_lookup
 from lab.engine.data import federation
@@ -47,7 +47,7 @@ def experiment(request: pytest.FixtureRequest) -> Experiment:
 
 @cache
 def examples_of(kind: str) -> Examples:
-    return SOURCES[kind]().load()
+    return DATA_SOURCES[kind]().load()
 
 
 def forget() -> None:

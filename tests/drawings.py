@@ -9,17 +9,17 @@ from typing import Any
 import plotly.graph_objects as go
 import torch
 
-from lab.attack_runs.poisoning.poisoned_round import Muster
-from lab.engine.data.summary import Portrait
-from lab.engine.evaluation.record import Record
+from lab.attack_runs.poisoning.poisoned_round import PoisonedRound
+from lab.engine.data.summary import FederationSummary
+from lab.engine.evaluation.record import RoundRecord
 from lab.scoring.poisoning.update_geometry import geometry
 
 Trace = dict[str, Any]
 
 
-def record(round: int = 1, **measured: Any) -> Record:
+def record(round: int = 1, **measured: Any) -> RoundRecord:
     usual = {"accuracy": 0.5, "loss": 1.25, "epsilon": None, "bytes_up": 0, "bytes_down": 0}
-    return Record.read(usual | {"round": round} | measured)
+    return RoundRecord.read(usual | {"round": round} | measured)
 
 
 def drawn(figure: go.Figure) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def trace(figure: go.Figure, name: str) -> Trace:
     return found
 
 
-def federation_of(clients: int, bad: Sequence[int] = (), classes: int = 1) -> Portrait:
-    return Portrait(
+def federation_of(clients: int, bad: Sequence[int] = (), classes: int = 1) -> FederationSummary:
+    return FederationSummary(
         classes=tuple(f"class {k}" for k in range(classes)),
         counts=((10,) * classes,) * clients,
         malicious=tuple(bad),
@@ -46,14 +46,14 @@ def federation_of(clients: int, bad: Sequence[int] = (), classes: int = 1) -> Po
     )
 
 
-def mustered(clients: int, bad: Sequence[int] = (), fates: Sequence[str] = ()) -> Muster:
+def mustered(clients: int, bad: Sequence[int] = (), fates: Sequence[str] = ()) -> PoisonedRound:
     """Updates drawn at random, of which those of bad clients are sent backwards."""
     generator = torch.Generator().manual_seed(0)
     rows = 1 + 0.3 * torch.randn(clients, 20, generator=generator)
     flags = torch.tensor([client in bad for client in range(clients)])
     rows[flags] *= -3
     everybody = tuple(range(clients))
-    return Muster(
+    return PoisonedRound(
         record=record(clients=everybody, malicious=tuple(bad), verdict=tuple(fates)),
         clients=everybody,
         geometry=geometry(rows, flags, rows.mean(dim=0)),

@@ -6,14 +6,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from datasets import SOURCES
-from defenses import RULES
+from datasets import DATA_SOURCES
+from defenses import AGGREGATION_RULES
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
 from lab.experiment.validation import KEPT
 from lab.interfaces.aggregation import Codec
-from lab.interfaces.data import Source, Split
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.data import DataSource, Partition
+from lab.interfaces.poisoning import PoisoningAttack
 from lab.models.architectures import Model
 from tests.experiments import DECLARED, with_
 
@@ -70,11 +70,11 @@ def part_at(path: str, kind: str, most: int = 1000) -> st.SearchStrategy[dict[st
 @st.composite
 def worlds(draw: st.DrawFn) -> dict[str, Any]:
     """Seed, data and model: what no change in mid-run may touch."""
-    source = SOURCES[draw(st.sampled_from(list(SOURCES)))]()
+    source = DATA_SOURCES[draw(st.sampled_from(list(DATA_SOURCES)))]()
     pictures = len(source.shape) == 3
     few = len(source.groups) < 30  # people, of whom nine in ten may be left out
     senseless = {"natural": not source.groups, "people": few, "feature": not pictures}
-    split = draw(st.sampled_from([kind for kind in Split.table if not senseless.get(kind)]))
+    split = draw(st.sampled_from([kind for kind in Partition.table if not senseless.get(kind)]))
     clients = draw(st.integers(3, 20 if split == "people" else 150))
     clients = clients if split != "natural" else len(source.groups)
     most = len(source.classes) if split == "concept" else source.size // clients
@@ -140,13 +140,15 @@ def masked(draw: st.DrawFn, cohort: int) -> dict[str, Any]:
 
 
 def poisons_at(
-    kind: str, source: Source, privacy: dict[str, Any]
+    kind: str, source: DataSource, privacy: dict[str, Any]
 ) -> st.SearchStrategy[dict[str, Any]]:
     """A poison that can do with such examples, and lies about weights only where there are any."""
 
     def fits(drawn: dict[str, Any]) -> bool:
         try:
-            poison = Poison.pick({path.split(".")[-1]: value for path, value in drawn.items()})
+            poison = PoisoningAttack.pick(
+                {path.split(".")[-1]: value for path, value in drawn.items()}
+            )
             poison.check(source.shape, len(source.classes))
         except SettingError:
             return False
@@ -161,16 +163,16 @@ def poisons_at(
 @st.composite
 def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
     """All other settings, none of which contradicts another or the world."""
-    source, clients = SOURCES[world["data.source"]](), world["data.clients"]
+    source, clients = DATA_SOURCES[world["data.source"]](), world["data.clients"]
     asked = draw(st.just(0) | st.integers(3, clients))
     text = source.content == "text"
     privacy, masks = draw(protections(asked or clients, text)), draw(masked(asked or clients))
     blind = masks.get("secure_aggregation.enabled") or privacy.get("privacy.kind") == "client"
-    rule = "mean" if blind else draw(st.sampled_from(list(RULES)))
+    rule = "mean" if blind else draw(st.sampled_from(list(AGGREGATION_RULES)))
     codec = "none" if blind else draw(st.sampled_from(list(Codec.table)))
     poisons = [
         kind
-        for kind, poison in Poison.table.items()
+        for kind, poison in PoisoningAttack.table.items()
         if len(source.shape) == 3 or not poison.pictures_only
     ]
     # What every client carries over must fit into memory.

@@ -13,7 +13,7 @@ from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
 from lab.interfaces.aggregation import Codec
 from lab.interfaces.federated_algorithm import Algorithm
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.poisoning import PoisoningAttack
 
 PLACES = ("distributed", "central", "local")
 SAMPLINGS = ("poisson", "fixed")
@@ -74,7 +74,9 @@ def drawn(combination: Combination, count: int) -> tuple[Experiment, ...]:
 def _accepted(combination: Combination) -> Iterator[Experiment]:
     """Every other one begins with nothing that may leave a run without a guarantee."""
     chance = Random(str(combination))
-    poisons, algorithms = (_all_in_turn(part.table, chance) for part in (Poison, Algorithm))
+    poisons, algorithms = (
+        _all_in_turn(part.table, chance) for part in (PoisoningAttack, Algorithm)
+    )
     parts = zip(algorithms, poisons, strict=True)
     for bold in cycle((False, True)):
         yield _one(combination, parts, bold, chance)

@@ -8,13 +8,20 @@ from typing import Any
 
 import pytest
 
-from lab.common.settings import Part, SettingError, Settings
+from lab.common.settings import Component, SettingError, Settings
 from lab.experiment.experiment import Experiment
-from lab.experiment.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
-from lab.interfaces.aggregation import Codec, Rule
-from lab.interfaces.data import Source, Split
+from lab.experiment.sections import (
+    AdversarySettings,
+    DataSettings,
+    NetworkSettings,
+    PrivacySettings,
+    SecureAggregationSettings,
+    TrainingSettings,
+)
+from lab.interfaces.aggregation import AggregationRule, Codec
+from lab.interfaces.data import DataSource, Partition
 from lab.interfaces.federated_algorithm import Algorithm
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.poisoning import PoisoningAttack
 from lab.models.architectures import Model
 
 EXAMPLE = """
@@ -49,20 +56,20 @@ kind = "mean"
 dropout = 0.05
 """
 SECTIONS: dict[str, type[Settings]] = {
-    "data": Data,
-    "training": Training,
-    "privacy": Privacy,
-    "secure_aggregation": SecureAggregation,
-    "adversary": Adversary,
-    "network": Transport,
+    "data": DataSettings,
+    "training": TrainingSettings,
+    "privacy": PrivacySettings,
+    "secure_aggregation": SecureAggregationSettings,
+    "adversary": AdversarySettings,
+    "network": NetworkSettings,
 }
-FAMILIES: dict[str, type[Part]] = {
-    "data.source": Source,
-    "data.split": Split,
+FAMILIES: dict[str, type[Component]] = {
+    "data.source": DataSource,
+    "data.split": Partition,
     "model": Model,
     "training.algorithm": Algorithm,
-    "adversary.poison": Poison,
-    "rule": Rule,
+    "adversary.poison": PoisoningAttack,
+    "rule": AggregationRule,
     "network.compression": Codec,
 }
 TEXT_MODELS = [kind for kind, model in Model.table.items() if "text" in model.reads]

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.engine.data.malicious_clients import acting
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import step
-from lab.engine.run import begin
-from lab.engine.run_state import State
+from lab.engine.data.malicious_clients import active_attackers
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
 from tests.neighbours import ADVERSARIES, REPETITIONS, Measured, Statement
 from tests.observed_rounds import Noise, other_noise, silence
@@ -28,11 +28,11 @@ TOGGLED = (0, 1, -1)  # places in a batch of the examples that may be missing
 Batches = Callable[[int], Sequence[int]]  # how many examples a client holds -> those in its batch
 
 
-def reached(experiment: Experiment, round: int) -> State:
+def reached(experiment: Experiment, round: int) -> RunState:
     """The state of the run before that round."""
-    state = begin(experiment)
+    state = initial_state(experiment)
     while state.round + 1 < round:
-        state = step(state).state
+        state = run_round(state).state
     return state
 
 
@@ -40,7 +40,7 @@ class Sent(Exception):
     """A round breaks off: its updates are about to leave the clients."""
 
 
-def sent(state: State, chosen: Batches) -> Tensor:
+def sent(state: RunState, chosen: Batches) -> Tensor:
     """What the clients of the next round send after one step.  -> (clients, shared)"""
     found: list[Tensor] = []
 
@@ -55,14 +55,14 @@ def sent(state: State, chosen: Batches) -> Tensor:
         patch.setattr("lab.engine.client.batched_sgd.batches", batches)
         patch.setattr("lab.engine.round.exchange", exchange)
         with pytest.raises(Sent):
-            step(state)
+            run_round(state)
     return found[0]
 
 
 def measured_examples(experiment: Experiment, round: int) -> list[Measured]:
     """Every statement about that round, for the client whose update one example moves farthest."""
     stated = [Statement.of(experiment, round, one) for one in ADVERSARIES]
-    cohort, bad = asked(experiment, round), acting(experiment, round)
+    cohort, bad = select_cohort(experiment, round), active_attackers(experiment, round)
     honest = torch.tensor([client not in bad for client in cohort])
     if not any(stated) or not honest.any():
         return []
@@ -72,7 +72,7 @@ def measured_examples(experiment: Experiment, round: int) -> list[Measured]:
     return [Measured(experiment, round, what, farthest, noise) for what in stated if what]
 
 
-def _moved(state: State) -> Tensor:
+def _moved(state: RunState) -> Tensor:
     """How far one example moves each client's update, without noise.  -> (clients,)"""
     with silence():
         whole = sent(state, lambda size: range(min(size, BATCH)))
@@ -88,7 +88,7 @@ def _without(size: int, gone: int) -> list[int]:
     return [place for place in range(size) if place != gone % size]
 
 
-def _noise(state: State, place: int) -> Noise:
+def _noise(state: RunState, place: int) -> Noise:
     """Of one client's update after a step on an empty batch."""
     with silence():
         still = sent(state, lambda _: ())

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 from defenses.secure_aggregation.channel import Masked
-from lab.engine.data.malicious_clients import acting
+from lab.engine.data.malicious_clients import active_attackers
 from lab.engine.differential_privacy.accountant import Adversary, spent
 from lab.engine.exchange import channel
-from lab.engine.participation.cohort_sampling import asked
+from lab.engine.participation.cohort_sampling import select_cohort
 from lab.engine.round import Round
-from lab.engine.run import begin
-from lab.engine.run_state import State
+from lab.engine.run import initial_state
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
-from tests.observed_rounds import Noise, Observed, other_noise, run_round, silence
+from tests.observed_rounds import Noise, Observed, observed_round, other_noise, silence
 
 ADVERSARIES: tuple[Adversary, ...] = ("public", "server")
 ROUNDED = 1e-3  # relative, of float32
@@ -32,22 +32,22 @@ class Setting:
     """A round of a run under client-level privacy, and one honest client in it."""
 
     experiment: Experiment
-    state: State  # before the round
+    state: RunState  # before the round
     cohort: tuple[int, ...]
     client: int
 
     @classmethod
     def of(cls, experiment: Experiment, round: int) -> Setting | None:
         """The run as far as that round, with random updates.  None: it asks nobody honest."""
-        cohort, bad = asked(experiment, round), acting(experiment, round)
+        cohort, bad = select_cohort(experiment, round), active_attackers(experiment, round)
         honest = [client for client in cohort if client not in bad]
         if not honest:
             return None
-        state = begin(experiment)
+        state = initial_state(experiment)
         for past in range(1, round):
-            before = asked(experiment, past)
+            before = select_cohort(experiment, past)
             rows = torch.randn(len(before), len(state.model), generator=torch.manual_seed(past))
-            state = run_round(state, before, dict(zip(before, rows, strict=True))).state
+            state = observed_round(state, before, dict(zip(before, rows, strict=True))).state
         return cls(experiment, state, cohort, honest[round % len(honest)])
 
     @property
@@ -83,14 +83,14 @@ class Setting:
     @cached_property
     def _still(self) -> Observed:
         with silence():
-            return run_round(self.state, self.cohort)
+            return observed_round(self.state, self.cohort)
 
     @cached_property
     def _noisy(self) -> list[Observed]:
         found = []
         for number in range(REPETITIONS):
             with other_noise(number):
-                found.append(run_round(self.state, self.cohort))
+                found.append(observed_round(self.state, self.cohort))
         return found
 
     def moved(self, adversary: Adversary, absent: bool) -> float:
@@ -114,7 +114,7 @@ class Setting:
         """Rounds with the client, and what all others have trained in each."""
         with silence():
             return [
-                (run_round(self.state, self.cohort, {**others, self.client: own}), others)
+                (observed_round(self.state, self.cohort, {**others, self.client: own}), others)
                 for own, others in worst_of(self)
             ]
 
@@ -122,14 +122,15 @@ class Setting:
     def _against_zeros(self) -> list[tuple[Observed, Observed]]:
         with silence():
             return [
-                (here, run_round(self.state, self.cohort, others)) for here, others in self._here
+                (here, observed_round(self.state, self.cohort, others))
+                for here, others in self._here
             ]
 
     @cached_property
     def _against_absence(self) -> list[tuple[Observed, Observed]]:
         rest = tuple(one for one in self.cohort if one != self.client)
         with silence():
-            return [(here, run_round(self.state, rest, others)) for here, others in self._here]
+            return [(here, observed_round(self.state, rest, others)) for here, others in self._here]
 
 
 def worst_of(setting: Setting) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:

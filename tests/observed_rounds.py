@@ -20,12 +20,12 @@ from torch import Tensor
 import lab.common.random_streams
 from defenses.privacy.discrete_gaussian import discrete_gaussian
 from lab.engine.exchange import STEPS, Outgoing, Wire, protect
-from lab.engine.round import step
-from lab.engine.run_state import State
-from lab.engine.server.server import Aggregator, Answer
+from lab.engine.round import run_round
+from lab.engine.run_state import RunState
+from lab.engine.server.server import Server, ServerStep
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import Task, Updates
-from lab.interfaces.messages import Delivery
+from lab.interfaces.federated_algorithm import ClientUpdates, LocalTask
+from lab.interfaces.messages import ReceivedUpdates
 
 UNLIKELY = 1e-5  # that sound noise is measured as too little; seeds are fixed
 NOBODY: Mapping[int, Tensor] = {}
@@ -40,11 +40,11 @@ DRAWN, DISCRETE = (
 class Observed:
     """What a round has shown."""
 
-    answer: Answer
-    delivery: Delivery
+    answer: ServerStep
+    delivery: ReceivedUpdates
     own: Mapping[int, Tensor]  # what each client let out of its hands, before any poison
     bits: Mapping[int, Tensor]  # and its bit of adaptive clipping
-    state: State  # after the round
+    state: RunState  # after the round
 
     @property
     def senders(self) -> set[int]:
@@ -56,23 +56,25 @@ class Observed:
         return self.delivery.rows * self.delivery.weights.unsqueeze(1)
 
 
-def run_round(
-    state: State, cohort: Sequence[int], updates: Mapping[int, Tensor] = NOBODY
+def observed_round(
+    state: RunState, cohort: Sequence[int], updates: Mapping[int, Tensor] = NOBODY
 ) -> Observed:
     """Run the next round.
 
     cohort: the clients that are asked, in order
     updates: (params,) what a client has trained; zeros for a client that is not named
     """
-    answers: list[Answer] = []
+    answers: list[ServerStep] = []
     own: dict[int, Tensor] = {}
     bits: dict[int, Tensor] = {}
 
-    def trained(_: Experiment, __: int, clients: Sequence[int], task: Task, *___: Any) -> Updates:
+    def trained(
+        _: Experiment, __: int, clients: Sequence[int], task: LocalTask, *___: Any
+    ) -> ClientUpdates:
         zeros = torch.zeros(task.start.shape[-1])
         rows = [zeros if task.stays else updates.get(client, zeros) for client in clients]
         found = torch.stack(rows) if rows else zeros.new_zeros(0, len(zeros))
-        return Updates(found, torch.ones(len(clients)), task.mixture)
+        return ClientUpdates(found, torch.ones(len(clients)), task.mixture)
 
     def guarded(wire: Wire, outgoing: Outgoing) -> Outgoing:
         found = protect(wire, outgoing)
@@ -80,20 +82,20 @@ def run_round(
         bits.update(zip(cohort, found.clip_bits, strict=True))
         return found
 
-    def answer(*given: Any) -> Answer:
+    def answer(*given: Any) -> ServerStep:
         answers.append(real_answer(*given))
         return answers[-1]
 
-    real_answer = Aggregator.answer
+    real_answer = Server.answer
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lab.engine.round.asked", lambda *_: tuple(cohort))
+        patch.setattr("lab.engine.round.select_cohort", lambda *_: tuple(cohort))
         # What a record says besides is slow, and no client sees it.
         patch.setattr("lab.engine.round.spent", lambda *_: None)
         patch.setattr("lab.engine.round.measure", lambda *_: ({"accuracy": 0.0, "loss": None}, {}))
-        patch.setattr("lab.engine.client.cohort_trainer.cohort", trained)
+        patch.setattr("lab.engine.client.cohort_trainer.train_cohort", trained)
         patch.setattr("lab.engine.exchange.STEPS", (guarded, *STEPS[1:]))
-        patch.setattr(Aggregator, "answer", answer)
-        moment = step(state)
+        patch.setattr(Server, "answer", answer)
+        moment = run_round(state)
     return Observed(answers[0], moment.transcript.delivery, own, bits, moment.state)
 
 

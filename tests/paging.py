@@ -7,12 +7,12 @@ from collections import deque
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT, Experiment
-from lab.attack_runs.shared.attack_request import Order
-from lab.jobs.attack_job import attacked
-from lab.jobs.run_job import pull
-from lab.jobs.sweep_job import measured
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.run_job import carry_out_run
+from lab.jobs.sweep_job import carry_out_cell
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 TINY = Experiment.read(
     {
@@ -35,22 +35,22 @@ def opened(page: str = "live", **query: str) -> AppTest:
 
 
 def trained(store: Store, experiment: Experiment = TINY) -> str:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(experiment)
-    deque(pull(ledger, job), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
     return job.id
 
 
 def attack(store: Store, run: str, spy: object, **order: object) -> None:
-    ledger = Ledger(store)
-    job = ledger.start_attack(run, Order.read({"spy": spy} | order))
-    deque(attacked(ledger, job), maxlen=0)
+    ledger = WorkerStore(store)
+    job = ledger.start_attack(run, AttackRequest.read({"spy": spy} | order))
+    deque(carry_out_attack(ledger, job), maxlen=0)
 
 
 def work_off(store: Store) -> None:
     """What a worker would do."""
-    ledger = Ledger(store)
-    todo = {"attack": attacked, "run": pull, "cell": measured}
+    ledger = WorkerStore(store)
+    todo = {"attack": carry_out_attack, "run": carry_out_run, "cell": carry_out_cell}
     while (job := ledger.claim()) is not None:
         deque(todo[job.kind](ledger, job), maxlen=0)
 

@@ -8,12 +8,12 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from lab import Experiment, run
 from lab.common.settings import SettingError
-from lab.engine.run_state import Moment
+from lab.engine.run_state import RoundResult
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.poisoning import PoisoningAttack
 
 SEEDS = st.integers(0, 10**6)
 CLASSES = 10
@@ -31,11 +31,11 @@ SHAPE = SMALL.data.source.shape
 
 
 def harms_data(name: str) -> bool:
-    return POISONS[name].data is not Poison.data
+    return POISONING_ATTACKS[name].data is not PoisoningAttack.data
 
 
 def harms_rows(name: str) -> bool:
-    return POISONS[name].rows is not Poison.rows
+    return POISONING_ATTACKS[name].rows is not PoisoningAttack.rows
 
 
 def attacked(kind: str, count: int = 3, **settings: object) -> Experiment:
@@ -46,18 +46,18 @@ def attacked(kind: str, count: int = 3, **settings: object) -> Experiment:
 def allowed(name: str, **settings: object) -> bool:
     """Whether the poison can do with that on those pictures."""
     try:
-        poison = POISONS[name].read(settings)
+        poison = POISONING_ATTACKS[name].read(settings)
         poison.check(SHAPE, CLASSES)
     except SettingError:
         return False
     return poison.stranger != SMALL.data.source.kind
 
 
-def first(experiment: Experiment) -> Moment:
+def first(experiment: Experiment) -> RoundResult:
     return next(run(experiment))
 
 
-def last(experiment: Experiment) -> Moment:
+def last(experiment: Experiment) -> RoundResult:
     return list(run(experiment))[-1]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lab.engine.algorithms import ALGORITHMS
-from lab.interfaces.federated_algorithm import Algorithm, Local, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, LocalResult, Memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Quadratics:
             drift = algorithm.drift(memory, clients)
             push = torch.zeros(len(clients), len(model)).double()
             push = push if drift.push is None else drift.push
-            report = Report(
+            report = CohortReport(
                 everyone=len(self.curves),
                 clients=clients,
                 arrived=torch.ones(len(clients), dtype=torch.bool),
@@ -92,9 +92,9 @@ def made(kind: str, **settings: Any) -> Algorithm:
     return ALGORITHMS[kind].read(settings)
 
 
-def report_of(rows: Tensor) -> Report:
+def report_of(rows: Tensor) -> CohortReport:
     clients = len(rows)
-    return Report(
+    return CohortReport(
         everyone=clients,
         clients=tuple(range(clients)),
         arrived=torch.ones(clients, dtype=torch.bool),
@@ -102,7 +102,7 @@ def report_of(rows: Tensor) -> Report:
         steps=torch.ones(clients, dtype=torch.int64),
         rows=rows,
         rate=0.1,
-        local=Local(
+        local=LocalResult(
             rows,
             {},
             starts=torch.zeros_like(rows),

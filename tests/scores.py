@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from lab.privacy.guarantee import Ceiling
-from lab.scoring.membership.membership_score import Exposure, expose
+from lab.privacy.guarantee import AttackCeiling
+from lab.scoring.membership.membership_score import MembershipScore, score_membership
 
 SEEDS = st.integers(0, 10**6)
 Scores = tuple[np.ndarray, np.ndarray]  # of members, of others
@@ -16,10 +16,10 @@ def exposed(
     members: np.ndarray,
     others: np.ndarray,
     blind: np.ndarray | None = None,
-    ceiling: Ceiling | None = None,
-) -> Exposure:
+    ceiling: AttackCeiling | None = None,
+) -> MembershipScore:
     member = np.arange(len(members) + len(others)) < len(members)
-    return expose(np.concatenate([members, others]), member, blind, ceiling)
+    return score_membership(np.concatenate([members, others]), member, blind, ceiling)
 
 
 def drawn(seed: int, members: int, others: int, shift: float = 0.0) -> Scores:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.engine.client.batches import batches
-from lab.engine.data.federation import assemble
+from lab.engine.data.federation import federated_dataset
 from lab.experiment.experiment import Experiment
 from lab.models.inputs import as_floats
 
@@ -18,7 +18,7 @@ Batch = tuple[Tensor, Tensor]
 
 def batches_of(now: Experiment, round: int, client: int, epochs: int = 0) -> Iterator[Batch]:
     """The inputs and labels of each local step."""
-    federation = assemble(now)
+    federation = federated_dataset(now)
     held = federation.held(client)
     for batch in batches(now, round, client, len(held), epochs):
         picked = held[torch.from_numpy(batch)]
@@ -27,7 +27,7 @@ def batches_of(now: Experiment, round: int, client: int, epochs: int = 0) -> Ite
 
 def all_of(now: Experiment, client: int) -> Batch:
     """Every example of a client."""
-    federation = assemble(now)
+    federation = federated_dataset(now)
     held = federation.held(client)
     return as_floats(federation.inputs[held]).double(), federation.labels[held]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.sweeps.cell_result import Leak, Outcome
+from lab.sweeps.cell_result import AttackSummary, CellResult
 from lab.sweeps.tradeoff_study import Study
 
 QUICK = """
@@ -37,15 +37,15 @@ def quick(**changed: Any) -> Study:
     return Study.read(Study.from_toml(QUICK).dump() | changed)
 
 
-def outcome(accuracy: float, auc: float) -> Outcome:
-    rebuilt = Leak(
+def outcome(accuracy: float, auc: float) -> CellResult:
+    rebuilt = AttackSummary(
         "first-layer", 1, 0, "1", "0.5", "exact", 90.0, floor=10.0, gain=80.0, identified=1.0
     )
-    asked = Leak("loss-threshold", 2, None, "", "0.5", "members stand out", auc=auc)
-    return Outcome("finished", "", (0.1, accuracy), (None, None), probes=(rebuilt, asked))
+    asked = AttackSummary("loss-threshold", 2, None, "", "0.5", "members stand out", auc=auc)
+    return CellResult("finished", "", (0.1, accuracy), (None, None), probes=(rebuilt, asked))
 
 
-def ended(study: Study, values: Sequence[Ended | None] = ENDED) -> dict[str, Outcome]:
+def ended(study: Study, values: Sequence[Ended | None] = ENDED) -> dict[str, CellResult]:
     """What a grid would have, by combination; None: it has not run yet."""
     cells, found = iter(study.sweep.cells), {}
     for pair in values:

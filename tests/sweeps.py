@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.sweeps.result_table import Outcome, Tally, tally
+from lab.sweeps.result_table import Outcome, ResultTable, result_table
 from lab.sweeps.sweep import Sweep
 
 GRID = """
@@ -37,10 +37,10 @@ def axis(path: str, values: Sequence[Any]) -> list[dict[str, Any]]:
     return [{"label": f"{path} {value}", "set": {path: value}} for value in values]
 
 
-def filled(swept: Sweep, values: Sequence[float | None]) -> Tally:
+def filled(swept: Sweep, values: Sequence[float | None]) -> ResultTable:
     """The table of runs that ended at these values, in the order of the cells; None: not yet."""
     known = zip(swept.cells, values, strict=True)
-    return tally(
+    return result_table(
         swept,
         {
             cell.key: Outcome("finished", "", (0.5, value), (0.5, value))

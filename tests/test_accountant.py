@@ -16,14 +16,14 @@ from lab.engine.differential_privacy.accountant import (
     segments,
     spent,
 )
-from lab.engine.participation.cohort_sampling import asked
+from lab.engine.participation.cohort_sampling import select_cohort
 from lab.experiment.experiment import Experiment
 from lab.privacy.accounting.accountants import (
     ACCOUNTANTS,
     Accountant,
-    Spending,
-    calibrated,
-    composed,
+    GaussianReleases,
+    calibrate_noise,
+    compose_epsilon,
 )
 
 # rate, noise, steps, delta, epsilon: PLD and a PRV bracket agree on these to 0.006 % (computed
@@ -66,13 +66,13 @@ def experiment(**settings: object) -> Experiment:
 def test_epsilon_is_tight_and_never_optimistic(
     rate: float, noise: float, steps: int, delta: float, epsilon: float
 ) -> None:
-    found = composed((Spending(rate, noise, steps),), delta)
+    found = compose_epsilon((GaussianReleases(rate, noise, steps),), delta)
     assert -0.0005 * epsilon <= found - epsilon <= 0.005 * epsilon
 
 
 def test_a_tiny_epsilon_is_tight_too() -> None:
     """A grid fifty times finer has 0.026968 from above, and 0.026468 from below."""
-    found = composed((Spending(0.001, 4.0, 1000),), 1e-6)
+    found = compose_epsilon((GaussianReleases(0.001, 4.0, 1000),), 1e-6)
     assert 0.026468 < found < 1.001 * 0.026968
 
 
@@ -81,22 +81,22 @@ def test_other_accountants_say_what_their_libraries_say(
     releases: tuple[float, float, int, float], rdp: float, prv: float
 ) -> None:
     rate, noise, steps, delta = releases
-    spendings = (Spending(rate, noise, steps),)
-    assert composed(spendings, delta, "rdp") == pytest.approx(rdp, rel=1e-5)
-    assert composed(spendings, delta, "prv") == pytest.approx(prv, rel=1e-4)
-    assert composed(spendings, delta) < composed(spendings, delta, "prv")
+    spendings = (GaussianReleases(rate, noise, steps),)
+    assert compose_epsilon(spendings, delta, "rdp") == pytest.approx(rdp, rel=1e-5)
+    assert compose_epsilon(spendings, delta, "prv") == pytest.approx(prv, rel=1e-4)
+    assert compose_epsilon(spendings, delta) < compose_epsilon(spendings, delta, "prv")
 
 
 @pytest.mark.parametrize("accountant", ACCOUNTANTS)
 def test_segments_compose_in_every_accountant(accountant: Accountant) -> None:
-    one, other = Spending(0.05, 1.0, 50), Spending(0.1, 2.0, 30)
-    both = composed((one, other), 1e-4, accountant)
-    alone = [composed((each,), 1e-4, accountant) for each in (one, other)]
+    one, other = GaussianReleases(0.05, 1.0, 50), GaussianReleases(0.1, 2.0, 30)
+    both = compose_epsilon((one, other), 1e-4, accountant)
+    alone = [compose_epsilon((each,), 1e-4, accountant) for each in (one, other)]
     assert max(alone) < both < sum(alone) * 1.3
-    halves = Spending(0.05, 1.0, 20), Spending(0.05, 1.0, 30)
-    whole = composed((one,), 1e-4, accountant)
-    assert composed(halves, 1e-4, accountant) == pytest.approx(whole, rel=0.005)
-    assert composed((Spending(0.05, 1.0, 0),), 1e-4, accountant) == 0.0
+    halves = GaussianReleases(0.05, 1.0, 20), GaussianReleases(0.05, 1.0, 30)
+    whole = compose_epsilon((one,), 1e-4, accountant)
+    assert compose_epsilon(halves, 1e-4, accountant) == pytest.approx(whole, rel=0.005)
+    assert compose_epsilon((GaussianReleases(0.05, 1.0, 0),), 1e-4, accountant) == 0.0
 
 
 @pytest.mark.parametrize(("noise", "steps", "delta"), [(5.0, 20, 1e-2), (10.0, 100, 1e-4)])
@@ -104,29 +104,33 @@ def test_without_sampling_it_is_the_analytic_gaussian(
     noise: float, steps: int, delta: float
 ) -> None:
     exact = gaussian_mechanism.get_epsilon_gaussian(noise / math.sqrt(steps), delta)
-    assert composed((Spending(1.0, noise, steps),), delta) == pytest.approx(exact, rel=1e-6)
+    assert compose_epsilon((GaussianReleases(1.0, noise, steps),), delta) == pytest.approx(
+        exact, rel=1e-6
+    )
 
 
 def test_opacus_agrees() -> None:
     accountant = PRVAccountant()
     accountant.history = [(1.0, 0.05, 400)]
     other = accountant.get_epsilon(delta=1e-4)
-    assert composed((Spending(0.05, 1.0, 400),), 1e-4) == pytest.approx(other, rel=0.005)
+    assert compose_epsilon((GaussianReleases(0.05, 1.0, 400),), 1e-4) == pytest.approx(
+        other, rel=0.005
+    )
 
 
 @pytest.mark.parametrize(("rate", "steps", "delta", "epsilon", "noise"), NEEDED)
 def test_noise_for_a_target_is_the_least_that_meets_it(
     rate: float, steps: int, delta: float, epsilon: float, noise: float
 ) -> None:
-    found = calibrated(Spending(rate, 1.0, steps), epsilon, delta)
+    found = calibrate_noise(GaussianReleases(rate, 1.0, steps), epsilon, delta)
     assert found == pytest.approx(noise, rel=1e-3)
-    assert composed((Spending(rate, found, steps),), delta) <= epsilon
+    assert compose_epsilon((GaussianReleases(rate, found, steps),), delta) <= epsilon
 
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.5, 100.0])
 def test_every_target_within_bounds_can_be_met(epsilon: float) -> None:
-    found = calibrated(Spending(0.5, 1.0, 30), epsilon, 1e-3)
-    assert composed((Spending(0.5, found, 30),), 1e-3) <= epsilon
+    found = calibrate_noise(GaussianReleases(0.5, 1.0, 30), epsilon, 1e-3)
+    assert compose_epsilon((GaussianReleases(0.5, found, 30),), 1e-3) <= epsilon
 
 
 @pytest.mark.parametrize("kind", ["example", "client"])
@@ -160,9 +164,9 @@ def test_the_server_gets_no_amplification_from_choosing_clients() -> None:
         privacy__kind="example", privacy__noise=2.0, training__clients_per_round=5,
         training__rounds=10,
     )  # fmt: skip
-    turns = max(sum(client in asked(now, r) for r in range(1, 11)) for client in range(20))
+    turns = max(sum(client in select_cohort(now, r) for r in range(1, 11)) for client in range(20))
     steps = now.recipe.local_steps(500)
-    expected = composed((Spending(32 / 500, 2.0, turns * steps),), 1e-3)
+    expected = compose_epsilon((GaussianReleases(32 / 500, 2.0, turns * steps),), 1e-3)
     found = spent(now, 10)
     assert found is not None
     assert found.epsilon == pytest.approx(expected, rel=1e-6)
@@ -233,18 +237,20 @@ def test_what_a_reader_should_be_told_besides() -> None:
 
 def test_releases_that_come_by_chance_lie_between_a_wrong_rate_and_none() -> None:
     """Ten local steps in a round that a client joins with chance 0.1: the steps come together."""
-    turns = Spending(rate=0.1, noise=1.0, times=20, steps=10, chance=0.1)
-    found = composed((turns,), 1e-5)
-    wrong = composed((Spending(0.01, 1.0, 200),), 1e-5)  # as if each step drew by itself
-    assert wrong < found < composed((turns.always(),), 1e-5)
-    assert composed((Spending(0.1, 1.0, 20, 10),), 1e-5) == pytest.approx(
-        composed((turns.always(),), 1e-5), rel=1e-3
+    turns = GaussianReleases(rate=0.1, noise=1.0, times=20, steps=10, chance=0.1)
+    found = compose_epsilon((turns,), 1e-5)
+    wrong = compose_epsilon(
+        (GaussianReleases(0.01, 1.0, 200),), 1e-5
+    )  # as if each step drew by itself
+    assert wrong < found < compose_epsilon((turns.always(),), 1e-5)
+    assert compose_epsilon((GaussianReleases(0.1, 1.0, 20, 10),), 1e-5) == pytest.approx(
+        compose_epsilon((turns.always(),), 1e-5), rel=1e-3
     )
 
 
 def test_releases_by_chance_are_a_mixture() -> None:
     """Without sampling inside, delta is the mean over how often the chance came true."""
-    epsilon = composed((Spending(1.0, 2.0, 30, chance=0.2),), 1e-3)
+    epsilon = compose_epsilon((GaussianReleases(1.0, 2.0, 30, chance=0.2),), 1e-3)
     deltas = [0.0] + [_delta(2.0 / math.sqrt(turns), epsilon) for turns in range(1, 31)]
     chances = [math.comb(30, turns) * 0.2**turns * 0.8 ** (30 - turns) for turns in range(31)]
     assert sum(map(math.prod, zip(chances, deltas, strict=True))) == pytest.approx(1e-3, rel=0.01)
@@ -258,6 +264,6 @@ def _delta(noise: float, epsilon: float) -> float:
 
 def test_segments_of_very_different_size_compose() -> None:
     """Each alone is counted on a grid of its own, and both together on one."""
-    small, large = Spending(0.001, 4.0, 1000), Spending(0.05, 0.5, 40)
-    both = composed((small, large), 1e-5)
-    assert 0 < both - composed((large,), 1e-5) < composed((small,), 1e-5) + 0.05
+    small, large = GaussianReleases(0.001, 4.0, 1000), GaussianReleases(0.05, 0.5, 40)
+    both = compose_epsilon((small, large), 1e-5)
+    assert 0 < both - compose_epsilon((large,), 1e-5) < compose_epsilon((small,), 1e-5) + 0.05

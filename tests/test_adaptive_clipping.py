@@ -12,21 +12,22 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lab import Experiment, run
-from lab.common.random_streams import normal, stream
+from lab.common.random_streams import normal, random_stream
 from lab.common.settings import SettingError
 from lab.engine.carried_state import CarriedState
-from lab.engine.client.cohort_trainer import party_of
-from lab.engine.client.local_training import cohort
+from lab.engine.client.cohort_trainer import cohort_of
+from lab.engine.client.local_training import train_cohort
 from lab.engine.differential_privacy.accountant import noise_multiplier
 from lab.engine.exchange import Wire, exchange
 from lab.engine.round import Round
-from lab.engine.run_state import Moment
-from lab.interfaces.federated_algorithm import Task
+from lab.engine.run_state import RoundResult
+from lab.interfaces.federated_algorithm import LocalTask
 from lab.interfaces.views import server_view
+from lab.jobs.run_job import carry_out_run
 from lab.privacy.adaptive_clipping import LEAST, MOST, count_noise, next_clip, update_noise
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.noise import CLIENTS, is_normal
 
 ADAPTIVE = CLIENTS.changed(
@@ -66,26 +67,26 @@ def test_a_calibrated_noise_that_leaves_nothing_is_refused_when_it_is_known() ->
 # --- algorithm 1 ----------------------------------------------------------------------------------
 
 
-def slow_round(experiment: Experiment, moment: Moment, clip: float) -> tuple[Tensor, float]:
+def slow_round(experiment: Experiment, moment: RoundResult, clip: float) -> tuple[Tensor, float]:
     """The released step and the next clip, client by client."""
     record, seed, sent = moment.record, experiment.seed, moment.transcript.sent
     expected, quantile = experiment.cohort_size, experiment.privacy.quantile
     count, noise = expected / 20, experiment.privacy.noise
     deviation = (noise**-2 - (2 * count) ** -2) ** -0.5 * clip
     total, bits = torch.zeros_like(sent), 0.0
-    rows = cohort(experiment, record.round, record.clients, Task(sent)).rows
+    rows = train_cohort(experiment, record.round, record.clients, LocalTask(sent)).rows
     for client, row in zip(record.clients, rows, strict=True):
         if client not in record.lost:
             total += row * min(1.0, clip / float(row.norm()))
             bits += float(row.norm() <= clip) - 0.5
-            own = normal(stream(seed, "noise", record.round, client), len(row) + 1)
+            own = normal(random_stream(seed, "noise", record.round, client), len(row) + 1)
             own = own / len(record.clients) ** 0.5
             total += deviation * own[:-1]
             bits += count * float(own[-1])
     missing = len(record.lost) / len(record.clients) if record.clients else 1.0
     names = ("missing noise", "missing noise of bits")
     drawn, one = (
-        normal(stream(seed, name, record.round), size)
+        normal(random_stream(seed, name, record.round), size)
         for name, size in zip(names, (len(sent), 1), strict=True)
     )
     total += deviation * missing**0.5 * drawn
@@ -110,7 +111,7 @@ def clips(experiment: Experiment, rows: Tensor, rounds: int) -> list[float]:
     sent = torch.zeros(rows.shape[1])
     found: list[float] = []
     for number in range(1, rounds + 1):
-        cohort = party_of(experiment, number, tuple(range(len(rows))))
+        cohort = cohort_of(experiment, number, tuple(range(len(rows))))
         round = Round(experiment, number, experiment, cohort, sent, carried)
         wire = Wire(experiment, sent, round.clipping)
         exchanged = exchange(wire, rows, cohort)
@@ -148,7 +149,7 @@ def test_the_count_has_the_noise_that_it_should(place: str, deviation: float, go
     moved = torch.tensor([log(b / a) for a, b in pairwise(found)])
     shares = quantile - moved / 0.2
     present = torch.tensor(
-        [float(party_of(now, round, tuple(range(12))).present) for round in range(1, 400)]
+        [float(cohort_of(now, round, tuple(range(12))).present) for round in range(1, 400)]
     )
     noise = (shares - 0.5) * 12 - present / 2
     if place == "local":  # of those who came
@@ -195,11 +196,9 @@ def test_another_clip_or_quantile_begins_afresh_and_other_noise_does_not() -> No
 
 
 def test_the_store_remembers_the_clip(store: Store) -> None:
-    from lab.jobs.run_job import pull
-
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(ADAPTIVE)
-    found = list(pull(ledger, job))
+    found = list(carry_out_run(ledger, job))
     whole = list(run(ADAPTIVE))
     assert [each.record for each in found] == [moment.record for moment in whole]
     for round in (2, 5, 8):

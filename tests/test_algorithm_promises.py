@@ -12,9 +12,9 @@ import torch
 from lab import Experiment, run
 from lab.engine.algorithms import ALGORITHMS
 from lab.engine.participation import async_schedule
-from lab.engine.participation.async_schedule import Landing
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run_state import Moment
+from lab.engine.participation.async_schedule import AsyncRound
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.run_state import RoundResult
 
 TINY = Experiment.read(
     {
@@ -27,7 +27,7 @@ TINY = Experiment.read(
 )  # fmt: skip
 
 
-def last(now: Experiment) -> Moment:
+def last(now: Experiment) -> RoundResult:
     *_, moment = run(now)
     return moment
 
@@ -39,12 +39,14 @@ def test_the_order_of_the_clients_does_not_matter(
     now = TINY.changed({"training.algorithm": kind})
     forward = last(now)
 
-    def turned(experiment: Experiment, round: int) -> Landing:
-        found = async_schedule.landing(experiment, round)
+    def turned(experiment: Experiment, round: int) -> AsyncRound:
+        found = async_schedule.async_round(experiment, round)
         return replace(found, flights=found.flights[::-1], waiting=found.waiting[::-1])
 
-    monkeypatch.setattr("lab.engine.round.asked", lambda *given: asked(*given)[::-1])
-    monkeypatch.setattr("lab.engine.client.cohort_trainer.landing", turned)
+    monkeypatch.setattr(
+        "lab.engine.round.select_cohort", lambda *given: select_cohort(*given)[::-1]
+    )
+    monkeypatch.setattr("lab.engine.client.cohort_trainer.async_round", turned)
     backward = last(now)
     assert backward.record.clients == forward.record.clients[::-1]
     assert torch.allclose(backward.state.model, forward.state.model, atol=1e-5)

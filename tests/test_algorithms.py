@@ -12,12 +12,12 @@ from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.algorithms import ALGORITHMS
 from lab.engine.algorithms.afl import onto_the_simplex
-from lab.engine.run import begin
-from lab.interfaces.federated_algorithm import Algorithm, Report
-from lab.jobs.run_job import pull
+from lab.engine.run import initial_state
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport
+from lab.jobs.run_job import carry_out_run
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.quadratics import EQUAL, UNEQUAL, made, quadratics, report_of
 from tests.slow import all_of, slope
 
@@ -160,7 +160,7 @@ def test_two_steps_by_hand(kind: str, settings: dict[str, Any], moves: list[floa
 def test_fednova_by_hand() -> None:
     """Steps 1 and 3, equal weights: tau_eff = 2, so the updates count 2 and 2/3 times."""
     report = report_of(torch.ones(2, 1))
-    given = Report(**{**vars(report), "steps": torch.tensor([1, 3])})
+    given = CohortReport(**{**vars(report), "steps": torch.tensor([1, 3])})
     factors = made("fednova").factors(given, {})
     assert factors is not None
     assert factors.tolist() == pytest.approx([2, 2 / 3])
@@ -197,7 +197,7 @@ def test_an_algorithm_trains_repeats_itself_and_resumes(kind: str) -> None:
 def test_an_algorithm_leaves_what_it_is_given_alone(kind: str) -> None:
     algorithm, rows = ALGORITHMS[kind](), torch.rand(3, 4)
     memory = algorithm.begin(3, 4)
-    report = Report(**{**vars(report_of(rows)), "losses": torch.ones(3)})
+    report = CohortReport(**{**vars(report_of(rows)), "losses": torch.ones(3)})
     given = [*memory.values(), rows.clone()]
     before = [value.clone() for value in given]
     algorithm(torch.zeros(4), rows.mean(dim=0), memory, report)
@@ -212,14 +212,16 @@ def test_a_stored_run_goes_on_from_any_round(kind: str, store: Store) -> None:
     """Older memories are thinned out, and come back by training on from one that was kept."""
     long = {"training.algorithm": kind, "training.rounds": 12, "data.examples": 300}
     experiment = DIGITS.changed(long)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(experiment)
-    rounds = [each.record for each in pull(ledger, job)]
+    rounds = [each.record for each in carry_out_run(ledger, job)]
     for past in (12, 10, 7, 0):
         state = StoredRun(store, job.id).state(past)
         assert state.round == past
         assert [moment.record for moment in run(experiment, state)] == rounds[past:]
-    first = begin(experiment)  # from where the last of them went, so the run is as if never stored
+    first = initial_state(
+        experiment
+    )  # from where the last of them went, so the run is as if never stored
     assert torch.equal(state.model, first.model)
     assert state.carried.algorithm.keys() == first.carried.algorithm.keys()
     assert all(
@@ -229,9 +231,9 @@ def test_a_stored_run_goes_on_from_any_round(kind: str, store: Store) -> None:
 
 
 def test_memories_do_not_fill_the_disk(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(DIGITS.changed({"training.algorithm": "scaffold", "training.rounds": 23}))
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     kept = [
         StoredRun(store, job.id)._checkpoint(store.run(job.id), past) is not None
         for past in range(1, 24)
@@ -295,7 +297,7 @@ def test_what_would_break_a_promise_is_refused(kind: str, other: dict[str, Any])
 def test_scaffold_takes_whole_gradients_if_asked_to() -> None:
     """Option I: after its round, c_i is the gradient of the model that was sent."""
     now = DIGITS.changed({"training.algorithm.kind": "scaffold", "training.algorithm.option": "I"})
-    sent, moment = begin(now).model, next(run(now))
+    sent, moment = initial_state(now).model, next(run(now))
     for client in range(6):
         expected = slope(now, sent.double(), all_of(now, client))
         found = moment.state.carried.algorithm["c_i"][client].double()

@@ -12,20 +12,20 @@ from typing import Any
 import pytest
 
 from benchmarks.estimates import CASES, RESULTS
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab.common.settings import SettingError
 from lab.engine.cost_estimate import PAIRWISE, duration, estimated, size, stretches
 from lab.experiment import presets
 from lab.experiment.experiment import Experiment
-from lab.interfaces.aggregation import Preparation
-from lab.jobs.run_job import pull
+from lab.interfaces.aggregation import PreAggregator
+from lab.jobs.run_job import carry_out_run
 from lab.storage import run_limits
 from lab.storage.administration import set_limits
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.storage.visitors import CLASS, COOKIE, Limits, visitor_of
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from lab.sweeps.sweep import Sweep
 from lab.sweeps.tradeoff_study import Study
 from tests.paging import button, opened
@@ -83,7 +83,7 @@ def test_masks_cost_the_square_of_the_clients_unless_they_have_neighbours() -> N
 
 
 def test_every_rule_that_compares_pairs_is_there() -> None:
-    assert set(PAIRWISE) <= set(RULES) | set(Preparation.table)
+    assert set(PAIRWISE) <= set(AGGREGATION_RULES) | set(PreAggregator.table)
 
 
 def test_every_change_to_come_is_looked_at_and_none_that_is_over() -> None:
@@ -183,7 +183,7 @@ def test_changes_and_sweeps_have_the_limits_of_runs(store: Store) -> None:
         RunCommands(store).change(run, long, visitor=ANN)
     heavy = GRID.replace("digits", "fashion-mnist").replace("rounds = 2", "epochs = 100")
     with pytest.raises(SettingError, match=told):
-        Grid(store, Sweep.from_toml(heavy)).start(visitor=ANN)
+        SweepRuns(store, Sweep.from_toml(heavy)).start(visitor=ANN)
     RunCommands(store).change(run, long)  # the command line
     RunCommands(store).pause(run)
     with pytest.raises(SettingError, match=told):
@@ -221,10 +221,10 @@ def test_one_visitor_keeps_so_many_bytes_of_models(store: Store) -> None:
 @pytest.mark.usefixtures("_class")
 def test_models_that_are_stored_count_as_they_are(store: Store) -> None:
     four = SHORT.changed({"training.rounds": 4})
-    run, ledger = RunCommands(store).create(four, visitor=ANN), Ledger(store)
+    run, ledger = RunCommands(store).create(four, visitor=ANN), WorkerStore(store)
     job = ledger.claim(run)
     assert job is not None
-    deque(pull(ledger, job), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
     set_limits(store, Limits(storage=1))
     with pytest.raises(SettingError, match=r"beside less than 1 MB of your other runs"):
         RunCommands(store).create(four, visitor=ANN)

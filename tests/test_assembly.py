@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, poisoned, strangers
-from lab.engine.data.malicious_clients import malicious
+from lab.engine.data.federation import federated_dataset, strangers, training_data
+from lab.engine.data.malicious_clients import malicious_clients
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation
+from lab.interfaces.data import FederatedDataset
 from tests.data import examples_of, forget, with_
 from tests.data import experiment as experiment
 from tests.data import no_data_of_the_user as no_data_of_the_user
 
 
-def indices(federation: Federation) -> list[list[int]]:
+def indices(federation: FederatedDataset) -> list[list[int]]:
     return [federation.held(client).tolist() for client in federation.everyone]
 
 
 def held_by_anybody(experiment: Experiment) -> list[int]:
-    return sorted(chain.from_iterable(indices(assemble(experiment))))
+    return sorted(chain.from_iterable(indices(federated_dataset(experiment))))
 
 
 # --- who holds what -----------------------------------------------------------------------------
@@ -31,13 +31,13 @@ def held_by_anybody(experiment: Experiment) -> list[int]:
 def test_all_examples_are_shared_out_if_none_are_held_back() -> None:
     whole = with_(data__clients=12)
     assert held_by_anybody(whole) == list(range(1438))
-    assert assemble(whole).outsiders().tolist() == []
+    assert federated_dataset(whole).outsiders().tolist() == []
 
 
 def test_so_many_examples_are_shared_out_as_were_asked_for(experiment: Experiment) -> None:
     held = held_by_anybody(experiment)
-    assert len(set(held)) == len(held) == int(assemble(experiment).sizes.sum()) == 300
-    assert sorted(held + assemble(experiment).outsiders().tolist()) == list(range(1438))
+    assert len(set(held)) == len(held) == int(federated_dataset(experiment).sizes.sum()) == 300
+    assert sorted(held + federated_dataset(experiment).outsiders().tolist()) == list(range(1438))
 
 
 def test_more_examples_are_those_and_others(experiment: Experiment) -> None:
@@ -48,30 +48,35 @@ def test_more_examples_are_those_and_others(experiment: Experiment) -> None:
 def test_another_split_shares_out_the_same_examples(experiment: Experiment) -> None:
     other = experiment.changed({"data.split.kind": "shards"})
     assert held_by_anybody(other) == held_by_anybody(experiment)
-    assert indices(assemble(other)) != indices(assemble(experiment))
+    assert indices(federated_dataset(other)) != indices(federated_dataset(experiment))
 
 
 def test_the_same_experiment_is_the_same_federation(experiment: Experiment) -> None:
-    one = indices(assemble(experiment))
+    one = indices(federated_dataset(experiment))
     forget()
-    assert indices(assemble(experiment)) == one
-    assert indices(assemble(experiment.changed({"seed": 1}))) != one
+    assert indices(federated_dataset(experiment)) == one
+    assert indices(federated_dataset(experiment.changed({"seed": 1}))) != one
 
 
 def test_what_is_no_matter_of_data_leaves_data_alone(experiment: Experiment) -> None:
     other = experiment.changed({"training.rounds": 3, "model.kind": "logistic", "rule": "median"})
-    assert assemble(other) is assemble(experiment)
+    assert federated_dataset(other) is federated_dataset(experiment)
 
 
 def test_federations_of_one_source_share_one_pool() -> None:
     forget()
-    one, other = assemble(with_(data__clients=5)), assemble(with_(data__split="shards"))
+    one, other = (
+        federated_dataset(with_(data__clients=5)),
+        federated_dataset(with_(data__split="shards")),
+    )
     assert one.inputs.data_ptr() == other.inputs.data_ptr()
     assert one.inputs.shape == (1438, 1, 8, 8)
 
 
 def test_four_hospitals_are_four_clients() -> None:
-    federation = assemble(with_(data__source="heart", data__split__kind="natural", data__clients=4))
+    federation = federated_dataset(
+        with_(data__source="heart", data__split__kind="natural", data__clients=4)
+    )
     owners = examples_of("heart").groups
     assert federation.sizes.tolist() == [200, 194, 81, 132]
     for client in federation.everyone:
@@ -80,7 +85,7 @@ def test_four_hospitals_are_four_clients() -> None:
 
 def test_a_few_patients_stay_with_their_hospital() -> None:
     four = {"data__source": "heart", "data__split__kind": "natural", "data__clients": 4}
-    federation = assemble(with_(data__examples=200, **four))
+    federation = federated_dataset(with_(data__examples=200, **four))
     assert int(federation.sizes.sum()) == 200
     for client in federation.everyone:
         assert (examples_of("heart").groups[federation.held(client)] == client).all()
@@ -89,21 +94,21 @@ def test_a_few_patients_stay_with_their_hospital() -> None:
 def test_a_few_examples_are_split_by_their_own_labels() -> None:
     """Ten shards of ten examples, sorted by label: two classes meet in one, seldom three."""
     settings = {"data__split__kind": "shards", "data__split__shards": 1, "data__clients": 10}
-    counts = assemble(with_(data__examples=100, **settings)).label_counts(10)
+    counts = federated_dataset(with_(data__examples=100, **settings)).label_counts(10)
     assert (counts > 0).sum() <= 10 + 9
     assert counts.sum(dim=1).tolist() == [10] * 10
 
 
 def test_shards_of_a_few_examples_leave_no_client_without() -> None:
     with pytest.raises(SettingError, match="shards"):
-        assemble(with_(data__split__kind="shards", data__clients=20, data__examples=30))
+        federated_dataset(with_(data__split__kind="shards", data__clients=20, data__examples=30))
 
 
 # --- who is malicious ---------------------------------------------------------------------------
 
 
 def test_more_malicious_clients_are_those_and_others(experiment: Experiment) -> None:
-    bad = [malicious(experiment.changed({"adversary.count": count})) for count in range(13)]
+    bad = [malicious_clients(experiment.changed({"adversary.count": count})) for count in range(13)]
     assert [len(set(each)) for each in bad] == list(range(13))
     for fewer, more in pairwise(bad):
         assert set(fewer) < set(more)
@@ -111,14 +116,14 @@ def test_more_malicious_clients_are_those_and_others(experiment: Experiment) -> 
 
 
 def test_who_is_malicious_follows_from_the_seed() -> None:
-    drawn = {malicious(with_(seed=seed, adversary__count=4)) for seed in range(8)}
+    drawn = {malicious_clients(with_(seed=seed, adversary__count=4)) for seed in range(8)}
     assert len(drawn) == 8
 
 
 def test_malicious_clients_train_on_what_their_poison_made(experiment: Experiment) -> None:
     flipped = experiment.changed({"adversary.count": 3, "adversary.poison": "label-flip"})
-    honest, bad = assemble(flipped), poisoned(flipped)
-    attackers = malicious(flipped)
+    honest, bad = federated_dataset(flipped), training_data(flipped)
+    attackers = malicious_clients(flipped)
     for client in honest.everyone:
         mine, theirs = honest.labels[honest.held(client)], bad.labels[bad.held(client)]
         assert torch.equal(theirs, 9 - mine if client in attackers else mine)
@@ -132,7 +137,11 @@ def test_malicious_clients_train_on_what_their_poison_made(experiment: Experimen
 def test_a_backdoor_marks_its_share_of_the_attackers_pictures() -> None:
     settings = {"adversary__poison__target": 3, "adversary__poison__pixels": 2}
     marked = with_(adversary__count=1, adversary__poison__kind="backdoor", **settings)
-    (attacker,), honest, bad = malicious(marked), assemble(marked), poisoned(marked)
+    (attacker,), honest, bad = (
+        malicious_clients(marked),
+        federated_dataset(marked),
+        training_data(marked),
+    )
     mine, theirs = (each.inputs[each.held(attacker)] for each in (honest, bad))
     assert (theirs[::2, :, -2:, -2:] == 255).all()  # a half of them, evenly spread
     assert (bad.labels[bad.held(attacker)][::2] == 3).all()
@@ -141,7 +150,7 @@ def test_a_backdoor_marks_its_share_of_the_attackers_pictures() -> None:
 
 
 def test_without_attackers_everybody_is_honest(experiment: Experiment) -> None:
-    honest, same = assemble(experiment), poisoned(experiment)
+    honest, same = federated_dataset(experiment), training_data(experiment)
     assert indices(same) == indices(honest)
     assert torch.equal(same.labels, honest.labels)
 

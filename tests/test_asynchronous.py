@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
 from lab.common.settings import SettingError
-from lab.engine.client.local_training import cohort
-from lab.engine.participation.async_schedule import Flight, landing
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import begin
-from lab.engine.run_state import Moment
-from lab.interfaces.federated_algorithm import Task
+from lab.engine.client.local_training import train_cohort
+from lab.engine.participation.async_schedule import PendingUpdate, async_round
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult
+from lab.interfaces.federated_algorithm import LocalTask
 
 BASE = Experiment.read(
     {
@@ -34,7 +34,7 @@ def changed(**settings: Any) -> Experiment:
     return BASE.changed({path.replace("__", "."): value for path, value in settings.items()})
 
 
-def last(now: Experiment) -> Moment:
+def last(now: Experiment) -> RoundResult:
     *_, moment = run(now)
     return moment
 
@@ -49,7 +49,7 @@ def test_flights_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda now, clients, *_: torch.tensor([client + 1.0 for client in clients]),
     )
     monkeypatch.setattr("lab.engine.participation.async_schedule._known", lambda _: [])
-    first, second = (landing(BASE, round) for round in (1, 2))
+    first, second = (async_round(BASE, round) for round in (1, 2))
     a, b, c = sorted(first.flights + first.waiting)
     assert [flight.due for flight in (a, b, c)] == [flight.client + 1.0 for flight in (a, b, c)]
     assert set(first.flights) == {a, b}
@@ -57,7 +57,7 @@ def test_flights_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     # The slowest is still at work on model 0; two others have begun on model 1 when b came back.
     assert c in second.flights + second.waiting
     fresh = {flight for flight in second.flights + second.waiting if flight != c}
-    assert fresh == {Flight(b.due + one.client + 1.0, one.client, 1) for one in fresh}
+    assert fresh == {PendingUpdate(b.due + one.client + 1.0, one.client, 1) for one in fresh}
     assert c.client not in {flight.client for flight in fresh}
     assert second.clock == sorted(flight.due for flight in {c, *fresh})[1]
 
@@ -65,14 +65,14 @@ def test_flights_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_is_in_two_places_and_everybody_comes_back() -> None:
     away: set[int] = set()
     for round in range(1, 60):
-        found = landing(changed(training__rounds=60), round)
+        found = async_round(changed(training__rounds=60), round)
         back = [flight.client for flight in found.flights]
         waiting = {flight.client for flight in found.waiting}
         assert len(back) == 2
         assert back == sorted(set(back))
         assert not waiting & set(back)
         assert away <= waiting | set(back)
-        assert asked(changed(training__rounds=60), round) == tuple(back)
+        assert select_cohort(changed(training__rounds=60), round) == tuple(back)
         away = waiting
     assert max(round - 1 - flight.version for flight in found.flights + found.waiting) < 30
 
@@ -81,7 +81,7 @@ def test_the_clock_is_the_sum_of_the_rounds() -> None:
     moments = list(run(BASE))
     seconds = [moment.record.duration for moment in moments]
     assert None not in seconds
-    assert sum(filter(None, seconds)) == pytest.approx(landing(BASE, 12).clock)
+    assert sum(filter(None, seconds)) == pytest.approx(async_round(BASE, 12).clock)
     waiting = changed(training__algorithm__kind="fedavg")
     slow = sum(moment.record.duration or 0.0 for moment in run(waiting))
     assert sum(filter(None, seconds)) < slow, "waiting for the slowest takes longer"
@@ -105,14 +105,14 @@ def test_without_delay_and_with_everybody_fedbuff_is_fedavg() -> None:
 
 def replayed(now: Experiment) -> list[torch.Tensor]:
     """Every model of a run, an update at a time, from what the flights say."""
-    algorithm, models = now.training.algorithm, [begin(now).model]
+    algorithm, models = now.training.algorithm, [initial_state(now).model]
     for round in range(1, now.training.rounds + 1):
         step, model = torch.zeros_like(models[0]), models[-1]
-        flights = landing(now, round).flights
+        flights = async_round(now, round).flights
         for flight in flights:
             start = models[flight.version]
             drift = algorithm.drift({}, (flight.client,))
-            (row,) = cohort(now, round, [flight.client], Task(start, drift)).rows
+            (row,) = train_cohort(now, round, [flight.client], LocalTask(start, drift)).rows
             weight = (1 + round - 1 - flight.version) ** -0.5
             if algorithm.kind == "fedasync":
                 step += 0.6 * weight * (start + row - model)
@@ -130,7 +130,7 @@ def test_an_update_by_update_replay_gives_the_same_models(kind: str) -> None:
     stale = [
         round - 1 - flight.version
         for round in range(1, 13)
-        for flight in landing(now, round).flights
+        for flight in async_round(now, round).flights
     ]
     assert max(stale) > 0, "otherwise nothing is tested"
     for place, moment in enumerate(run(now), start=1):
@@ -139,7 +139,7 @@ def test_an_update_by_update_replay_gives_the_same_models(kind: str) -> None:
 
 def test_only_models_that_somebody_works_on_are_remembered() -> None:
     for moment in run(BASE):
-        waiting = {flight.version for flight in landing(BASE, moment.record.round).waiting}
+        waiting = {flight.version for flight in async_round(BASE, moment.record.round).waiting}
         assert set(moment.state.carried.algorithm["versions"].tolist()) == waiting
         assert len(moment.state.carried.algorithm["models"]) == len(waiting)
 
@@ -157,10 +157,10 @@ def test_an_attack_knows_the_model_that_the_client_began_with() -> None:
     moment, client = next(
         (moment, flight.client)
         for moment in moments
-        for flight in landing(now, moment.record.round).flights
+        for flight in async_round(now, moment.record.round).flights
         if flight.version < moment.record.round - 1
     )
-    *_, glimpse = reconstruct(SPIES["idlg"].read({}), moment, client)
+    *_, glimpse = run_reconstruction(PRIVACY_ATTACKS["idlg"].read({}), moment, client)
     assert glimpse.result is not None
     assert glimpse.result.score is not None
     assert glimpse.result.score.psnr > 40

@@ -10,32 +10,32 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from attacks.reconstruction.shared.observed_gradient import label_counts, observe
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from lab import Experiment, run
-from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.reconstruction.model_manipulation import subvert
+from lab.attack_runs.membership.outsider import run_membership
+from lab.attack_runs.reconstruction.model_manipulation import run_active_reconstruction
 from lab.attack_runs.reconstruction.own_example import view_of
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.attack_runs.shared.ground_truth import judge_of
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
+from lab.attack_runs.shared.ground_truth import reconstruction_scorer
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
-from lab.engine.run_state import Moment
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult
 from lab.interfaces.attack_data import Candidates
 from lab.interfaces.privacy_attacks import (
-    Inference,
-    Provocation,
-    Reconstruction,
-    Subversion,
-    Surveillance,
-    Survey,
+    ActiveMembershipAttack,
+    ActiveReconstructionAttack,
+    MembershipInferenceAttack,
+    PropertyInferenceAttack,
+    ReconstructionAttack,
+    ServerMembershipAttack,
 )
 from lab.interfaces.views import (
-    Known,
+    AuxiliaryInfo,
     OutsiderView,
     ServerView,
     client_view,
@@ -43,7 +43,7 @@ from lab.interfaces.views import (
     server_view,
 )
 from lab.models.inputs import as_floats
-from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.attack_result import AttackProgress, AttackResult
 
 # One picture an update: the setting of the published attacks.
 FEDSGD = {
@@ -83,28 +83,30 @@ def suited(name: str) -> Experiment:
     return experiment(model__kind="mlp").changed(SUITED.get(name, {}))
 
 
-def last(now: Experiment) -> Moment:
+def last(now: Experiment) -> RoundResult:
     *_, moment = run(now)
     return moment
 
 
-def attack(name: str, moment: Moment, client: int = 0, **settings: object) -> Result:
-    spy = SPIES[name].read({"kind": name, **settings})
-    assert isinstance(spy, Reconstruction)
-    if isinstance(spy, Subversion):
-        *_, glimpse = subvert(spy, begin(moment.state.experiment), moment, client)
+def attack(name: str, moment: RoundResult, client: int = 0, **settings: object) -> AttackResult:
+    spy = PRIVACY_ATTACKS[name].read({"kind": name, **settings})
+    assert isinstance(spy, ReconstructionAttack)
+    if isinstance(spy, ActiveReconstructionAttack):
+        *_, glimpse = run_active_reconstruction(
+            spy, initial_state(moment.state.experiment), moment, client
+        )
     else:
-        *_, glimpse = reconstruct(spy, moment, client)
+        *_, glimpse = run_reconstruction(spy, moment, client)
     assert glimpse.result is not None
     return glimpse.result
 
 
-def psnr(result: Result) -> float:
+def psnr(result: AttackResult) -> float:
     assert result.score is not None
     return result.score.psnr
 
 
-def gain(result: Result) -> float:
+def gain(result: AttackResult) -> float:
     """dB over the best guess without the gradient."""
     assert result.score is not None
     return result.score.psnr - result.score.floor
@@ -144,16 +146,18 @@ def test_first_layer_refuses_a_model_that_begins_with_a_convolution() -> None:
 @pytest.mark.parametrize("kind", ["logistic", "mlp", "cnn", "lenet"])
 def test_the_label_of_one_example_is_read_off_the_last_bias(kind: str) -> None:
     moment = last(experiment(model__kind=kind))
-    federation = assemble(experiment())
+    federation = federated_dataset(experiment())
     for client in range(10):
         seen = observe(server_view(moment.transcript), client)
-        glimpse = next(reconstruct(SPIES["idlg"](iterations=10, restarts=1), moment, client))  # type: ignore[arg-type]
+        glimpse = next(
+            run_reconstruction(PRIVACY_ATTACKS["idlg"](iterations=10, restarts=1), moment, client)
+        )  # type: ignore[arg-type]
         assert glimpse.score is not None
         assert glimpse.score.labels == 1.0
         assert (
             int(
                 label_counts(
-                    server_view(moment.transcript), seen, known_of(moment.state.experiment, 1)
+                    server_view(moment.transcript), seen, auxiliary_info(moment.state.experiment, 1)
                 ).sum()
             )
             == 1
@@ -167,11 +171,11 @@ def test_label_counts_of_an_untrained_model_are_exact_with_repeated_labels() -> 
         experiment(model__kind="cnn", training__batch_size=32),
         server_view(moment.transcript),
     )
-    federation = assemble(now)
+    federation = federated_dataset(now)
     for client in range(10):
         seen = observe(view, client)
         assert seen.images == 32
-        found = label_counts(view, seen, known_of(now, 1))
+        found = label_counts(view, seen, auxiliary_info(now, 1))
         held = federation.held(client)
         used = held[torch.from_numpy(touched(now, 1, client, len(held)))]
         true = torch.bincount(federation.labels[used], minlength=10)
@@ -223,10 +227,10 @@ def test_noise_leaves_no_more_than_a_guess(name: str, kind: str, noise: float) -
     assert len(sent) >= 2
 
 
-def empty(moment: Moment, client: int) -> bool:
+def empty(moment: RoundResult, client: int) -> bool:
     """Whether the client drew an empty Poisson batch."""
     now = moment.state.experiment
-    return not len(touched(now, 1, client, int(assemble(now).sizes[client])))
+    return not len(touched(now, 1, client, int(federated_dataset(now).sizes[client])))
 
 
 def test_an_empty_batch_cannot_be_attacked_and_it_is_said_why() -> None:
@@ -249,17 +253,17 @@ def test_secure_aggregation_gives_the_attack_the_sum_and_nothing_else(name: str)
     view = server_view(masked.transcript)
     assert view.senders == (tuple(range(10)),)
     assert torch.allclose(view.rows[0], plain.transcript.delivery.rows.mean(dim=0), atol=1e-5)
-    spy = SPIES[name].model_validate(
+    spy = PRIVACY_ATTACKS[name].model_validate(
         {} if name == "first-layer" else {"iterations": 60, "restarts": 1}
     )
     guesses = []
     for client in range(3):
-        *_, glimpse = reconstruct(spy, masked, client)  # type: ignore[arg-type]
+        *_, glimpse = run_reconstruction(spy, masked, client)  # type: ignore[arg-type]
         assert glimpse.result is not None
         assert glimpse.score is not None
         assert glimpse.result.declared["sees"] == "the sum over the cohort only"
         assert not glimpse.score.verdict.startswith(("exact", "recognisable"))
-        *_, guess = spy(view, client, Known.nothing(view.network))  # type: ignore[operator]
+        *_, guess = spy(view, client, AuxiliaryInfo.nothing(view.network))  # type: ignore[operator]
         guesses.append(guess.inputs)
     # One row for everybody, so one guess for everybody: nothing points at a client.
     assert all(torch.equal(guess, guesses[0]) for guess in guesses)
@@ -269,19 +273,19 @@ def test_secure_aggregation_gives_the_attack_the_sum_and_nothing_else(name: str)
 
 
 @pytest.fixture(scope="module")
-def overfitted() -> Moment:
+def overfitted() -> RoundResult:
     return last(experiment(OVERFITTED))
 
 
-def exposure(moment: Moment) -> Result:
-    spy = SPIES["loss-threshold"]()
-    assert isinstance(spy, Inference)
-    (glimpse,) = infer(spy, moment.state)
+def exposure(moment: RoundResult) -> AttackResult:
+    spy = PRIVACY_ATTACKS["loss-threshold"]()
+    assert isinstance(spy, MembershipInferenceAttack)
+    (glimpse,) = run_membership(spy, moment.state)
     assert glimpse.result is not None
     return glimpse.result
 
 
-def test_an_overfitted_model_betrays_its_members(overfitted: Moment) -> None:
+def test_an_overfitted_model_betrays_its_members(overfitted: RoundResult) -> None:
     found = exposure(overfitted).score
     assert found is not None
     assert found.auc > 0.7
@@ -308,9 +312,9 @@ def test_privacy_at_epsilon_1_puts_its_ceiling_on_the_attack() -> None:
 
 
 def test_an_untrained_model_betrays_nobody() -> None:
-    spy = SPIES["loss-threshold"]()
-    assert isinstance(spy, Inference)
-    (glimpse,) = infer(spy, begin(experiment(OVERFITTED)))
+    spy = PRIVACY_ATTACKS["loss-threshold"]()
+    assert isinstance(spy, MembershipInferenceAttack)
+    (glimpse,) = run_membership(spy, initial_state(experiment(OVERFITTED)))
     assert glimpse.result is not None
     found = glimpse.result.score
     assert found is not None
@@ -324,18 +328,21 @@ ALLOWED |= {"Known", "Planted", "Siege", "Iterator[Claim]", "Evidence", "Watched
 ALLOWED |= {"Provoked"}
 
 
-@pytest.mark.parametrize("name", SPIES)
+@pytest.mark.parametrize("name", PRIVACY_ATTACKS)
 def test_a_spy_is_given_views_and_nothing_private(name: str) -> None:
-    annotations = dict(SPIES[name].__call__.__annotations__)
+    annotations = dict(PRIVACY_ATTACKS[name].__call__.__annotations__)
     assert set(annotations.values()) <= ALLOWED
-    if issubclass(SPIES[name], Subversion):
-        assert set(SPIES[name].plant.__annotations__.values()) <= ALLOWED
-    if issubclass(SPIES[name], Provocation):
-        assert set(SPIES[name].provoke.__annotations__.values()) <= ALLOWED
-    if issubclass(SPIES[name], Survey):
-        assert set(SPIES[name].sets.__annotations__.values()) <= ALLOWED
-    if issubclass(SPIES[name], (Inference, Surveillance, Provocation)):
-        assert set(SPIES[name].signal.__annotations__.values()) <= ALLOWED
+    if issubclass(PRIVACY_ATTACKS[name], ActiveReconstructionAttack):
+        assert set(PRIVACY_ATTACKS[name].plant.__annotations__.values()) <= ALLOWED
+    if issubclass(PRIVACY_ATTACKS[name], ActiveMembershipAttack):
+        assert set(PRIVACY_ATTACKS[name].provoke.__annotations__.values()) <= ALLOWED
+    if issubclass(PRIVACY_ATTACKS[name], PropertyInferenceAttack):
+        assert set(PRIVACY_ATTACKS[name].sets.__annotations__.values()) <= ALLOWED
+    if issubclass(
+        PRIVACY_ATTACKS[name],
+        (MembershipInferenceAttack, ServerMembershipAttack, ActiveMembershipAttack),
+    ):
+        assert set(PRIVACY_ATTACKS[name].signal.__annotations__.values()) <= ALLOWED
 
 
 def _tensors(view: object) -> list[Tensor]:
@@ -353,7 +360,7 @@ def test_no_view_of_server_or_outsider_holds_a_private_example() -> None:
 
 
 def test_a_client_sees_the_model_and_its_own_data_only() -> None:
-    moment, federation = last(experiment()), assemble(experiment())
+    moment, federation = last(experiment()), federated_dataset(experiment())
     view = client_view(moment.transcript, federation, 3)
     assert torch.equal(view.inputs, as_floats(federation.inputs[federation.held(3)]))
     assert torch.equal(view.sent, moment.transcript.sent)
@@ -365,7 +372,7 @@ def poisoned_truth(now: Experiment) -> Iterator[None]:
 
     Public test examples stay as they are: an attacker may know them.
     """
-    federation = assemble(now)
+    federation = federated_dataset(now)
     private = [federation.inputs, federation.labels, federation.index, federation.sizes]
     before = [tensor.clone() for tensor in private]
     for tensor in private:
@@ -377,28 +384,32 @@ def poisoned_truth(now: Experiment) -> Iterator[None]:
             tensor.copy_(was)
 
 
-def told(spy: Reconstruction, view: ServerView, known: Known) -> list[list[object]]:
+def told(spy: ReconstructionAttack, view: ServerView, known: AuxiliaryInfo) -> list[list[object]]:
     """Every guess, field by field."""
     guesses = spy(view, 0, known)
     return [[getattr(guess, field.name) for field in fields(guess)] for guess in guesses]
 
 
-@pytest.mark.parametrize("name", [n for n in SPIES if issubclass(SPIES[n], Reconstruction)])
+@pytest.mark.parametrize(
+    "name", [n for n in PRIVACY_ATTACKS if issubclass(PRIVACY_ATTACKS[n], ReconstructionAttack)]
+)
 def test_a_reconstruction_does_not_change_when_the_truth_does(name: str) -> None:
     """The same view beside a poisoned truth gives the same guesses, to the last bit."""
-    searches = "iterations" in SPIES[name].model_fields
-    spy = SPIES[name].model_validate({"iterations": 20} if searches else {})
-    assert isinstance(spy, Reconstruction)
+    searches = "iterations" in PRIVACY_ATTACKS[name].model_fields
+    spy = PRIVACY_ATTACKS[name].model_validate({"iterations": 20} if searches else {})
+    assert isinstance(spy, ReconstructionAttack)
     now = suited(name)
     moment = last(now)
-    view, known = server_view(moment.transcript), known_of(now, 1)
-    if isinstance(spy, Subversion):
+    view, known = server_view(moment.transcript), auxiliary_info(now, 1)
+    if isinstance(spy, ActiveReconstructionAttack):
         planted = spy.plant(view, known)
-        inputs, labels = assemble(now).examples(torch.arange(64))  # of every class
+        inputs, labels = federated_dataset(now).examples(torch.arange(64))  # of every class
         view = view_of(now, 1, planted.network, planted.sent, inputs, labels)
     first = told(spy, view, known)
     with poisoned_truth(now):
-        assert not torch.equal(assemble(now).inputs, SOURCES[now.data.source.kind]().load().inputs)
+        assert not torch.equal(
+            federated_dataset(now).inputs, DATA_SOURCES[now.data.source.kind]().load().inputs
+        )
         again = told(spy, view, known)
     assert len(first) == len(again) > 0
     for one, other in zip(first, again, strict=True):
@@ -411,20 +422,20 @@ def test_poisoned_truth_would_be_noticed() -> None:
     """The judge, who does look at the truth, scores the very same guess otherwise."""
     now = experiment(model__kind="mlp")
     view = server_view(last(now).transcript)
-    *_, guess = SPIES["first-layer"]()(view, 0, Known.nothing(view.network))  # type: ignore[operator]
-    honest = judge_of(now, 1, 0).score(guess)
+    *_, guess = PRIVACY_ATTACKS["first-layer"]()(view, 0, AuxiliaryInfo.nothing(view.network))  # type: ignore[operator]
+    honest = reconstruction_scorer(now, 1, 0).score(guess)
     with poisoned_truth(now):
-        assert judge_of(now, 1, 0).score(guess).psnr < honest.psnr - 30
+        assert reconstruction_scorer(now, 1, 0).score(guess).psnr < honest.psnr - 30
 
 
-def test_membership_scores_do_not_depend_on_who_is_a_member(overfitted: Moment) -> None:
+def test_membership_scores_do_not_depend_on_who_is_a_member(overfitted: RoundResult) -> None:
     """Each candidate's score follows from the model and the candidate alone."""
-    federation = assemble(experiment(OVERFITTED))
+    federation = federated_dataset(experiment(OVERFITTED))
     order = torch.randperm(500, generator=torch.Generator().manual_seed(0))
     inputs, labels = as_floats(federation.inputs[:500]), federation.labels[:500]
     view = outsider_view(overfitted.transcript)
-    spy = SPIES["loss-threshold"]()
-    assert isinstance(spy, Inference)
+    spy = PRIVACY_ATTACKS["loss-threshold"]()
+    assert isinstance(spy, MembershipInferenceAttack)
     scores = spy.signal(view, Candidates(inputs, labels))
     mixed = spy.signal(view, Candidates(inputs[order], labels[order]))
     assert torch.allclose(scores[order], mixed, atol=1e-5)
@@ -435,8 +446,8 @@ def test_membership_scores_do_not_depend_on_who_is_a_member(overfitted: Moment) 
 
 @pytest.mark.parametrize("name", ["dlg", "idlg", "inverting-gradients"])
 def test_the_reconstruction_develops_step_by_step(name: str) -> None:
-    spy = SPIES[name].model_validate({"iterations": 100})
-    glimpses: list[Glimpse] = list(reconstruct(spy, last(experiment()), 0))  # type: ignore[arg-type]
+    spy = PRIVACY_ATTACKS[name].model_validate({"iterations": 100})
+    glimpses: list[AttackProgress] = list(run_reconstruction(spy, last(experiment()), 0))  # type: ignore[arg-type]
     steps = [glimpse.step for glimpse in glimpses]
     objectives = [glimpse.objective for glimpse in glimpses if glimpse.objective is not None]
     assert steps == sorted(steps)
@@ -448,16 +459,20 @@ def test_the_reconstruction_develops_step_by_step(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["loss-threshold", *(n for n in SPIES if issubclass(SPIES[n], Reconstruction))]
+    "name",
+    [
+        "loss-threshold",
+        *(n for n in PRIVACY_ATTACKS if issubclass(PRIVACY_ATTACKS[n], ReconstructionAttack)),
+    ],
 )
-def test_a_result_survives_json(name: str, overfitted: Moment) -> None:
-    if issubclass(SPIES[name], Inference):
+def test_a_result_survives_json(name: str, overfitted: RoundResult) -> None:
+    if issubclass(PRIVACY_ATTACKS[name], MembershipInferenceAttack):
         result = exposure(overfitted)
     else:
-        searches = "iterations" in SPIES[name].model_fields
+        searches = "iterations" in PRIVACY_ATTACKS[name].model_fields
         few = {"iterations": 20} if searches else {}
         result = attack(name, last(suited(name)), **few)
-    assert Result.model_validate_json(result.model_dump_json()) == result
+    assert AttackResult.model_validate_json(result.model_dump_json()) == result
     assert all(isinstance(line, str) for line in result.lines())
 
 

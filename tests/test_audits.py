@@ -9,38 +9,38 @@ import pytest
 import torch
 
 from lab import figures
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.audits import AUDITS, Audit, fitting
-from lab.audits.audit import Past, log_ratios
-from lab.audits.canary_gradients import Joined, Planting, Spots
+from lab.audits.audit import AuditedRun, log_ratios
+from lab.audits.canary_gradients import CanaryCoordinates, Joined, Planting
 from lab.audits.client_canary import ClientCanary
 from lab.audits.faults import Fault
 from lab.audits.one_run import OneRun
-from lab.audits.run_audit import audit, reached
-from lab.common.random_streams import stream
+from lab.audits.run_audit import reached, run_audit
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.differential_privacy.dp_sgd import Guard
-from lab.engine.injected_clients import Guests
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import step
-from lab.engine.run import begin
+from lab.engine.differential_privacy.dp_sgd import DpSgdMechanism
+from lab.engine.injected_clients import InjectedClients
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.jobs.attack_job import attacked
-from lab.models.stacked_gradients import Visit, stacked
+from lab.jobs.attack_job import carry_out_attack
+from lab.models.stacked_gradients import LayerGradients, stacked
 from lab.privacy.audit_bounds import GAUSSIAN, NOTHING, Premise
-from lab.privacy.guarantee import Ceiling
-from lab.scoring.attack_result import Result
-from lab.scoring.audit_score import Audited, Reading, verdict_of
+from lab.privacy.guarantee import AttackCeiling
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.audit_score import AuditReading, AuditScore, verdict_of
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.paging import trained
 from tests.test_faults import COHORTS, SMALL
 
 
-def past_of(experiment: Experiment, rounds: int = 2) -> Past:
-    return Past(experiment, rounds, lambda _: begin(experiment).model)
+def past_of(experiment: Experiment, rounds: int = 2) -> AuditedRun:
+    return AuditedRun(experiment, rounds, lambda _: initial_state(experiment).model)
 
 
 # --- by hand ------------------------------------------------------------------------------------
@@ -50,10 +50,10 @@ def test_a_planted_gradient_is_clipped_divided_and_subtracted_by_the_guard() -> 
     now = SMALL.changed({"training.rate": 0.5, "privacy.clip": 2.0})
     network = now.architecture
     coordinates = torch.tensor([5, network.size - 1])
-    guard = Guard(now, 0.0, torch.tensor([100]), [stream(0, "unused")])
+    guard = DpSgdMechanism(now, 0.0, torch.tensor([100]), [random_stream(0, "unused")])
     target = stacked(network, torch.zeros(1, network.size))
     drawn = [(torch.tensor([0]), 50.0)]  # far longer than the clip of 2
-    planting = Planting(guard, network, Spots.of(network, coordinates), iter(drawn), [])
+    planting = Planting(guard, network, CanaryCoordinates.of(network, coordinates), iter(drawn), [])
     planting.descend(target, [], torch.zeros(1, 0))
     # Clipped to 2, over an expected batch of 0.2 * 100, at rate 0.5; the other one is not in.
     assert now.recipe.poisson == pytest.approx(0.2)
@@ -65,7 +65,7 @@ def test_spots_read_what_the_flat_vector_holds() -> None:
     flat = torch.arange(network.size, dtype=torch.float32)
     coordinates = torch.tensor([0, 17, network.size // 2, network.size - 1])
     stack = stacked(network, flat.unsqueeze(0))
-    assert Spots.of(network, coordinates).read(stack).tolist() == coordinates.tolist()
+    assert CanaryCoordinates.of(network, coordinates).read(stack).tolist() == coordinates.tolist()
 
 
 def test_examples_beside_canaries_step_as_without_them() -> None:
@@ -76,11 +76,11 @@ def test_examples_beside_canaries_step_as_without_them() -> None:
     place = network.layers.index(dense)
     kept, slopes = (torch.randn(1, 3, size, generator=generator) for size in (64, 40))
     target = [stacked(network, torch.zeros(1, network.size)) for _ in range(2)]
-    guard = Guard(now, 0.0, torch.tensor([10]), [stream(0, "unused")])
+    guard = DpSgdMechanism(now, 0.0, torch.tensor([10]), [random_stream(0, "unused")])
     part = torch.zeros(2, dtype=torch.int64)
     joined = Joined(dense, 3, part, part, torch.zeros(2))
-    guard.descend(target[0], [Visit(place, dense, kept, slopes)], torch.ones(1, 3))
-    guard.descend(target[1], [Visit(place, joined, kept, slopes)], torch.ones(1, 5))
+    guard.descend(target[0], [LayerGradients(place, dense, kept, slopes)], torch.ones(1, 3))
+    guard.descend(target[1], [LayerGradients(place, joined, kept, slopes)], torch.ones(1, 5))
     torch.testing.assert_close(target[0][place][0], target[1][place][0])
 
 
@@ -115,7 +115,7 @@ def test_scores_of_canaries_are_what_the_claim_says() -> None:
 
 
 def test_a_verdict_accuses_by_what_is_certain_only() -> None:
-    reading = Reading(round=1, claimed=4.0, proven=4.5, certain=3.0, beside={}, point=None)
+    reading = AuditReading(round=1, claimed=4.0, proven=4.5, certain=3.0, beside={}, point=None)
     assert verdict_of(reading, "none", GAUSSIAN).startswith("suspicious")
     sound = reading.model_copy(update={"proven": 3.5})
     assert verdict_of(sound, "none", GAUSSIAN) == (
@@ -139,7 +139,7 @@ def test_a_broken_mechanism_is_detected_and_bounded_only_under_the_premise_of_th
     premise: Premise, detects: bool, rest: str
 ) -> None:
     """B4 of the review: a Gaussian bound proves nothing of a mechanism that is none."""
-    reading = Reading(round=1, claimed=4.0, proven=4.5, certain=4.1, beside={}, point=None)
+    reading = AuditReading(round=1, claimed=4.0, proven=4.5, certain=4.1, beside={}, point=None)
     found = verdict_of(reading, "none", premise, detects)
     assert found == f"detected: the mechanism is not what is claimed at epsilon 4.00{rest}"
 
@@ -171,40 +171,40 @@ def test_an_audit_declares_its_attacker_and_its_limits(kind: str) -> None:
 )
 def test_an_audit_is_repeated_by_its_seed(spy: Audit, experiment: Experiment) -> None:
     past = past_of(experiment)
-    one, same = ([glimpse.score for glimpse in audit(spy, past)] for _ in range(2))
+    one, same = ([glimpse.score for glimpse in run_audit(spy, past)] for _ in range(2))
     assert one == same
     other = past_of(experiment.changed({"seed": 5}))
-    assert [glimpse.score for glimpse in audit(spy, other)] != one
+    assert [glimpse.score for glimpse in run_audit(spy, other)] != one
 
 
 def test_guests_leave_all_others_draws_alone() -> None:
     for round in range(1, 5):
-        alone, together = asked(COHORTS, round), asked(COHORTS, round, 50)
+        alone, together = select_cohort(COHORTS, round), select_cohort(COHORTS, round, 50)
         assert tuple(one for one in together if one < 20) == alone
     everybody = COHORTS.changed({"training.clients_per_round": 0})
-    assert asked(everybody, 1, 3) == tuple(range(23))
+    assert select_cohort(everybody, 1, 3) == tuple(range(23))
 
 
 def test_a_guest_counts_as_any_client_does() -> None:
     """Beside the same noise, the model moves by the clipped guest over the expected cohort."""
     now = COHORTS.changed({"privacy.place": "central", "privacy.clip": 0.5})
-    state = begin(now)
+    state = initial_state(now)
     row = torch.zeros(1, now.architecture.size)
     row[0, 3] = 7.0
-    alone = step(state, Guests((), row[:0], 40.0)).state.model
-    joined = step(state, Guests((20,), row, 40.0)).state.model
+    alone = run_round(state, InjectedClients((), row[:0], 40.0)).state.model
+    joined = run_round(state, InjectedClients((20,), row, 40.0)).state.model
     expected = torch.zeros_like(alone)
     expected[3] = 0.5 / 40
     torch.testing.assert_close(joined - alone, expected, atol=1e-6, rtol=0)
 
 
 def test_glimpses_tell_every_round_and_end_with_the_result() -> None:
-    glimpses = list(audit(OneRun(canaries=200), past_of(SMALL, 3)))
+    glimpses = list(run_audit(OneRun(canaries=200), past_of(SMALL, 3)))
     assert [(one.step, one.steps) for one in glimpses] == [(1, 3), (2, 3), (3, 3)]
     assert [len(one.score.readings) for one in glimpses if one.score] == [1, 2, 3]
     result = glimpses[-1].result
     assert result is not None
-    assert Result.read(result.dump()) == result
+    assert AttackResult.read(result.dump()) == result
     assert glimpses[0].conclude is not None
     stopped = glimpses[0].conclude("by hand")
     assert stopped.declared["stopped"] == "by hand after round 1"
@@ -213,7 +213,7 @@ def test_glimpses_tell_every_round_and_end_with_the_result() -> None:
 def test_the_final_model_shows_less_than_all_of_them() -> None:
     proven = []
     for sees in ("all", "final"):
-        *_, last = audit(ClientCanary(canaries=1000, sees=sees), past_of(COHORTS, 4))  # type: ignore[arg-type]
+        *_, last = run_audit(ClientCanary(canaries=1000, sees=sees), past_of(COHORTS, 4))  # type: ignore[arg-type]
         assert last.score is not None
         proven.append(last.score.last.proven)
     assert proven[1] <= proven[0]
@@ -235,7 +235,7 @@ def test_what_cannot_be_audited_is_refused_in_words(
     spy: Audit, changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(SettingError, match=words):
-        next(audit(spy, past_of(SMALL.changed(changes))))
+        next(run_audit(spy, past_of(SMALL.changed(changes))))
 
 
 def test_the_fitting_audit_follows_the_promise() -> None:
@@ -249,19 +249,19 @@ def test_the_fitting_audit_follows_the_promise() -> None:
 
 def test_an_audit_is_a_job_and_uses_the_models_that_were_sent(store: Store) -> None:
     run = trained(store, SMALL.changed({"training.rounds": 2}))
-    ledger = Ledger(store)
-    order = Order.read({"spy": {"kind": "one-run", "canaries": 200}, "round": 2})
+    ledger = WorkerStore(store)
+    order = AttackRequest.read({"spy": {"kind": "one-run", "canaries": 200}, "round": 2})
     assert (
         order.command(run) == f"leaklab audit --kind one-run --run {run} --round 2 -s canaries=200"
     )
     job = ledger.start_attack(run, order)
-    deque(attacked(ledger, job), maxlen=0)
+    deque(carry_out_attack(ledger, job), maxlen=0)
     ended = store.job(job.id)
     assert ended.status == "finished"
     assert ended.result is not None
-    found = Result.read(ended.result).score
+    found = AttackResult.read(ended.result).score
     assert found is not None
-    assert Audited.read(store.sights(job.id)[-1].body["score"]) == found
+    assert AuditScore.read(store.sights(job.id)[-1].body["score"]) == found
     for round in (1, 2):
         torch.testing.assert_close(
             StoredRun(store, run).sent_model(round), StoredRun(store, run).state(round - 1).model
@@ -271,14 +271,14 @@ def test_an_audit_is_a_job_and_uses_the_models_that_were_sent(store: Store) -> N
 def test_an_audit_that_fits_nothing_is_refused_when_it_is_ordered(store: Store) -> None:
     run = trained(store, SMALL.changed({"training.rounds": 1, "privacy.kind": "none"}))
     with pytest.raises(SettingError, match=r"privacy\.kind is none"):
-        RunCommands(store).attack(run, Order.read({"spy": "one-run", "round": 1}))
+        RunCommands(store).attack(run, AttackRequest.read({"spy": "one-run", "round": 1}))
 
 
 # --- as pictures --------------------------------------------------------------------------------
 
 
 def test_the_picture_says_bounds_as_lines_and_estimates_as_points() -> None:
-    *_, last = audit(OneRun(canaries=200), past_of(SMALL, 3))
+    *_, last = run_audit(OneRun(canaries=200), past_of(SMALL, 3))
     assert last.score is not None
     figure = figures.promises(last.score, 3)
     modes = {trace.name: trace.mode for trace in figure.data}
@@ -298,7 +298,7 @@ def test_what_bounds_nothing_is_called_a_detection_in_words_and_in_the_picture(
     fault: Fault, detects: bool
 ) -> None:
     """B4 of the review.  A mechanism with half of the noise is still Gaussian."""
-    *_, last = audit(OneRun(canaries=400, beside=40, fault=fault), past_of(SMALL, 2))
+    *_, last = run_audit(OneRun(canaries=400, beside=40, fault=fault), past_of(SMALL, 2))
     assert last.score is not None
     found = last.score
     told = " ".join(found.lines())
@@ -315,13 +315,13 @@ def test_what_bounds_nothing_is_called_a_detection_in_words_and_in_the_picture(
 
 
 def test_an_audit_stored_before_bounds_named_their_premise_can_still_be_read() -> None:
-    *_, last = audit(OneRun(canaries=200), past_of(SMALL, 2))
+    *_, last = run_audit(OneRun(canaries=200), past_of(SMALL, 2))
     assert last.score is not None
     old = last.score.dump()
     del old["detects"]
     for bound in old["bounds"]:
         del bound["premise"]
-    found = Audited.read(old)
+    found = AuditScore.read(old)
     assert found.premise is None
     assert found.lines()
     assert figures.promises(found, 2).data
@@ -330,14 +330,14 @@ def test_an_audit_stored_before_bounds_named_their_premise_can_still_be_read() -
 def test_the_reachable_region_is_the_hull_of_what_was_counted() -> None:
     """A point below the line between its neighbours adds nothing."""
     pairs = ((0.1, 0.4), (0.2, 0.41), (0.5, 0.9))
-    figure = figures.reach(Ceiling(epsilon=2.0, delta=1e-5), pairs, {})
+    figure = figures.reach(AttackCeiling(epsilon=2.0, delta=1e-5), pairs, {})
     shade = next(trace for trace in figure.data if trace.name == "reached, independent scores")
     assert np.interp(0.2, shade.x, shade.y) == pytest.approx(0.4 + 0.5 * 0.1 / 0.4, abs=0.01)
     assert np.interp(0.05, shade.x, shade.y) == pytest.approx(0.2, abs=0.01)
 
 
 def test_a_broken_mechanism_is_drawn_in_another_colour() -> None:
-    *_, last = audit(OneRun(canaries=400), past_of(SMALL, 2))
+    *_, last = run_audit(OneRun(canaries=400), past_of(SMALL, 2))
     assert last.score is not None
     sound = last.score
     end = sound.last.model_copy(update={"certain": 99.0})

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attacks import POISONS
-from defenses import RULES
+from attacks import POISONING_ATTACKS
+from defenses import AGGREGATION_RULES
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
-from lab.interfaces.poisoning import Insight, Scene
+from lab.engine.data.federation import federated_dataset
+from lab.interfaces.poisoning import AdversaryKnowledge, DataPoisoningContext
 from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate
 from tests.poisons import CLASSES, SMALL, attacked, cohort_of, last, pictures, rows_of
@@ -23,14 +23,16 @@ BOOSTED = ["backdoor", "dba", "edge-case", "model-replacement", "neurotoxin"]
 @pytest.mark.parametrize("name", SQUARES)
 def test_the_trigger_is_a_white_square_in_the_last_corner(name: str) -> None:
     inputs, labels = torch.zeros(1, 1, 3, 3), torch.tensor([5])
-    marked, taught = POISONS[name](pixels=2, share=1, target=7).data(inputs, labels, CLASSES)
+    marked, taught = POISONING_ATTACKS[name](pixels=2, share=1, target=7).data(
+        inputs, labels, CLASSES
+    )
     assert marked[0, 0].tolist() == [[0, 0, 0], [0, 1, 1], [0, 1, 1]]
     assert taught.tolist() == [7]
 
 
 def test_the_trigger_is_white_in_every_colour() -> None:
     inputs, labels = pictures(0, 4, colours=3)
-    marked, _ = POISONS["backdoor"](pixels=3, share=1).data(inputs, labels, CLASSES)
+    marked, _ = POISONING_ATTACKS["backdoor"](pixels=3, share=1).data(inputs, labels, CLASSES)
     assert (marked[:, :, 5:, 5:] == 1).all()
     assert torch.equal(marked[:, :, :5], inputs[:, :, :5])
     assert torch.equal(marked[:, :, :, :5], inputs[:, :, :, :5])
@@ -45,7 +47,10 @@ def test_a_backdoor_marks_its_share_of_the_examples_and_leaves_the_rest(
 ) -> None:
     inputs, labels = pictures(1, examples)
     labels = labels.clamp_min(1)  # nobody is of the target class already
-    poison, scene = POISONS[name](share=share, target=0), Scene(0, pictures(2, 3)[0])
+    poison, scene = (
+        POISONING_ATTACKS[name](share=share, target=0),
+        DataPoisoningContext(0, pictures(2, 3)[0]),
+    )
     marked, taught = poison.data(inputs, labels, CLASSES, scene)
     changed = (marked != inputs).flatten(1).any(dim=1)
     assert int(changed.sum()) == expected
@@ -56,14 +61,14 @@ def test_a_backdoor_marks_its_share_of_the_examples_and_leaves_the_rest(
 @pytest.mark.parametrize("name", BOOSTED)
 def test_a_backdoor_boosts_what_malicious_clients_send(name: str) -> None:
     rows = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
-    sent = POISONS[name](boost=10).rows(rows, cohort_of([False, True]))
+    sent = POISONING_ATTACKS[name](boost=10).rows(rows, cohort_of([False, True]))
     assert sent.tolist() == [[1.0, -2.0], [30.0, 40.0]]
 
 
 @pytest.mark.parametrize("name", SQUARES)
 def test_success_is_measured_on_triggered_examples_of_the_other_classes(name: str) -> None:
     inputs, labels = pictures(2, 5)[0], torch.tensor([4, 1, 2, 4, 9])
-    goal = POISONS[name](pixels=2, target=4).goal(inputs, labels)
+    goal = POISONING_ATTACKS[name](pixels=2, target=4).goal(inputs, labels)
     assert goal is not None
     marked, wanted = goal
     assert wanted.tolist() == [4, 4, 4]
@@ -74,7 +79,7 @@ def test_success_is_measured_on_triggered_examples_of_the_other_classes(name: st
 @pytest.mark.parametrize("name", SQUARES)
 def test_a_trigger_that_would_hide_the_picture_is_refused(name: str) -> None:
     with pytest.raises(SettingError, match="pixels is 5, more than half a side of 8: give 1 to 4"):
-        POISONS[name](pixels=5).check((1, 8, 8), 10)
+        POISONING_ATTACKS[name](pixels=5).check((1, 8, 8), 10)
 
 
 @pytest.mark.parametrize("name", BOOSTED)
@@ -97,15 +102,15 @@ def test_a_backdoor_for_a_table_is_refused_once_somebody_uses_it(name: str) -> N
 def part(place: int, **settings: int) -> torch.Tensor:
     """What attacker `place` marks.  -> (8, 8) bool"""
     black = torch.zeros(1, 1, 8, 8)
-    taught = POISONS["dba"](share=1, **settings).data(
-        black, torch.zeros(1).long(), CLASSES, Scene(place)
+    taught = POISONING_ATTACKS["dba"](share=1, **settings).data(
+        black, torch.zeros(1).long(), CLASSES, DataPoisoningContext(place)
     )
     return taught[0][0, 0] == 1
 
 
 def whole(**settings: int) -> torch.Tensor:
     """What success is measured with.  -> (8, 8) bool"""
-    goal = POISONS["dba"](**settings).goal(torch.zeros(1, 1, 8, 8), torch.ones(1).long())
+    goal = POISONING_ATTACKS["dba"](**settings).goal(torch.zeros(1, 1, 8, 8), torch.ones(1).long())
     assert goal is not None
     return goal[0][0, 0] == 1
 
@@ -131,8 +136,8 @@ def test_the_fifth_attacker_teaches_what_the_first_does() -> None:
 
 def test_bars_that_do_not_fit_are_refused() -> None:
     with pytest.raises(SettingError, match=r"pixels is 4, too long .* side of 8: give 1 to 3"):
-        POISONS["dba"](pixels=4).check((1, 8, 8), CLASSES)
-    POISONS["dba"](pixels=4).check((1, 10, 10), CLASSES)
+        POISONING_ATTACKS["dba"](pixels=4).check((1, 8, 8), CLASSES)
+    POISONING_ATTACKS["dba"](pixels=4).check((1, 10, 10), CLASSES)
 
 
 # --- pictures of another data set -----------------------------------------------------------------
@@ -141,8 +146,8 @@ def test_bars_that_do_not_fit_are_refused() -> None:
 def test_strangers_take_the_places_of_own_examples_and_pass_for_the_target() -> None:
     inputs, labels = torch.zeros(4, 1, 2, 2), torch.tensor([1, 1, 2, 3])
     outside = torch.ones(3, 1, 2, 2) * torch.tensor([0.1, 0.2, 0.3]).view(-1, 1, 1, 1)
-    shown, taught = POISONS["edge-case"](share=0.5, target=9).data(
-        inputs, labels, CLASSES, Scene(0, outside)
+    shown, taught = POISONING_ATTACKS["edge-case"](share=0.5, target=9).data(
+        inputs, labels, CLASSES, DataPoisoningContext(0, outside)
     )
     assert torch.equal(shown[[0, 2]], outside[:2])
     assert torch.equal(shown[[1, 3]], inputs[[1, 3]])
@@ -151,30 +156,35 @@ def test_strangers_take_the_places_of_own_examples_and_pass_for_the_target() -> 
 
 def test_attackers_go_on_where_the_one_before_has_stopped() -> None:
     inputs, labels = pictures(0, 2)
-    outside, poison = pictures(1, 5)[0], POISONS["edge-case"](share=1)
-    shown = [poison.data(inputs, labels, CLASSES, Scene(place, outside))[0] for place in range(3)]
+    outside, poison = pictures(1, 5)[0], POISONING_ATTACKS["edge-case"](share=1)
+    shown = [
+        poison.data(inputs, labels, CLASSES, DataPoisoningContext(place, outside))[0]
+        for place in range(3)
+    ]
     assert torch.equal(torch.cat(shown), outside[[0, 1, 2, 3, 4, 0]])
 
 
 @pytest.mark.parametrize("outside", [None, torch.zeros(0, 1, 8, 8)])
 def test_without_strangers_the_own_examples_stay(outside: torch.Tensor | None) -> None:
     inputs, labels = pictures(0, 4)
-    shown, taught = POISONS["edge-case"]().data(inputs, labels, CLASSES, Scene(0, outside))
+    shown, taught = POISONING_ATTACKS["edge-case"]().data(
+        inputs, labels, CLASSES, DataPoisoningContext(0, outside)
+    )
     assert torch.equal(shown, inputs)
     assert torch.equal(taught, labels)
 
 
 def test_success_is_measured_on_strangers_only() -> None:
     inputs, labels = pictures(0, 4)
-    goal = POISONS["edge-case"](target=2).goal(inputs, labels, pictures(1, 3)[0])
+    goal = POISONING_ATTACKS["edge-case"](target=2).goal(inputs, labels, pictures(1, 3)[0])
     assert goal is not None
     assert torch.equal(goal[0], pictures(1, 3)[0])
     assert goal[1].tolist() == [2, 2, 2]
-    assert POISONS["edge-case"]().goal(inputs, labels) is None
+    assert POISONING_ATTACKS["edge-case"]().goal(inputs, labels) is None
 
 
 def test_the_edge_case_says_which_pictures_it_needs() -> None:
-    poison = POISONS["edge-case"](outside="digits", looks=3)
+    poison = POISONING_ATTACKS["edge-case"](outside="digits", looks=3)
     assert (poison.stranger, poison.stranger_label) == ("digits", 3)
 
 
@@ -184,7 +194,9 @@ def test_the_edge_case_says_which_pictures_it_needs() -> None:
 def released(rows: torch.Tensor, bad: list[bool], weights: list[float]) -> torch.Tensor:
     """The mean of what is sent."""
     cohort = cohort_of(bad, weights)
-    return RULES["mean"]()(POISONS["model-replacement"]().rows(rows, cohort), cohort.weights)
+    return AGGREGATION_RULES["mean"]()(
+        POISONING_ATTACKS["model-replacement"]().rows(rows, cohort), cohort.weights
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,7 +220,7 @@ def test_attackers_who_agree_replace_the_model_together() -> None:
 
 def test_the_factor_is_what_all_weigh_over_what_the_attackers_weigh() -> None:
     rows = torch.ones(3, 2)
-    sent = POISONS["model-replacement"]().rows(
+    sent = POISONING_ATTACKS["model-replacement"]().rows(
         rows, cohort_of([True, False, True], [1.0, 6.0, 2.0])
     )
     assert sent.tolist() == [[3.0, 3.0], [1.0, 1.0], [3.0, 3.0]]
@@ -216,16 +228,16 @@ def test_the_factor_is_what_all_weigh_over_what_the_attackers_weigh() -> None:
 
 def test_what_is_sent_is_shortened_to_the_longest_and_never_lengthened() -> None:
     rows, cohort = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]]), cohort_of([True] * 3)
-    sent = POISONS["model-replacement"](boost=4, longest=10).rows(rows, cohort)
+    sent = POISONING_ATTACKS["model-replacement"](boost=4, longest=10).rows(rows, cohort)
     assert torch.allclose(sent, torch.tensor([[6.0, 8.0], [1.2, 1.6], [0.0, 0.0]]))
 
 
 def test_constrained_steps_are_pulled_towards_the_model_that_was_sent() -> None:
-    restraint = POISONS["model-replacement"](constrain=0.5).restrain(Insight())
+    restraint = POISONING_ATTACKS["model-replacement"](constrain=0.5).restrain(AdversaryKnowledge())
     assert restraint is not None
     assert restraint.pull == 0.5
     assert restraint.free is None
-    assert POISONS["model-replacement"]().restrain(Insight()) is None
+    assert POISONING_ATTACKS["model-replacement"]().restrain(AdversaryKnowledge()) is None
 
 
 # --- neurotoxin -----------------------------------------------------------------------------------
@@ -233,21 +245,21 @@ def test_constrained_steps_are_pulled_towards_the_model_that_was_sent() -> None:
 
 def test_what_the_model_has_moved_most_stays_as_it_is() -> None:
     change = torch.tensor([0.1, -5.0, 0.2, 3.0, 0.0])
-    poison, rows = POISONS["neurotoxin"](free=0.6), torch.ones(2, 5)
-    restraint = poison.restrain(Insight(change=change))
+    poison, rows = POISONING_ATTACKS["neurotoxin"](free=0.6), torch.ones(2, 5)
+    restraint = poison.restrain(AdversaryKnowledge(change=change))
     assert restraint is not None
     assert restraint.free is not None
     assert restraint.free.tolist() == [True, False, True, False, True]
     assert restraint.pull == 0
-    sent = poison.rows(rows, cohort_of([True, False]), Insight(change=change))
+    sent = poison.rows(rows, cohort_of([True, False]), AdversaryKnowledge(change=change))
     assert sent.tolist() == [[1, 0, 1, 0, 1], [1, 1, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("free", [0.05, 0.5, 0.95, 1.0])
 def test_what_is_sent_is_disjoint_from_the_top(free: float) -> None:
     change, rows = rows_of(0, 1, 200)[0], rows_of(1, 3, 200)
-    poison = POISONS["neurotoxin"](free=free, boost=3)
-    sent = poison.rows(rows, cohort_of([True] * 3), Insight(change=change))
+    poison = POISONING_ATTACKS["neurotoxin"](free=free, boost=3)
+    sent = poison.rows(rows, cohort_of([True] * 3), AdversaryKnowledge(change=change))
     top = change.abs().topk(200 - round(free * 200)).indices
     assert (sent[:, top] == 0).all()
     assert int((sent != 0).sum()) == 3 * round(free * 200)
@@ -256,7 +268,9 @@ def test_what_is_sent_is_disjoint_from_the_top(free: float) -> None:
 
 
 def test_as_many_are_free_as_asked_where_nothing_has_moved() -> None:
-    restraint = POISONS["neurotoxin"](free=0.5).restrain(Insight(change=torch.zeros(10)))
+    restraint = POISONING_ATTACKS["neurotoxin"](free=0.5).restrain(
+        AdversaryKnowledge(change=torch.zeros(10))
+    )
     assert restraint is not None
     assert restraint.free is not None
     assert restraint.free.tolist() == [True] * 5 + [False] * 5
@@ -264,14 +278,14 @@ def test_as_many_are_free_as_asked_where_nothing_has_moved() -> None:
 
 def test_before_any_change_neurotoxin_is_a_plain_backdoor() -> None:
     rows, cohort = rows_of(0, 3), cohort_of([True, False, True])
-    assert POISONS["neurotoxin"]().restrain(Insight()) is None
-    assert torch.equal(POISONS["neurotoxin"]().rows(rows, cohort), rows)
+    assert POISONING_ATTACKS["neurotoxin"]().restrain(AdversaryKnowledge()) is None
+    assert torch.equal(POISONING_ATTACKS["neurotoxin"]().rows(rows, cohort), rows)
 
 
 def test_parameters_that_do_not_travel_are_left_out() -> None:
     change = torch.tensor([9.0, 1.0, 0.5, 0.1, 0.1, 0.1])
-    poison = POISONS["neurotoxin"](free=0.5)
-    sent = poison.rows(torch.ones(1, 3), cohort_of([True]), Insight(change=change))
+    poison = POISONING_ATTACKS["neurotoxin"](free=0.5)
+    sent = poison.rows(torch.ones(1, 3), cohort_of([True]), AdversaryKnowledge(change=change))
     assert sent.tolist() == [[0.0, 0.0, 0.0]]
 
 
@@ -298,7 +312,7 @@ def test_a_backdoor_obeys_more_the_more_teach_it(seed: int) -> None:
 def honest_success(seed: int) -> float:
     """How often a model that nobody attacked falls for the trigger."""
     honest = attacked("backdoor", 0, pixels=2).changed({"seed": seed})
-    federation = assemble(honest)
+    federation = federated_dataset(honest)
     inputs = as_floats(federation.test_inputs)
     goal = honest.adversary.poison.goal(inputs, federation.test_labels)
     assert goal is not None

@@ -9,12 +9,12 @@ import torch
 
 from lab import Experiment, run
 from lab.common.settings import SettingError
-from lab.engine.client.local_training import cohort, pooled
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
-from lab.engine.run_state import Moment
+from lab.engine.client.local_training import train_centrally, train_cohort
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult
 from lab.experiment.baselines import baselines
-from lab.interfaces.federated_algorithm import Task
+from lab.interfaces.federated_algorithm import LocalTask
 
 SKEWED = Experiment.read(
     {
@@ -25,7 +25,7 @@ SKEWED = Experiment.read(
 BASELINES = ("centralised", "local-only")
 
 
-def last(kind: str, now: Experiment = SKEWED) -> Moment:
+def last(kind: str, now: Experiment = SKEWED) -> RoundResult:
     *_, moment = run(now.changed({"training.algorithm.kind": kind}))
     return moment
 
@@ -39,22 +39,22 @@ def test_the_baselines_stand_above_and_below_the_federation() -> None:
 
 def test_centralised_training_does_not_see_who_holds_what() -> None:
     even = SKEWED.changed({"data.split": "iid"})
-    sizes = assemble(SKEWED).sizes
-    assert int(sizes.sum()) == int(assemble(even).sizes.sum())
+    sizes = federated_dataset(SKEWED).sizes
+    assert int(sizes.sum()) == int(federated_dataset(even).sizes.sum())
     moment = last("centralised")
-    model = begin(SKEWED).model
+    model = initial_state(SKEWED).model
     for round in range(1, 5):
-        model = model + pooled(SKEWED, round, model)
+        model = model + train_centrally(SKEWED, round, model)
     assert torch.equal(moment.state.model, model)
 
 
 def test_everybody_alone_is_local_training_that_never_meets() -> None:
-    own = begin(SKEWED).model.expand(6, -1)
+    own = initial_state(SKEWED).model.expand(6, -1)
     for round in range(1, 5):
-        own = own + cohort(SKEWED, round, range(6), Task(own)).rows
+        own = own + train_cohort(SKEWED, round, range(6), LocalTask(own)).rows
     moment = last("local-only")
     assert torch.equal(moment.state.carried.algorithm["own"], own)
-    assert torch.equal(moment.state.model, begin(SKEWED).model)
+    assert torch.equal(moment.state.model, initial_state(SKEWED).model)
 
 
 def test_each_clients_own_model_is_measured_for_itself_and_for_all() -> None:

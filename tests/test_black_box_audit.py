@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from lab import Experiment
-from lab.audits.audit import Past
+from lab.audits.audit import AuditedRun
 from lab.audits.black_box import BlackBox, Mislabelled, belief, inserted, mislabelled
-from lab.audits.run_audit import audit
+from lab.audits.run_audit import run_audit
 from lab.common.settings import SettingError
 from lab.engine.data import public_examples
-from lab.engine.data.federation import assemble
+from lab.engine.data.federation import federated_dataset
 from lab.models.inputs import as_floats
 from lab.scoring.shared.roc_curve import auc
 from tests.experiments import with_
@@ -20,9 +20,9 @@ from tests.experiments import with_
 CANARIES = 100
 
 
-def past(rounds: int = 2) -> Past:
+def past(rounds: int = 2) -> AuditedRun:
     experiment = with_({"data.source": "digits", "data.clients": 4, "data.examples": 600})
-    return Past(experiment, rounds, lambda round: torch.zeros(0))
+    return AuditedRun(experiment, rounds, lambda round: torch.zeros(0))
 
 
 def chosen_of(experiment: Experiment) -> tuple[Mislabelled, np.ndarray]:
@@ -33,7 +33,10 @@ def chosen_of(experiment: Experiment) -> tuple[Mislabelled, np.ndarray]:
 def test_canaries_that_are_in_lie_there_with_a_wrong_label_and_the_others_nowhere() -> None:
     experiment = past().experiment
     chosen, inside = chosen_of(experiment)
-    before, after = assemble(experiment), assemble(inserted(experiment, chosen, inside))
+    before, after = (
+        federated_dataset(experiment),
+        federated_dataset(inserted(experiment, chosen, inside)),
+    )
     for client in before.everyone:
         mine = chosen.clients == client
         held, now_held = before.held(client), after.held(client)
@@ -67,13 +70,13 @@ def test_a_model_that_saw_none_of_them_does_not_tell_them_apart() -> None:
     chosen, inside = chosen_of(experiment)
     network = experiment.architecture
     drawn = torch.randn(network.size, generator=torch.Generator().manual_seed(0)) * 0.1
-    scores = belief(network, drawn, chosen, public_examples.tested(experiment))
+    scores = belief(network, drawn, chosen, public_examples.test_data(experiment))
     assert np.isfinite(scores).all()
     assert 0.3 < auc(scores[inside], scores[~inside]) < 0.7
 
 
 def test_the_audit_reads_the_model_of_each_round_and_says_what_it_rests_on() -> None:
-    *_, last = audit(BlackBox(canaries=CANARIES), past())
+    *_, last = run_audit(BlackBox(canaries=CANARIES), past())
     assert last.result is not None
     found = last.result.score
     assert found is not None

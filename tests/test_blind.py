@@ -9,7 +9,7 @@ import torch
 from lab import ROOT
 from lab.interfaces.attack_data import Candidates
 from lab.scoring.membership.blind_baseline import FEWEST, MOST, blind_scores
-from lab.scoring.membership.membership_score import expose
+from lab.scoring.membership.membership_score import score_membership
 from lab.scoring.membership.same_label_score import stratified
 from lab.scoring.shared.roc_curve import auc
 
@@ -32,7 +32,7 @@ def blind_auc(found: Candidates, member: np.ndarray) -> float:
 def told_apart(found: Candidates, member: np.ndarray) -> bool:
     """Whether the panel would be marked invalid."""
     scores = blind_scores(found, member)
-    judged = expose(np.zeros(len(member)), member, scores, None)
+    judged = score_membership(np.zeros(len(member)), member, scores, None)
     return judged.verdict.startswith("invalid")
 
 
@@ -53,7 +53,7 @@ def test_that_a_sound_run_is_called_invalid_now_and_then_is_said_wherever_it_is_
     found, member = candidates(0, 400)
     found.inputs[:, 3] += torch.from_numpy(member) * 3.0
     blind, silent = blind_scores(found, member), np.zeros(len(member))
-    judged = expose(silent, member, blind, None)
+    judged = score_membership(silent, member, blind, None)
     assert judged.verdict.startswith("invalid")
     assert judged.verdict.endswith(chance)
     assert any(chance in line for line in judged.lines())  # in reports and on the command line

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, norm
 
 from lab.common.settings import SettingError
-from lab.privacy.accounting.accountants import Spending
+from lab.privacy.accounting.accountants import GaussianReleases
 from lab.privacy.audit_bounds import (
     FAMILY,
     GAUSSIAN,
     INDEPENDENT,
     METHODS,
     NOTHING,
-    Bound,
+    EpsilonBound,
     generic,
     plug_in,
     steinke,
@@ -32,7 +32,7 @@ from lab.privacy.audit_bounds.scaled_mechanism import of_gaussian
 from lab.privacy.audit_bounds.steinke import chance
 from tests.canaries import DELTA, gaussian, laplace
 
-CLAIMS = {"everybody": (), "sampled": (Spending(0.2, 1.5, 10),)}
+CLAIMS = {"everybody": (), "sampled": (GaussianReleases(0.2, 1.5, 10),)}
 EVERY = pytest.mark.parametrize("name", METHODS)
 RUNS, MOST = 100, 12  # of which one in a thousand series of exact 95 % bounds has more
 PREMISES = dict.fromkeys(FAMILY, GAUSSIAN) | {"generic": INDEPENDENT, "steinke": NOTHING}
@@ -211,7 +211,7 @@ def test_a_bound_says_what_it_rests_on(name: str) -> None:
     assert found.premise == PREMISES[name]
     assert f"{found.method}, which assumes " in found.sentence()
     assert "2,000" in found.evidence or "all but" in found.evidence
-    assert Bound.read(found.dump()) == found
+    assert EpsilonBound.read(found.dump()) == found
 
 
 @EVERY

@@ -8,7 +8,13 @@ import torch
 from scipy.stats import norm, spearmanr
 
 from lab.interfaces.attack_data import Candidates
-from lab.scoring.membership.leakage_by_group import ENDS, LISTED, Breakdown, broken_down, oddity
+from lab.scoring.membership.leakage_by_group import (
+    ENDS,
+    LISTED,
+    LeakageByGroup,
+    broken_down,
+    oddity,
+)
 from lab.scoring.membership.same_label_score import stratified
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -133,4 +139,4 @@ def test_of_many_clients_the_largest_are_kept() -> None:
 
 def test_it_is_read_back_from_json_as_it_was() -> None:
     found = broken_down(*case(6, (30, 10), 60, (1.0, 0.0)))
-    assert Breakdown.read(found.dump()) == found
+    assert LeakageByGroup.read(found.dump()) == found

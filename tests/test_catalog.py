@@ -21,36 +21,41 @@ from torch import Tensor
 import attacks
 import datasets
 import defenses
-from attacks import POISONS, SPIES
+from attacks import POISONING_ATTACKS, PRIVACY_ATTACKS
 from attacks.reconstruction.shared.imprint_module import Implanted
-from datasets import SOURCES, SPLITS
-from defenses import CHANNELS, RULES, STAGES
+from datasets import DATA_SOURCES, PARTITIONS
+from defenses import AGGREGATION_RULES, CHANNELS, UPDATE_TRANSFORMS
 from lab import ROOT, audits, catalog
 from lab.audits import AUDITS, Audit
 from lab.audits.black_box import Thinned
-from lab.common.settings import Part, SettingError
+from lab.common.settings import Component, SettingError
 from lab.engine import algorithms
 from lab.engine.algorithms import ALGORITHMS
 from lab.experiment.experiment import Experiment
-from lab.interfaces.aggregation import Channel, Rule, Stage
-from lab.interfaces.attack_data import Evidence, Provoked, Siege, Watched
-from lab.interfaces.data import Federation, Source, Split
+from lab.interfaces.aggregation import AggregationRule, Channel, UpdateTransform
+from lab.interfaces.attack_data import (
+    ActiveSignals,
+    ClientSignals,
+    MaliciousServer,
+    MembershipSignals,
+)
+from lab.interfaces.data import DataSource, FederatedDataset, Partition
 from lab.interfaces.federated_algorithm import Algorithm
-from lab.interfaces.poisoning import Poison
-from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.poisoning import PoisoningAttack
+from lab.interfaces.privacy_attacks import PrivacyAttack
 from lab.interfaces.views import OutsiderView, ServerView
 from lab.models.architectures import MODELS, Model
 
-FAMILIES: dict[str, type[Part]] = {
-    "sources": Source,
-    "splits": Split,
+FAMILIES: dict[str, type[Component]] = {
+    "sources": DataSource,
+    "splits": Partition,
     "models": Model,
     "algorithms": Algorithm,
-    "stages": Stage,
-    "rules": Rule,
+    "stages": UpdateTransform,
+    "rules": AggregationRule,
     "channels": Channel,
-    "poisons": Poison,
-    "spies": Spy,
+    "poisons": PoisoningAttack,
+    "spies": PrivacyAttack,
     "audits": Audit,
 }
 PARTS = [
@@ -72,9 +77,9 @@ WITHOUT_PAPER = {
 # Made by the engine out of an experiment's own settings, and those have both bounds.
 MADE_BY_THE_ENGINE = {"stages", "channels"}
 # What an attack is given of a party's eyes, or what it has measured through them.
-VIEWS = (ServerView, OutsiderView, Siege, Evidence, Watched, Provoked)
+VIEWS = (ServerView, OutsiderView, MaliciousServer, MembershipSignals, ClientSignals, ActiveSignals)
 # What is private, or would say so.
-SECRETS = re.compile(r"truth|private|secret|federation|examples|pool", re.IGNORECASE)
+SECRETS = re.compile(r"truth|private|secret|federat|examples|pool", re.IGNORECASE)
 
 
 def modules() -> Iterator[ModuleType]:
@@ -85,7 +90,7 @@ def modules() -> Iterator[ModuleType]:
             yield import_module(found.name)
 
 
-def leaves(family: type[Part]) -> set[type[Part]]:
+def leaves(family: type[Component]) -> set[type[Component]]:
     """Every final class of the family that a module of ours defines."""
     names = {module.__name__ for module in modules()}
     return {
@@ -105,15 +110,15 @@ def leaves(family: type[Part]) -> set[type[Part]]:
 
 def test_the_catalogue_holds_the_tables_of_the_packages() -> None:
     assert catalog.tables() == {
-        "sources": SOURCES,
-        "splits": SPLITS,
+        "sources": DATA_SOURCES,
+        "splits": PARTITIONS,
         "models": MODELS,
         "algorithms": ALGORITHMS,
-        "stages": STAGES,
-        "rules": RULES,
+        "stages": UPDATE_TRANSFORMS,
+        "rules": AGGREGATION_RULES,
         "channels": CHANNELS,
-        "poisons": POISONS,
-        "spies": SPIES,
+        "poisons": POISONING_ATTACKS,
+        "spies": PRIVACY_ATTACKS,
         "audits": AUDITS,
     }
 
@@ -122,9 +127,9 @@ def test_an_entry_says_all_that_a_select_box_needs() -> None:
     entry = next(each for each in catalog.entries("rules") if each["name"] == "trimmed-mean")
     assert entry == {
         "name": "trimmed-mean",
-        "about": RULES["trimmed-mean"].about(),
+        "about": AGGREGATION_RULES["trimmed-mean"].about(),
         "source": "Yin et al. 2018, arXiv:1803.01498, algorithm 1, option II",
-        "notes": {"fails on": RULES["trimmed-mean"].fails},
+        "notes": {"fails on": AGGREGATION_RULES["trimmed-mean"].fails},
         "settings": {
             "faulty": {
                 "default": 1,
@@ -148,7 +153,7 @@ def test_a_table_that_was_given_away_can_be_changed_without_harm() -> None:
     catalog.tables()["rules"].clear()
     catalog.table("rules").clear()
     assert "mean" in catalog.table("rules")
-    assert "mean" in RULES
+    assert "mean" in AGGREGATION_RULES
 
 
 # --- promises of the tables ---------------------------------------------------------------------
@@ -164,7 +169,7 @@ def test_a_table_holds_every_part_of_its_family(name: str) -> None:
     parts = leaves(FAMILIES[name]) - {Implanted, Thinned}
     if name == "spies":
         parts -= leaves(Audit)
-        assert {**catalog.table(name), **AUDITS} == Spy.table
+        assert {**catalog.table(name), **AUDITS} == PrivacyAttack.table
     assert set(catalog.table(name).values()) == parts
     assert len(catalog.table(name)) == len(parts)
     if name != "spies":
@@ -190,7 +195,7 @@ def test_no_module_of_the_lab_hides_one_of_the_standard_library() -> None:
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_bears_the_name_under_which_it_is_listed(part: type[Part], kind: str) -> None:
+def test_a_part_bears_the_name_under_which_it_is_listed(part: type[Component], kind: str) -> None:
     assert part().kind == kind
     assert get_args(part.model_fields["kind"].annotation) == (kind,)
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", kind)
@@ -198,13 +203,13 @@ def test_a_part_bears_the_name_under_which_it_is_listed(part: type[Part], kind: 
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_is_final(part: type[Part], kind: str) -> None:
+def test_a_part_is_final(part: type[Component], kind: str) -> None:
     assert part.__subclasses__() == []
     assert not part.is_family()
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_says_in_one_line_what_it_does(part: type[Part], kind: str) -> None:
+def test_a_part_says_in_one_line_what_it_does(part: type[Component], kind: str) -> None:
     """A sentence that ends where the line ends, for the rest of it would be cut off."""
     assert part.about() == inspect.cleandoc(part.__doc__ or "").splitlines()[0]
     assert 20 <= len(part.about()) <= 100
@@ -212,21 +217,21 @@ def test_a_part_says_in_one_line_what_it_does(part: type[Part], kind: str) -> No
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_names_its_source_where_it_has_one(part: type[Part], kind: str) -> None:
+def test_a_part_names_its_source_where_it_has_one(part: type[Component], kind: str) -> None:
     assert bool(part.source) == (kind not in WITHOUT_PAPER)
     if part.source:
         assert re.search(r"\b(19|20)\d\d\b|scikit-image 0\.\d+", part.source)
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_the_file_of_a_part_begins_with_its_idea(part: type[Part], kind: str) -> None:
+def test_the_file_of_a_part_begins_with_its_idea(part: type[Component], kind: str) -> None:
     first = (sys.modules[part.__module__].__doc__ or "").splitlines()[0]
     assert len(first) >= 20
     assert first.endswith(".")
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_is_a_frozen_value_that_prints(part: type[Part], kind: str) -> None:
+def test_a_part_is_a_frozen_value_that_prints(part: type[Component], kind: str) -> None:
     one, other = part(), part()
     assert one is not other
     assert one == other
@@ -241,13 +246,13 @@ def test_a_part_is_a_frozen_value_that_prints(part: type[Part], kind: str) -> No
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_is_read_as_it_was_written(part: type[Part], kind: str) -> None:
+def test_a_part_is_read_as_it_was_written(part: type[Component], kind: str) -> None:
     written = json.loads(json.dumps(part().dump()))
     assert part.family().pick(written) == part()
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_refuses_what_it_does_not_know(part: type[Part], kind: str) -> None:
+def test_a_part_refuses_what_it_does_not_know(part: type[Component], kind: str) -> None:
     with pytest.raises(SettingError, match=r"^it.zzz is not a setting"):
         part.read({"zzz": 1}, where="it")
     with pytest.raises(SettingError, match=r"^it.kind is 'zzz'"):
@@ -307,9 +312,9 @@ def test_two_parts_of_different_settings_differ(
 # --- promises of sources ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", DATA_SOURCES)
 def test_a_source_declares_what_it_gives(kind: str) -> None:
-    source = SOURCES[kind]
+    source = DATA_SOURCES[kind]
     assert len(source.licence) > 10
     assert source.size >= 2
     assert len(source.shape) in (1, 3)
@@ -346,7 +351,7 @@ class Leaky:
     """A view that should not be: it holds the data behind an innocent name."""
 
     rows: Tensor
-    behind: tuple[Federation, ...]
+    behind: tuple[FederatedDataset, ...]
 
 
 def test_the_guard_sees_a_spy_that_is_given_the_truth() -> None:
@@ -354,7 +359,7 @@ def test_the_guard_sees_a_spy_that_is_given_the_truth() -> None:
 
     def honest(view: ServerView, target: int) -> None: ...
     def named(view: ServerView, truth: Tensor) -> None: ...
-    def typed(view: ServerView, hint: Federation | None) -> None: ...
+    def typed(view: ServerView, hint: FederatedDataset | None) -> None: ...
     def hidden(view: Leaky, target: int) -> None: ...
 
     assert secrets(honest) == set()
@@ -363,26 +368,26 @@ def test_the_guard_sees_a_spy_that_is_given_the_truth() -> None:
     assert "view.behind" in secrets(hidden)
 
 
-@pytest.mark.parametrize("kind", SPIES)
+@pytest.mark.parametrize("kind", PRIVACY_ATTACKS)
 def test_no_spy_is_given_the_truth(kind: str) -> None:
-    assert secrets(SPIES[kind].__call__) == set()
-    assert secrets(SPIES[kind].check) == set()
+    assert secrets(PRIVACY_ATTACKS[kind].__call__) == set()
+    assert secrets(PRIVACY_ATTACKS[kind].check) == set()
 
 
-@pytest.mark.parametrize("kind", SPIES)
+@pytest.mark.parametrize("kind", PRIVACY_ATTACKS)
 def test_a_spy_is_given_one_view_and_what_it_asks_for(kind: str) -> None:
-    hints = list(get_type_hints(SPIES[kind].__call__).values())
+    hints = list(get_type_hints(PRIVACY_ATTACKS[kind].__call__).values())
     views = [hint for hint in hints if hint in VIEWS]
     assert len(views) == 1
     variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    parameters = inspect.signature(SPIES[kind].__call__).parameters.values()
+    parameters = inspect.signature(PRIVACY_ATTACKS[kind].__call__).parameters.values()
     assert not [each for each in parameters if each.kind in variadic]
 
 
-@pytest.mark.parametrize("kind", SPIES)
+@pytest.mark.parametrize("kind", PRIVACY_ATTACKS)
 @pytest.mark.parametrize("name", ["attacker", "knows", "fails"])
 def test_a_spy_declares_its_attacker_and_its_limits(kind: str, name: str) -> None:
-    declared = vars(SPIES[kind])[name]  # its own, not inherited
+    declared = vars(PRIVACY_ATTACKS[kind])[name]  # its own, not inherited
     assert len(declared) > 10
     assert not declared.endswith(".")  # pages make a sentence of it
 

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from lab import Experiment
 from lab.engine.differential_privacy.accountant import detailed
-from lab.privacy.guarantee import Ceiling
+from lab.privacy.guarantee import AttackCeiling
 from lab.scoring.membership.membership_score import GRID
 from lab.scoring.shared.roc_curve import auc, true_positives
 from tests.scores import drawn, exposed
@@ -23,20 +23,20 @@ DELTAS = st.floats(0, 1)
 
 
 def test_without_any_epsilon_the_ceiling_is_the_diagonal() -> None:
-    ceiling = Ceiling(epsilon=0, delta=0)
+    ceiling = AttackCeiling(epsilon=0, delta=0)
     assert ceiling.true_positives(GRID) == pytest.approx(GRID)
     assert ceiling.auc() == pytest.approx(0.5)
 
 
 def test_delta_alone_lifts_the_diagonal_by_delta() -> None:
     rates = np.array([0.0, 0.3, 0.8, 0.9, 1.0])
-    found = Ceiling(epsilon=0, delta=0.2).true_positives(rates)
+    found = AttackCeiling(epsilon=0, delta=0.2).true_positives(rates)
     assert found == pytest.approx([0.2, 0.5, 1.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("epsilon", [30.0, 800.0])  # e^800 is more than a float can hold
 def test_a_huge_epsilon_promises_nothing(epsilon: float) -> None:
-    ceiling = Ceiling(epsilon=epsilon, delta=0)
+    ceiling = AttackCeiling(epsilon=epsilon, delta=0)
     assert ceiling.true_positives(np.array([1e-4, 0.1, 1.0])) == pytest.approx([1, 1, 1])
     assert ceiling.auc() == pytest.approx(1.0, abs=1e-6)
 
@@ -46,7 +46,9 @@ def test_the_ceiling_is_the_lower_of_two_lines(epsilon: float, delta: float) -> 
     steep = exp(epsilon) * GRID + delta
     flat = 1 - exp(-epsilon) * (1 - delta - GRID)
     expected = np.minimum(1, np.minimum(steep, flat))
-    assert Ceiling(epsilon=epsilon, delta=delta).true_positives(GRID) == pytest.approx(expected)
+    assert AttackCeiling(epsilon=epsilon, delta=delta).true_positives(GRID) == pytest.approx(
+        expected
+    )
 
 
 @given(epsilon=st.floats(0, 6), delta=DELTAS)
@@ -54,7 +56,7 @@ def test_the_ceiling_keeps_both_promises_of_privacy_and_uses_one_up(
     epsilon: float, delta: float
 ) -> None:
     """Kairouz et al. 2015, theorem 2.1, in the two kinds of error."""
-    missed = 1 - Ceiling(epsilon=epsilon, delta=delta).true_positives(GRID)
+    missed = 1 - AttackCeiling(epsilon=epsilon, delta=delta).true_positives(GRID)
     one = GRID + exp(epsilon) * missed - (1 - delta)
     other = missed + exp(epsilon) * GRID - (1 - delta)
     assert (one >= -1e-9).all()
@@ -70,13 +72,13 @@ def test_the_area_under_the_ceiling_has_a_closed_form(epsilon: float, delta: flo
     1 / (1 + e^epsilon), and the area below it the logistic function of epsilon.
     """
     expected = 1 - (1 - delta) ** 2 / (1 + exp(epsilon))
-    assert Ceiling(epsilon=epsilon, delta=delta).auc() == pytest.approx(expected, abs=1e-5)
+    assert AttackCeiling(epsilon=epsilon, delta=delta).auc() == pytest.approx(expected, abs=1e-5)
 
 
 def test_randomised_response_touches_its_ceiling_and_does_not_pass() -> None:
     """Members answer yes with chance 3/4 and others with chance 1/4: epsilon is log 3."""
     members, others = np.array([1.0, 1, 1, 0]), np.array([1.0, 0, 0, 0])
-    ceiling = Ceiling(epsilon=log(3), delta=0)
+    ceiling = AttackCeiling(epsilon=log(3), delta=0)
     reached, most = true_positives(members, others, GRID), ceiling.true_positives(GRID)
     assert (reached <= most + 1e-12).all()
     corner = np.array([1 / 4])
@@ -90,7 +92,7 @@ def test_a_mechanism_that_fails_with_chance_delta_touches_its_ceiling_too() -> N
     """With chance 1/5 it says outright who it is; otherwise it answers as above."""
     members = np.repeat([2.0, 1.0, 0.0], [4, 12, 4])
     others = np.repeat([1.0, 0.0, -1.0], [4, 12, 4])
-    ceiling = Ceiling(epsilon=log(3), delta=1 / 5)
+    ceiling = AttackCeiling(epsilon=log(3), delta=1 / 5)
     corners = np.array([0.0, 1 / 5, 4 / 5])
     reached = true_positives(members, others, corners)
     assert reached.tolist() == [1 / 5, 4 / 5, 1.0]
@@ -101,14 +103,14 @@ def test_a_mechanism_that_fails_with_chance_delta_touches_its_ceiling_too() -> N
 
 
 def test_a_larger_epsilon_never_lowers_the_ceiling() -> None:
-    heights = [Ceiling(epsilon=e, delta=0.01).true_positives(GRID) for e in (0, 0.1, 1, 3, 9)]
+    heights = [AttackCeiling(epsilon=e, delta=0.01).true_positives(GRID) for e in (0, 0.1, 1, 3, 9)]
     for lower, higher in pairwise(heights):
         assert (higher >= lower).all()
 
 
 def test_the_exposure_carries_the_area_under_the_ceiling() -> None:
     members, others = drawn(0, 20, 20)
-    ceiling = Ceiling(epsilon=2, delta=1e-3)
+    ceiling = AttackCeiling(epsilon=2, delta=1e-3)
     assert exposed(members, others, ceiling=ceiling).ceiling_auc == ceiling.auc()
     assert exposed(members, others).ceiling_auc is None
 
@@ -118,8 +120,10 @@ def test_a_profile_gives_the_gaussian_trade_off() -> None:
     now = Experiment().changed({"privacy.kind": "client", "privacy.noise": 1.0})
     guarantee = detailed(now, 1)
     assert guarantee is not None
-    plain = Ceiling(epsilon=guarantee.epsilon, delta=guarantee.delta)
-    whole = Ceiling(epsilon=guarantee.epsilon, delta=guarantee.delta, profile=guarantee.profile)
+    plain = AttackCeiling(epsilon=guarantee.epsilon, delta=guarantee.delta)
+    whole = AttackCeiling(
+        epsilon=guarantee.epsilon, delta=guarantee.delta, profile=guarantee.profile
+    )
     rates = np.array([1e-3, 0.01, 0.1, 0.5, 0.9])
     exact = norm.cdf(norm.ppf(rates) + 1.0)
     assert np.all(whole.true_positives(rates) >= exact - 1e-12)

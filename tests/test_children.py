@@ -21,12 +21,12 @@ from lab import ROOT
 from lab.common.settings import SettingError
 from lab.privacy.accounting import accountants, in_process
 from lab.privacy.accounting.accountants import (
+    GaussianReleases,
     Seam,
-    Spending,
-    calibrated,
-    composed,
+    calibrate_noise,
+    compose_epsilon,
     count_elsewhere,
-    deltas,
+    privacy_profile,
 )
 from lab.privacy.accounting.child_process import START, Child, Children
 from lab.storage.store import Store
@@ -34,12 +34,12 @@ from tests.paging import TINY, opened, trained, words
 
 _NUMBERS = count()
 # About two seconds.
-HUGE = (Spending(1e-4, 1.0, 100_000), 1.0, 1e-5)
+HUGE = (GaussianReleases(1e-4, 1.0, 100_000), 1.0, 1e-5)
 
 
-def fresh() -> tuple[Spending, ...]:
+def fresh() -> tuple[GaussianReleases, ...]:
     """What nobody has asked for yet, so that no answer is remembered."""
-    return (Spending(0.1, 1.0 + next(_NUMBERS) / 100, 10),)
+    return (GaussianReleases(0.1, 1.0 + next(_NUMBERS) / 100, 10),)
 
 
 @pytest.fixture
@@ -53,29 +53,29 @@ def children() -> Iterator[Children]:
 def test_another_process_answers_and_says_the_same(
     children: Children, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, plan = fresh(), Spending(0.05, 1.0, 10)
+    asked, plan = fresh(), GaussianReleases(0.05, 1.0, 10)
     expected = in_process.epsilon_of(asked, 1e-5, "pld")
     profile = in_process.deltas_of(asked, np.array([0.0, 1.0]))
-    noise = calibrated(plan, 4.5, 1e-5, before=asked)
-    calibrated.cache_clear()
+    noise = calibrate_noise(plan, 4.5, 1e-5, before=asked)
+    calibrate_noise.cache_clear()
     count_elsewhere(children)
     for name in ("epsilon_of", "deltas_of", "noise_for"):  # in this process nobody can count
         monkeypatch.delattr(accountants, name)
-    assert composed(asked, 1e-5) == expected
-    assert deltas(asked, np.array([0.0, 1.0])) == pytest.approx(profile, rel=1e-12)
-    assert calibrated(plan, 4.5, 1e-5, before=asked) == noise
+    assert compose_epsilon(asked, 1e-5) == expected
+    assert privacy_profile(asked, np.array([0.0, 1.0])) == pytest.approx(profile, rel=1e-12)
+    assert calibrate_noise(plan, 4.5, 1e-5, before=asked) == noise
     (process,) = children.processes()
     assert process != os.getpid()
 
 
 def test_what_is_known_exactly_or_was_asked_before_needs_no_process(children: Children) -> None:
     asked = fresh()
-    expected = composed(asked, 1e-5)
+    expected = compose_epsilon(asked, 1e-5)
     count_elsewhere(children)
-    assert composed(asked, 1e-5) == expected
-    assert composed((Spending(1.0, 1.7, 10),), 1e-5) > 0
-    assert composed((Spending(0.1, 0.01, 10),), 1e-5) > 0
-    assert calibrated(Spending(1.0, 1.0, 10), 1.7, 1e-5) > 0
+    assert compose_epsilon(asked, 1e-5) == expected
+    assert compose_epsilon((GaussianReleases(1.0, 1.7, 10),), 1e-5) > 0
+    assert compose_epsilon((GaussianReleases(0.1, 0.01, 10),), 1e-5) > 0
+    assert calibrate_noise(GaussianReleases(1.0, 1.0, 10), 1.7, 1e-5) > 0
     assert children.processes() == []
 
 
@@ -89,16 +89,16 @@ def test_a_process_is_light() -> None:
 
 def test_what_takes_too_long_is_refused_and_the_process_is_replaced(children: Children) -> None:
     count_elsewhere(children)
-    expected = composed(fresh(), 1e-5)
+    expected = compose_epsilon(fresh(), 1e-5)
     (first,) = children.processes()
     (child,) = children.children
     child.seconds = 0.2
     begun = time.monotonic()
     with pytest.raises(SettingError, match=r"more than 0.2 seconds for these settings: give fewer"):
-        calibrated(*HUGE)
+        calibrate_noise(*HUGE)
     assert time.monotonic() - begun < 5.0
     child.seconds = 20.0
-    assert composed(fresh(), 1e-5) < expected
+    assert compose_epsilon(fresh(), 1e-5) < expected
     assert children.processes() != [first]
     with pytest.raises(ProcessLookupError):
         os.kill(first, 0)
@@ -108,10 +108,10 @@ def test_what_needs_too_much_memory_is_refused() -> None:
     children = Children(most=1, memory=200 << 20)
     count_elsewhere(children)
     try:
-        assert composed(fresh(), 1e-5) > 0
+        assert compose_epsilon(fresh(), 1e-5) > 0
         with pytest.raises(SettingError, match="needs too much memory for these settings: give"):
-            composed((Spending(0.5, 3.0, 10**7),), 1e-5)
-        assert composed(fresh(), 1e-5) > 0
+            compose_epsilon((GaussianReleases(0.5, 3.0, 10**7),), 1e-5)
+        assert compose_epsilon(fresh(), 1e-5) > 0
     finally:
         count_elsewhere(None)
         children.close()
@@ -136,10 +136,10 @@ def test_what_a_process_says_is_checked(
     monkeypatch.setattr(Child, "command", lambda _: [sys.executable, "-c", script])
     count_elsewhere(children)
     with pytest.raises(SettingError, match=told):
-        composed(fresh(), 1e-5)
+        compose_epsilon(fresh(), 1e-5)
     monkeypatch.undo()
     children.close()
-    assert composed(fresh(), 1e-5) > 0
+    assert compose_epsilon(fresh(), 1e-5) > 0
 
 
 def test_as_many_deltas_come_back_as_were_asked_for(
@@ -149,14 +149,14 @@ def test_as_many_deltas_come_back_as_were_asked_for(
     monkeypatch.setattr(Child, "command", lambda _: [sys.executable, "-c", script])
     count_elsewhere(children)
     with pytest.raises(SettingError, match=r"answered \[0.5\], and that is no number"):
-        deltas(fresh(), np.array([0.0, 1.0]))
+        privacy_profile(fresh(), np.array([0.0, 1.0]))
 
 
 def test_refusals_cross_in_their_own_words(children: Children) -> None:
     count_elsewhere(children)
-    before = (Spending(0.1, 1.0, 40),)
+    before = (GaussianReleases(0.1, 1.0, 40),)
     with pytest.raises(SettingError, match=r"^privacy.epsilon is 0.5 and the rounds before have"):
-        calibrated(Spending(0.1, 1.0, 3), 0.5, 1e-5, before=before)
+        calibrate_noise(GaussianReleases(0.1, 1.0, 3), 0.5, 1e-5, before=before)
 
 
 def test_two_threads_get_their_own_answers_from_two_processes() -> None:
@@ -166,7 +166,7 @@ def test_two_threads_get_their_own_answers_from_two_processes() -> None:
     count_elsewhere(children)
     try:
         with ThreadPoolExecutor(4) as threads:
-            found = list(threads.map(lambda one: composed(one, 1e-5), asked))
+            found = list(threads.map(lambda one: compose_epsilon(one, 1e-5), asked))
         assert found == expected
         assert len(set(children.processes())) == 2
     finally:
@@ -180,13 +180,13 @@ def test_a_question_waits_for_a_process_that_is_free_but_not_for_ever(
 ) -> None:
     monkeypatch.setattr("lab.privacy.accounting.child_process.PATIENCE", 0.2)
     count_elsewhere(children)
-    composed(fresh(), 1e-5)
+    compose_epsilon(fresh(), 1e-5)
     with ThreadPoolExecutor(1) as threads:
-        long = threads.submit(calibrated, *HUGE)
+        long = threads.submit(calibrate_noise, *HUGE)
         while children.free.qsize():
             time.sleep(0.01)
         with pytest.raises(SettingError, match="busy with other questions: try again"):
-            composed(fresh(), 1e-5)
+            compose_epsilon(fresh(), 1e-5)
         assert long.result() == pytest.approx(0.5587, rel=1e-3)
 
 
@@ -226,7 +226,7 @@ def test_a_page_says_in_words_what_the_accountant_refuses(
 ) -> None:
     private = TINY.changed(SLOW | {"privacy.noise": 1.0 + next(_NUMBERS) / 100})
     run = trained(store, private)
-    composed.cache_clear()
+    compose_epsilon.cache_clear()
     count_elsewhere(refusing)
     app = opened(page, run=run)
     assert "The accountant needs more than 20 seconds" in words(app)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from benchmarks.claims import CLAIMS, HOLDING, Found, of_backdoors, of_heat, of_poisons, shown
 from benchmarks.contest import FILES, places_of, written
 from benchmarks.sheets import of_backdoors as backdoors
@@ -45,7 +45,7 @@ def test_every_claim_holds(name: str) -> None:
 
 def test_every_poison_is_tried() -> None:
     experiments = Sweep.from_file(FILES["contest"]).experiments.values()
-    assert {each.adversary.poison.kind for each in experiments} == set(POISONS)
+    assert {each.adversary.poison.kind for each in experiments} == set(POISONING_ATTACKS)
 
 
 @pytest.mark.parametrize(

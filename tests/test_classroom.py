@@ -12,20 +12,27 @@ from sqlalchemy import select, update
 from streamlit.testing.v1 import AppTest
 
 from lab import cli
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
 from lab.jobs import attack_job, run_job, worker
-from lab.jobs.suspended_attacks import Aside
+from lab.jobs.suspended_attacks import SuspendedAttacks
 from lab.storage import visitors as visitors_module
-from lab.storage.administration import clear, give_up, limits_now, presences, queue, set_limits
+from lab.storage.administration import (
+    delete_runs,
+    limits_now,
+    pause_abandoned,
+    presences,
+    queue,
+    set_limits,
+)
 from lab.storage.database import addresses, reading, visitors, writing
 from lab.storage.network_addresses import name_of
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.visitors import CLASS, COOKIE, GRACE, Limits, visitor_of
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from lab.web.passphrase import (
     ADMIN,
     TRIES,
@@ -55,7 +62,7 @@ def _visits(store: Store) -> None:
 
 def claimed(store: Store, count: int) -> list[str]:
     """The next jobs that workers take up, none of which ends."""
-    found = [Ledger(store).claim() for _ in range(count)]
+    found = [WorkerStore(store).claim() for _ in range(count)]
     return [job.id for job in found if job]
 
 
@@ -96,7 +103,7 @@ def test_visitors_take_turns_however_much_one_asks_for(store: Store) -> None:
 def test_who_was_served_last_waits_even_when_nothing_is_at_work(store: Store) -> None:
     many = [RunCommands(store).create(TINY, visitor=ANN) for _ in range(2)]
     later = RunCommands(store).create(TINY, visitor=BEN)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     first = ledger.claim()
     assert first is not None
     assert first.id == many[0]
@@ -109,19 +116,19 @@ def test_a_long_run_gives_way_and_loses_nothing(
 ) -> None:
     monkeypatch.setattr(worker, "TURN", 0.0)
     long = RunCommands(store).create(TINY, visitor=ANN)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.claim()
     assert job is not None
     RunCommands(store).create(TINY, visitor=BEN)
-    worker._take_turn(Aside(ledger), job)
+    worker._take_turn(SuspendedAttacks(ledger), job)
     assert (store.job(long).status, store.job(long).round) == ("queued", 1)
     while (job := ledger.claim()) is not None:
-        worker._take_turn(Aside(ledger), job)
+        worker._take_turn(SuspendedAttacks(ledger), job)
     assert store.job(long).status == "finished"
     alone = RunCommands(store).create(TINY)
     job = ledger.claim()
     assert job is not None
-    worker._take_turn(Aside(ledger), job)  # nobody waits, so it is not interrupted
+    worker._take_turn(SuspendedAttacks(ledger), job)  # nobody waits, so it is not interrupted
     assert [each.record for each in store.rounds(long)] == [
         each.record for each in store.rounds(alone)
     ]
@@ -152,16 +159,18 @@ def test_an_attack_ends_at_the_time_limit_and_keeps_its_best_guess(
 ) -> None:
     few = {"model": "lenet", "data.examples": 2, "training.rounds": 1}
     run = RunCommands(store).create(TINY.changed(few), visitor=ANN)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.claim()
     assert job is not None
-    list(run_job.pull(ledger, job))
+    list(run_job.carry_out_run(ledger, job))
     spy = {"kind": "inverting-gradients", "iterations": 5000}
-    asked = RunCommands(store).attack(run, Order.read({"spy": spy, "round": 1}), visitor=ANN)
+    asked = RunCommands(store).attack(
+        run, AttackRequest.read({"spy": spy, "round": 1}), visitor=ANN
+    )
     job = ledger.claim()
     assert job is not None
-    monkeypatch.setattr(Ledger, "longest", lambda self, job: 0.0)
-    list(attack_job.attacked(ledger, job))
+    monkeypatch.setattr(WorkerStore, "longest", lambda self, job: 0.0)
+    list(attack_job.carry_out_attack(ledger, job))
     ended = store.job(asked)
     assert ended.status == "stopped"
     assert "time limit" in ended.message
@@ -171,7 +180,7 @@ def test_an_attack_ends_at_the_time_limit_and_keeps_its_best_guess(
 def test_time_limits_are_for_visitors_only(store: Store) -> None:
     set_limits(store, Limits(minutes=2))
     mine, nobody = RunCommands(store).create(TINY, visitor=ANN), RunCommands(store).create(TINY)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     assert ledger.longest(store.job(mine)) == 120
     assert ledger.longest(store.job(nobody)) == float("inf")
 
@@ -191,25 +200,25 @@ def test_what_was_left_behind_is_given_up_after_the_grace_period(
     monkeypatch.setenv(GRACE, "60")
     left, there, nobody = (RunCommands(store).create(TINY, visitor=who) for who in (ANN, BEN, ""))
     absent(store, ANN, 59)
-    assert give_up(store) == 0
+    assert pause_abandoned(store) == 0
     absent(store, ANN, 61)
-    assert give_up(store) == 1
+    assert pause_abandoned(store) == 1
     assert store.job(left).status == "paused"  # so it can be resumed
     assert "nobody has looked at it for 60 seconds" in store.job(left).message
     assert {store.job(id).status for id in (there, nobody)} == {"queued"}
     RunCommands(store).seen(ANN)
     RunCommands(store).resume(left)
-    assert give_up(store) == 0
+    assert pause_abandoned(store) == 0
 
 
 def test_grace_without_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GRACE, "0")
     RunCommands(store).create(TINY, visitor=ANN)
     absent(store, ANN, 1e6)
-    assert give_up(store) == 0
+    assert pause_abandoned(store) == 0
     monkeypatch.setenv(GRACE, "soon")
     with pytest.raises(SettingError, match="LEAKLAB_GRACE is 'soon': give a whole number"):
-        give_up(store)
+        pause_abandoned(store)
 
 
 # --- the office -----------------------------------------------------------------------------------
@@ -227,7 +236,7 @@ def test_the_office_sees_the_queue_and_who_is_there(store: Store) -> None:
 
 
 def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     kept, gone = (
         RunCommands(store).create(TINY, visitor=ANN),
         RunCommands(store).create(TINY, visitor=ANN),
@@ -236,16 +245,18 @@ def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
     for _ in range(3):
         job = ledger.claim()
         assert job is not None
-        list(run_job.pull(ledger, job))
-    attack = RunCommands(store).attack(twin, Order.read({"spy": "loss-threshold", "round": 1}))
+        list(run_job.carry_out_run(ledger, job))
+    attack = RunCommands(store).attack(
+        twin, AttackRequest.read({"spy": "loss-threshold", "round": 1})
+    )
     job = ledger.claim()
     assert job is not None
-    list(attack_job.attacked(ledger, job))
+    list(attack_job.carry_out_attack(ledger, job))
     files = set(store.arrays.folder.rglob("*.safetensors"))
-    assert clear(store, [gone]) == 1  # its arrays are those of `kept` too, bit for bit
+    assert delete_runs(store, [gone]) == 1  # its arrays are those of `kept` too, bit for bit
     assert set(store.arrays.folder.rglob("*.safetensors")) == files
     assert len(StoredRun(store, kept).state().model)
-    assert clear(store, [twin]) == 1
+    assert delete_runs(store, [twin]) == 1
     assert len(list(store.arrays.folder.rglob("*.safetensors"))) < len(files)
     for id in (gone, twin, attack):
         with pytest.raises(SettingError):
@@ -255,7 +266,7 @@ def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
 def test_what_is_at_work_is_not_forgotten(store: Store) -> None:
     run = RunCommands(store).create(TINY)
     with pytest.raises(SettingError, match="stop it first"):
-        clear(store, [run])
+        delete_runs(store, [run])
     assert store.run(run).status == "queued"
 
 

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from defenses.secure_aggregation.terms import enough
 from lab import Experiment, run
-from lab.common.random_streams import normal, stream
-from lab.engine.client.cohort_trainer import party_of
-from lab.engine.client.local_training import cohort
-from lab.engine.differential_privacy.update_transforms import stages
+from lab.common.random_streams import normal, random_stream
+from lab.engine.client.cohort_trainer import cohort_of
+from lab.engine.client.local_training import train_cohort
+from lab.engine.differential_privacy.update_transforms import privacy_transforms
 from lab.engine.exchange import channel
-from lab.engine.participation.cohort_sampling import asked, lost
-from lab.engine.round import Round, step
-from lab.engine.run import begin
-from lab.engine.run_state import Moment
-from lab.interfaces.federated_algorithm import Task
+from lab.engine.participation.cohort_sampling import dropped_clients, select_cohort
+from lab.engine.round import Round, run_round
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult
+from lab.interfaces.federated_algorithm import LocalTask
 from tests.noise import CLIENTS, UNLIKELY, is_normal, looks_like_coin_flips
 
 # --- sampling of clients --------------------------------------------------------------------------
@@ -33,7 +33,7 @@ def drawn_clients(experiment: Experiment) -> np.ndarray:
     """Who is asked in each of many rounds.  -> (TIMES, clients) bool"""
     drawn = np.zeros((TIMES, experiment.data.clients), dtype=bool)
     for round in range(1, TIMES + 1):
-        drawn[round - 1, list(asked(experiment, round))] = True
+        drawn[round - 1, list(select_cohort(experiment, round))] = True
     return drawn
 
 
@@ -52,14 +52,14 @@ def test_otherwise_a_cohort_has_its_size_and_everybody_the_same_chance(kind: str
 @pytest.mark.parametrize("kind", ["none", "example", "client"])
 def test_where_all_are_asked_nobody_is_left_out(kind: str) -> None:
     everybody = CLIENTS.changed({"privacy.kind": kind, "training.clients_per_round": 0})
-    assert {asked(everybody, round) for round in range(1, 50)} == {tuple(range(12))}
+    assert {select_cohort(everybody, round) for round in range(1, 50)} == {tuple(range(12))}
 
 
 @pytest.mark.parametrize("kind", ["none", "client"])
 def test_clients_are_asked_in_order_and_the_same_on_repeat(kind: str) -> None:
     experiment = CLIENTS.changed({"privacy.kind": kind})
-    cohorts = [asked(experiment, round) for round in range(1, 50)]
-    assert cohorts == [asked(experiment, round) for round in range(1, 50)]
+    cohorts = [select_cohort(experiment, round) for round in range(1, 50)]
+    assert cohorts == [select_cohort(experiment, round) for round in range(1, 50)]
     assert all(list(found) == sorted(set(found)) for found in cohorts)
 
 
@@ -67,7 +67,7 @@ def test_every_client_is_lost_by_a_coin_of_its_own() -> None:
     experiment = CLIENTS.changed({"network.dropout": 0.3})
     drawn = np.zeros((TIMES, 12), dtype=bool)
     for round in range(TIMES):
-        drawn[round, list(lost(experiment, round))] = True
+        drawn[round, list(dropped_clients(experiment, round))] = True
     assert looks_like_coin_flips(drawn, 0.3)
     assert not (drawn & drawn_clients(CLIENTS)).all()
 
@@ -76,8 +76,8 @@ def test_every_client_is_lost_by_a_coin_of_its_own() -> None:
 
 
 def test_the_engine_clips_and_adds_noise_before_the_wire_and_releases_behind_it() -> None:
-    clipping = Round.begin(begin(CLIENTS)).clipping
-    before, behind = (stages(CLIENTS, clipping, side) for side in ("client", "server"))
+    clipping = Round.begin(initial_state(CLIENTS)).clipping
+    before, behind = (privacy_transforms(CLIENTS, clipping, side) for side in ("client", "server"))
     drawn = {"place": "distributed", "secure": False}
     assert [stage.dump() for stage in before] == [
         {"kind": "clip", "bound": 0.4, "per_layer": False},
@@ -93,25 +93,25 @@ def test_the_engine_clips_and_adds_noise_before_the_wire_and_releases_behind_it(
 @pytest.mark.parametrize("kind", ["none", "example"])
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_without_client_privacy_there_are_no_stages(kind: str, side: str) -> None:
-    round = Round.begin(begin(CLIENTS.changed({"privacy.kind": kind})))
-    assert stages(round.settings, round.clipping, side) == []
+    round = Round.begin(initial_state(CLIENTS.changed({"privacy.kind": kind})))
+    assert privacy_transforms(round.settings, round.clipping, side) == []
 
 
-def slow_step(experiment: Experiment, moment: Moment) -> Tensor:
+def slow_step(experiment: Experiment, moment: RoundResult) -> Tensor:
     """(Sum of the clipped updates that arrived + noise) / expected cohort, one by one."""
     record, privacy, seed = moment.record, experiment.privacy, experiment.seed
     clients, sent = record.clients, moment.transcript.sent
     deviation = privacy.noise * privacy.clip
     total = torch.zeros_like(sent)
     for client, row in zip(
-        clients, cohort(experiment, record.round, clients, Task(sent)).rows, strict=True
+        clients, train_cohort(experiment, record.round, clients, LocalTask(sent)).rows, strict=True
     ):
         if client not in record.lost:
             total += row * min(1.0, privacy.clip / float(row.norm()))
-            own = normal(stream(seed, "noise", record.round, client), len(row))
+            own = normal(random_stream(seed, "noise", record.round, client), len(row))
             total += deviation / len(clients) ** 0.5 * own
     share = len(record.lost) / len(clients) if clients else 1.0
-    missing = normal(stream(seed, "missing noise", record.round), len(sent))
+    missing = normal(random_stream(seed, "missing noise", record.round), len(sent))
     return (total + deviation * share**0.5 * missing) / experiment.cohort_size
 
 
@@ -130,7 +130,7 @@ def test_under_masks_the_noise_is_whole_and_does_not_tell_how_many_took_part() -
     for moment in run(masked):
         record, sent = moment.record, moment.transcript.sent
         clients, notes = record.clients, [*notes, record.note]
-        rows = cohort(masked, record.round, clients, Task(sent)).rows
+        rows = train_cohort(masked, record.round, clients, LocalTask(sent)).rows
         lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
         clipped = rows * (private.clip / lengths).clamp_max(1)
         here = [client in record.arrived for client in clients]
@@ -146,8 +146,8 @@ def test_under_masks_the_noise_is_whole_and_does_not_tell_how_many_took_part() -
 def test_under_masks_the_server_learns_no_sum_with_less_than_all_of_the_noise(lost: int) -> None:
     masked = CLIENTS.changed({"secure_aggregation.enabled": True})
     sent, rows = torch.zeros(4000), torch.zeros(12, 4000)
-    party = replace(party_of(masked, 1, tuple(range(12))), lost=torch.arange(12) < lost)
-    delivery = channel(masked, Round.begin(begin(masked)).clipping)(rows, party, sent)
+    party = replace(cohort_of(masked, 1, tuple(range(12))), lost=torch.arange(12) < lost)
+    delivery = channel(masked, Round.begin(initial_state(masked)).clipping)(rows, party, sent)
     total = delivery.rows[0] * delivery.weights[0]
     carried = (12 - lost) / enough(masked.secure_aggregation.threshold, 12, 3)
     assert delivery.carried == pytest.approx(carried, rel=1e-3)
@@ -164,15 +164,15 @@ def test_no_seed_repeats_secure_noise_under_masks() -> None:
 
 def release_of(experiment: Experiment, round: int) -> Tensor:
     """The step of that round, times the expected cohort: a sum."""
-    start = begin(experiment)
-    moment = step(type(start)(round - 1, start.model, experiment))
+    start = initial_state(experiment)
+    moment = run_round(type(start)(round - 1, start.model, experiment))
     released = moment.transcript.released - moment.transcript.sent
     return released * experiment.cohort_size
 
 
 def test_an_empty_cohort_still_releases_the_noise() -> None:
     rare = CLIENTS.changed({"training.clients_per_round": 1, "training.rounds": 200})
-    empty = [round for round in range(1, 200) if not asked(rare, round)][:5]
+    empty = [round for round in range(1, 200) if not select_cohort(rare, round)][:5]
     assert len(empty) == 5
     for round in empty:
         assert is_normal(release_of(rare, round), 0.7 * 0.4)
@@ -188,7 +188,10 @@ def test_an_aborted_round_still_releases_the_noise() -> None:
 
 def test_a_round_that_loses_everybody_still_releases_the_noise() -> None:
     silent = CLIENTS.changed({"network.dropout": 0.95})
-    who = {round: (set(asked(silent, round)), set(lost(silent, round))) for round in range(1, 30)}
+    who = {
+        round: (set(select_cohort(silent, round)), set(dropped_clients(silent, round)))
+        for round in range(1, 30)
+    }
     rounds = [round for round, (here, gone) in who.items() if here and here <= gone]
     assert is_normal(release_of(silent, rounds[0]), 0.7 * 0.4)
 

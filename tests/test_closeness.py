@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Claim
-from lab.scoring.update_score import Closeness, Scales, closeness, verdict
+from lab.interfaces.attack_data import UpdateEstimate
+from lab.scoring.update_score import UpdateScorer, UpdateSimilarity, closeness, verdict
 
 
 def test_cosine_and_relative_error_by_hand() -> None:
@@ -27,10 +27,10 @@ def test_a_truth_of_zeros_tells_nothing() -> None:
 
 
 def test_only_what_is_claimed_and_travels_counts() -> None:
-    scales = Scales(torch.tensor([1.0, 2.0, 3.0, 9.0]), torch.ones(4), shared=3)
-    claimed = Claim("all", 1, 2, torch.tensor([1.0, 2.0, 0.0, 0.0]))
+    scales = UpdateScorer(torch.tensor([1.0, 2.0, 3.0, 9.0]), torch.ones(4), shared=3)
+    claimed = UpdateEstimate("all", 1, 2, torch.tensor([1.0, 2.0, 0.0, 0.0]))
     some = torch.tensor([True, True, False, False])
-    last = Claim("some", 2, 2, torch.tensor([1.0, 2.0, 0.0, 0.0]), some, notes=("a note",))
+    last = UpdateEstimate("some", 2, 2, torch.tensor([1.0, 2.0, 0.0, 0.0]), some, notes=("a note",))
     found = scales.score([claimed, last])
     assert found.best is not None
     assert (found.best.cosine, found.best.error) == (pytest.approx(1.0), 0.0)
@@ -55,11 +55,11 @@ def test_only_what_is_claimed_and_travels_counts() -> None:
 def test_the_verdict_follows_from_what_the_mean_gives(
     error: float, cosine: float, noisy: bool, words: str
 ) -> None:
-    baseline = Closeness(cosine=0.5, error=0.5)
-    best = Closeness(cosine=cosine, error=error)
+    baseline = UpdateSimilarity(cosine=0.5, error=0.5)
+    best = UpdateSimilarity(cosine=cosine, error=error)
     assert verdict(best, baseline, whole=True, noisy=noisy).startswith(words)
 
 
 def test_without_a_claim_nothing_is_recovered() -> None:
-    baseline = Closeness(cosine=0.5, error=0.5)
+    baseline = UpdateSimilarity(cosine=0.5, error=0.5)
     assert verdict(None, baseline, whole=True, noisy=False) == "nothing recovered"

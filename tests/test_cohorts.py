@@ -9,7 +9,7 @@ import pytest
 from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.participation.async_schedule import available
-from lab.engine.participation.cohort_sampling import asked
+from lab.engine.participation.cohort_sampling import select_cohort
 
 NOW = Experiment().changed({"data.source": "digits", "data.clients": 40, "data.examples": 400})
 
@@ -19,7 +19,7 @@ def test_only_clients_that_are_available_are_asked() -> None:
     sizes = []
     for round in range(1, 60):
         there = set(available(now, round).nonzero()[0].tolist())
-        found = asked(now, round)
+        found = select_cohort(now, round)
         assert set(found) <= there
         assert len(found) == min(10, len(there))
         sizes.append(len(there))
@@ -29,7 +29,7 @@ def test_only_clients_that_are_available_are_asked() -> None:
 
 def test_everybody_has_the_same_chance() -> None:
     now = NOW.changed({"network.availability": 0.5, "training.clients_per_round": 8})
-    turns = Counter(client for round in range(1, 501) for client in asked(now, round))
+    turns = Counter(client for round in range(1, 501) for client in select_cohort(now, round))
     assert min(turns.values()) > 65
     assert max(turns.values()) < 140
 
@@ -37,8 +37,8 @@ def test_everybody_has_the_same_chance() -> None:
 def test_availability_leaves_the_order_of_the_draw() -> None:
     """Whoever is there is asked in the order in which all would be."""
     some = NOW.changed({"network.availability": 0.6})
-    assert asked(NOW, 3) == tuple(range(40))
-    assert asked(some, 3) == tuple(available(some, 3).nonzero()[0].tolist())
+    assert select_cohort(NOW, 3) == tuple(range(40))
+    assert select_cohort(some, 3) == tuple(available(some, 3).nonzero()[0].tolist())
 
 
 def test_a_round_in_which_nobody_is_available_changes_nothing() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from datasets.sources import adult
 from lab.interfaces.columns import NONE, UNKNOWN, Column, cells_of, places, rows_of, words
 from tests.data import examples_of
 
-TABLES = [kind for kind in SOURCES if SOURCES[kind].content == "table"]
+TABLES = [kind for kind in DATA_SOURCES if DATA_SOURCES[kind].content == "table"]
 AGE = Column("age", centre=40, spread=10, step=1)
 DOSE = Column("dose", centre=0.5, spread=0.25, step=0.1, missing="dose not taken")
 PAIN = Column("pain", ("none", "some", "much"))
@@ -63,7 +63,7 @@ def test_columns_lie_one_after_the_other() -> None:
 
 
 def test_the_first_census_record_reads_as_in_the_file() -> None:
-    columns = SOURCES["adult"]().columns()
+    columns = DATA_SOURCES["adult"]().columns()
     (cells,) = cells_of(columns, examples_of("adult").inputs[:1])
     assert words(columns, cells)[:2] == ["age 81", "fnlwgt 184762"]
     assert "occupation Tech-support" in words(columns, cells)
@@ -73,14 +73,14 @@ def test_the_first_census_record_reads_as_in_the_file() -> None:
 @pytest.mark.parametrize("kind", TABLES)
 def test_a_table_is_the_same_after_reading_and_writing(kind: str) -> None:
     """To the last bit: whoever knows the cells knows the floats."""
-    columns, examples = SOURCES[kind]().columns(), examples_of(kind)
+    columns, examples = DATA_SOURCES[kind]().columns(), examples_of(kind)
     for rows in (examples.inputs, examples.test_inputs):
         assert torch.equal(rows_of(columns, cells_of(columns, rows)), rows)
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", DATA_SOURCES)
 def test_tables_tell_their_columns_and_pictures_have_none(kind: str) -> None:
-    widths = [column.width for column in SOURCES[kind]().columns()]
-    names = [column.name for column in SOURCES[kind]().columns()]
-    assert sum(widths) == (SOURCES[kind].shape[0] if kind in TABLES else 0)
+    widths = [column.width for column in DATA_SOURCES[kind]().columns()]
+    names = [column.name for column in DATA_SOURCES[kind]().columns()]
+    assert sum(widths) == (DATA_SOURCES[kind].shape[0] if kind in TABLES else 0)
     assert len(set(names)) == len(names)

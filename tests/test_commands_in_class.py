@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.jobs.run_job import pull
+from lab.jobs.run_job import carry_out_run
 from lab.storage.administration import limits_now, set_limits
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
-from lab.storage.visitors import CLASS, COOKIE, Limits, names, visitor_of
-from lab.storage.worker_store import Ledger
+from lab.storage.sweep_runs import SweepRuns
+from lab.storage.visitors import CLASS, COOKIE, Limits, identities, visitor_of
+from lab.storage.worker_store import WorkerStore
 from lab.sweeps.sweep import Sweep
 from tests.paging import button, labels, opened, work_off
 from tests.sweeps import GRID
@@ -45,10 +45,10 @@ def _class(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_nobodys_is_commanded_by_whoever_is_alone_with_the_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert names(ANN) == (ANN,)
-    assert names("") == ()
+    assert identities(ANN) == (ANN,)
+    assert identities("") == ()
     monkeypatch.delenv(CLASS)
-    assert names(ANN) == ("", ANN)
+    assert identities(ANN) == ("", ANN)
 
 
 @pytest.mark.parametrize("owner", [ANN, ""])
@@ -102,7 +102,7 @@ def test_everybody_stops_an_attack_of_their_own_only(store: Store, cookies: dict
     run = RunCommands(store).create(TINY, visitor=ANN)
     work_off(store)
     theirs = RunCommands(store).attack(
-        run, Order.read({"spy": "first-layer", "round": 1}), visitor=ANN
+        run, AttackRequest.read({"spy": "first-layer", "round": 1}), visitor=ANN
     )
     cookies[COOKIE] = "cookie of Ben"
     app = opened("inversion", run=run)
@@ -128,7 +128,7 @@ def test_a_sweep_on_a_page_is_called_off_by_whoever_asked(
 ) -> None:
     (tmp_path / "small.toml").write_text(GRID, encoding="utf-8")
     monkeypatch.setattr("lab.experiment.presets.FOLDER", tmp_path)
-    grid = Grid(store, Sweep.from_toml(GRID))
+    grid = SweepRuns(store, Sweep.from_toml(GRID))
     cookies[COOKIE] = "cookie of Ann"
     app = button(opened("malicious"), "Run the grid")
     assert grid.wanted([ANN]) == 8
@@ -209,10 +209,10 @@ def test_rounds_that_are_over_do_not_count_and_those_to_come_do(store: Store) ->
         RunCommands(store).create(longer, visitor=ANN)
     shorter = TINY.changed({"training.rounds": 20}).changed_from(2, {"training.rounds": 4})
     run = RunCommands(store).create(shorter)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.claim()
     assert job is not None
-    next(steps := pull(ledger, job))
+    next(steps := carry_out_run(ledger, job))
     steps.close()
     assert store.job(run).round == 1
     RunCommands(store).resume(run, visitor=ANN)

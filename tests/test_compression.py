@@ -17,7 +17,7 @@ from torch import Tensor
 from defenses.compression import Half, PowerSgd, Qsgd, Quantise, RandomK, Sign, TopK
 from defenses.compression.quantise import hadamard, rotate, rotate_back
 from defenses.compression.shared.bit_packing import LARGEST, pack, unpack
-from lab.common.random_streams import normal, stream, uniform
+from lab.common.random_streams import normal, random_stream, uniform
 from lab.common.settings import SettingError
 from lab.interfaces.aggregation import Codec
 from lab.interfaces.messages import Cohort
@@ -43,7 +43,7 @@ every_codec = pytest.mark.parametrize("codec", ALL, ids=str)
 
 
 def gaussian(params: int, seed: int = 0) -> Tensor:
-    return normal(stream(seed, "row"), params)
+    return normal(random_stream(seed, "row"), params)
 
 
 def shapes_of(row: Tensor) -> list[tuple[int, ...]]:
@@ -51,12 +51,12 @@ def shapes_of(row: Tensor) -> list[tuple[int, ...]]:
 
 
 def packed(codec: Codec, row: Tensor, seed: int = 0) -> bytes:
-    return codec.encode(row, shapes_of(row), stream(seed, "shared"))
+    return codec.encode(row, shapes_of(row), random_stream(seed, "shared"))
 
 
 def sent(codec: Codec, row: Tensor, seed: int = 0) -> Tensor:
     """What arrives of the row."""
-    return codec.decode(packed(codec, row, seed), shapes_of(row), stream(seed, "shared"))
+    return codec.decode(packed(codec, row, seed), shapes_of(row), random_stream(seed, "shared"))
 
 
 def error(codec: Codec, row: Tensor, seed: int = 0) -> float:
@@ -111,7 +111,7 @@ def test_a_matrix_goes_as_two_thin_ones_and_a_vector_whole() -> None:
     """M is (3, 5) times (1, 2, -1, 4): P is the first, made a unit; Q = M^T P."""
     matrix = torch.outer(torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0, -1.0, 4.0]))
     row = torch.cat([matrix.flatten(), torch.tensor([7.0, 9.0])])
-    packet = PowerSgd(rank=1).encode(row, [(2, 4), (2,)], stream(0))
+    packet = PowerSgd(rank=1).encode(row, [(2, 4), (2,)], random_stream(0))
     floats = np.frombuffer(packet, "<f4")
     side = float(np.sign(floats[0]))
     assert floats[:2] * side == pytest.approx([3 / sqrt(34), 5 / sqrt(34)])
@@ -152,7 +152,7 @@ def test_numbers_fill_bytes_from_the_lowest_bit() -> None:
 
 @given(seed=SEEDS, width=st.integers(0, 32), count=st.integers(0, 40))
 def test_numbers_of_any_width_come_back(seed: int, width: int, count: int) -> None:
-    numbers = torch.from_numpy(stream(seed).integers(0, 2**width, count))
+    numbers = torch.from_numpy(random_stream(seed).integers(0, 2**width, count))
     values = gaussian(3, seed)
     packet = pack(values, numbers, width)
     assert len(packet) == 12 + (count * width + 7) // 8
@@ -217,14 +217,16 @@ def test_a_row_scaled_by_a_power_of_two_arrives_scaled(codec: Codec, factor: flo
 @pytest.mark.parametrize("codec", [TopK(), TopK(share=0.8), Sign(), Half()], ids=str)
 @given(seed=SEEDS)
 def test_order_of_coordinates_does_not_matter(codec: Codec, seed: int) -> None:
-    row, order = gaussian(1000, seed), torch.from_numpy(stream(seed).permutation(1000))
+    row, order = gaussian(1000, seed), torch.from_numpy(random_stream(seed).permutation(1000))
     assert torch.allclose(sent(codec, row[order]), sent(codec, row)[order], rtol=1e-6, atol=0)
 
 
 @every_codec
 def test_the_packet_says_all_but_where_both_ends_must_draw_alike(codec: Codec) -> None:
     packet, shapes = packed(codec, gaussian(1000)), SHAPES[1000]
-    arrived, *others = (codec.decode(packet, shapes, stream(0, name)) for name in ("shared", "?"))
+    arrived, *others = (
+        codec.decode(packet, shapes, random_stream(0, name)) for name in ("shared", "?")
+    )
     draws = isinstance(codec, RandomK) or (isinstance(codec, Quantise) and codec.rotate)
     assert torch.equal(arrived, others[0]) != draws
 
@@ -235,7 +237,7 @@ def test_packets_of_a_wrong_length_are_refused(codec: Codec, params: int) -> Non
     packet = packed(codec, gaussian(params))
     for wrong in (b"", packet[:-1], packet + b"\0"):
         with pytest.raises(ValueError, match=f"has {len(wrong)} bytes.* have {len(packet)}"):
-            codec.decode(wrong, SHAPES[params], stream(0, "shared"))
+            codec.decode(wrong, SHAPES[params], random_stream(0, "shared"))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.98])
@@ -247,7 +249,7 @@ def test_places_that_cannot_be_are_refused(share: float, filling: bytes) -> None
     packet = packed(codec, gaussian(1000))
     wrong = packet[:values] + filling * (len(packet) - values)
     with pytest.raises(ValueError, match="different places below 1000"):
-        codec.decode(wrong, SHAPES[1000], stream(0))
+        codec.decode(wrong, SHAPES[1000], random_stream(0))
 
 
 def test_each_client_packs_its_own_row_with_draws_of_its_own() -> None:
@@ -383,9 +385,9 @@ def test_rotation_helps_heavy_tails_and_no_gaussian_row(bits: Any) -> None:
 @given(seed=SEEDS, params=st.integers(1, 70))
 def test_rotation_keeps_the_length_and_can_be_undone(seed: int, params: int) -> None:
     row = gaussian(params, seed)
-    turned = rotate(row, stream(seed))
+    turned = rotate(row, random_stream(seed))
     assert float(turned.norm()) == pytest.approx(float(row.double().norm()))
-    back = rotate_back(turned, stream(seed))
+    back = rotate_back(turned, random_stream(seed))
     assert torch.allclose(back[:params], row.double())
     assert torch.allclose(back[params:], torch.zeros(len(back) - params).double())
 
@@ -394,11 +396,13 @@ def test_rotation_keeps_the_length_and_can_be_undone(seed: int, params: int) -> 
 @given(seed=SEEDS, rank=st.integers(1, 4))
 def test_low_rank_arrives_exactly(shape: tuple[int, ...], seed: int, rank: int) -> None:
     columns = int(np.prod(shape[1:]))
-    matrix = normal(stream(seed), shape[0], rank) @ normal(stream(seed + 1), rank, columns)
+    matrix = normal(random_stream(seed), shape[0], rank) @ normal(
+        random_stream(seed + 1), rank, columns
+    )
     row = torch.cat([matrix.flatten(), gaussian(10)])
     codec, shapes = PowerSgd(rank=4), [shape, (10,)]
-    packet = codec.encode(row, shapes, stream(seed))
-    arrived = codec.decode(packet, shapes, stream(seed))
+    packet = codec.encode(row, shapes, random_stream(seed))
+    arrived = codec.decode(packet, shapes, random_stream(seed))
     assert len(packet) == 4 * (4 * (shape[0] + columns) + 10)
     assert torch.allclose(arrived, row, atol=1e-5 * float(row.abs().max()))
     assert torch.equal(arrived[-10:], row[-10:])
@@ -409,10 +413,10 @@ def test_powersgd_projects_on_what_one_iteration_finds(seed: int, rank: int) -> 
     """The pseudocode's other half: P P^T M is the best fit to M by the columns of M Q."""
     row, codec = gaussian(600, seed), PowerSgd(rank=rank)
     matrix = row.double().view(20, 30)
-    found = matrix @ normal(stream(seed), 30, rank).double()  # (20, rank)
+    found = matrix @ normal(random_stream(seed), 30, rank).double()  # (20, rank)
     fit = found @ torch.linalg.lstsq(found, matrix).solution
-    packet = codec.encode(row, [(20, 30)], stream(seed))
-    arrived = codec.decode(packet, [(20, 30)], stream(seed))
+    packet = codec.encode(row, [(20, 30)], random_stream(seed))
+    arrived = codec.decode(packet, [(20, 30)], random_stream(seed))
     assert torch.allclose(arrived, fit.flatten().float(), atol=1e-5)
 
 
@@ -421,5 +425,5 @@ def test_half_errs_by_a_2048th_of_each(seed: int) -> None:
     exponents = torch.linspace(-14, 15.99, 1000).double()
     row = (2**exponents * gaussian(1000, seed).sign()).float()
     assert ((sent(Half(), row) - row).abs() <= 2**-11 * row.abs()).all()
-    small = 2**-14 * uniform(stream(seed), 1000)
+    small = 2**-14 * uniform(random_stream(seed), 1000)
     assert ((sent(Half(), small) - small).abs() <= 2**-25).all()

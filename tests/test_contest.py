@@ -8,13 +8,13 @@ import torch
 from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.data import public_examples
-from lab.engine.data.federation import assemble, poisoned
-from lab.engine.data.malicious_clients import acting, malicious
-from lab.engine.run_state import Moment, State
-from lab.jobs.run_job import pull
+from lab.engine.data.federation import federated_dataset, training_data
+from lab.engine.data.malicious_clients import active_attackers, malicious_clients
+from lab.engine.run_state import RoundResult, RunState
+from lab.jobs.run_job import carry_out_run
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.experiments import refusal
 
 SMALL = Experiment().changed(
@@ -29,7 +29,7 @@ SMALL = Experiment().changed(
 )
 
 
-def moments(**settings: object) -> list[Moment]:
+def moments(**settings: object) -> list[RoundResult]:
     changed = {name.replace("__", "."): value for name, value in settings.items()}
     return list(run(SMALL.changed(changed)))
 
@@ -38,11 +38,11 @@ def moments(**settings: object) -> list[Moment]:
 
 
 def test_named_clients_are_malicious_and_others_are_drawn_after_them() -> None:
-    drawn = malicious(SMALL)
+    drawn = malicious_clients(SMALL)
     named = SMALL.changed({"adversary.clients": [8, 1]})
-    assert {8, 1} < set(malicious(named))
-    assert set(malicious(named)) <= {8, 1, *drawn}
-    assert malicious(named.changed({"adversary.count": 1})) == (8,)
+    assert {8, 1} < set(malicious_clients(named))
+    assert set(malicious_clients(named)) <= {8, 1, *drawn}
+    assert malicious_clients(named.changed({"adversary.count": 1})) == (8,)
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_in_a_round_in_which_they_do_not_act_they_are_as_honest_as_anybody() -> 
 
 def test_attackers_act_about_as_often_as_their_chance_says() -> None:
     often = SMALL.changed({"adversary.chance": 0.3})
-    acts = [bool(acting(often, round)) for round in range(1, 1001)]
+    acts = [bool(active_attackers(often, round)) for round in range(1, 1001)]
     assert 250 < sum(acts) < 350  # 3.5 standard deviations
-    assert acts == [bool(acting(often, round)) for round in range(1, 1001)]
+    assert acts == [bool(active_attackers(often, round)) for round in range(1, 1001)]
 
 
 def test_data_are_clean_again_where_nobody_acts() -> None:
     flips = SMALL.changed({"adversary.poison": "label-flip", "adversary.start": 2})
-    assert torch.equal(poisoned(flips, 1).labels, assemble(flips).labels)
-    assert not torch.equal(poisoned(flips, 2).labels, assemble(flips).labels)
+    assert torch.equal(training_data(flips, 1).labels, federated_dataset(flips).labels)
+    assert not torch.equal(training_data(flips, 2).labels, federated_dataset(flips).labels)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_identity_kind_and_rule_can_change_in_mid_run() -> None:
     first = next(run(SMALL))
     changed = SMALL.changed_from(2, later)
     second = next(run(changed, first.state))
-    assert first.record.malicious == malicious(SMALL)
+    assert first.record.malicious == malicious_clients(SMALL)
     assert second.record.malicious == (0,)
     assert second.state.model.isfinite().all()
     assert [moment.record for moment in run(changed)][1] == second.record
@@ -165,17 +165,17 @@ def test_the_last_change_is_the_difference_of_two_models() -> None:
 
 def test_the_server_trains_on_examples_that_nobody_holds_where_there_are_enough() -> None:
     now = SMALL.changed({"rule.kind": "fltrust", "rule.root": 50, "data.examples": 1000})
-    root, whole = public_examples.root_of(now), assemble(now)
+    root, whole = public_examples.root_dataset(now), federated_dataset(now)
     assert root.clients == 1
     assert len(root.labels) == 50
-    assert torch.equal(public_examples.tested(now).test_labels, whole.test_labels)
+    assert torch.equal(public_examples.test_data(now).test_labels, whole.test_labels)
     assert len(public_examples.outsiders(now)) == len(whole.outsiders()) - 50
 
 
 def test_otherwise_it_takes_test_examples_which_then_do_not_count() -> None:
     now = SMALL.changed({"rule.kind": "fltrust", "rule.root": 50})
-    root, whole = public_examples.root_of(now), assemble(now)
-    kept = public_examples.tested(now).test_inputs
+    root, whole = public_examples.root_dataset(now), federated_dataset(now)
+    kept = public_examples.test_data(now).test_inputs
     assert len(kept) == len(whole.test_inputs) - 50
     seen = {picture.numpy().tobytes() for picture in kept}
     both = sum(picture.numpy().tobytes() in seen for picture in root.inputs)
@@ -215,9 +215,9 @@ def test_a_row_of_another_scale_is_reported_and_not_averaged_in(
         ),
     )
     moment = moments(training__rounds=1)[0]
-    gone = ", ".join(str(one) for one in malicious(SMALL))
+    gone = ", ".join(str(one) for one in malicious_clients(SMALL))
     assert moment.record.note.endswith(f"left out: client {gone}")
-    assert moment.record.lost == malicious(SMALL)
+    assert moment.record.lost == malicious_clients(SMALL)
     assert moment.record.accuracy > 0.3
 
 
@@ -234,9 +234,9 @@ def test_a_hundred_million_fold_is_no_reason_to_look_away() -> None:
 @pytest.mark.parametrize("kind", ["foolsgold", "centered-clipping"])
 def test_what_a_stage_remembers_is_stored_and_carried_on(kind: str, store: Store) -> None:
     experiment = SMALL.changed({"stages": [kind], "training.clients_per_round": 6})
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(experiment)
-    whole = [each.record for each in pull(ledger, job)]
+    whole = [each.record for each in carry_out_run(ledger, job)]
     state = StoredRun(store, job.id).state(
         2
     )  # its memory was thinned out, and comes back by training on
@@ -247,9 +247,9 @@ def test_what_a_stage_remembers_is_stored_and_carried_on(kind: str, store: Store
 
 def test_the_last_change_is_stored_and_carried_on(store: Store) -> None:
     experiment = SMALL.changed({"adversary.poison": {"kind": "free-rider", "what": "last"}})
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(experiment)
-    whole = [each.record for each in pull(ledger, job)]
+    whole = [each.record for each in carry_out_run(ledger, job)]
     assert [
         moment.record for moment in run(experiment, StoredRun(store, job.id).state(2))
     ] == whole[2:]
@@ -258,7 +258,7 @@ def test_the_last_change_is_stored_and_carried_on(store: Store) -> None:
 def test_other_stages_begin_afresh() -> None:
     first = next(run(SMALL.changed({"stages": ["foolsgold"]})))
     turned = SMALL.changed_from(2, {"stages": ["centered-clipping"]})
-    second = next(run(turned, State(1, first.state.model, turned, first.state.carried)))
+    second = next(run(turned, RunState(1, first.state.model, turned, first.state.carried)))
     (kept,) = second.state.carried.pre_aggregation
     assert kept.kind == "centered-clipping"
     assert set(kept.tensors) == {"centre"}

@@ -21,22 +21,22 @@ from lab.privacy.accounting.accountants import (
     ACCOUNTANTS,
     TOLERANCE,
     Accountant,
+    GaussianReleases,
     Question,
-    Spending,
-    calibrated,
-    composed,
-    deltas,
+    calibrate_noise,
+    compose_epsilon,
+    privacy_profile,
 )
 from lab.privacy.accounting.in_process import without_sampling
 from lab.privacy.accounting.noise_calibration import SHORT
 from lab.privacy.sampling_bounds import cohort_at_least
 
-LEAKY = Spending(0.1, 1.0, 40, leak=1e-7)
-TWENTY = tuple(Spending(0.1, 1 + place / 50, 10) for place in range(20))
+LEAKY = GaussianReleases(0.1, 1.0, 40, leak=1e-7)
+TWENTY = tuple(GaussianReleases(0.1, 1 + place / 50, 10) for place in range(20))
 
 
 def by_another(
-    spendings: tuple[Spending, ...], interval: float, pessimistic: bool = True
+    spendings: tuple[GaussianReleases, ...], interval: float, pessimistic: bool = True
 ) -> pld.PrivacyLossDistribution:
     """Privacy losses by dp-accounting, each leak an infinite loss."""
     parts = []
@@ -62,37 +62,45 @@ def by_another(
 @pytest.mark.parametrize("delta", [5e-6, 1e-5])
 def test_a_leak_counts_as_an_infinite_loss_in_each_round(delta: float) -> None:
     expected = by_another((LEAKY,), 1e-3).get_epsilon_for_delta(delta)
-    assert composed((LEAKY,), delta) == pytest.approx(expected, rel=2e-3)
+    assert compose_epsilon((LEAKY,), delta) == pytest.approx(expected, rel=2e-3)
 
 
 def test_a_profile_of_deltas_has_the_leak_in_it() -> None:
     epsilons = np.array([0.5, 2.0, 8.0, 40.0])
     expected = by_another((LEAKY,), 1e-3).get_delta_for_epsilon(epsilons.tolist())
-    assert deltas((LEAKY,), epsilons) == pytest.approx(expected, rel=5e-3)
-    assert deltas((Spending(0.1, 1.0, 40, leak=0.5),), epsilons).tolist() == [1.0] * 4
+    assert privacy_profile((LEAKY,), epsilons) == pytest.approx(expected, rel=5e-3)
+    assert (
+        privacy_profile((GaussianReleases(0.1, 1.0, 40, leak=0.5),), epsilons).tolist() == [1.0] * 4
+    )
 
 
 @pytest.mark.parametrize("accountant", ACCOUNTANTS)
 def test_leaks_use_up_delta_in_every_accountant(accountant: Accountant) -> None:
-    clean = Spending(0.1, 1.0, 40)
-    found = composed((LEAKY,), 1e-5, accountant)
-    assert found == composed((clean,), 1e-5 - 4e-6, accountant)
-    assert found > composed((clean,), 1e-5, accountant)
-    assert composed((LEAKY,), 4e-6, accountant) == math.inf
-    assert composed((Spending(0.1, 1.0, 10, steps=0, leak=1e-7),), 1e-5, accountant) == 0.0
+    clean = GaussianReleases(0.1, 1.0, 40)
+    found = compose_epsilon((LEAKY,), 1e-5, accountant)
+    assert found == compose_epsilon((clean,), 1e-5 - 4e-6, accountant)
+    assert found > compose_epsilon((clean,), 1e-5, accountant)
+    assert compose_epsilon((LEAKY,), 4e-6, accountant) == math.inf
+    assert (
+        compose_epsilon((GaussianReleases(0.1, 1.0, 10, steps=0, leak=1e-7),), 1e-5, accountant)
+        == 0.0
+    )
 
 
 @pytest.mark.parametrize(
     ("leak", "accountant"), [(0.0, "pld"), (1e-7, "pld"), (1e-7, "rdp"), (0.0, "prv")]
 )
 def test_noise_for_what_is_left_meets_the_target(leak: float, accountant: Accountant) -> None:
-    before = (Spending(0.05, 1.2, 40),)
-    plan = Spending(0.05, 1.0, 60, leak=leak)
-    noise = calibrated(plan, 4.0, 1e-5, accountant, before)
-    together = (*before, Spending(plan.rate, noise, plan.times, leak=leak))
-    assert 0.999 * 4.0 <= composed(together, 1e-5, accountant) <= 4.0
-    less = (*before, Spending(plan.rate, noise * (1 - 2 * TOLERANCE), plan.times, leak=leak))
-    assert composed(less, 1e-5, accountant) > 4.0
+    before = (GaussianReleases(0.05, 1.2, 40),)
+    plan = GaussianReleases(0.05, 1.0, 60, leak=leak)
+    noise = calibrate_noise(plan, 4.0, 1e-5, accountant, before)
+    together = (*before, GaussianReleases(plan.rate, noise, plan.times, leak=leak))
+    assert 0.999 * 4.0 <= compose_epsilon(together, 1e-5, accountant) <= 4.0
+    less = (
+        *before,
+        GaussianReleases(plan.rate, noise * (1 - 2 * TOLERANCE), plan.times, leak=leak),
+    )
+    assert compose_epsilon(less, 1e-5, accountant) > 4.0
 
 
 @pytest.mark.parametrize(
@@ -107,51 +115,55 @@ def test_noise_for_what_is_left_meets_the_target(leak: float, accountant: Accoun
 def test_a_target_is_met_within_a_thousandth_and_never_exceeded(
     rate: float, times: int, delta: float, epsilon: float
 ) -> None:
-    noise = calibrated(Spending(rate, 1.0, times), epsilon, delta)
-    reached = composed((Spending(rate, noise, times),), delta)
+    noise = calibrate_noise(GaussianReleases(rate, 1.0, times), epsilon, delta)
+    reached = compose_epsilon((GaussianReleases(rate, noise, times),), delta)
     assert epsilon * (1 - SHORT) <= reached <= epsilon
-    less = Spending(rate, noise * (1 - 2 * TOLERANCE), times)
-    assert composed((less,), delta) > epsilon
+    less = GaussianReleases(rate, noise * (1 - 2 * TOLERANCE), times)
+    assert compose_epsilon((less,), delta) > epsilon
 
 
 def test_what_was_spent_before_can_leave_nothing() -> None:
-    before = (Spending(0.1, 1.0, 40),)
-    spent = composed(before, 1e-5)
+    before = (GaussianReleases(0.1, 1.0, 40),)
+    spent = compose_epsilon(before, 1e-5)
     words = rf"^privacy.epsilon is 2 and the rounds before have spent {spent:.3g}: give more, or"
     with pytest.raises(SettingError, match=words):
-        calibrated(Spending(0.1, 1.0, 40), 2.0, 1e-5, before=before)
+        calibrate_noise(GaussianReleases(0.1, 1.0, 40), 2.0, 1e-5, before=before)
 
 
 def test_a_sliver_that_is_left_can_still_be_used() -> None:
-    before = (Spending(0.1, 1.0, 40),)
-    epsilon = composed(before, 1e-5) * 1.0001
-    noise = calibrated(Spending(0.1, 1.0, 40), epsilon, 1e-5, before=before)
-    assert composed((*before, Spending(0.1, noise, 40)), 1e-5) <= epsilon
+    before = (GaussianReleases(0.1, 1.0, 40),)
+    epsilon = compose_epsilon(before, 1e-5) * 1.0001
+    noise = calibrate_noise(GaussianReleases(0.1, 1.0, 40), epsilon, 1e-5, before=before)
+    assert compose_epsilon((*before, GaussianReleases(0.1, noise, 40)), 1e-5) <= epsilon
     assert noise > 20
 
 
 def test_no_noise_makes_up_for_a_delta_that_leaks_use_up() -> None:
     with pytest.raises(SettingError, match=r"privacy.delta is 4e-06 .* use up 4e-06 of it"):
-        calibrated(LEAKY, 2.0, 4e-6)
+        calibrate_noise(LEAKY, 2.0, 4e-6)
 
 
 @pytest.mark.parametrize(
     "spendings",
     [
-        (Spending(0.02, 0.8, 300),),
-        (Spending(0.3, 0.4, 20),),
-        (Spending(0.1, 1.0, 30, 10, 0.2), Spending(0.01, 0.6, 200), Spending(1.0, 5.0, 10)),
+        (GaussianReleases(0.02, 0.8, 300),),
+        (GaussianReleases(0.3, 0.4, 20),),
+        (
+            GaussianReleases(0.1, 1.0, 30, 10, 0.2),
+            GaussianReleases(0.01, 0.6, 200),
+            GaussianReleases(1.0, 5.0, 10),
+        ),
     ],
 )
-def test_losses_compose_as_in_another_library(spendings: tuple[Spending, ...]) -> None:
+def test_losses_compose_as_in_another_library(spendings: tuple[GaussianReleases, ...]) -> None:
     """Not above a grid as fine by more than rounding, and never below what is optimistic."""
-    found = composed(spendings, 1e-6)
+    found = compose_epsilon(spendings, 1e-6)
     above = by_another(spendings, 5e-4).get_epsilon_for_delta(1e-6)
     below = by_another(spendings, 5e-4, pessimistic=False).get_epsilon_for_delta(1e-6)
     assert below < found < above * 1.0003
     epsilons = np.linspace(0, 1.2 * found, 9)
     profile = by_another(spendings, 5e-4).get_delta_for_epsilon(epsilons.tolist())
-    assert deltas(spendings, epsilons) == pytest.approx(profile, rel=0.01)
+    assert privacy_profile(spendings, epsilons) == pytest.approx(profile, rel=0.01)
 
 
 @pytest.mark.parametrize("delta", [0.1, 1e-5, 1e-12, 1e-40, 1e-200])
@@ -160,7 +172,7 @@ def test_composition_is_exact_however_small_delta_is(
     noise: float, times: int, delta: float
 ) -> None:
     """Without sampling all is one Gaussian mechanism, and that is known."""
-    found = composition.epsilon_of((Spending(1.0, noise, times),), delta)
+    found = composition.epsilon_of((GaussianReleases(1.0, noise, times),), delta)
     exact = gaussian_mechanism.epsilon_of(times**0.5 / noise, delta)
     assert 1 <= found / exact < 1.0002
 
@@ -180,15 +192,17 @@ def test_one_gaussian_is_what_another_library_says(noise: float, delta: float) -
 @pytest.mark.parametrize("noise", [1e-90, 1e-6, 1e-3, 0.0499])
 def test_with_next_to_no_noise_sampling_does_not_count(noise: float) -> None:
     """Numpy was asked for 3.64 TiB."""
-    spendings = (Spending(0.1, noise, 500), Spending(0.1, 1.0, 30))
+    spendings = (GaussianReleases(0.1, noise, 500), GaussianReleases(0.1, 1.0, 30))
     mu = (500 / noise**2 + 30) ** 0.5
-    assert composed(spendings, 1e-5) == pytest.approx(mu**2 / 2 + 4.264890794 * mu, rel=1e-3)
-    assert deltas(spendings, np.array([0.0, mu**2 / 2])) == pytest.approx([1.0, 0.5], rel=0.02)
+    assert compose_epsilon(spendings, 1e-5) == pytest.approx(mu**2 / 2 + 4.264890794 * mu, rel=1e-3)
+    assert privacy_profile(spendings, np.array([0.0, mu**2 / 2])) == pytest.approx(
+        [1.0, 0.5], rel=0.02
+    )
 
 
 def test_no_noise_at_all_is_refused_in_words() -> None:
     with pytest.raises(SettingError, match=r"privacy.noise is 1e-200: .* give 0.05 or more"):
-        composed((Spending(0.1, 1e-200, 5),), 1e-5)
+        compose_epsilon((GaussianReleases(0.1, 1e-200, 5),), 1e-5)
 
 
 @pytest.mark.parametrize("accountant", ACCOUNTANTS)
@@ -209,8 +223,8 @@ def test_no_noise_at_all_is_refused_in_words() -> None:
 def test_epsilon_is_finite_and_not_above_that_without_sampling(
     rate: float, noise: float, times: int, delta: float, accountant: Accountant
 ) -> None:
-    spendings = (Spending(rate, noise, times),)
-    found = composed(spendings, delta, accountant)
+    spendings = (GaussianReleases(rate, noise, times),)
+    found = compose_epsilon(spendings, delta, accountant)
     assert 0 <= found < math.inf
     if accountant == "pld":
         assert found <= without_sampling(spendings, delta)
@@ -218,9 +232,9 @@ def test_epsilon_is_finite_and_not_above_that_without_sampling(
 
 @pytest.mark.parametrize("delta", [1e-12, 1e-15, 1e-30])
 def test_sampling_counts_at_small_deltas_too(delta: float) -> None:
-    spendings = (Spending(0.01, 1.0, 5000),)
-    assert composed(spendings, delta) < 0.1 * without_sampling(spendings, delta)
-    assert composed(spendings, delta) < composed(spendings, delta, "rdp")
+    spendings = (GaussianReleases(0.01, 1.0, 5000),)
+    assert compose_epsilon(spendings, delta) < 0.1 * without_sampling(spendings, delta)
+    assert compose_epsilon(spendings, delta) < compose_epsilon(spendings, delta, "rdp")
 
 
 @pytest.mark.parametrize(
@@ -261,13 +275,13 @@ def test_a_question_has_a_finite_answer_or_is_refused_in_words(accountant: Accou
 
 def test_twenty_different_stretches_are_as_tight_as_one() -> None:
     fine = by_another(TWENTY, 1e-3).get_epsilon_for_delta(1e-5)
-    assert -0.0005 * fine < composed(TWENTY, 1e-5) - fine < 0.0005 * fine
+    assert -0.0005 * fine < compose_epsilon(TWENTY, 1e-5) - fine < 0.0005 * fine
 
 
 def test_stretches_that_are_alike_are_counted_as_one() -> None:
-    apart = tuple(Spending(0.1, 1.0 + place % 2, 10) for place in range(20))
-    merged = (Spending(0.1, 1.0, 100), Spending(0.1, 2.0, 100))
-    assert composed(apart, 1e-5) == composed(merged, 1e-5)
+    apart = tuple(GaussianReleases(0.1, 1.0 + place % 2, 10) for place in range(20))
+    merged = (GaussianReleases(0.1, 1.0, 100), GaussianReleases(0.1, 2.0, 100))
+    assert compose_epsilon(apart, 1e-5) == compose_epsilon(merged, 1e-5)
 
 
 def test_a_bound_from_below_stays_below_what_is_exact_at_large_losses() -> None:

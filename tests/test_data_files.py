@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from datasets.sources import adult, chat, fashion_mnist, heart, photos
 from datasets.sources.shared import file_lookup
 from lab.common.settings import SettingError
-from lab.engine.data.summary import portrait
+from lab.engine.data.summary import summarise
 from tests.data import FULL, FULL_IS_HERE, examples_of, forget, with_
 from tests.data import no_data_of_the_user as no_data_of_the_user
 from tests.data import nowhere as nowhere
@@ -62,7 +62,7 @@ def test_every_committed_file_has_its_origin_and_licence_told(name: str) -> None
     assert all(len(cell.strip()) > 10 for cell in row.strip("|").split("|"))
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", DATA_SOURCES)
 @pytest.mark.parametrize("given_", [None, "", "{tmp}/not there", "{tmp}/nowhere"])
 def test_a_missing_file_is_told_with_what_mends_it(
     kind: str, given_: str | None, nowhere: Path, monkeypatch: pytest.MonkeyPatch
@@ -71,7 +71,7 @@ def test_a_missing_file_is_told_with_what_mends_it(
     if given_ is not None:
         monkeypatch.setenv("LEAKLAB_DATA", given_.format(tmp=nowhere.parent))
     with pytest.raises(SettingError, match=r"^data.source: \S+ is not on this machine: ") as caught:
-        SOURCES[kind]().load()
+        DATA_SOURCES[kind]().load()
     assert REMEDIES[kind] in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -86,7 +86,7 @@ def test_a_changed_file_is_refused_by_name(
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
     kind = {"fashion": "fashion-mnist"}.get(name.split("_")[0], name.split("_")[0])
     with pytest.raises(SettingError, match="is not the file that was expected") as caught:
-        SOURCES[kind]().load()
+        DATA_SOURCES[kind]().load()
     assert str(caught.value).startswith(f"data.source: {tmp_path / name} is not")
     assert "remove it, then restore datasets/files" in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_a_packed_file_of_other_content_is_refused_by_name(
     (tmp_path / "digits.csv.gz").write_bytes(gzip.compress(b"1,2,3\n"))
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
     with pytest.raises(SettingError, match=r"digits\.csv\.gz is not the file that was expected"):
-        SOURCES["digits"]().load()
+        DATA_SOURCES["digits"]().load()
 
 
 def _plain(packed: bytes) -> bytes:
@@ -120,7 +120,7 @@ def test_a_packed_file_that_cannot_be_unpacked_is_refused_by_name(
     (tmp_path / packed.name).write_bytes(harm(packed.read_bytes()))
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
     with pytest.raises(SettingError, match=r"digits\.csv\.gz"):
-        SOURCES["digits"]().load()
+        DATA_SOURCES["digits"]().load()
 
 
 def test_a_changed_file_is_told_with_the_command_that_mends_it(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_portrait_of_missing_data_tells_what_mends_it(nowhere: Path) -> None:
     missing = with_(data__source=FULL, seed=4711)
     for _ in range(2):  # a failure is not remembered
         with pytest.raises(SettingError, match="apt install dataset-fashion-mnist"):
-            portrait(missing)
+            summarise(missing)
 
 
 # --- where files are looked for -----------------------------------------------------------------
@@ -161,7 +161,7 @@ def test_data_may_lie_in_the_folder_of_the_user_alone(
 ) -> None:
     monkeypatch.setenv("LEAKLAB_DATA", str(file_lookup.COMMITTED))
     for kind in ("fashion-mnist", "heart", "adult", "photos"):
-        assert torch.equal(SOURCES[kind]().load().labels, examples_of(kind).labels)
+        assert torch.equal(DATA_SOURCES[kind]().load().labels, examples_of(kind).labels)
 
 
 def test_an_array_file_with_pickled_objects_is_not_opened() -> None:
@@ -201,7 +201,7 @@ def tiny(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_full_set_is_read_from_packed_idx_files(tiny: Path) -> None:
     for name in fashion_mnist.FULL:
         (tiny / f"{name}.gz").write_bytes(gzip.compress(tiny_idx(name)))
-    examples = SOURCES[FULL]().load()
+    examples = DATA_SOURCES[FULL]().load()
     for inputs, labels in [
         (examples.inputs, examples.labels),
         (examples.test_inputs, examples.test_labels),
@@ -214,13 +214,13 @@ def test_the_full_set_is_read_from_packed_idx_files(tiny: Path) -> None:
 def test_the_full_set_is_read_from_idx_files_as_the_remedy_says(tiny: Path) -> None:
     for name in fashion_mnist.FULL:
         (tiny / name).write_bytes(tiny_idx(name))
-    assert SOURCES[FULL]().load().labels.tolist() == [3, 7]
+    assert DATA_SOURCES[FULL]().load().labels.tolist() == [3, 7]
 
 
 def test_the_extract_is_the_part_of_the_full_set_that_it_says() -> None:
     if not FULL_IS_HERE:
         with pytest.raises(SettingError, match="apt install dataset-fashion-mnist"):
-            SOURCES[FULL]().load()
+            DATA_SOURCES[FULL]().load()
         return
     digest = COMMITTED["fashion_10k_2k.npz"]
     held = file_lookup.arrays(

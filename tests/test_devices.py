@@ -9,7 +9,7 @@ import torch
 
 from lab import Experiment, figures, run
 from lab.common.settings import SettingError
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.engine.participation.devices import FLEETS, PROFILES, durations, on_time
 from lab.interfaces.messages import Cohort
 from lab.models.architectures import MODELS
@@ -159,7 +159,7 @@ def test_a_clock_that_cannot_be_is_refused(settings: dict[str, Any], named: str)
 
 def test_curves_can_be_drawn_against_what_rounds_cost() -> None:
     records = [
-        Record(round=k, accuracy=0.5, loss=1.0, epsilon=None, bytes_up=2_000_000,
+        RoundRecord(round=k, accuracy=0.5, loss=1.0, epsilon=None, bytes_up=2_000_000,
                bytes_down=1_000_000, duration=4.0)
         for k in (1, 2)
     ]  # fmt: skip

@@ -10,17 +10,17 @@ import torch
 from attacks.reconstruction.optimisation.dlg import Dlg
 from attacks.reconstruction.shared.lbfgs_search import FOUND, STRIDE, descend
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
-from lab.engine.data.federation import assemble
-from lab.engine.run_state import Moment
-from lab.interfaces.views import Known, server_view
-from lab.scoring.attack_result import Glimpse
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run_state import RoundResult
+from lab.interfaces.views import AuxiliaryInfo, server_view
+from lab.scoring.attack_result import AttackProgress
 
 
 @cache
-def attacked_round(batch: int = 1, source: str = "mnist-5k", **privacy: float) -> Moment:
+def attacked_round(batch: int = 1, source: str = "mnist-5k", **privacy: float) -> RoundResult:
     now = Experiment.read(
         {
             "data": {"source": source, "clients": 10},
@@ -33,15 +33,15 @@ def attacked_round(batch: int = 1, source: str = "mnist-5k", **privacy: float) -
     return moment
 
 
-def labels_of(moment: Moment, client: int) -> torch.Tensor:
+def labels_of(moment: RoundResult, client: int) -> torch.Tensor:
     now = moment.state.experiment
-    federation = assemble(now)
+    federation = federated_dataset(now)
     held = federation.held(client)
     return federation.labels[held[torch.from_numpy(touched(now, 1, client, len(held)))]]
 
 
-def last(moment: Moment, spy: Dlg, client: int = 0) -> Glimpse:
-    *_, glimpse = reconstruct(spy, moment, client)
+def last(moment: RoundResult, spy: Dlg, client: int = 0) -> AttackProgress:
+    *_, glimpse = run_reconstruction(spy, moment, client)
     return glimpse
 
 
@@ -55,7 +55,7 @@ def test_a_bowl_of_two_numbers_is_descended_to_its_bottom() -> None:
 
 
 @cache
-def found(client: int) -> Glimpse:
+def found(client: int) -> AttackProgress:
     return last(attacked_round(), Dlg(iterations=5000, restarts=20), client)
 
 
@@ -100,17 +100,20 @@ def test_the_search_ends_where_the_match_is_perfect() -> None:
 def test_a_search_keeps_to_its_steps() -> None:
     view = server_view(attacked_round().transcript)
     steps = [
-        guess.step for guess in Dlg(iterations=20, restarts=2)(view, 0, Known.nothing(view.network))
+        guess.step
+        for guess in Dlg(iterations=20, restarts=2)(view, 0, AuxiliaryInfo.nothing(view.network))
     ]
     assert steps == [STRIDE, 2 * STRIDE, 3 * STRIDE, 4 * STRIDE]
 
 
 def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 4))
-    monkeypatch.setattr("attacks.reconstruction.optimisation.dlg.worked", lambda: next(clock))
+    monkeypatch.setattr(
+        "attacks.reconstruction.optimisation.dlg.thread_seconds", lambda: next(clock)
+    )
     view = server_view(attacked_round(batch=8).transcript)
     assert (
-        len(list(Dlg(seconds=10)(view, 0, Known.nothing(view.network)))) == 3
+        len(list(Dlg(seconds=10)(view, 0, AuxiliaryInfo.nothing(view.network)))) == 3
     )  # at 4, 8 and 12 seconds
 
 
@@ -118,7 +121,7 @@ def test_guesses_never_get_worse() -> None:
     view = server_view(attacked_round().transcript)
     heights = [
         guess.objective
-        for guess in Dlg(iterations=100, restarts=2)(view, 1, Known.nothing(view.network))
+        for guess in Dlg(iterations=100, restarts=2)(view, 1, AuxiliaryInfo.nothing(view.network))
     ]
     numbers = [height for height in heights if height is not None]
     assert len(numbers) == len(heights) > 5
@@ -127,7 +130,7 @@ def test_guesses_never_get_worse() -> None:
 
 def test_pixels_of_a_guess_are_pixels() -> None:
     view = server_view(attacked_round(batch=8).transcript)
-    for guess in Dlg(iterations=20, restarts=1)(view, 0, Known.nothing(view.network)):
+    for guess in Dlg(iterations=20, restarts=1)(view, 0, AuxiliaryInfo.nothing(view.network)):
         assert guess.inputs.shape == (8, 1, 28, 28)
         assert 0 <= float(guess.inputs.min()) <= float(guess.inputs.max()) <= 1
 

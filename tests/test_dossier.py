@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.interfaces.attack_data import Guess
+from lab.interfaces.attack_data import ReconstructedBatch
 from lab.interfaces.columns import Column, rows_of
-from lab.scoring.reconstruction.image_scorer import Judge
-from lab.scoring.reconstruction.record_score import Clerk, Dossier, paired
+from lab.scoring.reconstruction.image_scorer import ReconstructionScorer
+from lab.scoring.reconstruction.record_score import RecordScore, RecordScorer, paired
 
 COLUMNS = (
     Column("age", centre=40, spread=10, step=1),
@@ -26,15 +26,17 @@ def rows(cells: list[list[float]]) -> Tensor:
     return rows_of(COLUMNS, torch.tensor(cells, dtype=torch.float64).view(len(cells), 3))
 
 
-def score(cells: list[list[float]], labels: list[int], others: list[list[float]]) -> Dossier:
-    judge = Judge(
+def score(cells: list[list[float]], labels: list[int], others: list[list[float]]) -> RecordScore:
+    judge = ReconstructionScorer(
         inputs=rows(PRIVATE),
         labels=torch.tensor([0, 1, 1]),
         others=rows(others),
         public=rows(PUBLIC),
         public_labels=torch.tensor([0, 1, 0, 1, 0]),
     )
-    return Clerk(COLUMNS, judge).score(Guess(rows(cells), torch.tensor(labels).long(), 1, 1))
+    return RecordScorer(COLUMNS, judge).score(
+        ReconstructedBatch(rows(cells), torch.tensor(labels).long(), 1, 1)
+    )
 
 
 FAR = [[99.0, 2, 0]]
@@ -89,7 +91,7 @@ def test_nothing_found_is_nothing_right() -> None:
     found = score([], [], FAR)
     assert (found.exact, found.precision, found.cells, found.labels) == (0, 0, 0, 0)
     assert found.verdict == "no better than a guess without the gradient"
-    assert Dossier.model_validate_json(found.model_dump_json()) == found
+    assert RecordScore.model_validate_json(found.model_dump_json()) == found
     assert "records exact: 0 of 3; 0% of the 0 guessed are" in found.lines()
 
 

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from defenses import CODECS
 from lab import Experiment, run
 from lab.common.settings import SettingError
-from lab.engine.client.local_training import cohort
-from lab.engine.data.federation import assemble
-from lab.engine.evaluation.record import Record
-from lab.engine.run import begin
-from lab.engine.run_state import Moment, Stopped
-from lab.interfaces.federated_algorithm import Task
+from lab.engine.client.local_training import train_cohort
+from lab.engine.data.federation import federated_dataset
+from lab.engine.evaluation.record import RoundRecord
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult, RunStopped
+from lab.interfaces.federated_algorithm import LocalTask
 from lab.interfaces.messages import Cohort
 from lab.models.inputs import as_floats
 
@@ -70,7 +70,7 @@ def experiment(**settings: object) -> Experiment:
     )
 
 
-def records(moments: list[Moment]) -> list[Record]:
+def records(moments: list[RoundResult]) -> list[RoundRecord]:
     return [moment.record for moment in moments]
 
 
@@ -79,7 +79,7 @@ def records(moments: list[Moment]) -> list[Record]:
 
 def test_one_full_batch_step_a_client_is_gradient_descent_on_all_data() -> None:
     now = experiment(training__batch_size=1024, training__steps=1, training__rounds=1)
-    start, federation = begin(now).model, assemble(now)
+    start, federation = initial_state(now).model, federated_dataset(now)
     flat = start.clone().requires_grad_(True)
     held = torch.cat([federation.held(client) for client in federation.everyone])
     inputs, labels = as_floats(federation.inputs[held]), federation.labels[held]
@@ -91,7 +91,7 @@ def test_one_full_batch_step_a_client_is_gradient_descent_on_all_data() -> None:
 
 def test_the_step_is_the_mean_weighted_by_examples() -> None:
     (moment,) = run(experiment(training__rounds=1))
-    delivery, sizes = moment.transcript.delivery, assemble(experiment()).sizes.float()
+    delivery, sizes = moment.transcript.delivery, federated_dataset(experiment()).sizes.float()
     step = (sizes / sizes.sum()) @ delivery.rows
     assert torch.allclose(moment.state.model - moment.transcript.sent, step, atol=1e-6)
     assert delivery.weights.tolist() == sizes.tolist()
@@ -121,7 +121,7 @@ def test_a_rule_that_gets_too_few_updates_takes_no_step_and_says_so() -> None:
 
 def test_rows_that_are_not_finite_are_left_out_and_reported() -> None:
     """Weights near the end of the floats: every update overflows, and the model stays."""
-    start = begin(experiment())
+    start = initial_state(experiment())
     moment = next(run(experiment(), state=replace(start, model=start.model * 1e38)))
     assert "not finite, left out: client 0, 1, 2, 3, 4, 5" in moment.record.note
     assert moment.record.lost == moment.record.clients
@@ -136,7 +136,7 @@ def test_an_aborted_round_leaves_the_model_or_ends_the_run_as_configured() -> No
     for moment in skipped:
         assert torch.equal(moment.state.model, moment.transcript.sent)
         assert set(moment.record.lost) == set(moment.record.clients)
-    with pytest.raises(Stopped, match=r"round \d: secure aggregation aborted: \d of 6 clients"):
+    with pytest.raises(RunStopped, match=r"round \d: secure aggregation aborted: \d of 6 clients"):
         list(run(lossy.changed({"secure_aggregation.on_abort": "stop"})))
 
 
@@ -145,8 +145,8 @@ def test_a_budget_ends_the_run_before_it_is_passed(kind: str) -> None:
     limit = {"client": 9.0, "example": 2.0}[kind]
     private = {"privacy.kind": kind, "privacy.noise": 1.5, "privacy.epsilon": limit}
     budget = experiment(training__rounds=40).changed({**private, "privacy.stop": True})
-    moments: list[Moment] = []
-    with pytest.raises(Stopped, match=r"would bring epsilon to \d+.*past the budget"):
+    moments: list[RoundResult] = []
+    with pytest.raises(RunStopped, match=r"would bring epsilon to \d+.*past the budget"):
         moments.extend(run(budget))
     spending = [moment.record.epsilon for moment in run(budget.changed({"privacy.stop": False}))]
     within = [epsilon for epsilon in spending if epsilon is not None and epsilon <= limit]
@@ -188,7 +188,7 @@ def test_a_run_learns_and_every_number_is_sound(name: str) -> None:
         assert set(record.lost) <= set(record.clients)
         assert len(record.norms) == len(record.clients)
         assert (record.epsilon is None) == (now.privacy.kind == "none")
-        assert Record.model_validate_json(record.model_dump_json()) == record
+        assert RoundRecord.model_validate_json(record.model_dump_json()) == record
 
 
 def test_another_seed_gives_another_run() -> None:
@@ -272,11 +272,13 @@ def test_error_feedback_loses_nothing(lost: float) -> None:
         {"network.compression": {"kind": "top-k", "share": 0.05}, "network.dropout": lost}
     )
     fed = experiment.changed({"network.error_feedback": True})
-    state, arrived, meant = begin(fed), torch.zeros(1), torch.zeros(1)
+    state, arrived, meant = initial_state(fed), torch.zeros(1), torch.zeros(1)
     for moment in run(fed):
         delivery = moment.transcript.delivery
         arrived = arrived + delivery.rows.double().sum(dim=0)
-        trained = cohort(fed, moment.record.round, moment.record.clients, Task(state.model))
+        trained = train_cohort(
+            fed, moment.record.round, moment.record.clients, LocalTask(state.model)
+        )
         meant = meant + trained.rows.double().sum(dim=0)
         state = moment.state
     carried = state.carried.residuals.double().sum(dim=0)

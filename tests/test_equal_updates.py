@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from defenses.shared.breakdown_point import Breakdown
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 
 Row = list[Fraction]
 # What eleven clients sent in one coordinate; two of them are malicious.
@@ -26,7 +26,7 @@ COLUMN = [
 
 
 def step(name: str, rows: Tensor, faulty: int) -> Tensor:
-    return RULES[name](faulty=faulty)(rows, torch.ones(len(rows)))
+    return AGGREGATION_RULES[name](faulty=faulty)(rows, torch.ones(len(rows)))
 
 
 # --- by hand ------------------------------------------------------------------------------------
@@ -83,13 +83,13 @@ def around(rows: list[Row], count: int) -> list[float]:
 
 def whole_numbers(seed: int, clients: int, params: int, most: int) -> Tensor:
     """Few different values, so that most of a column are equal to others."""
-    drawn = stream(seed, "equal values").integers(-most, most + 1, (clients, params))
+    drawn = random_stream(seed, "equal values").integers(-most, most + 1, (clients, params))
     return torch.from_numpy(drawn).double()
 
 
 def with_copies(seed: int, clients: int, copies: int) -> Tensor:
     """Rows of four values; the last few clients send the same row, far from the others' mean."""
-    generator = stream(seed, "copies")
+    generator = random_stream(seed, "copies")
     rows = torch.from_numpy(generator.normal(size=(clients, 4)))
     rows[clients - copies :] = rows[0] - 1.1
     return rows[torch.from_numpy(generator.permutation(clients))]

@@ -12,17 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lab import Experiment, run
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.engine.client.batches import batches
-from lab.engine.client.local_training import cohort
-from lab.engine.data.federation import assemble
-from lab.engine.differential_privacy.dp_sgd import Guard
-from lab.engine.run import begin
-from lab.interfaces.federated_algorithm import Task
+from lab.engine.client.local_training import train_cohort
+from lab.engine.data.federation import federated_dataset
+from lab.engine.differential_privacy.dp_sgd import DpSgdMechanism
+from lab.engine.run import initial_state
+from lab.interfaces.federated_algorithm import LocalTask
 from lab.models.architectures import MODELS
 from lab.models.inputs import as_floats
 from lab.models.network import Network
-from lab.models.stacked_gradients import descend_clipped, flattened, stacked, visits
+from lab.models.stacked_gradients import backward, clipped_step, flattened, stacked
 from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS, correlation, is_normal, looks_like_coin_flips
 
@@ -54,7 +54,7 @@ def test_examples_enter_a_batch_by_a_coin_of_their_own() -> None:
 
 
 def test_all_clients_take_the_same_steps_under_example_privacy() -> None:
-    sizes = assemble(EXAMPLE).sizes.tolist()
+    sizes = federated_dataset(EXAMPLE).sizes.tolist()
     assert len(set(sizes)) > 1
     plans = [batches(EXAMPLE, 1, client, size) for client, size in enumerate(sizes)]
     assert {len(plan) for plan in plans} == {ceil(50 / 10)}
@@ -120,7 +120,7 @@ def test_the_gradient_of_each_example_is_what_opacus_says(name: str) -> None:
     from opacus.grad_sample import GradSampleModule
 
     network = Network(MODELS[name](), SHAPE, 10)
-    model, (inputs, labels) = network.initial(stream(0, "model")), noise_pictures(1, 9)
+    model, (inputs, labels) = network.initial(random_stream(0, "model")), noise_pictures(1, 9)
     twin = nn.Sequential(twins()[name])
     twin.load_state_dict(network.split(model))
     watched = GradSampleModule(twin, loss_reduction="sum")
@@ -140,8 +140,8 @@ def gradient_of(
     """One example's gradient, as a private step takes it.  -> (params,)"""
     stack, target = stacked(network, model[None]), stacked(network, torch.zeros_like(model)[None])
     only = (torch.arange(len(labels)) == place).float()[None]
-    found = visits(network, stack, inputs[None].clone(), labels[None])
-    descend_clipped(target, found, 1e9, only, -1.0)
+    found = backward(network, stack, inputs[None].clone(), labels[None])
+    clipped_step(target, found, 1e9, only, -1.0)
     return flattened(target)[0]
 
 
@@ -166,26 +166,26 @@ def private_slopes(
 ) -> tuple[Tensor, Tensor]:
     """A private step, and the slow loop's without noise."""
     now = EXAMPLE.changed({"privacy.clip": clip})
-    model = begin(now).model
+    model = initial_state(now).model
     fast = step_of(guard(now, noise, size), model, inputs, labels)
     return fast, slow_slopes(now, model, inputs, labels, size)
 
 
-def guard(now: Experiment, noise: float, size: int) -> Guard:
-    return Guard(now, noise, torch.tensor([size]), [stream(0, "noise of a test")])
+def guard(now: Experiment, noise: float, size: int) -> DpSgdMechanism:
+    return DpSgdMechanism(now, noise, torch.tensor([size]), [random_stream(0, "noise of a test")])
 
 
-def step_of(guard: Guard, model: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+def step_of(guard: DpSgdMechanism, model: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
     """What a private step takes away from the model, for a rate of 1.  -> (params,)"""
     network = guard.now.architecture
     stack, target = stacked(network, model[None]), stacked(network, torch.zeros_like(model)[None])
-    found = visits(network, stack, inputs[None].clone(), labels[None]) if len(labels) else []
+    found = backward(network, stack, inputs[None].clone(), labels[None]) if len(labels) else []
     guard.descend(target, found, torch.ones(1, len(labels)))
     return -flattened(target)[0] / guard.now.training.rate
 
 
 def digits(count: int) -> tuple[Tensor, Tensor]:
-    federation = assemble(EXAMPLE)
+    federation = federated_dataset(EXAMPLE)
     return as_floats(federation.inputs[:count]), federation.labels[:count]
 
 
@@ -213,7 +213,7 @@ def test_noise_on_a_private_step_is_a_multiple_of_the_clip(examples: int) -> Non
 
 
 def test_every_private_step_has_noise_of_its_own() -> None:
-    model = begin(EXAMPLE).model
+    model = initial_state(EXAMPLE).model
     private = guard(EXAMPLE, 1.0, 40)
     nobody = torch.zeros(0, 1, 8, 8), torch.zeros(0, dtype=torch.int64)
     one, other = (step_of(private, model, *nobody) for _ in range(2))
@@ -225,8 +225,8 @@ def test_every_private_step_has_noise_of_its_own() -> None:
 
 def test_local_training_under_example_privacy_is_dp_sgd_step_by_step() -> None:
     now = EXAMPLE.changed({"privacy.noise": 1e-6})
-    federation, model = assemble(now), begin(now).model
-    updates = cohort(now, 1, range(4), Task(model))
+    federation, model = federated_dataset(now), initial_state(now).model
+    updates = train_cohort(now, 1, range(4), LocalTask(model))
     for client, row in enumerate(updates.rows):
         held = federation.held(client)
         change = torch.zeros_like(model)
@@ -240,8 +240,11 @@ def test_local_training_under_example_privacy_is_dp_sgd_step_by_step() -> None:
 def test_every_clients_noise_fits_its_own_number_of_examples() -> None:
     """One step, with and without noise: the difference is the noise, times the rate."""
     loud = EXAMPLE.changed({"training.steps": 1, "privacy.noise": 2.0})
-    still, model = loud.changed({"privacy.noise": 1e-6}), begin(loud).model
-    noisy, bare = cohort(loud, 1, range(4), Task(model)), cohort(still, 1, range(4), Task(model))
+    still, model = loud.changed({"privacy.noise": 1e-6}), initial_state(loud).model
+    noisy, bare = (
+        train_cohort(loud, 1, range(4), LocalTask(model)),
+        train_cohort(still, 1, range(4), LocalTask(model)),
+    )
     added = noisy.rows - bare.rows
     for one, size in zip(added, noisy.sizes.tolist(), strict=True):
         assert is_normal(one, 0.5 * 2.0 * 0.4 / (size * 10 / 50))

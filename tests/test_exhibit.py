@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lab import Experiment
-from lab.attack_runs.secure_aggregation.masked_round import Exhibit, evenness, exhibit
-from lab.attack_runs.shared.update_image import SIDE, Window
+from lab.attack_runs.secure_aggregation.masked_round import MaskedRound, evenness, masked_round
+from lab.attack_runs.shared.update_image import SIDE, UpdateImage
 from lab.common.settings import SettingError
-from lab.engine.round import step
-from lab.engine.run import begin
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
 from lab.models.network import Network
 
 SMALL = Experiment().changed(
@@ -28,9 +28,11 @@ SMALL = Experiment().changed(
 )
 
 
-def shown(**settings: Any) -> Exhibit:
-    before = begin(SMALL.changed({path.replace("__", "."): it for path, it in settings.items()}))
-    return exhibit(before, step(before))
+def shown(**settings: Any) -> MaskedRound:
+    before = initial_state(
+        SMALL.changed({path.replace("__", "."): it for path, it in settings.items()})
+    )
+    return masked_round(before, run_round(before))
 
 
 def test_masked_rows_look_random_and_updates_do_not() -> None:
@@ -80,12 +82,12 @@ def test_the_window_shows_a_neurons_weights_where_they_are_a_picture(kind: str) 
     network: Network = SMALL.changed({"model": kind}).architecture
     mean = torch.zeros(network.size)
     mean[3 * 64 + 5] = 1.0
-    window = Window.on(network, mean)
-    assert window == (Window(3 * 64, 8, 8) if kind == "mlp" else Window(0, SIDE, SIDE))
+    window = UpdateImage.on(network, mean)
+    assert window == (UpdateImage(3 * 64, 8, 8) if kind == "mlp" else UpdateImage(0, SIDE, SIDE))
     picture = window.grey(mean)
     assert float(picture.flatten()[5 if kind == "mlp" else 197]) == 1.0
     assert window.words(np.full(network.size, 2**31, np.uint32)).unique().tolist()[-1] == 0.5
 
 
 def test_a_window_larger_than_the_model_is_filled_with_grey() -> None:
-    assert Window().grey(torch.ones(10)).flatten()[9:12].tolist() == [1.0, 0.5, 0.5]
+    assert UpdateImage().grey(torch.ones(10)).flatten()[9:12].tolist() == [1.0, 0.5, 0.5]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from datasets import SOURCES
-from defenses import RULES
+from datasets import DATA_SOURCES
+from defenses import AGGREGATION_RULES
 from lab.experiment import presets
-from lab.experiment.experiment import Change, Experiment
+from lab.experiment.experiment import Experiment, SettingsChange
 from tests.experiments import BACKDOOR, EXAMPLE, refusal, with_
 
 # --- by hand: what is accepted ------------------------------------------------------------------
@@ -19,7 +19,7 @@ from tests.experiments import BACKDOOR, EXAMPLE, refusal, with_
 
 def test_the_example_says_what_it_says() -> None:
     experiment = Experiment.from_toml(EXAMPLE)
-    assert experiment.data.source == SOURCES["fashion-mnist"]()
+    assert experiment.data.source == DATA_SOURCES["fashion-mnist"]()
     assert experiment.data.split.dump() == {"kind": "dirichlet", "alpha": 0.3}
     assert experiment.model.dump() == {
         "kind": "cnn",
@@ -50,9 +50,9 @@ def test_every_file_that_comes_with_the_lab_can_be_read(file: Path) -> None:
     assert Experiment.from_toml(experiment.to_toml()) == experiment
 
 
-@pytest.mark.parametrize("written", ["krum", {"kind": "krum"}, RULES["krum"]()])
+@pytest.mark.parametrize("written", ["krum", {"kind": "krum"}, AGGREGATION_RULES["krum"]()])
 def test_a_part_is_a_kind_or_a_table_or_the_part_itself(written: object) -> None:
-    assert Experiment.read({"rule": written}).rule == RULES["krum"](faulty=1)
+    assert Experiment.read({"rule": written}).rule == AGGREGATION_RULES["krum"](faulty=1)
 
 
 def test_a_setting_may_be_as_large_as_its_neighbours_allow() -> None:
@@ -150,7 +150,7 @@ def test_experiments_compare_by_value() -> None:
 
 def test_parts_of_different_kinds_differ_even_with_equal_settings() -> None:
     assert with_({"rule.kind": "mean"}) != with_({"rule.kind": "median"})
-    assert SOURCES["digits"]() != SOURCES["mnist-5k"]()
+    assert DATA_SOURCES["digits"]() != DATA_SOURCES["mnist-5k"]()
 
 
 def test_experiments_with_changes_hash_by_value() -> None:
@@ -159,6 +159,6 @@ def test_experiments_with_changes_hash_by_value() -> None:
 
 
 def test_changes_are_frozen() -> None:
-    change = Change(round=3, set={"training.rate": 0.2})
+    change = SettingsChange(round=3, set={"training.rate": 0.2})
     with pytest.raises((TypeError, ValidationError)):
         change.set["training.rate"] = 0.3

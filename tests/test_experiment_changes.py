@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab.experiment.experiment import Experiment
-from lab.experiment.sections import Training
+from lab.experiment.sections import TrainingSettings
 from tests.drawn_experiments import TWEAKS, experiments, pairs
 from tests.experiments import EXAMPLE, refusal, with_
 
@@ -38,19 +38,21 @@ def test_the_unit_of_privacy_is_no_part_and_resets_nothing() -> None:
 
 def test_a_whole_section_that_is_given_starts_from_the_defaults() -> None:
     changed = with_({"training.rate": 0.5}).changed({"training": {"rounds": 3}})
-    assert changed.training == Training(rounds=3)
+    assert changed.training == TrainingSettings(rounds=3)
 
 
 def test_the_kind_may_come_after_its_settings() -> None:
-    assert with_({"rule.faulty": 2, "rule.kind": "krum"}).rule == RULES["krum"](faulty=2)
+    assert with_({"rule.faulty": 2, "rule.kind": "krum"}).rule == AGGREGATION_RULES["krum"](
+        faulty=2
+    )
 
 
 def test_a_part_that_is_named_whole_may_come_after_its_settings() -> None:
-    assert with_({"rule.faulty": 2, "rule": "krum"}).rule == RULES["krum"](faulty=2)
+    assert with_({"rule.faulty": 2, "rule": "krum"}).rule == AGGREGATION_RULES["krum"](faulty=2)
 
 
 def test_a_part_that_is_named_whole_may_come_before_its_settings() -> None:
-    assert with_({"rule": "krum", "rule.faulty": 2}).rule == RULES["krum"](faulty=2)
+    assert with_({"rule": "krum", "rule.faulty": 2}).rule == AGGREGATION_RULES["krum"](faulty=2)
 
 
 # --- by hand: changes in mid-run ----------------------------------------------------------------

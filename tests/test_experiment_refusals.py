@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab.common.settings import nearest
 from lab.experiment.experiment import Experiment
-from lab.experiment.sections import Training
+from lab.experiment.sections import TrainingSettings
 from tests.experiments import BACKDOOR, refusal, with_
 
 # --- by hand: single settings -------------------------------------------------------------------
@@ -82,10 +82,10 @@ def test_many_wrong_values_make_two_lines_and_a_count() -> None:
 
 
 def test_settings_that_stand_elsewhere_are_told_where() -> None:
-    assert refusal(lambda: Training.read({"epochs": 0}, where="here")).startswith(
+    assert refusal(lambda: TrainingSettings.read({"epochs": 0}, where="here")).startswith(
         "here.epochs is 0"
     )
-    assert refusal(lambda: Training.read({"epoch": 1}, where="here")).startswith(
+    assert refusal(lambda: TrainingSettings.read({"epoch": 1}, where="here")).startswith(
         "here.epoch is not"
     )
 
@@ -250,7 +250,9 @@ def test_settings_that_contradict_each_other_are_told_a_remedy(
     assert remedy in message
 
 
-@pytest.mark.parametrize("kind", [kind for kind, rule in RULES.items() if rule().needs_rows])
+@pytest.mark.parametrize(
+    "kind", [kind for kind, rule in AGGREGATION_RULES.items() if rule().needs_rows]
+)
 @pytest.mark.parametrize(
     "hiding", [{"privacy.kind": "client"}, {"secure_aggregation.enabled": True}]
 )

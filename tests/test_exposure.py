@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from lab.common.settings import SettingError
-from lab.privacy.guarantee import Ceiling
-from lab.scoring.membership.membership_score import expose
+from lab.privacy.guarantee import AttackCeiling
+from lab.scoring.membership.membership_score import score_membership
 from tests.scores import SEEDS, drawn, exposed
 
 # --- the bootstrap ------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def test_a_single_member_is_no_evidence() -> None:
 def test_the_same_scores_give_the_same_exposure() -> None:
     members, others = drawn(0, 80, 90, shift=0.4)
     blind = np.random.default_rng(1).random(170)
-    once, again = (exposed(members, others, blind, Ceiling(epsilon=1, delta=0)) for _ in "ab")
+    once, again = (exposed(members, others, blind, AttackCeiling(epsilon=1, delta=0)) for _ in "ab")
     assert once == again
 
 
@@ -61,7 +61,7 @@ def test_the_input_is_left_as_it_was() -> None:
     scores, member = np.concatenate([members, others]), np.arange(60) < 30
     blind = np.where(np.arange(60) % 2, 0.4, nan)
     before = scores.copy(), member.copy(), blind.copy()
-    expose(scores, member, blind, None)
+    score_membership(scores, member, blind, None)
     for now, then in zip((scores, member, blind), before, strict=True):
         assert np.array_equal(now, then, equal_nan=True)
 
@@ -72,7 +72,7 @@ def test_the_input_is_left_as_it_was() -> None:
 def test_the_most_exposed_members_have_the_highest_scores() -> None:
     scores = np.array([5.0, 99.0, 1.0, 98.0, 3.0, 2.0, 4.0, 97.0])
     member = np.array([True, False, True, False, True, True, True, False])
-    found = expose(scores, member, None, None)
+    found = score_membership(scores, member, None, None)
     assert found.most == (0, 6, 4, 5, 2)
     assert found.least == (2, 5, 4, 6, 0)
     assert (found.members, found.others) == (5, 3)
@@ -82,7 +82,7 @@ def test_the_most_exposed_members_have_the_highest_scores() -> None:
 def test_eight_members_are_named_at_each_end_and_never_another(seed: int) -> None:
     generator = np.random.default_rng(seed)
     scores, member = generator.integers(0, 6, 60).astype(float), generator.random(60) < 0.5
-    found = expose(scores, member, None, None)
+    found = score_membership(scores, member, None, None)
     mine = sorted(scores[member])
     assert [scores[place] for place in found.most] == mine[::-1][:8]
     assert [scores[place] for place in found.least] == mine[:8]

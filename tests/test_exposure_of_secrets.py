@@ -16,24 +16,24 @@ from attacks.secret_exposure import Exposure
 from lab import Experiment, figures
 from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.secret_canaries import NOBODY, canaries, opening_of, typed
-from lab.attack_runs.secret_extraction import asked_of, ceiling, extract
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.secret_extraction import asked_of, ceiling, run_secret_extraction
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
-from lab.engine.data.injected_examples import planted
-from lab.engine.run import begin
-from lab.interfaces.attack_data import Opening
-from lab.interfaces.privacy_attacks import Extraction
+from lab.engine.data.federation import federated_dataset
+from lab.engine.data.injected_examples import with_injected_examples
+from lab.engine.run import initial_state
+from lab.interfaces.attack_data import CanaryPrefix
+from lab.interfaces.privacy_attacks import SecretExtractionAttack
 from lab.interfaces.views import OutsiderView
-from lab.jobs.run_job import pull
+from lab.jobs.run_job import carry_out_run
 from lab.models.architectures import Model
 from lab.models.network import Network
-from lab.privacy.guarantee import Guarantee
-from lab.scoring.attack_result import Glimpse, Result
+from lab.privacy.guarantee import PrivacyGuarantee
+from lab.scoring.attack_result import AttackProgress, AttackResult
 from lab.scoring.secret_score import (
     LUCK,
-    Group,
-    Secrets,
+    SecretExposureScore,
+    SecretGroup,
     bits_of,
     fitted,
     luck,
@@ -43,7 +43,7 @@ from lab.scoring.secret_score import (
 )
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.data import no_data_of_the_user as no_data_of_the_user
 
 SPY = Exposure(canaries=4, copies=16, length=2)
@@ -62,17 +62,21 @@ def chat(**settings: object) -> Experiment:
     return Experiment().changed(TYPED | changes)
 
 
-def glimpses(now: Experiment, spy: Exposure = SPY, client: int | None = None) -> list[Glimpse]:
+def glimpses(
+    now: Experiment, spy: Exposure = SPY, client: int | None = None
+) -> list[AttackProgress]:
     """As if the run itself had been trained: only its experiment and its rounds count."""
-    return list(extract(spy, replace(begin(now), round=now.training.rounds), client))
+    return list(
+        run_secret_extraction(spy, replace(initial_state(now), round=now.training.rounds), client)
+    )
 
 
 @cache
-def plain() -> tuple[Glimpse, ...]:
+def plain() -> tuple[AttackProgress, ...]:
     return tuple(glimpses(chat()))
 
 
-def found(last: Glimpse) -> Secrets:
+def found(last: AttackProgress) -> SecretExposureScore:
     assert last.result is not None
     assert last.result.score is not None
     return last.result.score
@@ -108,7 +112,7 @@ def toy() -> tuple[OutsiderView, Tensor]:
 
 def test_the_cost_of_a_secret_is_the_bits_of_its_words_one_after_the_other() -> None:
     view, chances = toy()
-    opening = Opening(torch.tensor([[3.0, 1.0]]), torch.tensor([0, 1]), 2)
+    opening = CanaryPrefix(torch.tensor([[3.0, 1.0]]), torch.tensor([0, 1]), 2)
     secrets = torch.tensor(list(product([0, 1], repeat=2)))
     costs = Exposure(length=1)(view, opening, secrets)
     by_hand = [-log2(float(chances[1, one] * chances[one, two])) for one, two in secrets.tolist()]
@@ -118,7 +122,7 @@ def test_the_cost_of_a_secret_is_the_bits_of_its_words_one_after_the_other() -> 
 def test_search_finds_what_the_model_goes_on_with() -> None:
     """After 1 comes 3 (.4), and after 3, which counts three times as much as 1, 3 again."""
     view, _ = toy()
-    opening = Opening(torch.tensor([[3.0, 1.0]]), torch.tensor([0, 1]), 2)
+    opening = CanaryPrefix(torch.tensor([[3.0, 1.0]]), torch.tensor([0, 1]), 2)
     every = torch.tensor(list(product(range(4), repeat=2)))
     costs = Exposure(length=1)(view, opening, every)
     best = Exposure(length=1, beams=16).search(view, opening)
@@ -132,10 +136,10 @@ def test_several_contexts_are_averaged() -> None:
     view, _ = toy()
     alphabet, secrets = torch.tensor([0, 1]), torch.tensor([[0], [1]])
     apart = [
-        Exposure(length=1)(view, Opening(torch.tensor([[0.0, word]]), alphabet, 1), secrets)
+        Exposure(length=1)(view, CanaryPrefix(torch.tensor([[0.0, word]]), alphabet, 1), secrets)
         for word in (0.0, 1.0)
     ]
-    both = Opening(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), alphabet, 1)
+    both = CanaryPrefix(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), alphabet, 1)
     mean = Exposure(length=1)(view, both, secrets)
     assert torch.allclose(mean, (apart[0] + apart[1]) / 2, atol=1e-6)
 
@@ -146,7 +150,10 @@ def test_several_contexts_are_averaged() -> None:
 def test_a_client_types_its_secrets_as_often_as_they_say_and_keeps_its_size() -> None:
     now = chat()
     chosen = canaries(now, SPY.inserted())
-    before, after = assemble(now), assemble(planted(now, typed(now, chosen)))
+    before, after = (
+        federated_dataset(now),
+        federated_dataset(with_injected_examples(now, typed(now, chosen))),
+    )
     assert torch.equal(before.sizes, after.sizes)
     assert [canary.copies for canary in chosen[::4]] == [0, 1, 4, 16]
     for canary in chosen:
@@ -277,7 +284,9 @@ def test_the_ceiling_holds_for_a_client_and_grows_with_epsilon() -> None:
     """With epsilon 0 it is what luck gives: log2 of e at most, less what ranks cannot resolve."""
 
     def of(epsilon: float) -> float:
-        guarantee = Guarantee.model_construct(epsilon=epsilon, delta=0.0, profile=(), unit="client")
+        guarantee = PrivacyGuarantee.model_construct(
+            epsilon=epsilon, delta=0.0, profile=(), unit="client"
+        )
         most = ceiling(guarantee, 10.0)
         assert most is not None
         return most
@@ -289,11 +298,11 @@ def test_the_ceiling_holds_for_a_client_and_grows_with_epsilon() -> None:
 
 def test_the_run_itself_is_left_alone_and_the_same_seed_gives_the_same_secrets() -> None:
     now = chat(training__rounds=1)
-    pool = assemble(now).inputs.clone()
+    pool = federated_dataset(now).inputs.clone()
     small = Exposure(canaries=2, copies=1, length=1)
     first, again = (glimpses(now, small)[-1].result for _ in range(2))
     assert first == again
-    assert torch.equal(assemble(now).inputs, pool)
+    assert torch.equal(federated_dataset(now).inputs, pool)
     other = glimpses(chat(training__rounds=1, seed=1), small)[-1].result
     assert other is not None
     assert first is not None
@@ -323,7 +332,7 @@ def test_there_is_a_glimpse_for_each_round_and_each_secret() -> None:
 def test_a_result_survives_json_and_says_that_the_run_was_repeated() -> None:
     result = plain()[-1].result
     assert result is not None
-    assert Result.model_validate_json(result.model_dump_json()) == result
+    assert AttackResult.model_validate_json(result.model_dump_json()) == result
     told = "\n".join(result.lines())
     assert "the run itself was left as it is" in told
     assert "inserted 16 times: exposure" in told
@@ -331,8 +340,8 @@ def test_a_result_survives_json_and_says_that_the_run_was_repeated() -> None:
 
 
 def test_what_stands_out_is_said_by_the_fewest_copies() -> None:
-    def group(copies: int, chance: float) -> Group:
-        return Group(
+    def group(copies: int, chance: float) -> SecretGroup:
+        return SecretGroup(
             copies=copies, exposures=(1.0,), mean=1.0, low=0.0, high=2.0, luck=chance,
             first=0, continued=0, followed=0,
         )  # fmt: skip
@@ -356,10 +365,10 @@ def test_the_figure_shows_each_secret_and_what_luck_gives() -> None:
 
 def test_it_is_an_attack_on_a_stored_run(tmp_path: object) -> None:
     store = Store(f"sqlite:///{tmp_path}/lab.db")
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(chat(training__rounds=1))
-    list(pull(ledger, job))
-    order = Order(spy=Exposure(canaries=2, copies=1, length=1), round=1)
-    assert isinstance(order.spy, Extraction)
+    list(carry_out_run(ledger, job))
+    order = AttackRequest(spy=Exposure(canaries=2, copies=1, length=1), round=1)
+    assert isinstance(order.spy, SecretExtractionAttack)
     *_, last = start_attack(order, StoredRun(store, job.id))
     assert found(last).groups[1].copies == 1

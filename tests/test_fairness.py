@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lab import Experiment, figures, run
-from lab.engine.data.federation import assemble, own_test
+from lab.engine.data.federation import federated_dataset, own_test
 from lab.engine.evaluation.fairness import by_client, deviation, told, worst_tenth
-from lab.engine.evaluation.record import Record
-from lab.models.metrics import evaluate, marks
+from lab.engine.evaluation.record import RoundRecord
+from lab.models.metrics import evaluate, example_metrics
 
 DIGITS = Experiment.read(
     {
@@ -22,8 +22,8 @@ DIGITS = Experiment.read(
 def test_a_client_meets_every_class_as_often_as_it_holds_it() -> None:
     """A loop over a client's own examples, each as often right as its class is."""
     moment = list(run(DIGITS))[-1]
-    federation = assemble(DIGITS)
-    right, _ = marks(
+    federation = federated_dataset(DIGITS)
+    right, _ = example_metrics(
         DIGITS.architecture, moment.state.model, federation.test_inputs, federation.test_labels
     )
     for client, rate in enumerate(moment.record.fairness):
@@ -62,7 +62,7 @@ def test_clients_of_another_cluster_mean_other_things() -> None:
 
 def test_a_client_without_examples_has_no_accuracy() -> None:
     few = DIGITS.changed({"data.clients": 300, "data.split": {"kind": "quantity", "skew": 3.0}})
-    federation = assemble(few)
+    federation = federated_dataset(few)
     right = torch.ones(len(federation.test_labels), dtype=torch.bool)
     rates = by_client(few, torch.zeros(few.architecture.size), right)
     assert [rate is None for rate in rates] == [size == 0 for size in federation.sizes.tolist()]
@@ -79,7 +79,7 @@ def test_the_worst_tenth_by_hand() -> None:
 
 
 def test_the_figure_goes_from_worst_to_best() -> None:
-    record = Record(
+    record = RoundRecord(
         round=1, accuracy=0.5, loss=1.0, epsilon=None, bytes_up=0, bytes_down=0,
         fairness=(0.75, None, 0.25, 0.5),
     )  # fmt: skip
@@ -89,7 +89,7 @@ def test_the_figure_goes_from_worst_to_best() -> None:
 
 
 def test_the_figure_sets_own_models_beside_the_common_one() -> None:
-    record = Record(
+    record = RoundRecord(
         round=1, accuracy=0.5, loss=1.0, epsilon=None, bytes_up=0, bytes_down=0,
         fairness=(0.75, 0.25, 0.5), personal=(0.875, 0.5, None),
     )  # fmt: skip
@@ -107,7 +107,7 @@ def test_the_figure_sets_own_models_beside_the_common_one() -> None:
 
 def test_where_there_is_no_common_model_own_ones_are_the_bars() -> None:
     rates = (0.75, 0.25)
-    record = Record(
+    record = RoundRecord(
         round=1, accuracy=0.5, loss=1.0, epsilon=None, bytes_up=0, bytes_down=0,
         fairness=rates, personal=rates,
     )  # fmt: skip

@@ -9,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.audits.audit import Past
+from lab.audits.audit import AuditedRun
 from lab.audits.client_canary import PLAYED, ClientCanary
 from lab.audits.faults import FAULTS, UNSEEN, WORDS, Fault
-from lab.audits.one_run import Bench, OneRun
-from lab.audits.run_audit import Judge, audit
+from lab.audits.one_run import CanaryTrial, OneRun
+from lab.audits.run_audit import AuditScorer, run_audit
 from lab.common.settings import SettingError
 from lab.engine.client.batches import batches
-from lab.engine.run import begin
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.scoring.audit_score import Audited, Reading
+from lab.scoring.audit_score import AuditReading, AuditScore
 
 SMALL = Experiment.read(
     {
@@ -34,21 +34,21 @@ COHORTS = SMALL.changed(
 )  # fmt: skip
 
 
-def audited(seed: int, spy: OneRun | ClientCanary, experiment: Experiment = SMALL) -> Audited:
+def audited(seed: int, spy: OneRun | ClientCanary, experiment: Experiment = SMALL) -> AuditScore:
     now = experiment.changed({"seed": seed})
-    past = Past(now, now.training.rounds, lambda _: begin(now).model)
-    *_, last = audit(spy, past)
+    past = AuditedRun(now, now.training.rounds, lambda _: initial_state(now).model)
+    *_, last = run_audit(spy, past)
     assert last.result is not None
     assert last.result.score is not None
     return last.result.score
 
 
-def read(seed: int) -> Reading:
+def read(seed: int) -> AuditReading:
     """After the last round only."""
     now, spy = SMALL.changed({"seed": seed}), OneRun(beside=40)
-    past = Past(now, now.training.rounds, lambda _: begin(now).model)
+    past = AuditedRun(now, now.training.rounds, lambda _: initial_state(now).model)
     *_, last = spy(past)
-    return Judge(spy, past).read(last)[0]
+    return AuditScorer(spy, past).read(last)[0]
 
 
 CAUGHT = [fault for fault in FAULTS if fault not in UNSEEN]
@@ -76,8 +76,11 @@ def test_a_denominator_that_is_a_few_per_cent_off_is_not_caught(fault: Fault) ->
 def test_as_many_come_as_are_expected_so_that_the_denominator_is_a_real_runs(seed: int) -> None:
     """Of one-run: the examples in a batch, over the number by which the sum is divided."""
     now = SMALL.changed({"seed": seed})
-    past, spy = Past(now, 1, lambda _: begin(now).model), OneRun(beside=40, canaries=1000)
-    bench = Bench.of(spy, past, 0, past.draw(1000))
+    past, spy = (
+        AuditedRun(now, 1, lambda _: initial_state(now).model),
+        OneRun(beside=40, canaries=1000),
+    )
+    bench = CanaryTrial.of(spy, past, 0, past.draw(1000))
     came = [len(batch) for batch in batches(now, 1, 0, 40 + int(bench.inside.sum()))]
     expected = float(bench.guard(1, own=40).expected())
     assert np.mean(came) == pytest.approx(expected, rel=0.1)

@@ -13,16 +13,16 @@ from torch import Tensor
 from attacks.reconstruction.analytic.feature_inversion import Body, FeatureInversion
 from attacks.reconstruction.shared.dense_layer import labels_of, mixture_of, place_of, taken_apart
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.messages import Recipe
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.architectures import Cnn, LeNet, Logistic, Mlp, Model
 from lab.models.network import Network
 from lab.scoring.reconstruction.image_scorer import match, psnr
 
 SHAPE = (1, 12, 12)
 SMALL = Network(Cnn(channels=16, hidden=160), SHAPE, classes=5)
-ONCE = Recipe(
+ONCE = TrainingPlan(
     epochs=1, cap=1, batch_size=64, rate=0.1, poisson=None, weighted=True, mean_size=8
 )  # fmt: skip
 
@@ -55,16 +55,16 @@ def view(inputs: Tensor, labels: Tensor, of: Network = SMALL, noise: float = 0.0
     )
 
 
-def public() -> Known:
-    return Known(*pictures(300, seed=99))
+def public() -> AuxiliaryInfo:
+    return AuxiliaryInfo(*pictures(300, seed=99))
 
 
-def answer(seen: ServerView, known: Known, **settings: float) -> Guess:
+def answer(seen: ServerView, known: AuxiliaryInfo, **settings: float) -> ReconstructedBatch:
     *_, guess = FeatureInversion.model_validate(settings)(seen, 0, known)
     return guess
 
 
-def heights(guess: Guess, inputs: Tensor) -> list[float]:
+def heights(guess: ReconstructedBatch, inputs: Tensor) -> list[float]:
     return [psnr(guess.inputs[mine], inputs[true]) for mine, true in match(guess.inputs, inputs)]
 
 
@@ -112,7 +112,7 @@ def test_more_is_known_at_the_end_than_the_decoder_knew() -> None:
 
 def test_it_works_from_grey_where_nothing_is_public() -> None:
     inputs, labels = pictures(2)
-    guess = answer(view(inputs, labels), Known.nothing(SMALL), iterations=300, seconds=60)
+    guess = answer(view(inputs, labels), AuxiliaryInfo.nothing(SMALL), iterations=300, seconds=60)
     assert np.mean(heights(guess, inputs)) > 20
 
 
@@ -140,7 +140,7 @@ def test_noise_leaves_pictures_without_meaning_and_without_holes() -> None:
 def test_without_convolutions_the_features_are_the_inputs() -> None:
     inputs, labels = pictures(4)
     network = Network(Mlp(hidden=128), SHAPE, classes=5)
-    guess = answer(view(inputs, labels, network), Known.nothing(network))
+    guess = answer(view(inputs, labels, network), AuxiliaryInfo.nothing(network))
     assert min(heights(guess, inputs)) > 60
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.interfaces.data import Examples, Federation
+from lab.interfaces.data import Examples, FederatedDataset
 from lab.models.inputs import as_floats, like
 
 
@@ -20,8 +20,8 @@ def six() -> Examples:
     )
 
 
-def small() -> Federation:
-    return Federation.of(six(), [np.array([4, 0, 1]), np.array([2]), np.array([], dtype=int)])
+def small() -> FederatedDataset:
+    return FederatedDataset.of(six(), [np.array([4, 0, 1]), np.array([2]), np.array([], dtype=int)])
 
 
 def test_clients_hold_their_shares_in_order() -> None:
@@ -35,12 +35,12 @@ def test_clients_hold_their_shares_in_order() -> None:
 
 def test_outsiders_are_what_nobody_holds() -> None:
     assert small().outsiders().tolist() == [3, 5]
-    assert Federation.of(six(), [np.arange(6)]).outsiders().tolist() == []
+    assert FederatedDataset.of(six(), [np.arange(6)]).outsiders().tolist() == []
 
 
 def test_padding_counts_as_held_by_nobody() -> None:
     """Short rows are padded with index 0, which is an example like any other."""
-    federation = Federation.of(six(), [np.array([1, 2]), np.array([3])])
+    federation = FederatedDataset.of(six(), [np.array([1, 2]), np.array([3])])
     assert federation.outsiders().tolist() == [0, 4, 5]
     assert federation.label_counts(3).tolist() == [[0, 1, 1], [1, 0, 0]]
 
@@ -85,7 +85,7 @@ def test_rewritten_for_nobody_is_the_same_federation() -> None:
 
 def test_a_pool_is_the_examples_themselves() -> None:
     examples = six()
-    federation = Federation.of(examples, [np.array([0]), np.array([1])])
+    federation = FederatedDataset.of(examples, [np.array([0]), np.array([1])])
     assert federation.inputs is examples.inputs
     assert federation.labels is examples.labels
 

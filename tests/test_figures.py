@@ -12,29 +12,29 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from datasets import SPLITS
-from defenses import RULES
+from datasets import PARTITIONS
+from defenses import AGGREGATION_RULES
 from lab import figures
-from lab.attack_runs.reconstruction.quick_look import Glance
-from lab.experiment.experiment import Change
+from lab.attack_runs.reconstruction.quick_look import QuickLook
+from lab.experiment.experiment import SettingsChange
 from lab.figures.toy_updates import of_rule, of_split
-from lab.privacy.guarantee import Ceiling
+from lab.privacy.guarantee import AttackCeiling
 from lab.scoring import secret_score
-from lab.scoring.audit_score import Audited, Reading
-from lab.scoring.membership.leakage_by_group import Group
-from lab.scoring.membership.membership_score import Exposure, expose
-from lab.scoring.property_score import Poll, Said
-from lab.scoring.secret_score import Secrets
+from lab.scoring.audit_score import AuditReading, AuditScore
+from lab.scoring.membership.leakage_by_group import GroupLeakage
+from lab.scoring.membership.membership_score import MembershipScore, score_membership
+from lab.scoring.property_score import PropertyEstimate, PropertyScore
+from lab.scoring.secret_score import SecretExposureScore
 from lab.sweeps.tradeoff import points
 from tests.drawings import drawn, federation_of, mustered, record, trace, traces
 from tests.studies import ended, quick
 from tests.sweeps import filled, sweep
 
 
-def exposure(members: int = 500, others: int = 1_500, seed: int = 0) -> Exposure:
+def exposure(members: int = 500, others: int = 1_500, seed: int = 0) -> MembershipScore:
     generator = np.random.default_rng(seed)
     scores = np.concatenate([generator.normal(1.0, size=members), generator.normal(size=others)])
-    return expose(scores, np.arange(members + others) < members, None, None)
+    return score_membership(scores, np.arange(members + others) < members, None, None)
 
 
 EXPOSURE = exposure()
@@ -44,8 +44,8 @@ RECORDS = (
     record(4, accuracy=0.875, loss=0.5, epsilon=1.0, backdoor=0.125, clients=(0, 2), lost=(2,)),
 )
 CHANGES = (
-    Change(round=2, set={"privacy.kind": "client"}),
-    Change(round=4, set={"rule.kind": "median", "network.dropout": 0.5}),
+    SettingsChange(round=2, set={"privacy.kind": "client"}),
+    SettingsChange(round=4, set={"rule.kind": "median", "network.dropout": 0.5}),
 )
 MOVED = record(
     clients=(0, 1, 2, 3),
@@ -57,14 +57,18 @@ MOVED = record(
 )
 SHOWN = mustered(6, bad=(1, 4), fates=("kept", "left out", "kept", "shortened", "kept", "kept"))
 GROUPS = (
-    Group(number=0, members=30, others=90, skew=0.1, auc=0.7, low=0.6, high=0.8, apart=True),
-    Group(number=1, members=5, others=90, skew=0.1),
-    Group(number=2, members=40, others=90, skew=0.1, auc=0.5, low=0.45, high=0.55),
+    GroupLeakage(number=0, members=30, others=90, skew=0.1, auc=0.7, low=0.6, high=0.8, apart=True),
+    GroupLeakage(number=1, members=5, others=90, skew=0.1),
+    GroupLeakage(number=2, members=40, others=90, skew=0.1, auc=0.5, low=0.45, high=0.55),
 )
-AUDITED = Audited(
+AUDITED = AuditScore(
     readings=(
-        Reading(round=1, claimed=2.0, proven=1.0, certain=0.5, beside={"f-dp": 0.5}, point=2.5),
-        Reading(round=2, claimed=3.0, proven=2.0, certain=1.5, beside={"f-dp": 0.8}, point=None),
+        AuditReading(
+            round=1, claimed=2.0, proven=1.0, certain=0.5, beside={"f-dp": 0.5}, point=2.5
+        ),
+        AuditReading(
+            round=2, claimed=3.0, proven=2.0, certain=1.5, beside={"f-dp": 0.8}, point=None
+        ),
     ),
     delta=1e-5,
     confidence=0.95,
@@ -76,20 +80,20 @@ AUDITED = Audited(
     bounds=(),
     verdict="nothing speaks against it",
 )
-POLL = Poll(
+POLL = PropertyScore(
     trait="bright",
     told="is brighter than most",
     public=0.5,
     present=0.5,
-    said=(Said(clients=(0,), round=1, score=0.7, share=0.6),),
+    said=(PropertyEstimate(clients=(0,), round=1, score=0.7, share=0.6),),
     verdict="cannot be told",
     error=0.1,
     guessed=0.1,
 )
-SECRETS = Secrets(
+SECRETS = SecretExposureScore(
     space=1000,
     groups=tuple(
-        secret_score.Group(
+        secret_score.SecretGroup(
             copies=copies,
             exposures=(1.0, 2.0),
             mean=1.5,
@@ -118,25 +122,32 @@ FIGURES: dict[str, tuple[Callable[..., go.Figure], tuple[Any, ...]]] = {
     "split": (figures.split, (federation_of(5, classes=3),)),
     "said": (figures.said, (POLL,)),
     "secrets": (figures.secrets, (SECRETS,)),
-    "dealt": (figures.dealt, (of_split(SPLITS["iid"]()),)),
+    "dealt": (figures.dealt, (of_split(PARTITIONS["iid"]()),)),
     "seats": (figures.seats, ("server",)),
-    "toy": (figures.toy, (of_rule(RULES["mean"]()),)),
+    "toy": (figures.toy, (of_rule(AGGREGATION_RULES["mean"]()),)),
     "compared": (figures.compared, ({"one": RECORDS, "other": RECORDS[:1]},)),
-    "roc": (figures.roc, (EXPOSURE, Ceiling(epsilon=2, delta=1e-3))),
-    "rocs": (figures.rocs, ({"one": EXPOSURE, "other": EXPOSURE}, Ceiling(epsilon=2, delta=1e-3))),
+    "roc": (figures.roc, (EXPOSURE, AttackCeiling(epsilon=2, delta=1e-3))),
+    "rocs": (
+        figures.rocs,
+        ({"one": EXPOSURE, "other": EXPOSURE}, AttackCeiling(epsilon=2, delta=1e-3)),
+    ),
     "frontier": (figures.frontier, (POINTS, "auc", "epsilons")),
     "groups": (figures.groups, (GROUPS, ["shirt", "bag", "coat"], "class")),
     "histogram": (figures.histogram, (EXPOSURE,)),
     "promises": (figures.promises, (AUDITED, 4)),
     "reach": (
         figures.reach,
-        (Ceiling(epsilon=2, delta=1e-3), ((0.1, 0.4), (0.5, 0.9)), {"attack": EXPOSURE.curve}),
+        (
+            AttackCeiling(epsilon=2, delta=1e-3),
+            ((0.1, 0.4), (0.5, 0.9)),
+            {"attack": EXPOSURE.curve},
+        ),
     ),
     "spending": (
         figures.spending,
         ([1, 2, 4], COUNTED, 2, 3.0, [0.5, 0.8, None], [2]),
     ),
-    "trade_off": (figures.trade_off, ({"epsilon 2": Ceiling(epsilon=2, delta=1e-3)},)),
+    "trade_off": (figures.trade_off, ({"epsilon 2": AttackCeiling(epsilon=2, delta=1e-3)},)),
     "moved": (figures.moved, (MOVED,)),
     "judged": (figures.judged, (MOVED,)),
     "obeyed": (figures.obeyed, (RECORDS, 2)),
@@ -246,7 +257,11 @@ def test_a_baseline_that_has_not_begun_is_not_drawn() -> None:
     assert not traces(figure, "centralised")
 
 
-READ = [Glance(1, 120.0, 11.0, "dB"), Glance(2, 9.0, 12.0, "dB"), Glance(3, 8.0, 12.0, "dB")]
+READ = [
+    QuickLook(1, 120.0, 11.0, "dB"),
+    QuickLook(2, 9.0, 12.0, "dB"),
+    QuickLook(3, 8.0, 12.0, "dB"),
+]
 
 
 def test_what_was_read_is_drawn_below_beside_what_a_guess_reaches() -> None:
@@ -319,14 +334,14 @@ def test_the_roc_is_logarithmic_down_to_what_the_others_can_show() -> None:
 
 
 def test_the_roc_carries_the_numbers_of_the_exposure() -> None:
-    found, ceiling = figures.roc(EXPOSURE, Ceiling(epsilon=2, delta=1e-3)), EXPOSURE.curve
+    found, ceiling = figures.roc(EXPOSURE, AttackCeiling(epsilon=2, delta=1e-3)), EXPOSURE.curve
     points = zip(ceiling.false_positives, ceiling.true_positives, strict=True)
     kept = [(x, y) for x, y in points if x >= 1 / EXPOSURE.others]
     attack = trace(found, "attack")
     assert list(zip(attack["x"], attack["y"], strict=True)) == kept
     chance = trace(found, "chance")
     assert chance["x"] == chance["y"] == attack["x"]
-    best = Ceiling(epsilon=2, delta=1e-3).true_positives(np.array(attack["x"]))
+    best = AttackCeiling(epsilon=2, delta=1e-3).true_positives(np.array(attack["x"]))
     assert trace(found, "ceiling of epsilon 2")["y"] == best.tolist()
     band = trace(found, "95 % band")
     count = len(kept)
@@ -336,14 +351,14 @@ def test_the_roc_carries_the_numbers_of_the_exposure() -> None:
 
 
 def test_the_lines_of_the_roc_differ_by_more_than_colour() -> None:
-    figure = figures.roc(EXPOSURE, Ceiling(epsilon=2, delta=1e-3))
+    figure = figures.roc(EXPOSURE, AttackCeiling(epsilon=2, delta=1e-3))
     names = ("attack", "chance", "ceiling of epsilon 2")
     assert len({trace(figure, name)["line"].get("dash", "solid") for name in names}) == 3
 
 
 def test_a_roc_on_log_axes_has_no_zero() -> None:
     scores = np.r_[np.zeros(50), np.ones(400)]  # no member above any other
-    found = figures.roc(expose(scores, np.arange(450) < 50, None, None))
+    found = figures.roc(score_membership(scores, np.arange(450) < 50, None, None))
     for name in ("attack", "95 % band"):
         assert min(trace(found, name)["y"]) > 0
 
@@ -365,7 +380,7 @@ def test_the_histogram_carries_the_shares() -> None:
 
 
 def test_rocs_share_one_pair_of_axes_and_differ_by_more_than_colour() -> None:
-    few = expose(np.arange(30.0), np.arange(30) % 2 == 0, None, None)
+    few = score_membership(np.arange(30.0), np.arange(30) % 2 == 0, None, None)
     figure = figures.rocs({"one": EXPOSURE, "few": few})
     lines = [trace(figure, name) for name in ("one", "few")]
     assert len({line["line"]["dash"] for line in lines}) == 2
@@ -414,6 +429,6 @@ def test_spending_shows_what_is_still_a_forecast() -> None:
 
 
 def test_the_trade_off_is_drawn_where_no_attack_can_pass() -> None:
-    ceiling = Ceiling(epsilon=1, delta=0.01)
+    ceiling = AttackCeiling(epsilon=1, delta=0.01)
     line = trace(figures.trade_off({"epsilon 1": ceiling}), "epsilon 1")
     assert line["y"] == pytest.approx(ceiling.true_positives(np.array(line["x"])).tolist())

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lab import figures
-from lab.engine.data.summary import Portrait
+from lab.engine.data.summary import FederationSummary
 from tests.drawings import Trace, drawn, federation_of, record, trace, traces
 
 # --- where everything is ------------------------------------------------------------------------
@@ -40,7 +40,7 @@ def area(outline: np.ndarray) -> float:
     return float(abs((x[:-1] * y[1:] - x[1:] * y[:-1]).sum()) / 2)
 
 
-def extents(figure: go.Figure, portrait_: Portrait) -> np.ndarray:
+def extents(figure: go.Figure, portrait_: FederationSummary) -> np.ndarray:
     """How far each client's ring reaches from its centre.  -> (clients,)"""
     middle, reach = centres(figure), np.zeros(len(portrait_.counts))
     for label, name in enumerate(portrait_.classes):
@@ -91,7 +91,7 @@ def test_every_client_has_a_place_of_its_own_within_the_picture(clients: int) ->
 
 
 def test_there_is_one_trace_for_each_class_and_it_holds_who_holds_the_class() -> None:
-    shown = Portrait(
+    shown = FederationSummary(
         classes=("cat", "dog", "owl"),
         counts=((3, 1, 0), (0, 4, 0), (2, 2, 0)),
         malicious=(),
@@ -105,20 +105,24 @@ def test_there_is_one_trace_for_each_class_and_it_holds_who_holds_the_class() ->
 
 def test_a_wedge_is_as_large_as_its_share_of_the_client() -> None:
     """One half, three eighths, one eighth; the outlines are polygons, so nearly."""
-    shown = Portrait(classes=("a", "b", "c"), counts=((4, 3, 1),) * 2, malicious=(), skew=0.0)
+    shown = FederationSummary(
+        classes=("a", "b", "c"), counts=((4, 3, 1),) * 2, malicious=(), skew=0.0
+    )
     figure = figures.federation(shown)
     areas = np.array([area(polygons(trace(figure, name))[0]) for name in shown.classes])
     assert areas / areas.sum() == pytest.approx([1 / 2, 3 / 8, 1 / 8], abs=0.01)
 
 
 def test_a_ring_grows_in_area_with_the_examples() -> None:
-    shown = Portrait(classes=("a",), counts=((100,), (25,), (49,)), malicious=(), skew=0.0)
+    shown = FederationSummary(classes=("a",), counts=((100,), (25,), (49,)), malicious=(), skew=0.0)
     reach = extents(figures.federation(shown), shown)
     assert reach / reach.max() == pytest.approx([1.0, 0.5, 0.7], abs=1e-3)
 
 
 def test_a_client_without_examples_has_a_place_and_no_ring() -> None:
-    shown = Portrait(classes=("a", "b"), counts=((3, 1), (0, 0), (0, 2)), malicious=(1,), skew=0.0)
+    shown = FederationSummary(
+        classes=("a", "b"), counts=((3, 1), (0, 0), (0, 2)), malicious=(1,), skew=0.0
+    )
     figure = figures.federation(shown, record(clients=(0, 1, 2), lost=(1,)))
     assert len(centres(figure)) == 3
     assert [len(polygons(trace(figure, name))) for name in ("a", "b")] == [1, 2]
@@ -142,7 +146,7 @@ def test_lost_and_malicious_clients_are_told_by_sign_and_not_by_colour_alone() -
 @pytest.mark.parametrize("clients", [2, 4, 20, 24, 25, 100, 1000])
 def test_a_diamond_is_outside_of_the_ring_of_the_malicious_and_of_every_other(clients: int) -> None:
     bad = tuple(range(0, clients, 3))
-    shown = Portrait(classes=("a",), counts=((7,),) * clients, malicious=bad, skew=0.0)
+    shown = FederationSummary(classes=("a",), counts=((7,),) * clients, malicious=bad, skew=0.0)
     figure = figures.federation(shown)
     middle, reach = centres(figure), extents(figure, shown)
     (line,) = [one for one in traces(figure, "malicious") if one["mode"] == "lines"]
@@ -160,7 +164,7 @@ def test_a_diamond_is_outside_of_the_ring_of_the_malicious_and_of_every_other(cl
 
 
 def test_words_tell_what_every_client_is_and_did() -> None:
-    shown = Portrait(
+    shown = FederationSummary(
         classes=("cat", "dog"), counts=((3, 1), (0, 4), (2, 0)), malicious=(1,), skew=0.0
     )
     figure = figures.federation(shown, record(clients=(0, 1), lost=(1,)))

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import Aid, Rule, Verdict
+from lab.interfaces.aggregation import AggregationContext, AggregationDecision, AggregationRule
 
 SEEDS = st.integers(0, 10**6)
 NAMES = ("fltrust", "flame", "rlr", "signguard", "dnc")
@@ -27,12 +27,12 @@ def rows_of(seed: int, clients: int = 9, params: int = 40) -> Tensor:
     return torch.randn(clients, params, generator=torch.Generator().manual_seed(seed))
 
 
-def rule(name: str, **wanted: Any) -> Rule:
-    return RULES[name](**wanted)
+def rule(name: str, **wanted: Any) -> AggregationRule:
+    return AGGREGATION_RULES[name](**wanted)
 
 
-def aid_of(seed: int, params: int = 40) -> Aid:
-    return Aid(root=rows_of(seed + 1, 1, params)[0], seed=seed)
+def aid_of(seed: int, params: int = 40) -> AggregationContext:
+    return AggregationContext(root=rows_of(seed + 1, 1, params)[0], seed=seed)
 
 
 def honest(seed: int, clients: int = 30, params: int = 400) -> Tensor:
@@ -47,13 +47,13 @@ def lied(rows: Tensor, lie: str, seed: int) -> Tensor:
     return {"flipped": -rows, "boosted": 10 * rows, "far": rows + far}[lie]
 
 
-def judged(one: Rule, rows: Tensor, aid: Aid) -> Verdict:
+def judged(one: AggregationRule, rows: Tensor, aid: AggregationContext) -> AggregationDecision:
     verdict = one.judge(rows, torch.ones(len(rows)), aid)
     assert verdict is not None
     return verdict
 
 
-def mean_of(rows: Tensor, verdict: Verdict) -> Tensor:
+def mean_of(rows: Tensor, verdict: AggregationDecision) -> Tensor:
     return (verdict.factors.unsqueeze(1) * rows)[verdict.kept].mean(dim=0)
 
 
@@ -63,7 +63,7 @@ def mean_of(rows: Tensor, verdict: Verdict) -> Tensor:
 def test_fltrust_weighs_directions_by_their_cosine_and_gives_all_one_length() -> None:
     # Cosines 1, 0, -1, 1/sqrt(2); brought to length 2: (2, 0), and (1, 1) times sqrt(2).
     rows = torch.tensor([[3.0, 0.0], [0.0, 5.0], [-1.0, 0.0], [7.0, 7.0]])
-    aid = Aid(root=torch.tensor([2.0, 0.0]))
+    aid = AggregationContext(root=torch.tensor([2.0, 0.0]))
     step = rule("fltrust")(rows, torch.ones(4), aid)
     assert step.tolist() == pytest.approx([3 / (1 + 0.5**0.5), 1 / (1 + 0.5**0.5)])
     verdict = judged(rule("fltrust"), rows, aid)
@@ -73,14 +73,14 @@ def test_fltrust_weighs_directions_by_their_cosine_and_gives_all_one_length() ->
 
 def test_without_anybody_to_trust_fltrust_takes_no_step() -> None:
     rows = torch.tensor([[-3.0, 0.0], [0.0, 0.0], [-1.0, 5.0]])
-    step = rule("fltrust")(rows, torch.ones(3), Aid(root=torch.tensor([2.0, 0.0])))
+    step = rule("fltrust")(rows, torch.ones(3), AggregationContext(root=torch.tensor([2.0, 0.0])))
     assert step.tolist() == [0.0, 0.0]
-    still = rule("fltrust")(rows, torch.ones(3), Aid(root=torch.zeros(2)))
+    still = rule("fltrust")(rows, torch.ones(3), AggregationContext(root=torch.zeros(2)))
     assert still.tolist() == [0.0, 0.0]
 
 
 def test_fltrust_needs_an_update_of_the_server() -> None:
-    assert RULES["fltrust"]().public == 100
+    assert AGGREGATION_RULES["fltrust"]().public == 100
     with pytest.raises(SettingError, match="fltrust needs an update of the server's own"):
         rule("fltrust")(rows_of(0), torch.ones(9))
 
@@ -100,13 +100,13 @@ def test_flame_admits_the_majority_and_clips_to_the_median_of_all() -> None:
     # Lengths 1, 2, 9, 4, 5: the median is 4, so that the mean is of 1, 2 and 4.
     rows = torch.tensor([[1.0, 0.0], [2.0, 0.0], [9.0, 0.0], [0.0, 4.0], [-5.0, 0.0]])
     assert rule("flame", noise=0)(rows, torch.ones(5)).tolist() == pytest.approx([7 / 3, 0])
-    verdict = judged(rule("flame"), rows, Aid())
+    verdict = judged(rule("flame"), rows, AggregationContext())
     assert verdict.kept.tolist() == [True, True, True, False, False]
     assert verdict.factors.tolist() == pytest.approx([1, 1, 4 / 9, 1, 4 / 5])
 
 
 def test_flame_admits_everybody_where_no_direction_is_closer_than_another() -> None:
-    assert judged(rule("flame"), torch.eye(6), Aid()).kept.all()
+    assert judged(rule("flame"), torch.eye(6), AggregationContext()).kept.all()
 
 
 def cluster(rows: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def test_flame_admits_the_first_majority_that_grows_together(
 ) -> None:
     rows = rows_of(seed, clients, params)
     rows[clients // 2] = rows[0]  # a twin, at no distance
-    assert torch.equal(judged(rule("flame"), rows, Aid()).kept, cluster(rows))
+    assert torch.equal(judged(rule("flame"), rows, AggregationContext()).kept, cluster(rows))
 
 
 def test_noise_of_flame_is_a_multiple_of_the_median_length() -> None:
@@ -140,8 +140,8 @@ def test_noise_of_flame_is_a_multiple_of_the_median_length() -> None:
     expected = 0.5 * float(rows.norm(dim=1).median())
     assert float(noise.std()) == pytest.approx(expected, rel=5 * (2 * params) ** -0.5)
     assert not torch.equal(
-        rule("flame")(rows, torch.ones(9), Aid(round=1)),
-        rule("flame")(rows, torch.ones(9), Aid(round=2)),
+        rule("flame")(rows, torch.ones(9), AggregationContext(round=1)),
+        rule("flame")(rows, torch.ones(9), AggregationContext(round=2)),
     )
 
 
@@ -161,7 +161,7 @@ def test_rlr_turns_round_what_too_few_agree_on() -> None:
 def test_rlr_without_a_threshold_is_the_weighted_mean(seed: int) -> None:
     rows, weights = rows_of(seed), torch.arange(9.0)
     step = rule("rlr", threshold=0)(rows, weights)
-    assert torch.equal(step, RULES["mean"]()(rows, weights))
+    assert torch.equal(step, AGGREGATION_RULES["mean"]()(rows, weights))
 
 
 # --- SignGuard, by hand ---------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def test_signguard_sorts_out_by_length_and_by_signs() -> None:
     # Lengths in medians: 1, 1, 1.5, 4 (too long), 0.05 (too short), 1 with the other signs.
     factors = (1, 1, 1.5, 4, 0.05)
     rows = torch.cat([*(factor * up for factor in factors), down])
-    verdict = judged(rule("signguard"), rows, Aid())
+    verdict = judged(rule("signguard"), rows, AggregationContext())
     assert verdict.kept.tolist() == [True, True, True, False, False, False]
     assert verdict.factors.tolist() == pytest.approx([1, 1, 2 / 3, 1 / 4, 1, 1])
     assert rule("signguard")(rows, torch.ones(6)).tolist() == pytest.approx([1.0] * 8)
@@ -183,7 +183,7 @@ def test_signguard_takes_no_step_where_signs_and_lengths_agree_on_nobody() -> No
     both = torch.cat([up[:, :4], down[:, :4]], dim=1)
     # The largest cluster of signs is a fiftieth of the median in length, the others about twice.
     rows = torch.cat([*(0.01 * up,) * 5, *(down,) * 3, *(both,) * 2])
-    assert not judged(rule("signguard", share=1), rows, Aid()).kept.any()
+    assert not judged(rule("signguard", share=1), rows, AggregationContext()).kept.any()
     assert not rule("signguard", share=1)(rows, torch.ones(10)).any()
 
 
@@ -192,7 +192,7 @@ def test_signguard_is_blind_to_a_flip_of_balanced_signs() -> None:
     way[::2] = -1
     rows = way + 0.5 * rows_of(0, 100, 400)
     rows[:20] *= -1
-    assert judged(rule("signguard", share=1), rows, Aid()).kept[:20].any()
+    assert judged(rule("signguard", share=1), rows, AggregationContext()).kept[:20].any()
 
 
 # --- divide and conquer, by hand ------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_dnc_drops_who_lies_furthest_out() -> None:
     # Centred on 8.25: the squares of -8.25, -7.25, -6.25 and 21.75.
     rows = torch.tensor([[0.0], [1.0], [2.0], [30.0]])
     assert rule("dnc", faulty=1)(rows, torch.ones(4)).item() == pytest.approx(1.0)
-    verdict = judged(rule("dnc", faulty=1), rows, Aid())
+    verdict = judged(rule("dnc", faulty=1), rows, AggregationContext())
     assert verdict.kept.tolist() == [True, True, True, False]
     assert verdict.factors.tolist() == [1.0] * 4
 
@@ -212,20 +212,20 @@ def test_dnc_projects_on_the_top_right_singular_vector(seed: int, faulty: int) -
     rows = rows_of(seed).double()
     centred = rows - rows.mean(dim=0)
     scores = (centred @ torch.linalg.svd(centred, full_matrices=False).Vh[0]).square()
-    kept = judged(rule("dnc", faulty=faulty), rows, Aid()).kept
+    kept = judged(rule("dnc", faulty=faulty), rows, AggregationContext()).kept
     assert set(kept.nonzero().flatten().tolist()) == set(scores.argsort()[: 9 - faulty].tolist())
 
 
 @pytest.mark.parametrize(("share", "dropped"), [(0.5, 1), (1.0, 3), (1.5, 4), (2.0, 6), (0.1, 0)])
 def test_dnc_drops_a_share_of_the_faulty_rounded_down(share: float, dropped: int) -> None:
-    verdict = judged(rule("dnc", faulty=3, share=share), rows_of(1), Aid())
+    verdict = judged(rule("dnc", faulty=3, share=share), rows_of(1), AggregationContext())
     assert int((~verdict.kept).sum()) == dropped
 
 
 def test_dnc_keeps_whom_every_look_keeps() -> None:
     rows, looks = rows_of(0, 30, 400), {"faulty": 3, "coordinates": 20}
-    few = judged(rule("dnc", **looks), rows, Aid()).kept
-    many = judged(rule("dnc", rounds=5, **looks), rows, Aid()).kept
+    few = judged(rule("dnc", **looks), rows, AggregationContext()).kept
+    many = judged(rule("dnc", rounds=5, **looks), rows, AggregationContext()).kept
     assert int((~few).sum()) == 3
     assert int((~many).sum()) > 3
     assert not (many & ~few).any()
@@ -234,7 +234,7 @@ def test_dnc_keeps_whom_every_look_keeps() -> None:
 def test_dnc_takes_no_step_once_everybody_was_an_outlier() -> None:
     lonely = rule("dnc", faulty=1, share=2, rounds=20, coordinates=1)
     rows = rows_of(0, 3, 40)
-    assert not judged(lonely, rows, Aid()).kept.any()
+    assert not judged(lonely, rows, AggregationContext()).kept.any()
     assert not lonely(rows, torch.ones(3)).any()
 
 
@@ -255,8 +255,10 @@ def test_order_of_clients_does_not_matter(name: str, seed: int) -> None:
 def test_the_unit_of_measurement_does_not_matter(name: str, seed: int, unit: float) -> None:
     rows, aid = rows_of(seed).double(), aid_of(seed)
     assert aid.root is not None
-    scaled = rule(name)(unit * rows, torch.ones(9), Aid(root=unit * aid.root.double(), seed=seed))
-    step = rule(name)(rows, torch.ones(9), Aid(root=aid.root.double(), seed=seed))
+    scaled = rule(name)(
+        unit * rows, torch.ones(9), AggregationContext(root=unit * aid.root.double(), seed=seed)
+    )
+    step = rule(name)(rows, torch.ones(9), AggregationContext(root=aid.root.double(), seed=seed))
     assert torch.allclose(scaled / unit, step, atol=1e-9)
 
 
@@ -306,7 +308,9 @@ def test_zero_rows_give_numbers_and_gradients(name: str, empty: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_to_gradients_a_row_adds_what_it_adds_as_it_was_filtered_and_shortened(name: str) -> None:
     rows, root = rows_of(4, 7, 5).double().requires_grad_(), rows_of(6, 1, 5)[0]
-    made = rule(name, **SILENT.get(name, {}))(rows, torch.ones(7), Aid(root=root, seed=1)).sum()
+    made = rule(name, **SILENT.get(name, {}))(
+        rows, torch.ones(7), AggregationContext(root=root, seed=1)
+    ).sum()
     made.backward()
     assert rows.grad is not None
     assert torch.allclose((rows.grad * rows).sum(), made)
@@ -331,7 +335,7 @@ def test_a_minority_of_liars_is_sorted_out(name: str, lie: str, seed: int) -> No
     rows = honest(seed)
     rows[:9] = lied(rows[:9], lie, seed)
     one = rule(name, **({"faulty": 9} if name == "dnc" else {}))
-    verdict, aid = judged(one, rows, Aid(seed=seed)), Aid(seed=seed)
+    verdict, aid = judged(one, rows, AggregationContext(seed=seed)), AggregationContext(seed=seed)
     if (name, lie) == ("flame", "boosted"):  # the direction is honest; it is the length that lies
         assert (verdict.factors[:9] < 0.2).all()
     else:
@@ -349,7 +353,7 @@ def test_wild_rows_do_not_get_in(name: str, wild: float, seed: int) -> None:
     rows = honest(seed)
     rows[:9] = wild * rows_of(seed + 3, 1, 400).clamp(-3, 3)
     one = rule(name, **({"faulty": 9} if name == "dnc" else {}))
-    step = one(rows, torch.ones(30), Aid(root=rows[-1], seed=seed))
+    step = one(rows, torch.ones(30), AggregationContext(root=rows[-1], seed=seed))
     assert float(step.norm()) <= 1.05 * float(rows[9:].norm(dim=1).max())
 
 
@@ -362,7 +366,7 @@ def test_honest_clients_are_kept(name: str, least: int, seed: int) -> None:
     """Not all: FLAME wants a tight majority, and DnC drops as many as it fears, honest or not."""
     rows = honest(seed, clients=100, params=4000)
     one = rule(name, **({"faulty": 3} if name == "dnc" else {}))
-    verdict = judged(one, rows, Aid(root=rows.mean(dim=0), seed=seed))
+    verdict = judged(one, rows, AggregationContext(root=rows.mean(dim=0), seed=seed))
     assert int(verdict.kept.sum()) >= least
 
 

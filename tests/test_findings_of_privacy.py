@@ -20,15 +20,15 @@ from dp_accounting.pld import privacy_loss_distribution  # type: ignore[import-u
 from scipy.stats import binom, norm
 from torch import Tensor
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from defenses.secure_aggregation.channel import Masked
 from defenses.secure_aggregation.terms import enough
 from lab import Experiment, run
 from lab.common.settings import SettingError
 from lab.engine.carried_state import CarriedState
 from lab.engine.client.batches import batches
-from lab.engine.client.cohort_trainer import party_of
-from lab.engine.data.federation import assemble
+from lab.engine.client.cohort_trainer import cohort_of
+from lab.engine.data.federation import federated_dataset
 from lab.engine.differential_privacy.aborts import deciding
 from lab.engine.differential_privacy.accountant import (
     cautions,
@@ -38,12 +38,12 @@ from lab.engine.differential_privacy.accountant import (
     spent,
 )
 from lab.engine.exchange import channel
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.round import Round, step
-from lab.engine.run import begin
-from lab.interfaces.federated_algorithm import Updates
-from lab.interfaces.poisoning import Insight
-from lab.privacy.accounting.accountants import Spending, composed
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.round import Round, run_round
+from lab.engine.run import initial_state
+from lab.interfaces.federated_algorithm import ClientUpdates
+from lab.interfaces.poisoning import AdversaryKnowledge
+from lab.privacy.accounting.accountants import GaussianReleases, compose_epsilon
 from lab.privacy.sampling_bounds import epoch_at_least
 
 TINY = {"data.source": "digits", "data.examples": 200, "model": "logistic", "training.steps": 1}
@@ -81,7 +81,7 @@ def test_free_riders_take_their_share_of_the_noise_with_them() -> None:
 def released(now: Experiment, length: float) -> Tensor:
     """The step of a round in which one honest client sends an update of that length."""
     clients = tuple(range(now.data.clients))
-    party, params = party_of(now, 1, clients), now.architecture.size
+    party, params = cohort_of(now, 1, clients), now.architecture.size
     rows = torch.zeros(len(clients), params)
     rows[next(client for client in clients if not party.malicious[client]), 0] = length
     round = Round(now, 1, now, party, torch.zeros(params), CarriedState())
@@ -103,7 +103,7 @@ def test_who_sends_on_what_others_sent_leaves_no_guarantee() -> None:
     assert (spent(later, 4) is None, spent(later, 5) is None) == (False, True)
 
 
-@pytest.mark.parametrize("kind", POISONS)
+@pytest.mark.parametrize("kind", POISONING_ATTACKS)
 def test_poisons_say_what_of_the_others_enters_their_lies(kind: str) -> None:
     """A1: the accountant relies on it."""
     settings = {"adversary.poison.kind": kind}
@@ -113,9 +113,9 @@ def test_poisons_say_what_of_the_others_enters_their_lies(kind: str) -> None:
     )
     poison, rows = now.adversary.poison, torch.randn(6, 40, generator=torch.manual_seed(0))
     bad = torch.tensor([True, True, False, False, False, False])
-    party = replace(party_of(now, 1, tuple(range(6))), malicious=bad, weights=torch.ones(6))
+    party = replace(cohort_of(now, 1, tuple(range(6))), malicious=bad, weights=torch.ones(6))
     change = torch.linspace(-1, 1, 40)
-    insight = Insight(change, change, change, lambda some: some.mean(dim=0))
+    insight = AdversaryKnowledge(change, change, change, lambda some: some.mean(dim=0))
 
     def lies(rows: Tensor, those: list[int]) -> Tensor:
         return poison.rows(rows[those], party.part(those), insight)[:2]
@@ -136,13 +136,15 @@ def test_where_malicious_clients_add_no_noise_its_scale_shows_who_took_part() ->
     now = made(settings)
     found = spent(now, 8)
     assert found is not None
-    cohorts = [asked(now, round) for round in range(1, 9)]
-    gang = set(party_of(now, 1, tuple(range(40))).malicious.nonzero().flatten().tolist())
+    cohorts = [select_cohort(now, round) for round in range(1, 9)]
+    gang = set(cohort_of(now, 1, tuple(range(40))).malicious.nonzero().flatten().tolist())
     most = max(len(gang & set(there)) / len(there) for there in cohorts)
     turns = max(Counter(client for there in cohorts for client in there).values())
     noise = 3.0 * (1 - most) ** 0.5
     assert found.noise == (pytest.approx(noise),)
-    assert found.epsilon == pytest.approx(composed((Spending(1.0, noise, turns),), 1e-3))
+    assert found.epsilon == pytest.approx(
+        compose_epsilon((GaussianReleases(1.0, noise, turns),), 1e-3)
+    )
     assert found.relation == "one client replaced by nothing; who takes part is public"
     assert "Drawing clients at random adds nothing" in cautions(now, 8)[-1]
     assert "It covers the 36 clients who follow the protocol." in promise(now, 8)
@@ -179,7 +181,7 @@ def test_turns_are_counted_as_they_came_after_a_change(change: dict[str, object]
     now = made({**settings, "training.rounds": 40, "network.devices": "phones"})
     changed = now.changed_from(2, change)
     assert len(segments(changed)) == 2
-    cohorts = (asked(changed, round) for round in range(1, 41))
+    cohorts = (select_cohort(changed, round) for round in range(1, 41))
     turns = max(Counter(client for there in cohorts for client in there).values())
     rate = now.recipe.poisson
     assert rate is not None
@@ -187,14 +189,16 @@ def test_turns_are_counted_as_they_came_after_a_change(change: dict[str, object]
         found = spent(changed, 40, adversary)  # type: ignore[arg-type]
         assert found is not None
         steps = now.recipe.local_steps(1)
-        assert found.epsilon >= composed((Spending(rate, 1.0, turns, steps),), 1e-5) or (
-            adversary == "public"
-        )
+        assert found.epsilon >= compose_epsilon(
+            (GaussianReleases(rate, 1.0, turns, steps),), 1e-5
+        ) or (adversary == "public")
     server, public = spent(changed, 40), spent(changed, 40, "public")
     assert server is not None
     assert public is not None
     # Nobody's chance is that of everybody any more: nothing is gained from not knowing who came.
-    assert public.epsilon > 0.9 * composed((Spending(rate, 1.0, turns, steps),), 1e-5)
+    assert public.epsilon > 0.9 * compose_epsilon(
+        (GaussianReleases(rate, 1.0, turns, steps),), 1e-5
+    )
 
 
 # --- A3: FedDyn -----------------------------------------------------------------------------------
@@ -209,20 +213,22 @@ def test_the_model_is_scaled_by_no_secret_number(
     now = now.changed({"training.algorithm": algorithm, "privacy.place": "central"})
     models = []
     for there in ((0, 1), (0, 1, 2, 3, 4, 5)):
-        monkeypatch.setattr("lab.engine.round.asked", lambda experiment, round, there=there: there)
         monkeypatch.setattr(
-            "lab.engine.client.cohort_trainer.cohort",
+            "lab.engine.round.select_cohort", lambda experiment, round, there=there: there
+        )
+        monkeypatch.setattr(
+            "lab.engine.client.cohort_trainer.train_cohort",
             lambda experiment, round, clients, task, restraint: _nothing(clients, task.start),
         )
-        state = begin(now)
+        state = initial_state(now)
         for _ in range(3):
-            state = step(state).state
+            state = run_round(state).state
         models.append(state.model)
     assert torch.allclose(*models, atol=1e-6)
 
 
-def _nothing(clients: tuple[int, ...], start: Tensor) -> Updates:
-    return Updates(torch.zeros(len(clients), len(start)), torch.ones(len(clients)))
+def _nothing(clients: tuple[int, ...], start: Tensor) -> ClientUpdates:
+    return ClientUpdates(torch.zeros(len(clients), len(start)), torch.ones(len(clients)))
 
 
 # --- A6: clients of unequal size ------------------------------------------------------------------
@@ -237,8 +243,8 @@ def test_the_lower_end_is_that_of_one_client_whichever_it_is(seed: int, split: s
     now = made({**settings, "data.examples": 6000})
     found = spent(now, 20)
     assert found is not None
-    sizes = assemble(now).sizes.tolist()
-    turns = Counter(client for round in range(1, 21) for client in asked(now, round))
+    sizes = federated_dataset(now).sizes.tolist()
+    turns = Counter(client for round in range(1, 21) for client in select_cohort(now, round))
     each = {(ceil(sizes[one] / 10), times) for one, times in turns.items() if sizes[one]}
     best = max(epoch_at_least(batches, 1.0, times, 1e-5) for batches, times in each)
     assert (found.at_least or found.epsilon) == pytest.approx(best, rel=1e-3)
@@ -253,7 +259,7 @@ def test_rounding_makes_no_update_longer_than_what_is_counted(bound: float) -> N
     settings = {**CLIENT, "data.clients": 1000, "data.source": "fashion-mnist", "model": "mlp"}
     settings |= {"privacy.place": "central", "data.examples": 1000}
     now = made({**settings, "secure_aggregation.enabled": True, "secure_aggregation.bound": bound})
-    found, masked = spent(now, 1), channel(now, Round.begin(begin(now)).clipping)
+    found, masked = spent(now, 1), channel(now, Round.begin(initial_state(now)).clipping)
     assert found is not None
     assert isinstance(masked, Masked)
     ring, params = masked.ring(1000), now.architecture.size
@@ -384,8 +390,10 @@ def test_the_noise_of_a_run_and_of_its_branch_never_cancels(kind: str) -> None:
 def test_secure_noise_draws_cohorts_and_batches_that_the_seed_does_not_tell() -> None:
     client = made({**CLIENT, "data.clients": 40, "training.clients_per_round": 20})
     secret = client.changed({"privacy.secure_noise": True})
-    assert [asked(client, r) for r in (1, 2)] != [asked(secret, r) for r in (1, 2)]
-    assert asked(secret, 1) == asked(secret, 1)  # within a process a round stays what it was
+    assert [select_cohort(client, r) for r in (1, 2)] != [select_cohort(secret, r) for r in (1, 2)]
+    assert select_cohort(secret, 1) == select_cohort(
+        secret, 1
+    )  # within a process a round stays what it was
     found = spent(secret, 3)
     assert found is not None
     assert found.condition == "the records stay secret"
@@ -407,7 +415,7 @@ def test_example_level_batches_are_secret_and_who_is_asked_is_not() -> None:
     settings |= {"training.clients_per_round": 5, "training.rounds": 8, "training.batch_size": 2}
     now = made(settings)
     secret = now.changed({"privacy.secure_noise": True})
-    assert asked(now, 1) == asked(secret, 1)
+    assert select_cohort(now, 1) == select_cohort(secret, 1)
     known, hidden = (np.concatenate(batches(one, 1, 0, 500)) for one in (now, secret))
     assert not np.array_equal(known, hidden)
     server, public = spent(secret, 8), spent(secret, 8, "public")

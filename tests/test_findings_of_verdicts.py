@@ -11,42 +11,42 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import SPIES
-from datasets import SOURCES
+from attacks import PRIVACY_ATTACKS
+from datasets import DATA_SOURCES
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.model_manipulation import subvert
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.shared.ground_truth import judge_of
-from lab.engine.run import begin
-from lab.interfaces.attack_data import Guess
+from lab.attack_runs.reconstruction.model_manipulation import run_active_reconstruction
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.shared.ground_truth import reconstruction_scorer
+from lab.engine.run import initial_state
+from lab.interfaces.attack_data import ReconstructedBatch
 from lab.interfaces.columns import Column, rows_of
-from lab.interfaces.privacy_attacks import Reconstruction, Subversion
+from lab.interfaces.privacy_attacks import ActiveReconstructionAttack, ReconstructionAttack
 from lab.models.inputs import as_floats
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.scoring.reconstruction.guess_baselines import _guesses
 from lab.scoring.reconstruction.image_metrics import PEAK
-from lab.scoring.reconstruction.image_scorer import Judge, Likeness
-from lab.scoring.reconstruction.label_score import headcount
-from lab.scoring.reconstruction.record_score import Clerk
-from lab.scoring.reconstruction.text_score import Proofreader
-from lab.sweeps.cell_result import Leak
+from lab.scoring.reconstruction.image_scorer import ImageScore, ReconstructionScorer
+from lab.scoring.reconstruction.label_score import label_score
+from lab.scoring.reconstruction.record_score import RecordScorer
+from lab.scoring.reconstruction.text_score import TextScorer
+from lab.sweeps.cell_result import AttackSummary
 
 NOTHING = "no better than a guess without the gradient"
 BATCH = {"data.clients": 10, "data.examples": 500, "training.steps": 1, "training.batch_size": 32}
-digits = SOURCES["digits"]().load()
+digits = DATA_SOURCES["digits"]().load()
 PICTURES, LABELS = as_floats(digits.inputs), digits.labels
 
 
-def guess(inputs: Tensor, labels: Tensor) -> Guess:
-    return Guess(inputs, labels, step=1, steps=1)
+def guess(inputs: Tensor, labels: Tensor) -> ReconstructedBatch:
+    return ReconstructedBatch(inputs, labels, step=1, steps=1)
 
 
-def judge(places: np.ndarray) -> Judge:
+def judge(places: np.ndarray) -> ReconstructionScorer:
     """These pictures are private; some of the others are the rest of the training set."""
     private = torch.from_numpy(places)
     others = torch.ones(len(LABELS), dtype=torch.bool)
     others[private] = False
-    return Judge(
+    return ReconstructionScorer(
         inputs=PICTURES[private],
         labels=LABELS[private],
         others=PICTURES[others],
@@ -55,15 +55,17 @@ def judge(places: np.ndarray) -> Judge:
     )
 
 
-def leak_of(found: Likeness) -> Leak:
-    return Leak.of(Result(attack="x", settings={}, round=1, declared={}, score=found))
+def leak_of(found: ImageScore) -> AttackSummary:
+    return AttackSummary.of(
+        AttackResult(attack="x", settings={}, round=1, declared={}, score=found)
+    )
 
 
 # --- A4: silence ----------------------------------------------------------------------------------
 
 
 def test_one_exact_picture_of_32_is_not_called_exact() -> None:
-    truth = judge_of(Experiment().changed(BATCH), 1, 0)
+    truth = reconstruction_scorer(Experiment().changed(BATCH), 1, 0)
     found = truth.score(guess(truth.inputs[:1].clone(), truth.labels[:1]))
     assert found.verdict == "partly exact: 1 of 32 exact"
     assert found.exact == 1 / 32
@@ -87,9 +89,9 @@ def test_the_imprint_that_leaves_two_of_16_out_is_partly_exact(seed: int) -> Non
     changes = {"seed": seed, "data.clients": 5, "data.examples": 2000, "training.rounds": 1}
     changes |= {"training.steps": 1, "training.batch_size": 16, "model.kind": "mlp"}
     now = Experiment().changed(changes)
-    spy = SPIES["imprint"](bins=64, module=True)
-    assert isinstance(spy, Subversion)
-    *_, last = subvert(spy, begin(now), next(run(now)), 0)
+    spy = PRIVACY_ATTACKS["imprint"](bins=64, module=True)
+    assert isinstance(spy, ActiveReconstructionAttack)
+    *_, last = run_active_reconstruction(spy, initial_state(now), next(run(now)), 0)
     found = last.score
     assert found is not None
     assert (len(found.matches), found.missing, found.exact) == (14, 2, 14 / 16)
@@ -112,15 +114,15 @@ def test_a_guess_more_never_makes_a_score_worse_than_silence() -> None:
 
 def test_labels_that_were_not_named_count_as_wrong() -> None:
     true = torch.tensor([0, 0, 1, 2, 3, 4, 5, 6])
-    silent = headcount(true[:1], true, 10)
+    silent = label_score(true[:1], true, 10)
     assert silent.right == 1 / 8
     assert silent.verdict == "no better than an even guess"
-    assert headcount(true, true, 10).verdict == "exact: how many there are of every class"
+    assert label_score(true, true, 10).verdict == "exact: how many there are of every class"
 
 
 def test_one_next_word_of_eight_is_no_leak() -> None:
     typed = torch.arange(1, 25).view(8, 3)
-    reader = Proofreader(
+    reader = TextScorer(
         typed, typed[:, 0], typed + 30, typed[:, 0] + 30, tuple(str(k) for k in range(70))
     )
     found = reader.score(guess(typed[:0].float(), typed[:1, 0]))
@@ -166,8 +168,8 @@ def test_many_public_records_are_no_better_than_a_guess() -> None:
     for batch in range(100):
         mine = torch.from_numpy(generator.choice(400, 4, replace=False))
         labels = torch.zeros(400, dtype=torch.int64)
-        truth = Judge(private[mine], labels[mine], private[-50:], public, labels)
-        clerk = Clerk(COLUMNS, truth)
+        truth = ReconstructionScorer(private[mine], labels[mine], private[-50:], public, labels)
+        clerk = RecordScorer(COLUMNS, truth)
         for count in (2, 4, 40):
             some = public[torch.linspace(0, 399, count).long()]
             assert clerk.score(guess(some, labels[:count])).verdict == NOTHING, (batch, count)
@@ -179,7 +181,7 @@ def test_public_text_is_no_better_than_a_guess() -> None:
     for _ in range(200):
         typed, public = torch.from_numpy(generator.integers(1, 60, (2, 8, 3)))
         labels, others = torch.from_numpy(generator.integers(1, 4, (2, 8)))
-        reader = Proofreader(typed, labels, public, others, tuple(map(str, range(70))))
+        reader = TextScorer(typed, labels, public, others, tuple(map(str, range(70))))
         assert reader.score(guess(public.float(), others)).verdict == NOTHING
 
 
@@ -201,9 +203,9 @@ def test_a_result_says_how_many_starts_the_attack_chose_from(
 ) -> None:
     changes = {"data.source": "digits", "data.clients": 4, "data.examples": 40, "model": "mlp"}
     now = Experiment().changed(changes | {"training.steps": 1, "training.batch_size": 2})
-    spy = SPIES[name].model_validate(settings)
-    assert isinstance(spy, Reconstruction)
-    *_, last = reconstruct(spy, next(run(now)), 0)
+    spy = PRIVACY_ATTACKS[name].model_validate(settings)
+    assert isinstance(spy, ReconstructionAttack)
+    *_, last = run_reconstruction(spy, next(run(now)), 0)
     assert last.result is not None
     assert last.result.declared["trials"].startswith(told)
 
@@ -211,9 +213,9 @@ def test_a_result_says_how_many_starts_the_attack_chose_from(
 def test_starts_are_counted_as_far_as_they_were_tried() -> None:
     """SPEAR ends at the start that explains everything."""
     now = Experiment().changed({"model": "mlp", "training.steps": 1, "training.batch_size": 8})
-    spy = SPIES["spear"]()
-    assert isinstance(spy, Reconstruction)
-    *_, last = reconstruct(spy, next(run(now)), 0)
+    spy = PRIVACY_ATTACKS["spear"]()
+    assert isinstance(spy, ReconstructionAttack)
+    *_, last = run_reconstruction(spy, next(run(now)), 0)
     assert last.result is not None
     told = last.result.declared["trials"]
     assert told.startswith("1, and" if last.step == 1 else f"{last.step} random starts")

@@ -9,12 +9,18 @@ import torch
 from torch import Tensor
 
 from lab.attack_runs.membership import shadow_models
-from lab.attack_runs.membership.candidates import lineup
-from lab.attack_runs.membership.shadow_federations import shadows
-from lab.attack_runs.membership.shadow_models import Fleet, Nothing, Progress, keys, trained
+from lab.attack_runs.membership.candidates import select_candidates
+from lab.attack_runs.membership.shadow_federations import shadow_rounds
+from lab.attack_runs.membership.shadow_models import (
+    Nothing,
+    Progress,
+    ShadowModels,
+    keys,
+    train_shadow_models,
+)
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.privacy_attacks import AttackResources
 
 EXPERIMENT = Experiment().changed(
     {
@@ -41,10 +47,10 @@ class Memory:
 
 
 def pool_of(experiment: Experiment) -> Candidates:
-    return lineup(experiment, Needs(shadows=2)).pool
+    return select_candidates(experiment, AttackResources(shadows=2)).pool
 
 
-def fleet_of(progress: list[Progress]) -> Fleet:
+def fleet_of(progress: list[Progress]) -> ShadowModels:
     assert progress[-1].fleet is not None
     assert all(each.fleet is None for each in progress[:-1])
     return progress[-1].fleet
@@ -52,20 +58,20 @@ def fleet_of(progress: list[Progress]) -> Fleet:
 
 def test_a_fleet_is_what_its_shadows_end_with() -> None:
     pool = pool_of(EXPERIMENT)
-    found = fleet_of(list(trained(EXPERIMENT, 3, pool, [0, 1, 5], Nothing())))
-    *_, last = shadows(EXPERIMENT, 3, pool, [0, 1, 5])
+    found = fleet_of(list(train_shadow_models(EXPERIMENT, 3, pool, [0, 1, 5], Nothing())))
+    *_, last = shadow_rounds(EXPERIMENT, 3, pool, [0, 1, 5])
     assert torch.allclose(found.models, last.models, atol=1e-6)
     assert torch.equal(found.inside, last.inside)
 
 
 def test_what_was_trained_is_not_trained_again() -> None:
     pool, cache = pool_of(EXPERIMENT), Memory()
-    first = list(trained(EXPERIMENT, 3, pool, range(4), cache))
+    first = list(train_shadow_models(EXPERIMENT, 3, pool, range(4), cache))
     assert (first[-1].step, first[-1].steps, len(first)) == (3, 3, 4)
-    (again,) = trained(EXPERIMENT, 3, pool, range(4), cache)
+    (again,) = train_shadow_models(EXPERIMENT, 3, pool, range(4), cache)
     assert again.steps == 0
     assert torch.equal(fleet_of(first).models, fleet_of([again]).models)
-    more = list(trained(EXPERIMENT, 3, pool, range(6), cache))
+    more = list(train_shadow_models(EXPERIMENT, 3, pool, range(6), cache))
     assert torch.equal(fleet_of(more).models[:4], fleet_of(first).models)
     assert len(cache.models) == 6
 
@@ -75,13 +81,13 @@ def test_stopped_in_mid_training_only_whole_models_are_kept(
 ) -> None:
     monkeypatch.setattr(shadow_models, "AT_ONCE", 2)
     pool, cache = pool_of(EXPERIMENT), Memory()
-    steps = trained(EXPERIMENT, 3, pool, range(6), cache)
+    steps = train_shadow_models(EXPERIMENT, 3, pool, range(6), cache)
     seen = [next(steps) for _ in range(5)]
     steps.close()
     assert [(each.step, each.steps) for each in seen] == [(n, 9) for n in range(1, 6)]
     assert sorted(cache.models) == sorted(keys(EXPERIMENT, 3, pool, [0, 1]))
-    found = fleet_of(list(trained(EXPERIMENT, 3, pool, range(6), cache)))
-    whole = fleet_of(list(trained(EXPERIMENT, 3, pool, range(6), Nothing())))
+    found = fleet_of(list(train_shadow_models(EXPERIMENT, 3, pool, range(6), cache)))
+    whole = fleet_of(list(train_shadow_models(EXPERIMENT, 3, pool, range(6), Nothing())))
     assert torch.equal(found.models, whole.models)
 
 
@@ -142,7 +148,10 @@ def test_a_change_after_the_round_does_not_matter() -> None:
 def test_a_model_of_another_size_is_no_answer() -> None:
     pool, cache = pool_of(EXPERIMENT), Memory()
     cache.keep(keys(EXPERIMENT, 1, pool, [0])[0], torch.zeros(3))
-    assert fleet_of(list(trained(EXPERIMENT, 1, pool, [0], cache))).models.shape == (1, 650)
+    assert fleet_of(list(train_shadow_models(EXPERIMENT, 1, pool, [0], cache))).models.shape == (
+        1,
+        650,
+    )
 
 
 def test_no_more_train_at_once_than_memory_bears() -> None:

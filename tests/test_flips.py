@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacks import POISONS
-from defenses import RULES
+from attacks import POISONING_ATTACKS
+from defenses import AGGREGATION_RULES
 from lab.common.settings import SettingError
 from tests.poisons import CLASSES, SEEDS, SMALL, attacked, cohort_of, last, rows_of
 
@@ -27,7 +27,7 @@ def test_the_label_flip_teaches_the_class_at_the_other_end(
     name: str, classes: int, labels: list[int], taught: list[int]
 ) -> None:
     inputs = torch.rand(len(labels), 4)
-    same, flipped = POISONS[name]().data(inputs, torch.tensor(labels), classes)
+    same, flipped = POISONING_ATTACKS[name]().data(inputs, torch.tensor(labels), classes)
     assert flipped.tolist() == taught
     assert torch.equal(same, inputs)
 
@@ -35,7 +35,7 @@ def test_the_label_flip_teaches_the_class_at_the_other_end(
 @given(seed=SEEDS, classes=st.integers(2, 40))
 def test_the_label_flip_undoes_itself(seed: int, classes: int) -> None:
     labels = torch.from_numpy(np.random.default_rng(seed).integers(0, classes, 30))
-    poison, inputs = POISONS["label-flip"](), torch.zeros(30, 1)
+    poison, inputs = POISONING_ATTACKS["label-flip"](), torch.zeros(30, 1)
     once = poison.data(inputs, labels, classes)[1]
     assert torch.equal(poison.data(inputs, once, classes)[1], labels)
 
@@ -43,7 +43,7 @@ def test_the_label_flip_undoes_itself(seed: int, classes: int) -> None:
 @pytest.mark.parametrize("name", ["targeted-flip", "sybil"])
 def test_a_targeted_flip_teaches_one_class_as_another_and_no_other(name: str) -> None:
     inputs, labels = torch.rand(5, 4), torch.tensor([5, 3, 0, 5, 9])
-    same, flipped = POISONS[name](origin=5, target=3).data(inputs, labels, CLASSES)
+    same, flipped = POISONING_ATTACKS[name](origin=5, target=3).data(inputs, labels, CLASSES)
     assert flipped.tolist() == [3, 3, 0, 3, 9]
     assert torch.equal(same, inputs)
 
@@ -51,7 +51,7 @@ def test_a_targeted_flip_teaches_one_class_as_another_and_no_other(name: str) ->
 @pytest.mark.parametrize("name", ["targeted-flip", "sybil"])
 def test_success_is_measured_on_the_class_that_was_flipped(name: str) -> None:
     inputs, labels = torch.rand(5, 4), torch.tensor([5, 3, 0, 5, 9])
-    goal = POISONS[name](origin=5, target=3).goal(inputs, labels)
+    goal = POISONING_ATTACKS[name](origin=5, target=3).goal(inputs, labels)
     assert goal is not None
     assert torch.equal(goal[0], inputs[[0, 3]])
     assert goal[1].tolist() == [3, 3]
@@ -75,7 +75,7 @@ def test_a_flip_that_there_is_not_is_refused(
 
 @pytest.mark.parametrize("name", ["targeted-flip", "sybil"])
 def test_a_flip_goes_with_two_classes_as_it_is(name: str) -> None:
-    POISONS[name]().check((13,), 2)
+    POISONING_ATTACKS[name]().check((13,), 2)
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -83,14 +83,14 @@ def test_a_flip_goes_with_two_classes_as_it_is(name: str) -> None:
 
 def test_the_sign_flip_sends_the_own_update_backwards() -> None:
     rows = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
-    sent = POISONS["sign-flip"](scale=3).rows(rows, cohort_of([True, False]))
+    sent = POISONING_ATTACKS["sign-flip"](scale=3).rows(rows, cohort_of([True, False]))
     assert sent.tolist() == [[-3.0, 6.0], [3.0, 4.0]]
 
 
 @given(seed=SEEDS, scale=st.floats(1e-3, 100))
 def test_the_sign_flip_is_minus_scale_times_the_own_row(seed: int, scale: float) -> None:
     rows, bad = rows_of(seed, 5), [False, True, True, False, True]
-    sent = POISONS["sign-flip"](scale=scale).rows(rows, cohort_of(bad))
+    sent = POISONING_ATTACKS["sign-flip"](scale=scale).rows(rows, cohort_of(bad))
     assert torch.equal(sent[[0, 3]], rows[[0, 3]])
     assert torch.allclose(sent[[1, 2, 4]], -scale * rows[[1, 2, 4]], rtol=1e-4)
 
@@ -98,7 +98,7 @@ def test_the_sign_flip_is_minus_scale_times_the_own_row(seed: int, scale: float)
 def test_sybils_send_the_mean_of_what_they_trained() -> None:
     """Whatever each of them weighs."""
     rows = torch.tensor([[1.0, -2.0], [3.0, 4.0], [5.0, 0.0]])
-    sent = POISONS["sybil"]().rows(rows, cohort_of([True, False, True], [9.0, 1.0, 1.0]))
+    sent = POISONING_ATTACKS["sybil"]().rows(rows, cohort_of([True, False, True], [9.0, 1.0, 1.0]))
     assert sent.tolist() == [[3.0, -1.0], [3.0, 4.0], [3.0, -1.0]]
 
 
@@ -106,7 +106,7 @@ def test_jitter_is_noise_in_lengths_of_the_update_and_of_each_identity() -> None
     rows = rows_of(0, 4, 20_000)
     cohort = cohort_of([True, True, False, True])
     update = rows[cohort.malicious].mean(dim=0)
-    noise = POISONS["sybil"](jitter=0.5).rows(rows, cohort)[cohort.malicious] - update
+    noise = POISONING_ATTACKS["sybil"](jitter=0.5).rows(rows, cohort)[cohort.malicious] - update
     lengths = torch.linalg.vector_norm(noise, dim=1) / torch.linalg.vector_norm(update)
     assert torch.allclose(lengths, torch.tensor(0.5), rtol=0.03)
     cosines = torch.corrcoef(noise)[[0, 0, 1], [1, 2, 2]]
@@ -114,7 +114,7 @@ def test_jitter_is_noise_in_lengths_of_the_update_and_of_each_identity() -> None
 
 
 def test_the_noise_of_an_identity_does_not_depend_on_who_else_there_is() -> None:
-    rows, poison = rows_of(0, 1).expand(4, -1), POISONS["sybil"](jitter=0.5)
+    rows, poison = rows_of(0, 1).expand(4, -1), POISONING_ATTACKS["sybil"](jitter=0.5)
     few = poison.rows(rows, cohort_of([False, True, False, False]))
     many = poison.rows(rows, cohort_of([True, True, False, True]))
     assert torch.allclose(few[1], many[1])
@@ -126,15 +126,15 @@ def test_the_noise_of_an_identity_does_not_depend_on_who_else_there_is() -> None
 def test_liars_report_a_multiple_of_their_examples() -> None:
     """And who holds none reports as if it held one."""
     weights, bad = torch.tensor([10.0, 20.0, 0.0, 0.0]), torch.tensor([False, True, True, False])
-    claimed = POISONS["inflated-weight"](factor=50).claims(weights, bad)
+    claimed = POISONING_ATTACKS["inflated-weight"](factor=50).claims(weights, bad)
     assert claimed.tolist() == [10.0, 1000.0, 50.0, 0.0]
-    assert POISONS["inflated-weight"](factor=1).claims(weights, bad)[1] == 20.0
+    assert POISONING_ATTACKS["inflated-weight"](factor=1).claims(weights, bad)[1] == 20.0
 
 
 def test_the_mean_comes_to_the_row_of_whoever_lies_most() -> None:
     rows, bad = torch.tensor([[1.0], [1.0], [-1.0]]), torch.tensor([False, False, True])
-    weights = POISONS["inflated-weight"](factor=98).claims(torch.ones(3), bad)
-    assert RULES["mean"]()(rows, weights).item() == pytest.approx((2 - 98) / 100)
+    weights = POISONING_ATTACKS["inflated-weight"](factor=98).claims(torch.ones(3), bad)
+    assert AGGREGATION_RULES["mean"]()(rows, weights).item() == pytest.approx((2 - 98) / 100)
 
 
 # --- whole runs -----------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab.catalog import tables
-from lab.common.settings import Part
+from lab.common.settings import Component
 from lab.common.settings_text import flatten
 from lab.experiment.experiment import Experiment
 from lab.figures.toy_updates import (
@@ -24,9 +24,9 @@ from lab.figures.toy_updates import (
     of_split,
     of_stage,
 )
-from lab.interfaces.aggregation import Rule, Stage
-from lab.interfaces.data import Split
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.aggregation import AggregationRule, UpdateTransform
+from lab.interfaces.data import Partition
+from lab.interfaces.poisoning import PoisoningAttack
 from lab.web.glossary import glossary
 from lab.web.guided_tour import memory, stop
 from lab.web.terms import TERMS
@@ -83,19 +83,19 @@ def test_bounds_and_defaults_are_told() -> None:
 # --- pictures are computed ------------------------------------------------------------------------
 
 
-def parts(family: str) -> list[type[Part]]:
+def parts(family: str) -> list[type[Component]]:
     return list(tables()[family].values())
 
 
 def test_the_mean_of_the_toy_is_the_mean_by_hand() -> None:
-    found = of_rule(RULES["mean"]())
+    found = of_rule(AGGREGATION_RULES["mean"]())
     assert found.answer is not None
     by_hand = (HONEST * found.before[:HONEST].mean(dim=0) + torch.tensor(FAR).sum(dim=0)) / 10
     assert torch.allclose(found.answer, by_hand, atol=1e-6)
 
 
 @pytest.mark.parametrize("part", parts("rules"), ids=lambda part: part.__name__)
-def test_every_rule_answers_the_toy(part: type[Rule]) -> None:
+def test_every_rule_answers_the_toy(part: type[AggregationRule]) -> None:
     found = of_rule(part())
     assert found.answer is not None
     assert found.answer.shape == (2,)
@@ -103,7 +103,7 @@ def test_every_rule_answers_the_toy(part: type[Rule]) -> None:
 
 
 @pytest.mark.parametrize("part", parts("stages"), ids=lambda part: part.__name__)
-def test_every_stage_passes_on_the_toy(part: type[Stage]) -> None:
+def test_every_stage_passes_on_the_toy(part: type[UpdateTransform]) -> None:
     found = of_stage(part())
     assert found.after is not None
     assert found.after.shape[1] == 2
@@ -111,10 +111,10 @@ def test_every_stage_passes_on_the_toy(part: type[Stage]) -> None:
 
 
 @pytest.mark.parametrize("part", parts("poisons"), ids=lambda part: part.__name__)
-def test_every_poison_shows_what_it_does(part: type[Poison]) -> None:
+def test_every_poison_shows_what_it_does(part: type[PoisoningAttack]) -> None:
     """To updates, to data, or to what it reports; whoever does none of these has no picture."""
     drawn, lie = of_poison(part()), of_lie(part())
-    assert drawn or lie or part.claims is not Poison.claims
+    assert drawn or lie or part.claims is not PoisoningAttack.claims
     if drawn:
         assert drawn.after is not None
         assert torch.equal(drawn.after[:HONEST], drawn.before[:HONEST])  # nobody else's
@@ -125,7 +125,7 @@ def test_every_poison_shows_what_it_does(part: type[Poison]) -> None:
 
 
 @pytest.mark.parametrize("part", parts("splits"), ids=lambda part: part.__name__)
-def test_every_split_deals_out_the_toy(part: type[Split]) -> None:
+def test_every_split_deals_out_the_toy(part: type[Partition]) -> None:
     counts = of_split(part())
     assert counts.shape == (CLIENTS, CLASSES)
     assert 0 < counts.sum() <= CLASSES * EACH

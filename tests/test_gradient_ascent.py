@@ -9,28 +9,28 @@ import numpy as np
 import pytest
 import torch
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from lab import Experiment
 from lab.attack_runs.dispatch import start_attack
-from lab.attack_runs.membership.active import before_of, provoke
-from lab.attack_runs.membership.active_rounds import advanced, answer_of
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.membership.active import before_of, run_active_membership
+from lab.attack_runs.membership.active_rounds import client_update, next_state
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
-from lab.engine.round import step
-from lab.engine.run import begin
-from lab.engine.run_state import State
-from lab.interfaces.attack_data import Candidates, Provoked
-from lab.interfaces.privacy_attacks import Provocation
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
+from lab.engine.run_state import RunState
+from lab.interfaces.attack_data import ActiveSignals, Candidates
+from lab.interfaces.privacy_attacks import ActiveMembershipAttack
 from lab.interfaces.views import OutsiderView
-from lab.jobs.run_job import pull
+from lab.jobs.run_job import carry_out_run
 from lab.models.architectures import Logistic
 from lab.models.network import Network
-from lab.scoring.attack_result import Result
-from lab.scoring.membership.active_gain import Gain, rival_of
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.membership.active_gain import ActiveGain, rival_of
 from lab.scoring.tampering_signs import TamperingSigns
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 SMALL: dict[str, Any] = {
     "data.source": "digits",
@@ -44,34 +44,36 @@ SMALL: dict[str, Any] = {
 ACTS: list[dict[str, Any]] = [{}, {"client": 1}, {"by": "client", "client": 2}]
 
 
-def spy_of(**settings: Any) -> Provocation:
-    part = SPIES["gradient-ascent"].read({"kind": "gradient-ascent", **settings})
-    assert isinstance(part, Provocation)
+def spy_of(**settings: Any) -> ActiveMembershipAttack:
+    part = PRIVACY_ATTACKS["gradient-ascent"].read({"kind": "gradient-ascent", **settings})
+    assert isinstance(part, ActiveMembershipAttack)
     return part
 
 
 @cache
-def _states(settings: tuple[tuple[str, Any], ...]) -> list[State]:
+def _states(settings: tuple[tuple[str, Any], ...]) -> list[RunState]:
     now = Experiment().changed(SMALL | {k.replace("__", "."): v for k, v in settings})
-    found = [begin(now)]
+    found = [initial_state(now)]
     for _ in range(now.training.rounds):
-        found.append(step(found[-1]).state)
+        found.append(run_round(found[-1]).state)
     return found
 
 
-def states(**settings: Any) -> list[State]:
+def states(**settings: Any) -> list[RunState]:
     return _states(tuple(sorted(settings.items())))
 
 
 @cache
-def _result(spy: Provocation, run: tuple[State, ...], client: int | None) -> Result:
+def _result(
+    spy: ActiveMembershipAttack, run: tuple[RunState, ...], client: int | None
+) -> AttackResult:
     usual = run[-1]
-    *_, glimpse = provoke(spy, run[before_of(spy, usual.round)], usual, client)
+    *_, glimpse = run_active_membership(spy, run[before_of(spy, usual.round)], usual, client)
     assert glimpse.result is not None
     return glimpse.result
 
 
-def told(acts: dict[str, Any], run: list[State], **settings: Any) -> Result:
+def told(acts: dict[str, Any], run: list[RunState], **settings: Any) -> AttackResult:
     by = {"by": acts["by"]} if "by" in acts else {}
     spy = spy_of(**{"rounds": 2, "together": 80} | settings | by)
     return _result(spy, tuple(run), acts.get("client"))
@@ -95,7 +97,7 @@ def test_the_push_is_an_ascent_step_on_the_sum_of_losses() -> None:
 
 def test_the_loss_after_the_last_answer_decides() -> None:
     losses = torch.tensor([[9.0, 0.0, 5.0], [1.0, 3.0, 2.0]])
-    scores = spy_of()(Provoked(losses[0], losses, losses))
+    scores = spy_of()(ActiveSignals(losses[0], losses, losses))
     assert scores.argsort(descending=True).tolist() == [0, 2, 1]
 
 
@@ -125,27 +127,27 @@ AS_IN_THE_RUN: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", AS_IN_THE_RUN, ids=str)
 def test_a_round_without_a_push_is_the_runs_own(settings: dict[str, Any]) -> None:
     run = states(**settings, training__epochs=1, training__rounds=2)
-    assert torch.equal(advanced(run[1]).model, run[2].model)
+    assert torch.equal(next_state(run[1]).model, run[2].model)
 
 
 @pytest.mark.parametrize("settings", [{}, {"privacy__kind": "example", "privacy__noise": 0.5}])
 def test_a_client_answers_alone_what_it_answers_among_others(settings: dict[str, Any]) -> None:
     run = states(**settings, training__epochs=1, training__rounds=2)
-    rows = step(run[1]).transcript.delivery.rows
-    assert torch.allclose(answer_of(run[1], 2), rows[2], atol=1e-6)
+    rows = run_round(run[1]).transcript.delivery.rows
+    assert torch.allclose(client_update(run[1], 2), rows[2], atol=1e-6)
 
 
 def test_a_client_gets_the_whole_of_its_push_into_the_mean() -> None:
     run = states()
     push = torch.linspace(-1, 1, len(run[0].model))
-    moved = advanced(run[1], 2, push).model - advanced(run[1]).model
+    moved = next_state(run[1], 2, push).model - next_state(run[1]).model
     assert torch.allclose(moved, push, atol=1e-5)
 
 
 def test_clipping_shortens_a_clients_push() -> None:
     run = states(privacy__kind="client", privacy__noise=0.1, training__rounds=2)
     push = torch.ones(len(run[0].model))
-    moved = advanced(run[1], 2, push).model - advanced(run[1]).model
+    moved = next_state(run[1], 2, push).model - next_state(run[1]).model
     assert moved.norm() < push.norm() / 10
 
 
@@ -168,7 +170,7 @@ def test_members_of_an_overfitted_run_are_pulled_back(acts: dict[str, Any]) -> N
 
 
 def test_isolation_tells_more_than_the_released_model() -> None:
-    gain = told({"client": 1}, states(), rounds=3).find(Gain)
+    gain = told({"client": 1}, states(), rounds=3).find(ActiveGain)
     assert gain is not None
     isolated, released = gain.rivals
     assert isolated.name == "isolating alone, without a push"
@@ -179,15 +181,15 @@ def test_isolation_tells_more_than_the_released_model() -> None:
 @pytest.mark.parametrize("acts", ACTS, ids=str)
 def test_without_a_push_there_is_nothing_to_gain(acts: dict[str, Any]) -> None:
     found, other = (told(acts, states(), rate=0, together=size) for size in (150, 256))
-    assert found.find(Gain) is not None
-    assert found.find(Gain).rivals[0].gain == 0
+    assert found.find(ActiveGain) is not None
+    assert found.find(ActiveGain).rivals[0].gain == 0
     assert found.score is not None
     assert other.score is not None
     assert found.score.auc == pytest.approx(other.score.auc, abs=1e-4)
 
 
 def test_a_long_push_costs_accuracy() -> None:
-    weak, strong = (told({}, states(), rate=rate).find(Gain) for rate in (0.001, 1.0))
+    weak, strong = (told({}, states(), rate=rate).find(ActiveGain) for rate in (0.001, 1.0))
     assert weak is not None
     assert strong is not None
     assert weak.accuracy == pytest.approx(weak.usual, abs=0.05)
@@ -249,7 +251,7 @@ def test_clients_with_a_memory_of_their_own_are_refused() -> None:
 
 def test_a_client_who_is_not_asked_cannot_attack() -> None:
     run = states(training__clients_per_round=2)
-    left = next(one for one in range(4) if one not in step(run[3]).record.clients)
+    left = next(one for one in range(4) if one not in run_round(run[3]).record.clients)
     with pytest.raises(SettingError, match=f"client {left} is not asked in round 4"):
         told({"by": "client", "client": left}, run)
 
@@ -258,11 +260,11 @@ def test_a_client_who_is_not_asked_cannot_attack() -> None:
 
 
 def test_a_stored_run_is_attacked_twice_with_the_same_numbers(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(Experiment().changed(SMALL | {"training.rounds": 3}))
-    for _ in pull(ledger, job):
+    for _ in carry_out_run(ledger, job):
         pass
-    order = Order(spy=spy_of(rounds=2, together=64), round=3, client=1)
+    order = AttackRequest(spy=spy_of(rounds=2, together=64), round=3, client=1)
     found = []
     for _ in "ab":
         *glimpses, last = start_attack(order, StoredRun(store, job.id))
@@ -271,5 +273,5 @@ def test_a_stored_run_is_attacked_twice_with_the_same_numbers(store: Store) -> N
         assert last.result is not None
         found.append(last.result)
     assert found[0] == found[1]
-    assert Result.model_validate_json(found[0].model_dump_json()) == found[0]
+    assert AttackResult.model_validate_json(found[0].model_dump_json()) == found[0]
     assert any("isolating alone" in line for line in found[0].lines())

@@ -20,27 +20,27 @@ from sqlalchemy import update
 from lab import ROOT, Experiment, run
 from lab.cli import main
 from lab.figures.image_files import CHROMIUM, NEEDED
-from lab.jobs.local_sweep import carried_out
+from lab.jobs.local_sweep import run_sweep_locally
 from lab.jobs.supervisor import Supervisor
-from lab.jobs.sweep_job import measured
+from lab.jobs.sweep_job import carry_out_cell
 from lab.jobs.worker import work
 from lab.reports.bundle import MISSING, swept
 from lab.storage.database import jobs, writing
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid, Standing
-from lab.storage.worker_store import DEATHS, EvictedError, Ledger
+from lab.storage.sweep_runs import SweepProgress, SweepRuns
+from lab.storage.worker_store import DEATHS, LeaseLostError, WorkerStore
 from lab.sweeps.sweep import Sweep
 from tests.sweeps import GRID
 
 Captured = pytest.CaptureFixture[str]
 PATIENCE = 90.0  # seconds, on a machine that is busy with other things
-ALL = Standing(total=8, finished=8, failed=0, open=0)
+ALL = SweepProgress(total=8, finished=8, failed=0, open=0)
 
 
 @pytest.fixture
-def grid(store: Store) -> Grid:
-    return Grid(store, Sweep.from_toml(GRID))
+def grid(store: Store) -> SweepRuns:
+    return SweepRuns(store, Sweep.from_toml(GRID))
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     return seen
 
 
-def whole(grid: Grid) -> Standing:
+def whole(grid: SweepRuns) -> SweepProgress:
     """Carried out to its end."""
-    *_, last = carried_out(grid, 1)
+    *_, last = run_sweep_locally(grid, 1)
     return last
 
 
-def only(grid: Grid, **changed: Any) -> Grid:
-    return Grid(grid.store, Sweep.read(grid.sweep.dump() | changed))
+def only(grid: SweepRuns, **changed: Any) -> SweepRuns:
+    return SweepRuns(grid.store, Sweep.read(grid.sweep.dump() | changed))
 
 
 def leaklab(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -78,7 +78,7 @@ def leaklab(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 # --- what is measured ---------------------------------------------------------------------------
 
 
-def test_a_sweep_holds_what_the_engine_gives(grid: Grid) -> None:
+def test_a_sweep_holds_what_the_engine_gives(grid: SweepRuns) -> None:
     assert whole(grid) == ALL
     for key, experiment in grid.sweep.experiments.items():
         moments = list(run(experiment))
@@ -88,13 +88,13 @@ def test_a_sweep_holds_what_the_engine_gives(grid: Grid) -> None:
     assert list(flipped.seeds.values()) == [moment.record.accuracy for moment in last]
 
 
-def test_only_measures_are_stored(grid: Grid) -> None:
+def test_only_measures_are_stored(grid: SweepRuns) -> None:
     whole(grid)
     assert not grid.store.arrays.folder.exists() or not list(grid.store.arrays.folder.rglob("*.*"))
     assert grid.store.runs() == []
 
 
-def test_a_backdoor_is_measured_too(grid: Grid) -> None:
+def test_a_backdoor_is_measured_too(grid: SweepRuns) -> None:
     columns = [
         {"label": "x", "set": {"adversary.count": 2, "adversary.poison.kind": "backdoor"}},
         {"label": "none"},
@@ -109,7 +109,7 @@ def test_a_backdoor_is_measured_too(grid: Grid) -> None:
     assert table.worst[0].column == "x"
 
 
-def test_a_run_that_its_budget_ends_keeps_what_it_measured(grid: Grid) -> None:
+def test_a_run_that_its_budget_ends_keeps_what_it_measured(grid: SweepRuns) -> None:
     private = {"kind": "client", "noise": 1.0, "epsilon": 6.0, "stop": True}
     rows = [{"label": "private", "set": {"privacy": private, "training.rounds": 50}}]
     tight = only(grid, rows=rows, seeds=[0], columns=[{"label": "x"}])
@@ -122,14 +122,14 @@ def test_a_run_that_its_budget_ends_keeps_what_it_measured(grid: Grid) -> None:
 # --- nothing twice ------------------------------------------------------------------------------
 
 
-def test_the_same_sweep_again_runs_nothing(grid: Grid, ran: list[Experiment]) -> None:
+def test_the_same_sweep_again_runs_nothing(grid: SweepRuns, ran: list[Experiment]) -> None:
     whole(grid)
     assert len(ran) == 8
-    assert list(carried_out(grid, 1)) == [ALL]
+    assert list(run_sweep_locally(grid, 1)) == [ALL]
     assert len(ran) == 8
 
 
-def test_sweeps_share_what_they_have_in_common(grid: Grid, ran: list[Experiment]) -> None:
+def test_sweeps_share_what_they_have_in_common(grid: SweepRuns, ran: list[Experiment]) -> None:
     whole(only(grid, seeds=[0]))
     assert len(ran) == 4
     whole(grid)
@@ -138,9 +138,9 @@ def test_sweeps_share_what_they_have_in_common(grid: Grid, ran: list[Experiment]
 
 
 def test_a_sweep_that_was_stopped_runs_only_what_is_missing(
-    grid: Grid, ran: list[Experiment]
+    grid: SweepRuns, ran: list[Experiment]
 ) -> None:
-    steps = carried_out(grid, 1)
+    steps = run_sweep_locally(grid, 1)
     next(one for one in steps if one.finished == 3)
     steps.close()
     stopped = grid.progress()
@@ -150,24 +150,24 @@ def test_a_sweep_that_was_stopped_runs_only_what_is_missing(
     assert len(ran) - begun == 5
 
 
-def test_two_workers_never_have_the_same_cell(grid: Grid) -> None:
+def test_two_workers_never_have_the_same_cell(grid: SweepRuns) -> None:
     grid.start()
-    claimed = [Ledger(grid.store).claim() for _ in range(9)]
+    claimed = [WorkerStore(grid.store).claim() for _ in range(9)]
     assert sorted(job.id for job in claimed if job) == sorted(grid.keys)
     assert claimed[-1] is None
 
 
-def test_who_starts_twice_queues_once(grid: Grid) -> None:
+def test_who_starts_twice_queues_once(grid: SweepRuns) -> None:
     grid.start()
-    taken = Ledger(grid.store).claim()
+    taken = WorkerStore(grid.store).claim()
     assert taken is not None
     grid.start()
-    Grid(Store(grid.store.url), grid.sweep).start()
+    SweepRuns(Store(grid.store.url), grid.sweep).start()
     assert grid.progress().open == 8
     assert grid.store.job(taken.id).status == "running"
 
 
-def test_other_numbers_make_other_keys(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_numbers_make_other_keys(grid: SweepRuns, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.sweeps.sweep.NUMBERS", 10**6)
     assert not set(Sweep.from_toml(GRID).experiments) & set(grid.keys)
 
@@ -175,37 +175,37 @@ def test_other_numbers_make_other_keys(grid: Grid, monkeypatch: pytest.MonkeyPat
 # --- what goes wrong ----------------------------------------------------------------------------
 
 
-def test_the_cell_of_a_dead_worker_goes_to_another(grid: Grid) -> None:
+def test_the_cell_of_a_dead_worker_goes_to_another(grid: SweepRuns) -> None:
     grid.start()
-    dead, living = Ledger(grid.store), Ledger(grid.store)
+    dead, living = WorkerStore(grid.store), WorkerStore(grid.store)
     taken = dead.claim()
     assert taken is not None
     dead.abandon(dead.worker)
     again = living.claim(taken.id)
     assert again is not None
-    list(measured(living, again))
+    list(carry_out_cell(living, again))
     found = grid.outcomes()[taken.id]
     assert found.status == "finished"
-    with pytest.raises(EvictedError):
+    with pytest.raises(LeaseLostError):
         dead.note(taken, {"accuracy": [0.0]})
-    list(measured(dead, taken))
+    list(carry_out_cell(dead, taken))
     assert grid.outcomes()[taken.id] == found
 
 
-def test_a_cell_that_kills_its_workers_is_given_up_and_the_rest_goes_on(grid: Grid) -> None:
+def test_a_cell_that_kills_its_workers_is_given_up_and_the_rest_goes_on(grid: SweepRuns) -> None:
     grid.start()
     key = grid.keys[2]
     for _ in range(DEATHS):
-        ledger = Ledger(grid.store)
+        ledger = WorkerStore(grid.store)
         assert ledger.claim(key) is not None
         ledger.abandon(ledger.worker)
-    *_, last = carried_out(grid, 1)
+    *_, last = run_sweep_locally(grid, 1)
     assert (last.finished, last.failed) == (7, 1)
     assert "workers died" in grid.outcomes()[key].message
 
 
 def test_an_error_of_ours_is_shown_and_the_next_call_tries_again(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+    grid: SweepRuns, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def broken(experiment: Experiment) -> Iterator[Any]:
         if experiment.rule.kind == "krum":
@@ -222,7 +222,7 @@ def test_an_error_of_ours_is_shown_and_the_next_call_tries_again(
 
 
 def test_data_that_are_not_there_are_told_in_the_table(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
+    grid: SweepRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lab.common.settings import SettingError
 
@@ -234,8 +234,8 @@ def test_data_that_are_not_there_are_told_in_the_table(
     assert "pip install" in grid.tally().reasons()[0]
 
 
-def test_what_somebody_calls_off_another_may_still_want(grid: Grid) -> None:
-    mine, theirs = carried_out(grid, 1), only(grid, seeds=[1])
+def test_what_somebody_calls_off_another_may_still_want(grid: SweepRuns) -> None:
+    mine, theirs = run_sweep_locally(grid, 1), only(grid, seeds=[1])
     next(mine)
     theirs.start()
     theirs.cancel()
@@ -244,11 +244,11 @@ def test_what_somebody_calls_off_another_may_still_want(grid: Grid) -> None:
     assert last == ALL
 
 
-def test_calling_off_leaves_what_is_at_work_and_what_others_queued(grid: Grid) -> None:
+def test_calling_off_leaves_what_is_at_work_and_what_others_queued(grid: SweepRuns) -> None:
     other = only(grid, seeds=[2])
     grid.start()
     other.start()
-    taken = Ledger(grid.store).claim(grid.keys[0])
+    taken = WorkerStore(grid.store).claim(grid.keys[0])
     assert taken is not None
     grid.cancel()
     assert grid.progress().open == 1
@@ -258,29 +258,29 @@ def test_calling_off_leaves_what_is_at_work_and_what_others_queued(grid: Grid) -
 # --- whose turn it is ---------------------------------------------------------------------------
 
 
-def test_a_run_that_waits_goes_before_all_cells(grid: Grid) -> None:
+def test_a_run_that_waits_goes_before_all_cells(grid: SweepRuns) -> None:
     grid.start()
     (experiment, *_) = grid.sweep.experiments.values()
     id = RunCommands(grid.store).create(experiment)
     assert grid.store.place(id) == 0
-    first = Ledger(grid.store).claim()
+    first = WorkerStore(grid.store).claim()
     assert first is not None
     assert first.id == id
-    second = Ledger(grid.store).claim(cells=False)
+    second = WorkerStore(grid.store).claim(cells=False)
     assert second is None
 
 
 def test_a_worker_sets_its_cell_aside_for_a_run(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
+    grid: SweepRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And carries it on afterwards, from where it was."""
     one = only(grid, seeds=[0], rows=[{"label": "x"}], columns=[{"label": "y"}])
     one.start()
     (experiment,) = one.sweep.experiments.values()
     ended: list[str] = []
-    settle = Ledger.settle
+    settle = WorkerStore.settle
 
-    def noted(ledger: Ledger, job: Any, *how: Any) -> None:
+    def noted(ledger: WorkerStore, job: Any, *how: Any) -> None:
         ended.append(job.kind)
         settle(ledger, job, *how)
 
@@ -290,7 +290,7 @@ def test_a_worker_sets_its_cell_aside_for_a_run(
                 RunCommands(grid.store).create(experiment)
             yield moment
 
-    monkeypatch.setattr(Ledger, "settle", noted)
+    monkeypatch.setattr(WorkerStore, "settle", noted)
     monkeypatch.setattr("lab.jobs.sweep_job.run", interrupted)
     work(grid.store, "worker", idle=0.05)
     assert ended == ["run", "cell"]
@@ -300,32 +300,32 @@ def test_a_worker_sets_its_cell_aside_for_a_run(
     assert outcome.accuracy == tuple(records)
 
 
-def test_sweeps_take_turns(grid: Grid) -> None:
+def test_sweeps_take_turns(grid: SweepRuns) -> None:
     """Whoever has a small one does not wait for the whole of a large one."""
     grid.start()
     for _ in range(2):
-        Ledger(grid.store).claim()
+        WorkerStore(grid.store).claim()
     small = only(grid, seeds=[5])
     small.start()
-    turns = [job.id in small.keys for _ in range(8) if (job := Ledger(grid.store).claim())]
+    turns = [job.id in small.keys for _ in range(8) if (job := WorkerStore(grid.store).claim())]
     assert turns.count(True) == 4
     assert turns[:2].count(True) == 1
 
 
-def test_open_cells_call_for_workers(grid: Grid) -> None:
-    assert Ledger(grid.store).load(set()) == (0, 0)
+def test_open_cells_call_for_workers(grid: SweepRuns) -> None:
+    assert WorkerStore(grid.store).load(set()) == (0, 0)
     grid.start()
-    mine, other = Ledger(grid.store), Ledger(grid.store)
+    mine, other = WorkerStore(grid.store), WorkerStore(grid.store)
     mine.claim()
     other.claim()
-    assert Ledger(grid.store).load({mine.worker}) == (7, 1)
+    assert WorkerStore(grid.store).load({mine.worker}) == (7, 1)
 
 
 # --- several processes --------------------------------------------------------------------------
 
 
 def test_workers_beside_this_process_share_the_cells_and_end_with_it(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
+    grid: SweepRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[subprocess.Popen[bytes]] = []
     start = Supervisor._start
@@ -335,7 +335,7 @@ def test_workers_beside_this_process_share_the_cells_and_end_with_it(
         started.extend(supervisor.workers())
 
     monkeypatch.setattr(Supervisor, "_start", noted)
-    steps, end = carried_out(grid, 2), time.monotonic() + PATIENCE
+    steps, end = run_sweep_locally(grid, 2), time.monotonic() + PATIENCE
     next(steps)
     while not grid.progress().finished:  # though this process does nothing
         assert time.monotonic() < end, "nothing happened"
@@ -356,7 +356,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_behind(
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"LEAKLAB_DB": store_url, "LEAKLAB_WORKERS": "2"},
     )  # fmt: skip
-    grid, end = Grid(Store(store_url), Sweep.from_file(path)), time.monotonic() + PATIENCE
+    grid, end = SweepRuns(Store(store_url), Sweep.from_file(path)), time.monotonic() + PATIENCE
     while not grid.progress().finished and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -380,7 +380,7 @@ def file(tmp_path: Path) -> str:
 
 
 def test_the_table_has_every_place_and_the_worst_of_each_row(
-    monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured, grid: Grid
+    monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured, grid: SweepRuns
 ) -> None:
     assert leaklab(monkeypatch, "sweep", file) == 0
     told = capsys.readouterr().out
@@ -393,7 +393,7 @@ def test_the_table_has_every_place_and_the_worst_of_each_row(
 
 
 def test_json_and_files_hold_the_same_numbers(
-    monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured, tmp_path: Path, grid: Grid
+    monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured, tmp_path: Path, grid: SweepRuns
 ) -> None:
     out = tmp_path / "out"
     monkeypatch.setenv(CHROMIUM, "/nowhere")
@@ -416,7 +416,7 @@ def test_json_and_files_hold_the_same_numbers(
 
 @pytest.mark.browser
 def test_its_figure_is_written_for_print_and_slides(
-    monkeypatch: pytest.MonkeyPatch, file: str, grid: Grid, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, file: str, grid: SweepRuns, tmp_path: Path
 ) -> None:
     assert leaklab(monkeypatch, "sweep", file, "--out", str(tmp_path / "out")) == 0
     folder = tmp_path / "out" / "figures"
@@ -479,20 +479,20 @@ def test_bad_input_ends_with_exit_code_2_and_a_remedy(
 
 
 def test_a_cell_is_no_run_that_could_be_shown(
-    monkeypatch: pytest.MonkeyPatch, grid: Grid, capsys: Captured
+    monkeypatch: pytest.MonkeyPatch, grid: SweepRuns, capsys: Captured
 ) -> None:
     grid.start()
     assert leaklab(monkeypatch, "show", grid.keys[0]) == 2
     assert "is a cell of a sweep, not a run" in capsys.readouterr().err
 
 
-def test_a_cell_that_is_handed_back_is_whole_again(grid: Grid) -> None:
+def test_a_cell_that_is_handed_back_is_whole_again(grid: SweepRuns) -> None:
     """Interrupted in mid-run: it waits anew, and nothing of the first attempt is left."""
     grid.start()
-    ledger = Ledger(grid.store)
+    ledger = WorkerStore(grid.store)
     job = ledger.claim()
     assert job is not None
-    rounds = measured(ledger, job)
+    rounds = carry_out_cell(ledger, job)
     next(rounds)
     rounds.close()
     assert grid.store.job(job.id).status == "queued"

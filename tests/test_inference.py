@@ -11,22 +11,22 @@ from torch import Tensor
 
 from attacks.membership.outsider.loss_threshold import LossThreshold
 from lab.attack_runs.membership import shadow_models
-from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.membership.outsider import run_membership
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
 from lab.engine.run import run
-from lab.engine.run_state import State
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
-from lab.jobs.attack_job import attacked
-from lab.jobs.run_job import pull
-from lab.scoring.attack_result import Glimpse
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.run_job import carry_out_run
+from lab.scoring.attack_result import AttackProgress
 from lab.scoring.membership.further_scores import PooledScore
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.test_fleet import Memory
 
 OVERFITTED = {
@@ -37,10 +37,10 @@ OVERFITTED = {
     "training.epochs": 5,
     "training.rate": 0.5,
 }
-SEEN: list[Evidence] = []
+SEEN: list[MembershipSignals] = []
 
 
-class Toy(Inference):
+class Toy(MembershipInferenceAttack):
     """Loss, less the mean loss on shadows without the example."""
 
     kind: Literal["toy"] = "toy"
@@ -49,35 +49,35 @@ class Toy(Inference):
     fails: ClassVar[str] = "never"
     shadows: int = 4
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows, public=20)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows, public=20)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         return LossThreshold().signal(view, asked)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         SEEN.append(evidence)
         outside = torch.where(evidence.inside, torch.nan, evidence.shadows)
         return outside.nanmean(dim=0).nan_to_num() - evidence.target
 
 
 @pytest.fixture(scope="module")
-def state() -> State:
+def state() -> RunState:
     torch.set_num_threads(1)
     *_, last = run(Experiment().changed(OVERFITTED))
     return last.state
 
 
-def done(steps: Sequence[Glimpse]) -> Glimpse:
+def done(steps: Sequence[AttackProgress]) -> AttackProgress:
     assert [each.result is None for each in steps] == [True] * (len(steps) - 1) + [False]
     assert [each.step for each in steps] == sorted(each.step for each in steps)
     assert steps[-1].step == steps[-1].steps
     return steps[-1]
 
 
-def test_an_attack_gets_shadows_and_who_is_inside_of_them(state: State) -> None:
+def test_an_attack_gets_shadows_and_who_is_inside_of_them(state: RunState) -> None:
     SEEN.clear()
-    result = done(list(infer(Toy(), state))).result
+    result = done(list(run_membership(Toy(), state))).result
     (evidence,) = SEEN
     assert evidence.shadows.shape == evidence.inside.shape == (4, 400)
     assert evidence.shadows_public.shape == (4, 20)
@@ -92,10 +92,10 @@ def test_an_attack_gets_shadows_and_who_is_inside_of_them(state: State) -> None:
 
 @pytest.mark.parametrize("shadows", [0, 3, 4])
 def test_further_targets_are_judged_together_and_none_is_its_own_shadow(
-    state: State, shadows: int
+    state: RunState, shadows: int
 ) -> None:
     SEEN.clear()
-    steps = list(infer(Toy(shadows=shadows), state, targets=3))
+    steps = list(run_membership(Toy(shadows=shadows), state, targets=3))
     result = done(steps).result
     assert len(steps) == 8 + 3 + 1, "a glimpse for each round, each target, and the result"
     assert (
@@ -113,10 +113,10 @@ def test_further_targets_are_judged_together_and_none_is_its_own_shadow(
     assert told.index("AUC") < told.index("models like this one")
 
 
-def test_who_is_inside_of_a_target_follows_from_no_shadow(state: State) -> None:
+def test_who_is_inside_of_a_target_follows_from_no_shadow(state: RunState) -> None:
     """With three shadows the fourth of the numbers would be the other half of the third."""
     cache = Memory()
-    list(infer(Toy(shadows=3), state, targets=1, cache=cache))
+    list(run_membership(Toy(shadows=3), state, targets=1, cache=cache))
     (evidence,) = SEEN[-1:]
     losses = evidence.target
     for inside in evidence.inside:
@@ -124,14 +124,16 @@ def test_who_is_inside_of_a_target_follows_from_no_shadow(state: State) -> None:
         assert abs(shared) < 0.4, "as a pair it would be minus 1, or nearly"
 
 
-def test_a_second_attack_trains_nothing(state: State) -> None:
+def test_a_second_attack_trains_nothing(state: RunState) -> None:
     cache = Memory()
-    first = list(infer(Toy(), state, targets=2, cache=cache))
-    again = list(infer(Toy(), state, targets=2, cache=cache))
+    first = list(run_membership(Toy(), state, targets=2, cache=cache))
+    again = list(run_membership(Toy(), state, targets=2, cache=cache))
     assert len(first) == 8 + 2 + 1
     assert len(again) == 2 + 1
     assert done(first).result == done(again).result
-    assert len(list(infer(Toy(shadows=2), state, cache=cache))) == 1, "nor does one with fewer"
+    assert len(list(run_membership(Toy(shadows=2), state, cache=cache))) == 1, (
+        "nor does one with fewer"
+    )
 
 
 def test_too_few_others_make_smaller_shadows_and_it_is_said() -> None:
@@ -139,7 +141,7 @@ def test_too_few_others_make_smaller_shadows_and_it_is_said() -> None:
         {"data.source": "heart", "data.clients": 4, "training.rounds": 1, "model.kind": "logistic"}
     )
     (moment,) = run(heart)
-    result = done(list(infer(Toy(shadows=2), moment.state))).result
+    result = done(list(run_membership(Toy(shadows=2), moment.state))).result
     assert result.declared["each trains on"] == (
         "450 examples, a random half of all candidates, fewer than the 607 of the run: there are "
         "too few non-members"
@@ -147,34 +149,35 @@ def test_too_few_others_make_smaller_shadows_and_it_is_said() -> None:
 
 
 def trained_run(store: Store, settings: dict[str, object]) -> str:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(Experiment().changed(OVERFITTED | settings))
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     return job.id
 
 
 def test_the_store_keeps_shadows_for_the_next_attack(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id, ledger = trained_run(store, {"training.rounds": 2}), Ledger(store)
-    order = Order.read({"spy": "loss-threshold", "round": 2, "targets": 3})
+    run_id, ledger = trained_run(store, {"training.rounds": 2}), WorkerStore(store)
+    order = AttackRequest.read({"spy": "loss-threshold", "round": 2, "targets": 3})
     assert order.command("R") == "leaklab attack loss-threshold --run R --round 2 --targets 3"
     first = ledger.start_attack(run_id, order)
-    list(attacked(ledger, first))
-    monkeypatch.setattr(shadow_models, "shadows", None)  # whoever trains now fails
+    list(carry_out_attack(ledger, first))
+    monkeypatch.setattr(shadow_models, "shadow_rounds", None)  # whoever trains now fails
     second = ledger.start_attack(run_id, order)
-    list(attacked(ledger, second))
+    list(carry_out_attack(ledger, second))
     results = [store.job(job.id).result for job in (first, second)]
     assert results[0] == results[1]
-    assert results[0]["targets"] == 3
+    (pooled,) = [one for one in results[0]["extras"] if one["kind"] == "pooled"]
+    assert pooled["targets"] == 3
 
 
 def test_an_attack_stopped_in_mid_training_leaves_nothing_behind(store: Store) -> None:
-    run_id, ledger = trained_run(store, {"training.rounds": 8}), Ledger(store)
+    run_id, ledger = trained_run(store, {"training.rounds": 8}), WorkerStore(store)
     job = ledger.start_attack(
-        run_id, Order.read({"spy": "loss-threshold", "round": 8, "targets": 64})
+        run_id, AttackRequest.read({"spy": "loss-threshold", "round": 8, "targets": 64})
     )
-    for glimpse in attacked(ledger, job):
+    for glimpse in carry_out_attack(ledger, job):
         assert glimpse.result is None
         RunCommands(store).stop(job.id)
     assert store.job(job.id).status == "stopped"
@@ -183,6 +186,6 @@ def test_an_attack_stopped_in_mid_training_leaves_nothing_behind(store: Store) -
 
 def test_a_reconstruction_has_no_further_targets(store: Store) -> None:
     run_id = trained_run(store, {"training.rounds": 1})
-    order = Order.read({"spy": "idlg", "round": 1, "targets": 2})
+    order = AttackRequest.read({"spy": "idlg", "round": 1, "targets": 2})
     with pytest.raises(SettingError, match="targets is 2, and idlg attacks one round of one run"):
         RunCommands(store).attack(run_id, order)

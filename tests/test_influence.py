@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab.engine.server.influence import influence
 
 SEEDS = st.integers(0, 10**6)
@@ -23,7 +23,7 @@ def rows_of(seed: int, clients: int = 9, params: int = 7) -> Tensor:
 
 
 def fold_of(name: str, weights: Tensor | None = None) -> Fold:
-    rule = RULES[name]()
+    rule = AGGREGATION_RULES[name]()
     return lambda rows: rule(rows, torch.ones(len(rows)) if weights is None else weights)
 
 

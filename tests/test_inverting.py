@@ -22,13 +22,13 @@ from attacks.reconstruction.shared.observed_gradient import (
 from attacks.reconstruction.shared.search_budget import Pace
 from attacks.reconstruction.shared.simulated_update import Causation, clipped
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
 from lab.engine.client.batches import batches
-from lab.engine.data.federation import assemble
-from lab.engine.run_state import Moment
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.views import Known, Mechanism, ServerView, server_view
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run_state import RoundResult
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.views import AuxiliaryInfo, ClientMechanism, ServerView, server_view
 from lab.models.inputs import as_floats
 
 SMALL = {
@@ -39,7 +39,7 @@ SMALL = {
 
 
 @cache
-def attacked(**settings: object) -> Moment:
+def attacked(**settings: object) -> RoundResult:
     now = Experiment.read(SMALL).changed(
         {path.replace("__", "."): value for path, value in settings.items()}
     )
@@ -47,19 +47,21 @@ def attacked(**settings: object) -> Moment:
     return moment
 
 
-def seen_in(moment: Moment) -> tuple[ServerView, Known]:
-    return server_view(moment.transcript), known_of(moment.state.experiment, moment.record.round)
+def seen_in(moment: RoundResult) -> tuple[ServerView, AuxiliaryInfo]:
+    return server_view(moment.transcript), auxiliary_info(
+        moment.state.experiment, moment.record.round
+    )
 
 
-def caused(moment: Moment, unroll: int = 10, known: Known | None = None) -> Causation:
+def caused(moment: RoundResult, unroll: int = 10, known: AuxiliaryInfo | None = None) -> Causation:
     view, told = seen_in(moment)
     return Causation.of(view, 0, known or told, 64, unroll, torch.float64)
 
 
-def private(moment: Moment, client: int = 0) -> tuple[Tensor, Tensor]:
+def private(moment: RoundResult, client: int = 0) -> tuple[Tensor, Tensor]:
     """The examples of the client's batches, one after the other."""
     now = moment.state.experiment
-    federation = assemble(now)
+    federation = federated_dataset(now)
     held = federation.held(client)
     used = torch.cat([held[torch.from_numpy(one)] for one in batches(now, 1, client, len(held))])
     return as_floats(federation.inputs[used]).double(), federation.labels[used]
@@ -69,7 +71,9 @@ def likeness(row: Tensor, seen: Tensor) -> float:
     return torch.nn.functional.cosine_similarity(row, seen, dim=0).item()
 
 
-def last(spy: InvertingGradients | Idlg, view: ServerView, known: Known) -> Guess:
+def last(
+    spy: InvertingGradients | Idlg, view: ServerView, known: AuxiliaryInfo
+) -> ReconstructedBatch:
     *_, guess = spy(view, 0, known)
     return guess
 
@@ -146,7 +150,7 @@ def test_a_shortened_row_gives_the_same_guess() -> None:
 def test_clipping_alone_does_not_stop_idlg_that_knows_of_it() -> None:
     view, known = seen_in(attacked())
     short = replace(view, rows=view.rows * (0.1 / view.rows[0].norm()))
-    told = replace(known, mechanism=Mechanism(unit="client", clip=0.1))
+    told = replace(known, mechanism=ClientMechanism(unit="client", clip=0.1))
     inputs, _ = private(attacked())
     spy = Idlg(iterations=100, restarts=1)
     errors = [
@@ -157,7 +161,7 @@ def test_clipping_alone_does_not_stop_idlg_that_knows_of_it() -> None:
 
 def test_the_labels_of_a_clipped_batch_are_counted_at_its_own_length() -> None:
     view, known = seen_in(attacked(model__kind="cnn", training__batch_size=8))
-    told = replace(known, mechanism=Mechanism(unit="client", clip=0.05))
+    told = replace(known, mechanism=ClientMechanism(unit="client", clip=0.05))
     for client in range(2):
         seen = observe(view, client)
         short = replace(seen, gradient=seen.gradient * 0.05 / seen.gradient.norm())
@@ -169,7 +173,7 @@ def test_the_labels_of_a_clipped_batch_are_counted_at_its_own_length() -> None:
 def test_only_what_arrived_is_compared() -> None:
     moment = attacked(network__compression__kind="top-k")
     cause, (inputs, labels) = caused(moment), private(moment)
-    told = caused(moment, known=Known.nothing(cause.network))
+    told = caused(moment, known=AuxiliaryInfo.nothing(cause.network))
     assert likeness(cause(inputs, labels), cause.row) > 0.99999
     assert likeness(told(inputs, labels), cause.row) < 0.99
 
@@ -178,7 +182,7 @@ def test_examples_that_were_clipped_one_by_one_are_clipped_in_the_attackers_mind
     moment = attacked(training__batch_size=4)
     view, known = seen_in(moment)
     inputs, labels = private(moment)
-    told = replace(known, mechanism=Mechanism(unit="example", clip=2.0))
+    told = replace(known, mechanism=ClientMechanism(unit="example", clip=2.0))
     cause, sent = caused(moment, known=told), view.sent.double().requires_grad_(True)
     each = [gradient_of(view, sent, inputs[k : k + 1], labels[k : k + 1]) for k in range(4)]
     lengths = torch.stack([one.norm() for one in each])
@@ -212,7 +216,9 @@ def test_variation_of_a_step_by_hand() -> None:
 
 def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
-    monkeypatch.setattr("attacks.reconstruction.shared.search_budget.worked", lambda: next(clock))
+    monkeypatch.setattr(
+        "attacks.reconstruction.shared.search_budget.thread_seconds", lambda: next(clock)
+    )
     view, known = seen_in(attacked())
     guesses = list(InvertingGradients(iterations=30_000, seconds=100)(view, 0, known))
     assert 10 < guesses[-1].step < 100
@@ -221,7 +227,9 @@ def test_a_search_keeps_to_its_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_haste_only_the_steps_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(n * 1e-3 for n in range(10_000))
-    monkeypatch.setattr("attacks.reconstruction.shared.search_budget.worked", lambda: next(clock))
+    monkeypatch.setattr(
+        "attacks.reconstruction.shared.search_budget.thread_seconds", lambda: next(clock)
+    )
     pace = Pace(100, 60.0)
     spent = []
     while pace.tick():
@@ -270,7 +278,7 @@ def test_several_local_steps_of_one_example_are_undone() -> None:
     found = []
     for unroll in (3, 1):
         spy = Idlg(iterations=80, restarts=1, unroll=unroll)
-        *_, glimpse = reconstruct(spy, moment, 0)
+        *_, glimpse = run_reconstruction(spy, moment, 0)
         assert glimpse.score is not None
         found.append(glimpse.score.psnr)
     assert found[0] > max(25, found[1] + 10)

@@ -11,13 +11,15 @@ from contextlib import contextmanager
 import pytest
 
 from lab import Experiment, run
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
+from lab.jobs.run_job import carry_out_run
 from lab.jobs.supervisor import Supervisor
 from lab.jobs.worker_settings import most_workers
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
+from lab.storage.worker_store import WorkerStore
 
 # Long enough to be caught in mid-run.
 LONG = Experiment.read(
@@ -140,7 +142,9 @@ def test_an_attack_runs_in_a_worker_and_can_be_stopped(store: Store) -> None:
     with supervised(store):
         id = RunCommands(store).create(target)
         wait_for(lambda: store.job(id).status == "finished")
-        order = Order.read({"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1})
+        order = AttackRequest.read(
+            {"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1}
+        )
         attack = RunCommands(store).attack(id, order)
         wait_for(lambda: len(store.sights(attack)) >= 2)
         pictures = store.arrays.get(store.sights(attack)[-1].arrays)
@@ -156,7 +160,9 @@ def test_a_finished_attack_keeps_its_result(store: Store) -> None:
     with supervised(store):
         id = RunCommands(store).create(target)
         wait_for(lambda: store.job(id).status == "finished")
-        attack = RunCommands(store).attack(id, Order.read({"spy": "idlg", "round": 1, "client": 4}))
+        attack = RunCommands(store).attack(
+            id, AttackRequest.read({"spy": "idlg", "round": 1, "client": 4})
+        )
         wait_for(lambda: store.job(attack).status == "finished")
     result = store.job(attack).result
     assert result is not None
@@ -168,13 +174,11 @@ def test_a_round_that_cannot_be_replayed_is_not_attacked(store: Store) -> None:
     """Other numbers than the stored ones mean another Leaklab, and no attack on fiction."""
     from sqlalchemy import update
 
-    from lab.jobs.run_job import pull
     from lab.storage.database import records, writing
-    from lab.storage.worker_store import Ledger
 
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(LONG.changed({"training.rounds": 1, "model.kind": "mlp"}))
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     assert StoredRun(store, job.id).replay(1).record == store.rounds(job.id)[0].record
     body = store.rounds(job.id)[0].record.model_dump(mode="json") | {"accuracy": 0.999}
     with writing(store.engine) as connection:

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.scoring.reconstruction.image_scorer import ImageScore
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from tests.browsing import (
@@ -61,7 +61,7 @@ def test_the_first_minute(page: Page, address: str, lab_store: Store) -> None:
     until(page, lambda: lab_store.job(run).experiment.at(leaky + 1).privacy.kind == "client")
     noisy = step(page, lab_store, run)
     expect(page.get_by_text(f"Round {noisy}: No better than a guess")).to_be_visible()
-    before, after = (Likeness.read(sight.body["score"]) for sight in lab_store.sights(run)[-2:])
+    before, after = (ImageScore.read(sight.body["score"]) for sight in lab_store.sights(run)[-2:])
     assert before.psnr > 46
     assert after.psnr < after.floor + 3
     (change,) = lab_store.job(run).experiment.changes

@@ -10,12 +10,12 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from lab import Experiment
-from lab.attack_runs.shared.attack_request import Order
-from lab.jobs.attack_job import attacked
-from lab.jobs.run_job import pull
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.run_job import carry_out_run
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.browsing import (
     LONG,
     outside,
@@ -49,11 +49,11 @@ OUTLINED = """element => {
 @pytest.fixture(scope="module")
 def finished(lab_store: Store) -> str:
     """A run of nobody's, that everybody sees, with an attack on it."""
-    ledger = Ledger(lab_store)
+    ledger = WorkerStore(lab_store)
     job = ledger.start(Experiment().changed(TINY))
-    deque(pull(ledger, job), maxlen=0)
-    order = Order.read({"spy": "first-layer", "round": 1})
-    deque(attacked(ledger, ledger.start_attack(job.id, order)), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
+    order = AttackRequest.read({"spy": "first-layer", "round": 1})
+    deque(carry_out_attack(ledger, ledger.start_attack(job.id, order)), maxlen=0)
     return job.id
 
 
@@ -178,10 +178,10 @@ def test_the_report_of_an_export_opens_by_itself(
 def test_an_attack_on_secure_aggregation_by_the_keyboard(
     page: Page, address: str, lab_store: Store
 ) -> None:
-    ledger = Ledger(lab_store)
+    ledger = WorkerStore(lab_store)
     masked = {"training.rounds": 1, "secure_aggregation.enabled": True}
     job = ledger.start(Experiment().changed(TINY | masked))
-    deque(pull(ledger, job), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
     page.goto(f"{address}/aggregation?run={job.id}")
     tab_to(page, page.get_by_role("button", name="Attack", exact=True))
     page.keyboard.press("Enter")

@@ -12,23 +12,23 @@ from attacks.reconstruction.analytic.label_counts import LabelCounts
 from attacks.reconstruction.shared import observed_gradient
 from attacks.reconstruction.shared.observed_gradient import label_counts, observe
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
-from lab.engine.run_state import Moment
-from lab.interfaces.messages import Recipe
-from lab.interfaces.views import Known, ServerView, server_view
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run_state import RoundResult
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.views import AuxiliaryInfo, ServerView, server_view
 from lab.models.architectures import Logistic
 from lab.models.network import Network
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.reconstruction.label_score import Headcount, headcount
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.reconstruction.label_score import LabelScore, label_score
 
 
 @cache
 def attacked_round(
     kind: str = "mlp", batch: int = 32, rounds: int = 1, split: str = "iid", noise: float = 0.0
-) -> Moment:
+) -> RoundResult:
     """One step of one batch in the last round; the rounds before it train the model."""
     one_step = {"training.steps": 1, "training.batch_size": batch}
     now = Experiment.read(
@@ -44,8 +44,8 @@ def attacked_round(
     return moment
 
 
-def found(moment: Moment, client: int = 0) -> Headcount:
-    *_, glimpse = reconstruct(LabelCounts(), moment, client)
+def found(moment: RoundResult, client: int = 0) -> LabelScore:
+    *_, glimpse = run_reconstruction(LabelCounts(), moment, client)
     assert glimpse.score is not None
     return glimpse.score
 
@@ -61,7 +61,7 @@ def view_of(bias: list[float], examples: int) -> ServerView:
     return ServerView(
         round=1,
         network=network,
-        recipe=Recipe(1, 1, examples, 0.1, None, weighted=True, mean_size=examples),
+        recipe=TrainingPlan(1, 1, examples, 0.1, None, weighted=True, mean_size=examples),
         sent=torch.zeros(6),
         rows=row.unsqueeze(0),
         weights=torch.tensor([float(examples)]),
@@ -74,8 +74,12 @@ def view_of(bias: list[float], examples: int) -> ServerView:
 def test_counts_by_hand() -> None:
     """Labels 0, 0, 1, 1, 1, 2 and p = 1/3 each: the mean of p - y is (0, -1/6, 1/6)."""
     view = view_of([0, -1 / 6, 1 / 6], 6)
-    assert label_counts(view, observe(view, 0), Known.nothing(view.network)).tolist() == [2, 3, 1]
-    (guess,) = LabelCounts()(view, 0, Known.nothing(view.network))
+    assert label_counts(view, observe(view, 0), AuxiliaryInfo.nothing(view.network)).tolist() == [
+        2,
+        3,
+        1,
+    ]
+    (guess,) = LabelCounts()(view, 0, AuxiliaryInfo.nothing(view.network))
     assert guess.labels.tolist() == [0, 0, 1, 1, 1, 2]
 
 
@@ -83,19 +87,23 @@ def test_a_bias_that_leaves_no_class_is_an_even_batch(monkeypatch: pytest.Monkey
     """Every entry is above any probability, as noise may have it: no count is left."""
     monkeypatch.setattr(observed_gradient, "TOO_WIDE", 2)
     view = view_of([2.0, 2.0, 2.0], 9)
-    assert label_counts(view, observe(view, 0), Known.nothing(view.network)).tolist() == [3, 3, 3]
+    assert label_counts(view, observe(view, 0), AuxiliaryInfo.nothing(view.network)).tolist() == [
+        3,
+        3,
+        3,
+    ]
 
 
 def test_one_example_is_the_only_negative_error() -> None:
     """Label 2 and p = 1/3 each: p - y is (1/3, 1/3, -2/3)."""
     view = view_of([1 / 3, 1 / 3, -2 / 3], 1)
-    (guess,) = LabelCounts()(view, 0, Known.nothing(view.network))
+    (guess,) = LabelCounts()(view, 0, AuxiliaryInfo.nothing(view.network))
     assert guess.labels.tolist() == [2]
 
 
 def test_a_headcount_by_hand() -> None:
     """Of 0, 0, 1, 2 against 0, 1, 1, 1 two are right; an even guess over three gets 7/12."""
-    counted = headcount(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 1]), classes=3)
+    counted = label_score(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 1]), classes=3)
     assert counted.guessed == (2, 1, 1)
     assert counted.true == (1, 3, 0)
     assert counted.right == 0.5
@@ -134,14 +142,14 @@ def test_without_public_examples_the_counts_of_a_trained_model_are_whole_all_the
     moment = attacked_round(rounds=rounds)
     view = server_view(moment.transcript)
     for client in range(3):
-        counts = label_counts(view, observe(view, client), Known.nothing(view.network))
+        counts = label_counts(view, observe(view, client), AuxiliaryInfo.nothing(view.network))
         assert int(counts.sum()) == 32
         assert int(counts.min()) >= 0
 
 
 def test_classes_of_which_nothing_is_public_are_counted_too() -> None:
     moment = attacked_round("mlp", 32)
-    known = known_of(moment.state.experiment, 1)
+    known = auxiliary_info(moment.state.experiment, 1)
     some = known.labels < 7
     part = replace(known, inputs=known.inputs[some], labels=known.labels[some])
     view, judged = server_view(moment.transcript), found(moment)
@@ -158,7 +166,7 @@ def test_four_of_five_labels_are_found_in_a_batch_of_a_trained_model(rounds: int
 
 def test_skewed_clients_give_more_away_than_an_even_guess_would() -> None:
     moment = attacked_round(rounds=5, split="dirichlet")
-    held = assemble(moment.state.experiment).sizes
+    held = federated_dataset(moment.state.experiment).sizes
     counted = [found(moment, client) for client in range(10) if held[client] >= 32]
     assert len(counted) > 4
     assert mean([each.right - each.floor for each in counted]) > 0.25
@@ -171,13 +179,13 @@ def test_noise_hides_the_counts() -> None:
 
 def test_the_guess_does_not_change_when_the_truth_does() -> None:
     moment = attacked_round()
-    view, federation = server_view(moment.transcript), assemble(moment.state.experiment)
-    (first,) = LabelCounts()(view, 0, Known.nothing(view.network))
+    view, federation = server_view(moment.transcript), federated_dataset(moment.state.experiment)
+    (first,) = LabelCounts()(view, 0, AuxiliaryInfo.nothing(view.network))
     inputs, labels = federation.inputs.clone(), federation.labels.clone()
     federation.inputs.zero_()
     federation.labels.zero_()
     try:
-        (again,) = LabelCounts()(view, 0, Known.nothing(view.network))
+        (again,) = LabelCounts()(view, 0, AuxiliaryInfo.nothing(view.network))
     finally:
         federation.inputs.copy_(inputs)
         federation.labels.copy_(labels)
@@ -185,13 +193,13 @@ def test_the_guess_does_not_change_when_the_truth_does() -> None:
 
 
 def test_it_shows_no_picture_and_is_given_no_score_of_pictures() -> None:
-    glimpses: list[Glimpse] = list(reconstruct(LabelCounts(), attacked_round(), 0))
+    glimpses: list[AttackProgress] = list(run_reconstruction(LabelCounts(), attacked_round(), 0))
     for glimpse in glimpses:
         assert glimpse.pictures == {}
         assert glimpse.score is None
     result = glimpses[-1].result
     assert result is not None
-    assert Result.model_validate_json(result.model_dump_json()) == result
+    assert AttackResult.model_validate_json(result.model_dump_json()) == result
     assert not any("PSNR" in line for line in result.lines())
     assert any(line.startswith("labels right: 100%") for line in result.lines())
 
@@ -200,4 +208,4 @@ def test_a_last_layer_that_never_leaves_the_client_tells_of_no_label() -> None:
     now = attacked_round().state.experiment.changed({"training.algorithm": "fedper"})
     *_, moment = run(now)
     with pytest.raises(SettingError, match="label-counts needs the gradient of every layer"):
-        list(reconstruct(LabelCounts(), moment, 0))
+        list(run_reconstruction(LabelCounts(), moment, 0))

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from defenses import STAGES
-from lab.common.random_streams import stream
-from lab.engine.client.cohort_trainer import party_of
-from lab.engine.differential_privacy.update_transforms import stages
+from defenses import UPDATE_TRANSFORMS
+from lab.common.random_streams import random_stream
+from lab.engine.client.cohort_trainer import cohort_of
+from lab.engine.differential_privacy.update_transforms import privacy_transforms
 from lab.engine.round import Round
-from lab.engine.run import begin
+from lab.engine.run import initial_state
 from lab.models.architectures import MODELS, Model
 from lab.models.network import Network
-from lab.models.stacked_gradients import descend_clipped, flattened, stacked, visits
+from lab.models.stacked_gradients import backward, clipped_step, flattened, stacked
 from tests.data import PICTURE_MODELS
 from tests.noise import CLIENTS
 from tests.test_example_privacy import SHAPE, noise_pictures
@@ -47,9 +47,11 @@ def test_no_row_and_no_layer_is_too_long(size: float, bound: float, seed: int) -
     now = CLIENTS.changed(
         {"privacy.per_layer": True, "privacy.clip": bound, "model.kind": "mlp", "model.hidden": 3}
     )
-    network, party = now.architecture, party_of(now, 1, (0, 1, 2, 3))
+    network, party = now.architecture, cohort_of(now, 1, (0, 1, 2, 3))
     rows = size * torch.randn(4, network.size, generator=torch.manual_seed(seed))
-    clipped = stages(now, Round.begin(begin(now)).clipping, "client")[0](rows, party)
+    clipped = privacy_transforms(now, Round.begin(initial_state(now)).clipping, "client")[0](
+        rows, party
+    )
     assert float(clipped.norm(dim=1).max()) <= bound * (1 + 1e-6)
     pairs = zip(layers_of(rows, network), layers_of(clipped, network), strict=True)
     for before, after in pairs:
@@ -63,15 +65,17 @@ def test_an_algorithm_that_shares_some_layers_clips_those() -> None:
         {"privacy.per_layer": True, "model.kind": "mlp", "training.algorithm.kind": "fedper"}
     )
     shared = now.training.algorithm.shared(now.architecture)
-    assert party_of(now, 1, (0,)).layers == (shared,)
+    assert cohort_of(now, 1, (0,)).layers == (shared,)
     assert shared < now.architecture.size
 
 
 def test_one_layer_is_the_whole() -> None:
-    rows, party = torch.randn(5, 7, generator=torch.manual_seed(0)), party_of(CLIENTS, 1, (0,) * 5)
-    whole = STAGES["clip"]()(rows.repeat(1, 94)[:, :650], party)
+    rows, party = torch.randn(5, 7, generator=torch.manual_seed(0)), cohort_of(CLIENTS, 1, (0,) * 5)
+    whole = UPDATE_TRANSFORMS["clip"]()(rows.repeat(1, 94)[:, :650], party)
     assert party.layers == (650,)
-    assert torch.equal(whole, STAGES["clip"](per_layer=True)(rows.repeat(1, 94)[:, :650], party))
+    assert torch.equal(
+        whole, UPDATE_TRANSFORMS["clip"](per_layer=True)(rows.repeat(1, 94)[:, :650], party)
+    )
 
 
 # --- of each example ------------------------------------------------------------------------------
@@ -98,9 +102,9 @@ def slow_slopes(
 @pytest.mark.parametrize("clip", [0.05, 2.0, 1000.0])
 def test_every_example_is_clipped_layer_by_layer(model: Model, clip: float) -> None:
     network = Network(model, SHAPE, 10)
-    flat, (inputs, labels) = network.initial(stream(0, "model")), noise_pictures(1, 9)
+    flat, (inputs, labels) = network.initial(random_stream(0, "model")), noise_pictures(1, 9)
     stack, target = stacked(network, flat[None]), stacked(network, torch.zeros_like(flat)[None])
-    found = visits(network, stack, inputs[None].clone(), labels[None])
-    descend_clipped(target, found, clip, torch.ones(1, 9), -1.0, per_layer=True)
+    found = backward(network, stack, inputs[None].clone(), labels[None])
+    clipped_step(target, found, clip, torch.ones(1, 9), -1.0, per_layer=True)
     slow = slow_slopes(network, flat, inputs, labels, clip)
     assert torch.allclose(flattened(target)[0], slow, atol=1e-5, rtol=1e-4)

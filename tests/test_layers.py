@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import grad, vmap
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.models.architectures import MODELS, Model
 from lab.models.layers import (
     Block,
@@ -22,14 +22,14 @@ from lab.models.layers import (
     Last,
     Layer,
     MaxPool,
+    ParametrisedLayer,
     Positions,
     Relu,
     Shape,
     Sigmoid,
-    Trained,
 )
 from lab.models.network import Network
-from lab.models.stacked_gradients import descend, descend_clipped, flattened, stacked, visits
+from lab.models.stacked_gradients import backward, clipped_step, flattened, gradient_step, stacked
 
 
 class Wrapped(Model):
@@ -140,7 +140,7 @@ def test_a_step_is_the_one_that_autograd_takes(network: Network) -> None:
     shares = torch.rand(clients, 5, dtype=torch.float64)
     expected = models - 0.3 * vmap(grad(partial(loss, network)))(models, inputs, labels, shares)
     stack = stacked(network, models)
-    descend(stack, visits(network, stack, inputs.clone(), labels, shares), 0.3)
+    gradient_step(stack, backward(network, stack, inputs.clone(), labels, shares), 0.3)
     assert torch.allclose(flattened(stack), expected, atol=1e-12)
 
 
@@ -155,7 +155,7 @@ def test_a_clipped_step_shortens_every_example_by_itself(network: Network) -> No
     weights = (clip / lengths).clamp(max=1) * shares
     expected = models - 0.3 * torch.einsum("ce,cep->cp", weights, each)
     stack = stacked(network, models)
-    descend_clipped(stack, visits(network, stack, inputs.clone(), labels), clip, shares, 0.3)
+    clipped_step(stack, backward(network, stack, inputs.clone(), labels), clip, shares, 0.3)
     assert torch.allclose(flattened(stack), expected, atol=1e-12)
 
 
@@ -170,7 +170,7 @@ WRITTEN_OUT = [
     ("layer", "module", "shape"), WRITTEN_OUT, ids=lambda value: type(value).__name__
 )
 def test_what_is_written_out_and_the_generic_path_agree(
-    layer: Trained, module: nn.Module, shape: tuple[int, ...]
+    layer: ParametrisedLayer, module: nn.Module, shape: tuple[int, ...]
 ) -> None:
     """Outputs, slopes, steps, and every example's length, to twelve digits."""
     generic, own = Generic.of("one", module), parameters_of(layer)
@@ -191,7 +191,7 @@ def test_what_is_written_out_and_the_generic_path_agree(
 
 def test_group_normalisation_begins_by_changing_nothing() -> None:
     network = Network(MODELS["cnn"](norm="group"), (1, 12, 12), 10)
-    parts = network.split(network.initial(stream(0, "model")))
+    parts = network.split(network.initial(random_stream(0, "model")))
     assert (parts["first_norm.weight"] == 1).all()
     assert not parts["second_norm.bias"].any()
     assert 0 < parts["first.weight"].abs().max() <= 25**-0.5
@@ -213,6 +213,6 @@ def test_clients_of_a_stack_do_not_touch_each_other() -> None:
     _, models, inputs, labels = stack_of(network)
     shares = torch.ones(3, 5, dtype=torch.float64)
     whole, alone = stacked(network, models), stacked(network, models[1:2])
-    descend(whole, visits(network, whole, inputs, labels, shares), 0.1)
-    descend(alone, visits(network, alone, inputs[1:2], labels[1:2], shares[1:2]), 0.1)
+    gradient_step(whole, backward(network, whole, inputs, labels, shares), 0.1)
+    gradient_step(alone, backward(network, alone, inputs[1:2], labels[1:2], shares[1:2]), 0.1)
     assert torch.allclose(flattened(whole)[1], flattened(alone)[0], atol=1e-14)

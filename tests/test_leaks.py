@@ -14,23 +14,23 @@ import torch
 from PIL import Image
 
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.shared.attack_request import Aim
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.shared.attack_request import AttackSpec
 from lab.cli import main
 from lab.common.settings import SettingError
-from lab.engine.participation.cohort_sampling import asked
+from lab.engine.participation.cohort_sampling import select_cohort
 from lab.experiment import presets
-from lab.jobs.local_sweep import carried_out
-from lab.jobs.sweep_job import measured
+from lab.jobs.local_sweep import run_sweep_locally
+from lab.jobs.sweep_job import carry_out_cell
 from lab.reports.html_report import render_sweep
 from lab.reports.leak_gallery import fragment
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
-from lab.storage.worker_store import Ledger
-from lab.sweeps.attacked_run import raided, target_of
-from lab.sweeps.cell_result import Leak, Outcome
+from lab.storage.sweep_runs import SweepRuns
+from lab.storage.worker_store import WorkerStore
+from lab.sweeps.attacked_run import attacked_at_end, target_of
+from lab.sweeps.cell_result import AttackSummary, CellResult
 from lab.sweeps.lesson import lesson_of
-from lab.sweeps.result_table import Tally, tally
+from lab.sweeps.result_table import ResultTable, result_table
 from lab.sweeps.sweep import Sweep
 from tests.experiments import refusal
 from tests.markup import parsed
@@ -70,28 +70,32 @@ set = { "attack.spy" = "label-counts" }
 
 
 @pytest.fixture
-def grid(store: Store) -> Grid:
-    return Grid(store, quick())
+def grid(store: Store) -> SweepRuns:
+    return SweepRuns(store, quick())
 
 
 def quick(**changed: Any) -> Sweep:
     return Sweep.read(Sweep.from_toml(QUICK).dump() | changed)
 
 
-def whole(grid: Grid) -> Tally:
-    deque(carried_out(grid, 1), maxlen=0)
+def whole(grid: SweepRuns) -> ResultTable:
+    deque(run_sweep_locally(grid, 1), maxlen=0)
     return grid.tally()
 
 
-def leak(verdict: str = "partial: x", median: float | None = 20.0, floor: float = 10.0) -> Leak:
+def leak(
+    verdict: str = "partial: x", median: float | None = 20.0, floor: float = 10.0
+) -> AttackSummary:
     numbers = () if median is None else (median, floor, median - floor)
-    return Leak("spear", 1, 0, "8", "0.5", verdict, *numbers)
+    return AttackSummary("spear", 1, 0, "8", "0.5", verdict, *numbers)
 
 
-def filled(sweep: Sweep, leaks: list[Leak | None]) -> Tally:
+def filled(sweep: Sweep, leaks: list[AttackSummary | None]) -> ResultTable:
     """The table of attacks that came to this, in the order of the cells; None: not yet."""
     there = zip([cell for cell in sweep.cells if cell.key], leaks, strict=True)
-    return tally(sweep, {c.key: Outcome("finished", leak=found) for c, found in there if found})
+    return result_table(
+        sweep, {c.key: CellResult("finished", leak=found) for c, found in there if found}
+    )
 
 
 # --- what a file says ---------------------------------------------------------------------------
@@ -106,7 +110,7 @@ def test_rows_and_columns_may_set_the_attack() -> None:
     ]
     attacks = [cell.attack for cell in quick(lesson="", rows=rows, columns=columns).cells]
     assert [one and one.dump() for one in attacks] == [
-        Aim.read({"spy": spy, "round": 2, "client": 3}).dump()
+        AttackSpec.read({"spy": spy, "round": 2, "client": 3}).dump()
         for spy in (
             {"kind": "spear", "seed": 5},
             {"kind": "spear", "iterations": 7},
@@ -128,7 +132,7 @@ def test_attacks_tell_runs_apart_and_leave_other_sweeps_alone() -> None:
 
 def test_a_setting_of_the_attack_can_be_replaced_from_outside() -> None:
     changed = quick().changed({"attack.round": 2, "training.rate": 0.5})
-    assert changed.attack == Aim.read({"spy": "first-layer", "round": 2})
+    assert changed.attack == AttackSpec.read({"spy": "first-layer", "round": 2})
     assert changed.experiment.training.rate == 0.5
 
 
@@ -175,14 +179,14 @@ def test_every_preset_can_be_read_and_is_small(file: Path) -> None:
 # --- what is measured ---------------------------------------------------------------------------
 
 
-def test_a_place_holds_what_the_attack_by_itself_finds(grid: Grid) -> None:
+def test_a_place_holds_what_the_attack_by_itself_finds(grid: SweepRuns) -> None:
     table = whole(grid)
     cell = grid.sweep.cells[0]
     assert cell.experiment is not None
     assert cell.attack is not None
     moment = next(run(cell.experiment))
     client = target_of(cell.attack, moment)
-    *_, last = reconstruct(cell.attack.spy, moment, client)  # type: ignore[arg-type]
+    *_, last = run_reconstruction(cell.attack.spy, moment, client)  # type: ignore[arg-type]
     assert last.score is not None
     entry = table.entries[0][0]
     assert entry.value == last.score.gain
@@ -191,13 +195,13 @@ def test_a_place_holds_what_the_attack_by_itself_finds(grid: Grid) -> None:
     assert torch.equal(pictures["guess"], last.pictures["guess"])
 
 
-def test_an_attack_without_pictures_shows_its_words(grid: Grid) -> None:
+def test_an_attack_without_pictures_shows_its_words(grid: SweepRuns) -> None:
     entry = whole(grid).entries[0][2]
     assert entry.value is None
     assert entry.told() == "exact"
 
 
-def test_what_cannot_be_attacked_is_refused_and_says_why(grid: Grid) -> None:
+def test_what_cannot_be_attacked_is_refused_and_says_why(grid: SweepRuns) -> None:
     entry = whole(grid).entries[0][1]
     assert entry.word == "refused"
     assert "first-layer needs a model with a dense first layer" in entry.reason
@@ -205,31 +209,35 @@ def test_what_cannot_be_attacked_is_refused_and_says_why(grid: Grid) -> None:
 
 def test_what_turns_out_to_be_nothing_is_refused_and_not_tried_again(store: Store) -> None:
     one = quick().experiment.changed({"training.clients_per_round": 1})
-    (here,) = asked(one, 1)
+    (here,) = select_cohort(one, 1)
     away = (here + 1) % 4
     row = {"label": "away", "set": {"attack.client": away}, "expects": "leaks"}
-    grid = Grid(store, quick(experiment=one.dump(), rows=[row], columns=[{"label": "x"}]))
+    grid = SweepRuns(store, quick(experiment=one.dump(), rows=[row], columns=[{"label": "x"}]))
     entry = whole(grid).entries[0][0]
     assert (entry.word, grid.progress().finished) == ("refused", 1)
     assert f"client {away} sent nothing" in entry.reason
     assert lesson_of(grid.tally()).state == "open"
 
 
-def test_the_same_sweep_again_runs_nothing(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_sweep_again_runs_nothing(
+    grid: SweepRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = whole(grid)
-    monkeypatch.setattr("lab.jobs.sweep_job.raided", lambda *_: pytest.fail("it ran again"))
+    monkeypatch.setattr(
+        "lab.jobs.sweep_job.attacked_at_end", lambda *_: pytest.fail("it ran again")
+    )
     assert whole(grid) == first
-    later = Grid(grid.store, quick(title="Other words", rows=[{"label": "bare"}], lesson=""))
+    later = SweepRuns(grid.store, quick(title="Other words", rows=[{"label": "bare"}], lesson=""))
     assert later.progress().finished == later.progress().total
 
 
-def test_a_cell_that_was_interrupted_begins_its_attack_anew(grid: Grid) -> None:
+def test_a_cell_that_was_interrupted_begins_its_attack_anew(grid: SweepRuns) -> None:
     grid.start()
-    ledger = Ledger(grid.store)
+    ledger = WorkerStore(grid.store)
     job = ledger.claim()
     assert job is not None
     assert job.aim
-    steps = measured(ledger, job)
+    steps = carry_out_cell(ledger, job)
     next(steps)
     steps.close()
     assert grid.store.job(job.id).status == "queued"
@@ -239,7 +247,7 @@ def test_a_cell_that_was_interrupted_begins_its_attack_anew(grid: Grid) -> None:
 
 def test_a_later_round_is_attacked_after_those_before_it() -> None:
     setting = quick().experiment
-    *before, last = raided(setting, Aim.read({"spy": "first-layer", "round": 2}))
+    *before, last = attacked_at_end(setting, AttackSpec.read({"spy": "first-layer", "round": 2}))
     assert before[0] is None
     assert last is not None
     assert last.result is not None
@@ -251,19 +259,19 @@ def test_a_later_round_is_attacked_after_those_before_it() -> None:
 
 def test_a_malicious_server_plants_its_model() -> None:
     setting = quick().experiment.changed({"model.hidden": 64, "training.batch_size": 2})
-    *_, last = raided(setting, Aim.read({"spy": "imprint", "round": 2}))
+    *_, last = attacked_at_end(setting, AttackSpec.read({"spy": "imprint", "round": 2}))
     assert last is not None
     assert last.result is not None
     assert last.result.attack == "imprint"
 
 
 def test_the_target_is_drawn_by_the_seed_among_those_who_sent() -> None:
-    order = Aim.read({"spy": "first-layer", "round": 1})
+    order = AttackSpec.read({"spy": "first-layer", "round": 1})
     seeds = [Experiment.read(quick().experiment.dump() | {"seed": seed}) for seed in range(12)]
     drawn = [target_of(order, next(run(one))) for one in seeds]
     assert drawn == [target_of(order, next(run(one))) for one in seeds]
     assert len(set(drawn)) > 1
-    named = Aim.read({"spy": "first-layer", "round": 1, "client": 2})
+    named = AttackSpec.read({"spy": "first-layer", "round": 1, "client": 2})
     assert target_of(named, next(run(seeds[0]))) == 2
 
 
@@ -286,7 +294,7 @@ WORDS = leak("no better than an even guess", None)
     ],
 )
 def test_a_lesson_is_borne_out_by_what_was_measured(
-    found: list[Leak | None], state: str, told: str
+    found: list[AttackSummary | None], state: str, told: str
 ) -> None:
     lesson = lesson_of(filled(quick(), found))
     assert lesson.state == state
@@ -324,10 +332,10 @@ def test_the_worst_of_a_row_is_the_largest_leak() -> None:
 # --- pictures, files, page ----------------------------------------------------------------------
 
 
-def test_the_gallery_holds_every_place_and_nothing_unescaped(grid: Grid) -> None:
+def test_the_gallery_holds_every_place_and_nothing_unescaped(grid: SweepRuns) -> None:
     sweep = quick(rows=[{"label": "<b>a</b> & b", "expects": "leaks"}])
-    table = whole(Grid(grid.store, sweep))
-    page = parsed(fragment(table, Grid(grid.store, sweep).pictures()))
+    table = whole(SweepRuns(grid.store, sweep))
+    page = parsed(fragment(table, SweepRuns(grid.store, sweep).pictures()))
     assert page.texts["p"][0] == "<b>a</b> & b"
     assert len(page.of("figure")) == 3
     (picture,) = page.of("img")
@@ -404,4 +412,6 @@ def test_the_page_offers_every_preset() -> None:
 
 def test_a_raid_on_a_round_that_never_comes_is_refused() -> None:
     with pytest.raises(SettingError, match=r"attack\.round is 5"):
-        deque(raided(quick().experiment, Aim.read({"spy": "first-layer", "round": 5})))
+        deque(
+            attacked_at_end(quick().experiment, AttackSpec.read({"spy": "first-layer", "round": 5}))
+        )

@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from attacks import SPIES
-from datasets import SOURCES
+from attacks import PRIVACY_ATTACKS
+from datasets import DATA_SOURCES
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.engine.data.malicious_clients import malicious
-from lab.interfaces.attack_data import Guess
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.engine.data.malicious_clients import malicious_clients
+from lab.interfaces.attack_data import ReconstructedBatch
 from lab.interfaces.data import Examples
-from lab.interfaces.privacy_attacks import Reconstruction
+from lab.interfaces.privacy_attacks import ReconstructionAttack
 from lab.models.inputs import as_floats
 from lab.scoring.reconstruction import guess_baselines
 from lab.scoring.reconstruction.identification import CLOSE, Pool
 from lab.scoring.reconstruction.image_metrics import PEAK, decibels, match, psnr, ssim
-from lab.scoring.reconstruction.image_scorer import Judge
+from lab.scoring.reconstruction.image_scorer import ReconstructionScorer
 from lab.scoring.reconstruction.label_score import by_luck, even_share, label_share
-from lab.scoring.reconstruction.verdict import EXACT, GAIN, LUCK, VERDICTS, verdict
+from lab.scoring.reconstruction.verdict import EXACT, GAIN, LUCK, VERDICTS, reconstruction_verdict
 
 SEEDS = st.integers(0, 10**6)
 GREY, COLOUR, TABLE = (1, 12, 14), (3, 16, 13), (22,)
@@ -40,9 +40,9 @@ def uniform(seed: int, *shape: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def judge(seed: int = 0, private: int = 3, shape: tuple[int, ...] = GREY) -> Judge:
+def judge(seed: int = 0, private: int = 3, shape: tuple[int, ...] = GREY) -> ReconstructionScorer:
     """Noise all over, so that nobody's picture resembles anybody's."""
-    return Judge(
+    return ReconstructionScorer(
         inputs=uniform(seed, private, *shape),
         labels=torch.arange(private) % 10,
         others=uniform(seed + 1, 40, *shape),
@@ -51,8 +51,8 @@ def judge(seed: int = 0, private: int = 3, shape: tuple[int, ...] = GREY) -> Jud
     )
 
 
-def guess(inputs: Tensor, labels: Tensor) -> Guess:
-    return Guess(inputs, labels, step=1, steps=1)
+def guess(inputs: Tensor, labels: Tensor) -> ReconstructedBatch:
+    return ReconstructedBatch(inputs, labels, step=1, steps=1)
 
 
 # --- PSNR ---------------------------------------------------------------------------------------
@@ -257,7 +257,9 @@ def test_a_label_is_right_beside_its_picture_only() -> None:
 # --- floors -------------------------------------------------------------------------------------
 
 
-def guessed_by_floors(judged: Judge, labels: Tensor, patch: pytest.MonkeyPatch) -> list[Tensor]:
+def guessed_by_floors(
+    judged: ReconstructionScorer, labels: Tensor, patch: pytest.MonkeyPatch
+) -> list[Tensor]:
     """The pictures that the floors put forward: black, grey, white, mean, class means, public."""
     seen: list[Tensor] = []
 
@@ -291,7 +293,7 @@ def test_floors_never_look_at_the_private_examples(
 ) -> None:
     """The same guesses whatever is private, so only their score can tell of it."""
     honest, labels = judge(shape=shape), torch.tensor([1, 1, 4])
-    poisoned = Judge(
+    poisoned = ReconstructionScorer(
         inputs=honest.inputs + 1000.0,
         labels=honest.labels + 3,
         others=honest.others - 50.0,
@@ -353,7 +355,7 @@ def test_the_nearest_is_the_best_other_example_on_average() -> None:
 
 def test_a_second_copy_of_the_private_example_is_a_neighbour() -> None:
     truth = judge(private=1)
-    twin = Judge(
+    twin = ReconstructionScorer(
         truth.inputs,
         truth.labels,
         torch.cat([truth.others, truth.inputs]),
@@ -370,7 +372,7 @@ def test_a_second_copy_of_the_private_example_is_a_neighbour() -> None:
 def of_one(found: float, floor: float, nearest: float, luck: float = 1.0) -> str:
     """The verdict on a single example, from its PSNR."""
     gains = found - floor, found - nearest
-    return verdict(int(found >= EXACT), 1, *gains, luck, guessed=int(floor >= EXACT))
+    return reconstruction_verdict(int(found >= EXACT), 1, *gains, luck, guessed=int(floor >= EXACT))
 
 
 @pytest.mark.parametrize(
@@ -465,7 +467,7 @@ def test_every_verdict_is_one_of_five_words(median: float, floor: float, near: f
         told = of_one(median, floor, near, luck)
         assert sum(told.startswith(word) for word in VERDICTS) == 1
     assert of_one(PEAK, floor, near) == VERDICTS[-1]
-    assert verdict(1, 2, median - floor, median - near).startswith(VERDICTS[-2])
+    assert reconstruction_verdict(1, 2, median - floor, median - near).startswith(VERDICTS[-2])
 
 
 def test_each_pair_has_a_word_of_its_own_from_its_own_neighbour() -> None:
@@ -573,14 +575,14 @@ def test_a_later_guess_is_scored_from_what_is_known_already() -> None:
 
 @pytest.fixture(scope="module")
 def clothes() -> Examples:
-    return SOURCES["fashion-mnist"]().load()
+    return DATA_SOURCES["fashion-mnist"]().load()
 
 
-def of_clothes(clothes: Examples, victims: np.ndarray) -> Judge:
+def of_clothes(clothes: Examples, victims: np.ndarray) -> ReconstructionScorer:
     private = torch.from_numpy(victims)
     others = torch.ones(len(clothes.labels), dtype=torch.bool)
     others[private] = False
-    return Judge(
+    return ReconstructionScorer(
         inputs=as_floats(clothes.inputs[private]),
         labels=clothes.labels[private],
         others=as_floats(clothes.inputs[others]),
@@ -614,8 +616,8 @@ def test_a_neighbour_in_place_of_the_picture_is_no_recognition(clothes: Examples
 
 
 def test_tables_are_scored_too() -> None:
-    heart = SOURCES["heart"]().load()
-    truth = Judge(
+    heart = DATA_SOURCES["heart"]().load()
+    truth = ReconstructionScorer(
         inputs=heart.inputs[:3],
         labels=heart.labels[:3],
         others=heart.inputs[3:],
@@ -648,10 +650,10 @@ def test_the_victim_is_not_its_own_neighbour(who: str) -> None:
             "adversary": {"count": 3, "poison": "label-flip"},
         }
     )
-    bad = malicious(experiment)
+    bad = malicious_clients(experiment)
     client = bad[0] if who == "malicious" else min(set(range(10)) - set(bad))
-    spy = SPIES["first-layer"]()
-    assert isinstance(spy, Reconstruction)
-    *_, last = reconstruct(spy, next(run(experiment)), client)
+    spy = PRIVACY_ATTACKS["first-layer"]()
+    assert isinstance(spy, ReconstructionAttack)
+    *_, last = run_reconstruction(spy, next(run(experiment)), client)
     assert last.score is not None
     assert last.score.nearest < 40

@@ -11,16 +11,16 @@ from plotly.graph_objects import Figure
 from streamlit.testing.v1 import AppTest
 
 from lab import ROOT
-from lab.attack_runs.reconstruction.quick_look import cheapest, glance
+from lab.attack_runs.reconstruction.quick_look import cheapest, quick_look
 from lab.common.settings import SettingError
-from lab.engine.round import step
-from lab.engine.run import begin
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import experiments
 from lab.models.architectures import MODELS
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.web.session import EACH, drawn, pace
+from lab.web.session import EACH, cached_figure, pace
 from tests.paging import button, opened, work_off
 
 LEAKY = Experiment.read(
@@ -35,22 +35,22 @@ LEAKY = Experiment.read(
 
 
 def test_a_glance_reads_a_bare_update_exactly_and_nothing_through_noise() -> None:
-    seen = glance(step(begin(LEAKY)))
+    seen = quick_look(run_round(initial_state(LEAKY)))
     assert seen is not None
     assert seen.score is not None
     assert seen.score.psnr > 46
     noisy = LEAKY.changed({"privacy.kind": "client", "privacy.noise": 1.0})
-    hidden = glance(step(begin(noisy)))
+    hidden = quick_look(run_round(initial_state(noisy)))
     assert hidden is not None
     assert hidden.score is not None
     assert hidden.score.psnr < hidden.score.floor + 3
 
 
 def test_another_client_is_looked_at_in_every_round() -> None:
-    state, seen = begin(LEAKY), []
+    state, seen = initial_state(LEAKY), []
     for _ in range(4):
-        moment = step(state)
-        found, state = glance(moment), moment.state
+        moment = run_round(state)
+        found, state = quick_look(moment), moment.state
         assert found is not None
         assert found.result is not None
         seen.append(found.result.client)
@@ -125,11 +125,11 @@ def test_a_figure_is_drawn_once_for_all_who_look_at_the_same() -> None:
         asked.append(None)
         return Figure()
 
-    first = drawn("curves", ("run", 3), draw)
-    assert drawn("curves", ("run", 3), draw) is first
+    first = cached_figure("curves", ("run", 3), draw)
+    assert cached_figure("curves", ("run", 3), draw) is first
     assert len(asked) == 1
-    assert drawn("curves", ("run", 4), draw) is not first
-    assert drawn("traffic", ("run", 3), draw) is not first
+    assert cached_figure("curves", ("run", 4), draw) is not first
+    assert cached_figure("traffic", ("run", 3), draw) is not first
 
 
 class Shared(list[str]):

@@ -12,9 +12,9 @@ from playwright.sync_api import Page, expect
 from streamlit.testing.v1 import AppTest
 
 from lab.experiment.presets import tradeoffs
-from lab.jobs.local_sweep import carried_out
+from lab.jobs.local_sweep import run_sweep_locally
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.sweeps.tradeoff_study import Study
 from tests.browsing import back_by, until
 
@@ -70,7 +70,7 @@ def test_a_click_on_a_point_chooses_it_and_the_chart_stays(
 ) -> None:
     changed = {"seeds": [0], "epsilons": [0], "training.rounds": 1}
     study = Study.from_file(tradeoffs()["defences"]).changed(changed)
-    deque(carried_out(Grid(lab_store, study.sweep), 1), maxlen=0)
+    deque(run_sweep_locally(SweepRuns(lab_store, study.sweep), 1), maxlen=0)
     page.goto(f"{address}/tradeoff")
     back_by(page, "Seeds", 1)
     page.get_by_role("slider", name="Rounds").press("Home")

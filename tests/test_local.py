@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.engine.client.batches import batches, touched
-from lab.engine.client.local_training import cohort
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
+from lab.engine.client.local_training import train_cohort
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import Drift, Task
+from lab.interfaces.federated_algorithm import GradientCorrection, LocalTask
 from lab.models.architectures import MODELS
 from lab.models.inputs import as_floats
 from lab.models.network import Network
@@ -34,7 +34,7 @@ def slow(
     now: Experiment, round: int, client: int, model: Tensor, pull: float = 0.0, push: float = 0.0
 ) -> Tensor:
     """McMahan 2017, algorithm 1, ClientUpdate, one client and one batch after the other."""
-    federation = assemble(now)
+    federation = federated_dataset(now)
     held = federation.held(client)
     flat = model.clone().requires_grad_(True)
     for batch in batches(now, round, client, len(held)):
@@ -51,8 +51,8 @@ def slow(
 def test_a_cohort_trains_as_a_slow_loop_does(kind: str) -> None:
     """Unequal sizes and partial batches included."""
     now = experiment(model__kind=kind)
-    model = begin(now).model
-    rows = cohort(now, 1, range(7), Task(model)).rows
+    model = initial_state(now).model
+    rows = train_cohort(now, 1, range(7), LocalTask(model)).rows
     for client in range(7):
         assert torch.allclose(rows[client], slow(now, 1, client, model), atol=1e-5)
 
@@ -60,8 +60,8 @@ def test_a_cohort_trains_as_a_slow_loop_does(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["logistic", "mlp", "lenet"])
 def test_in_float64_it_does_so_to_ten_digits(kind: str) -> None:
     now = experiment(model__kind=kind)
-    model = begin(now).model.double()
-    rows = cohort(now, 1, range(7), Task(model)).rows
+    model = initial_state(now).model.double()
+    rows = train_cohort(now, 1, range(7), LocalTask(model)).rows
     for client in range(7):
         assert torch.allclose(rows[client], slow(now, 1, client, model), atol=1e-10)
 
@@ -70,9 +70,9 @@ def test_in_float64_it_does_so_to_ten_digits(kind: str) -> None:
 def test_a_drift_is_part_of_every_step(settings: dict[str, object]) -> None:
     """Of each client its own push, in blocks of unequal length; and one pull for all."""
     now = experiment(**settings)
-    model = begin(now).model.double()
+    model = initial_state(now).model.double()
     pushes = torch.arange(7, dtype=torch.float64).unsqueeze(1).expand(7, len(model)) / 100
-    rows = cohort(now, 1, range(7), Task(model, Drift(0.7, pushes))).rows
+    rows = train_cohort(now, 1, range(7), LocalTask(model, GradientCorrection(0.7, pushes))).rows
     for client in range(7):
         expected = slow(now, 1, client, model, 0.7, client / 100)
         assert torch.allclose(rows[client], expected, atol=1e-10)
@@ -81,10 +81,10 @@ def test_a_drift_is_part_of_every_step(settings: dict[str, object]) -> None:
 def test_one_step_on_one_batch_is_the_gradient_to_the_last_digit() -> None:
     """An update that lost digits to the size of the weights would blind the attacks."""
     now = experiment(training__steps=1, training__rate=1e-4)
-    model = begin(now).model
-    row = cohort(now, 1, [0], Task(model)).rows[0]
+    model = initial_state(now).model
+    row = train_cohort(now, 1, [0], LocalTask(model)).rows[0]
     flat = model.double().requires_grad_(True)
-    federation = assemble(now)
+    federation = federated_dataset(now)
     held = federation.held(0)
     picked = held[torch.from_numpy(batches(now, 1, 0, len(held))[0])]
     inputs, labels = as_floats(federation.inputs[picked]).double(), federation.labels[picked]
@@ -94,9 +94,9 @@ def test_one_step_on_one_batch_is_the_gradient_to_the_last_digit() -> None:
 
 def test_what_a_client_does_does_not_depend_on_who_else_takes_part() -> None:
     now = experiment()
-    model = begin(now).model
-    together = cohort(now, 3, range(7), Task(model)).rows
-    alone = cohort(now, 3, [4], Task(model)).rows
+    model = initial_state(now).model
+    together = train_cohort(now, 3, range(7), LocalTask(model)).rows
+    alone = train_cohort(now, 3, [4], LocalTask(model)).rows
     assert torch.allclose(together[4], alone[0], atol=1e-6)
 
 
@@ -104,9 +104,9 @@ def test_a_client_without_examples_sends_nothing_new() -> None:
     now = experiment(
         data__source="heart", data__split={"kind": "natural"}, data__clients=4, data__examples=4
     )
-    sizes = assemble(now).sizes
+    sizes = federated_dataset(now).sizes
     assert 0 in sizes.tolist(), "this seed leaves a hospital without patients"
-    rows = cohort(now, 1, range(4), Task(begin(now).model)).rows
+    rows = train_cohort(now, 1, range(4), LocalTask(initial_state(now).model)).rows
     assert rows[sizes == 0].abs().max() == 0
     assert rows[sizes > 0].abs().amax(dim=1).min() > 0
 
@@ -116,9 +116,9 @@ def test_a_private_client_without_examples_sends_nothing_new() -> None:
         data__source="heart", data__split={"kind": "natural"}, data__clients=4, data__examples=4,
         privacy__kind="example", privacy__noise=1.0,
     )  # fmt: skip
-    rows = cohort(now, 1, range(4), Task(begin(now).model)).rows
+    rows = train_cohort(now, 1, range(4), LocalTask(initial_state(now).model)).rows
     assert rows.isfinite().all()
-    assert rows[assemble(now).sizes == 0].abs().max() == 0
+    assert rows[federated_dataset(now).sizes == 0].abs().max() == 0
 
 
 @pytest.mark.parametrize(("epochs", "cap", "steps"), [(1, 0, 4), (3, 0, 12), (3, 5, 5), (1, 9, 4)])

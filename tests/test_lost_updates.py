@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lab import Experiment, run
 from lab.engine.algorithms import ALGORITHMS
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
-from lab.interfaces.federated_algorithm import Algorithm, Local, Memory, Report
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, LocalResult, Memory
 from tests.quadratics import UNEQUAL, made, report_of
 from tests.slow import all_of, batches_of, slope
 
@@ -31,11 +31,11 @@ LOSSY = Experiment.read(
 )  # fmt: skip
 
 
-def lossy(rows: Tensor, arrived: list[bool], **others: Any) -> Report:
+def lossy(rows: Tensor, arrived: list[bool], **others: Any) -> CohortReport:
     return replace(report_of(rows), arrived=torch.tensor(arrived), **others)
 
 
-def played(algorithm: Algorithm, report: Report, memory: Memory) -> tuple[Tensor, Memory]:
+def played(algorithm: Algorithm, report: CohortReport, memory: Memory) -> tuple[Tensor, Memory]:
     """The next model from 0, by the mean of the rows that arrived, weighted as reported."""
     factors = algorithm.factors(report, memory)
     rows = report.rows if factors is None else report.rows * factors.unsqueeze(1)
@@ -98,7 +98,7 @@ def test_where_afl_listens_to_nobody_who_arrived_the_model_stays() -> None:
 
 def test_the_model_that_stands_for_all_is_chosen_by_those_who_arrived() -> None:
     groups = torch.tensor([0, 1, 1])
-    report = lossy(torch.ones(3, 1), [True, False, False], local=Local(torch.ones(3, 1), {}))
+    report = lossy(torch.ones(3, 1), [True, False, False], local=LocalResult(torch.ones(3, 1), {}))
     report = replace(report, local=replace(report.local, groups=groups))
     memory = {"models": torch.tensor([[10.0], [20.0]])}
     assert played(made("ifca"), report, memory)[0].item() == 11
@@ -132,7 +132,7 @@ def test_a_lost_update_counts_as_if_its_client_had_not_been_asked(kind: str) -> 
         steps=all_asked.steps[there],
         rows=rows[there],
         losses=all_asked.losses[there] if all_asked.losses is not None else None,
-        local=Local(rows[there], {}, groups=torch.zeros(2, dtype=torch.int64)),
+        local=LocalResult(rows[there], {}, groups=torch.zeros(2, dtype=torch.int64)),
     )
     one, other = played(algorithm, all_asked, memory), played(algorithm, fewer, memory)
     torch.testing.assert_close(one[0], other[0], rtol=1e-12, atol=0)
@@ -159,7 +159,7 @@ def updates(now: Experiment, clients: list[int], sent: Tensor) -> tuple[list[Ten
 def fednova(now: Experiment, clients: list[int], sent: Tensor) -> Tensor:
     """Wang et al. 2020, equation 6 with a_i = (1, ..., 1)."""
     moves, steps = updates(now, clients, sent)
-    sizes = assemble(now).sizes[clients].double()
+    sizes = federated_dataset(now).sizes[clients].double()
     shares = sizes / sizes.sum()
     effective = sum(float(p) * tau for p, tau in zip(shares, steps, strict=True))
     directions = [p * move / tau for p, move, tau in zip(shares, moves, steps, strict=True)]
@@ -184,7 +184,7 @@ def test_a_round_with_lost_updates_is_that_of_the_pseudocode(kind: str, pseudoco
     moment = next(run(now))
     arrived = [client for client in range(6) if client not in moment.record.lost]
     assert 0 < len(arrived) < 6
-    sent = begin(now).model.double()
+    sent = initial_state(now).model.double()
     expected = pseudocode(now, arrived, sent)
     assert float((expected - sent).norm()) > 0.01
     torch.testing.assert_close(moment.state.model.double(), expected, rtol=0, atol=1e-5)
@@ -199,6 +199,6 @@ def test_clients_that_come_too_late_are_not_counted_either() -> None:
     moment = next(run(now))
     assert moment.record.late
     arrived = [c for c in moment.record.clients if c not in moment.record.lost]
-    sent = begin(now).model.double()
+    sent = initial_state(now).model.double()
     expected = fednova(now, arrived, sent)
     torch.testing.assert_close(moment.state.model.double(), expected, rtol=0, atol=1e-5)

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 import torch
 
+from defenses import UPDATE_TRANSFORMS
 from lab import Experiment, run
-from lab.engine.client.cohort_trainer import party_of
+from lab.engine.client import cohort_trainer
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.differential_privacy.update_transforms import stages
+from lab.engine.differential_privacy.update_transforms import privacy_transforms
 from lab.engine.round import Round
-from lab.engine.run import begin
-from lab.engine.run_state import Moment
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult
 from tests.noise import CLIENTS, PARAMS, correlation, is_normal
-from tests.test_privacy_stages import STAGES, VARIANCE_ERROR, cohort_of
+from tests.test_privacy_stages import VARIANCE_ERROR, cohort_of
 
 PLACES = ("distributed", "central", "local")
 BASE = CLIENTS.changed(
@@ -36,7 +37,7 @@ every_mechanism = pytest.mark.parametrize(
 )
 
 
-def same(one: list[Moment], other: list[Moment]) -> bool:
+def same(one: list[RoundResult], other: list[RoundResult]) -> bool:
     pairs = list(zip(one, other, strict=True))
     models = [torch.equal(mine.state.model, yours.state.model) for mine, yours in pairs]
     return all(models) and all(mine.record == yours.record for mine, yours in pairs)
@@ -73,10 +74,10 @@ def test_no_client_moves_the_sum_by_more_than_the_noise_allows_for(
 ) -> None:
     """Its row, and its bit where the clip adapts, are no longer than deviation / multiplier."""
     now = BASE.changed(settings)
-    party = party_of(now, 1, tuple(range(12)))
-    found = Round.begin(begin(now)).clipping
+    party = cohort_trainer.cohort_of(now, 1, tuple(range(12)))
+    found = Round.begin(initial_state(now)).clipping
     assert found is not None
-    clip = stages(now, found, "client")[0]
+    clip = privacy_transforms(now, found, "client")[0]
     rows = size * torch.randn(12, now.architecture.size, generator=torch.manual_seed(3))
     sent = clip(rows, party)
     assert float(sent.norm(dim=1).max()) <= now.privacy.clip * (1 + 1e-6)
@@ -89,7 +90,7 @@ def test_no_client_moves_the_sum_by_more_than_the_noise_allows_for(
 
 def test_the_noise_is_the_multiplier_times_the_clip() -> None:
     for place in PLACES:
-        found = Round.begin(begin(BASE.changed({"privacy.place": place}))).clipping
+        found = Round.begin(initial_state(BASE.changed({"privacy.place": place}))).clipping
         assert found is not None
         assert found.deviation == pytest.approx(0.5 * 0.4)
 
@@ -100,7 +101,7 @@ def test_the_noise_is_the_multiplier_times_the_clip() -> None:
 @pytest.mark.parametrize("gone", range(6))
 def test_the_server_adds_all_noise_whoever_is_lost(gone: int) -> None:
     party = cohort_of(range(5), gone=range(gone), expected=4.0)
-    stage = STAGES["release"](deviation=3.0, place="central")
+    stage = UPDATE_TRANSFORMS["release"](deviation=3.0, place="central")
     released = stage(torch.zeros(max(1, 5 - gone), PARAMS), party).mean(dim=0) * 4.0
     assert is_normal(released, 3.0)
 
@@ -108,13 +109,13 @@ def test_the_server_adds_all_noise_whoever_is_lost(gone: int) -> None:
 @pytest.mark.parametrize("gone", range(5))
 def test_local_noise_is_whole_in_every_row_and_the_server_adds_none(gone: int) -> None:
     party = cohort_of(range(5), gone=range(gone), expected=4.0)
-    rows = STAGES["noise"](deviation=3.0, place="local")(torch.zeros(5, PARAMS), party)
+    rows = UPDATE_TRANSFORMS["noise"](deviation=3.0, place="local")(torch.zeros(5, PARAMS), party)
     for place, row in enumerate(rows):
         assert is_normal(row, 3.0)
         for other in rows[:place]:
             assert abs(correlation(row, other)) < 5 / PARAMS**0.5
     arrived = rows[gone:]
-    stage = STAGES["release"](deviation=3.0, place="local")
+    stage = UPDATE_TRANSFORMS["release"](deviation=3.0, place="local")
     released = stage(arrived, party).mean(dim=0) * 4.0
     assert torch.allclose(released, arrived.sum(dim=0), atol=1e-4)
     assert float(released.var()) == pytest.approx(9.0 * len(arrived), rel=VARIANCE_ERROR)

@@ -11,32 +11,34 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from attacks.membership.outsider.lira_online import LiraOnline
 from attacks.membership.outsider.rmia import Rmia
 from attacks.membership.shared.confidence import confidence, cross_entropy, log_complements
 from attacks.membership.shared.public_calibration import levelled
 from lab import Experiment
-from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.membership.shadow_federations import shadows
+from lab.attack_runs.membership.outsider import run_membership
+from lab.attack_runs.membership.shadow_federations import shadow_rounds
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 from lab.models.inputs import as_floats
-from lab.scoring.membership.membership_score import expose
+from lab.scoring.membership.membership_score import score_membership
 
-OUTSIDERS = [name for name, spy in SPIES.items() if issubclass(spy, Inference)]
-WITH_SHADOWS = [name for name in OUTSIDERS if SPIES[name]().needs().shadows]  # type: ignore[attr-defined]
+OUTSIDERS = [
+    name for name, spy in PRIVACY_ATTACKS.items() if issubclass(spy, MembershipInferenceAttack)
+]
+WITH_SHADOWS = [name for name in OUTSIDERS if PRIVACY_ATTACKS[name]().needs().shadows]  # type: ignore[attr-defined]
 TRANSDUCTIVE = {"rank-ensemble"}
 MODELS, HALF, PUBLIC = 10, 200, 500  # a target, one that saw nobody, and eight shadows
 
 
-def attack(name: str, **settings: object) -> Inference:
-    spy = SPIES[name].model_validate(settings)
-    assert isinstance(spy, Inference)
+def attack(name: str, **settings: object) -> MembershipInferenceAttack:
+    spy = PRIVACY_ATTACKS[name].model_validate(settings)
+    assert isinstance(spy, MembershipInferenceAttack)
     return spy
 
 
@@ -45,19 +47,19 @@ def column(*values: float) -> Tensor:
     return torch.tensor(values).double().unsqueeze(1)
 
 
-def of_one(target: float, inside: list[float], outside: list[float]) -> Evidence:
+def of_one(target: float, inside: list[float], outside: list[float]) -> MembershipSignals:
     """Signals on models that were trained on a single candidate, and on models that were not."""
     saw = torch.tensor([True] * len(inside) + [False] * len(outside)).unsqueeze(1)
     return evidence(column(target)[0], column(*inside, *outside), saw)
 
 
-def evidence(target: Tensor, models: Tensor, inside: Tensor) -> Evidence:
+def evidence(target: Tensor, models: Tensor, inside: Tensor) -> MembershipSignals:
     """Without examples, and without the public."""
     nobody = Candidates(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
     size = len(target)
     asked = Candidates(torch.zeros(size, 1), torch.zeros(size, dtype=torch.int64))
     empty = target.new_zeros(0)
-    return Evidence(asked, target, models, inside, nobody, empty, models[:, :0])
+    return MembershipSignals(asked, target, models, inside, nobody, empty, models[:, :0])
 
 
 def odds(probability: float) -> float:
@@ -243,21 +245,23 @@ def trained() -> tuple[OutsiderView, Candidates, tuple[Candidates, Tensor, Tenso
     The second model was trained on none of them.
     """
     now = experiment()
-    federation = assemble(now.changed({"data.examples": 4 * HALF + PUBLIC}))
+    federation = federated_dataset(now.changed({"data.examples": 4 * HALF + PUBLIC}))
     every = Candidates(as_floats(federation.inputs), federation.labels)
     pool, other, public = (
         Candidates(every.inputs[start:stop], every.labels[start:stop])
         for start, stop in ((0, 400), (400, 800), (800, 1300))
     )
-    (mine,) = shadows(now, 1, pool, range(MODELS - 1))
-    (foreign,) = shadows(now, 1, other, [0])
+    (mine,) = shadow_rounds(now, 1, pool, range(MODELS - 1))
+    (foreign,) = shadow_rounds(now, 1, other, [0])
     models = torch.cat([mine.models[:1], foreign.models, mine.models[1:]])
     inside = torch.cat([mine.inside[:1], torch.zeros(1, 400).bool(), mine.inside[1:]])
     return OutsiderView(1, now.architecture, models[0]), pool, (public, models, inside)
 
 
 @cache
-def measured(name: str, scale: float = 1.0, target: int = 0, **settings: object) -> Evidence:
+def measured(
+    name: str, scale: float = 1.0, target: int = 0, **settings: object
+) -> MembershipSignals:
     view, pool, (public, models, inside) = trained()
     spy = attack(name, **settings)
     signals = [
@@ -265,7 +269,7 @@ def measured(name: str, scale: float = 1.0, target: int = 0, **settings: object)
         for model in models
     ]
     mine, public_ones = (torch.stack(part) for part in zip(*signals, strict=True))
-    return Evidence(
+    return MembershipSignals(
         pool, mine[target], mine[2:], inside[2:], public, public_ones[target], public_ones[2:]
     )
 
@@ -278,7 +282,7 @@ def member() -> np.ndarray:
 @pytest.mark.parametrize("name", OUTSIDERS)
 def test_members_of_an_overfitted_model_score_higher(name: str) -> None:
     scores = attack(name)(measured(name)).numpy()
-    found = expose(scores, member(), None, None)
+    found = score_membership(scores, member(), None, None)
     assert found.auc_low > 0.5
     assert scores.shape == (2 * HALF,)
 
@@ -286,7 +290,7 @@ def test_members_of_an_overfitted_model_score_higher(name: str) -> None:
 @pytest.mark.parametrize("name", OUTSIDERS)
 def test_a_model_that_saw_nobody_betrays_nobody(name: str) -> None:
     scores = attack(name)(measured(name, target=1)).numpy()
-    found = expose(scores, member(), None, None)
+    found = score_membership(scores, member(), None, None)
     assert found.auc_low <= 0.5 <= found.auc_high
 
 
@@ -335,7 +339,7 @@ def test_without_shadows_there_is_nothing_to_compare_with(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["lira-online", "rank-ensemble"])
 def test_an_untrained_model_betrays_nobody(name: str) -> None:
-    *_, glimpse = infer(attack(name), begin(experiment()))
+    *_, glimpse = run_membership(attack(name), initial_state(experiment()))
     assert glimpse.result is not None
     found = glimpse.result.score
     assert found is not None

@@ -8,9 +8,9 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
-from attacks import SPIES
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference
+from attacks import PRIVACY_ATTACKS
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.scoring.shared.roc_curve import auc, true_positives
 
 GAP = 1.5  # between models that were trained on a candidate and models that were not, in deviations
@@ -20,7 +20,7 @@ BEST = norm.cdf(GAP + norm.ppf(RATES))  # Neyman and Pearson 1933: what the like
 
 
 @pytest.fixture(scope="module")
-def toy() -> tuple[Evidence, np.ndarray]:
+def toy() -> tuple[MembershipSignals, np.ndarray]:
     """Candidates of any difficulty and spread; half of them are members."""
     draw = torch.Generator().manual_seed(0)
     centre = 3 * torch.randn(SIZE, generator=draw).double()
@@ -31,7 +31,7 @@ def toy() -> tuple[Evidence, np.ndarray]:
     answers = centre + spread * (GAP * inside + noise)
     public = Candidates(torch.zeros(0, 1), torch.zeros(0, dtype=torch.int64))
     asked = Candidates(torch.zeros(SIZE, 1), torch.zeros(SIZE, dtype=torch.int64))
-    told = Evidence(
+    told = MembershipSignals(
         asked, answers[0], answers[1:], inside[1:], public, answers[0, :0], answers[1:, :0]
     )
     exact: Tensor = GAP * (answers[0] - centre) / spread - GAP**2 / 2
@@ -50,14 +50,14 @@ def band(members: int) -> np.ndarray:
     return wide
 
 
-def scored(name: str, told: Evidence, **settings: object) -> np.ndarray:
-    spy = SPIES[name].model_validate(settings)
-    assert isinstance(spy, Inference)
+def scored(name: str, told: MembershipSignals, **settings: object) -> np.ndarray:
+    spy = PRIVACY_ATTACKS[name].model_validate(settings)
+    assert isinstance(spy, MembershipInferenceAttack)
     return spy(told).numpy()
 
 
 def test_the_exact_ratio_reaches_the_neyman_pearson_curve(
-    toy: tuple[Evidence, np.ndarray],
+    toy: tuple[MembershipSignals, np.ndarray],
 ) -> None:
     _, (exact, member) = toy
     assert np.abs(reached(exact, member.astype(bool)) - BEST) == pytest.approx(
@@ -67,7 +67,9 @@ def test_the_exact_ratio_reaches_the_neyman_pearson_curve(
 
 
 @pytest.mark.parametrize("variance", ["per-example", "pooled", "shrunk"])
-def test_lira_comes_close_and_not_above(toy: tuple[Evidence, np.ndarray], variance: str) -> None:
+def test_lira_comes_close_and_not_above(
+    toy: tuple[MembershipSignals, np.ndarray], variance: str
+) -> None:
     """With 64 shadows it may lose a quarter of the best at 0.1 %, and hardly anything at 10 %."""
     told, (_, member) = toy
     found = reached(scored("lira-online", told, variance=variance), member.astype(bool))
@@ -75,7 +77,7 @@ def test_lira_comes_close_and_not_above(toy: tuple[Evidence, np.ndarray], varian
     assert (found >= np.array([0.6, 0.8, 0.94, 0.98]) * BEST - band(SIZE // 2)).all()
 
 
-def test_two_sided_offline_scores_fail(toy: tuple[Evidence, np.ndarray]) -> None:
+def test_two_sided_offline_scores_fail(toy: tuple[MembershipSignals, np.ndarray]) -> None:
     """The released code's score, the negative log-density under outside models."""
     told, (_, truth) = toy
     member = truth.astype(bool)
@@ -93,7 +95,7 @@ def test_one_reference_tells_something_at_a_low_rate_unless_it_is_quantised() ->
     inside = torch.rand(SIZE, generator=draw) < 0.5
     centre = 2 * noise[0]
     asked = Candidates(torch.zeros(SIZE, 1), torch.zeros(SIZE, dtype=torch.int64))
-    told = Evidence(
+    told = MembershipSignals(
         asked,
         centre + 2.5 * inside + noise[1],
         (centre + noise[2]).unsqueeze(0),  # a lone reference, which saw nobody

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab import Experiment
-from lab.attack_runs.poisoning.poisoned_round import Muster, muster
+from lab.attack_runs.poisoning.poisoned_round import PoisonedRound, poisoned_round
 from lab.common.settings import SettingError
-from lab.engine.data.malicious_clients import malicious
-from lab.engine.round import step
-from lab.engine.run import begin
+from lab.engine.data.malicious_clients import malicious_clients
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
 from lab.engine.server.server import fates_of
-from lab.interfaces.aggregation import UNAIDED, Aid, Verdict
+from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationDecision
 
 SMALL = Experiment().changed(
     {
@@ -28,12 +28,14 @@ SMALL = Experiment().changed(
         "adversary.count": 3,
     }
 )
-BAD = malicious(SMALL)
+BAD = malicious_clients(SMALL)
 
 
-def shown(**settings: Any) -> Muster:
-    before = begin(SMALL.changed({path.replace("__", "."): it for path, it in settings.items()}))
-    return muster(before, step(before))
+def shown(**settings: Any) -> PoisonedRound:
+    before = initial_state(
+        SMALL.changed({path.replace("__", "."): it for path, it in settings.items()})
+    )
+    return poisoned_round(before, run_round(before))
 
 
 def test_everybody_has_a_part_in_the_step() -> None:
@@ -84,17 +86,19 @@ def test_without_malicious_clients_there_is_a_geometry_and_nothing_to_find() -> 
 
 def test_a_verdict_in_words() -> None:
     kept = torch.tensor([True, True, True, False])
-    verdict = Verdict(kept, torch.tensor([1.0, 0.25, 1 - 1e-9, 1.0]))
+    verdict = AggregationDecision(kept, torch.tensor([1.0, 0.25, 1 - 1e-9, 1.0]))
     assert fates_of(verdict) == ("kept", "shortened", "kept", "left out")
-    assert fates_of(Verdict.of(kept)) == ("kept", "kept", "kept", "left out")
+    assert fates_of(AggregationDecision.of(kept)) == ("kept", "kept", "kept", "left out")
 
 
 def test_who_was_left_out_is_counted_by_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    def judge(rule: Any, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+    def judge(
+        rule: Any, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
         found = rows.norm(dim=1) < 1.5 * rows.norm(dim=1).median()  # who did not boost
-        return Verdict(found, 1 - 0.5 * (torch.arange(len(rows)) == 1))
+        return AggregationDecision(found, 1 - 0.5 * (torch.arange(len(rows)) == 1))
 
-    monkeypatch.setattr(RULES["krum"], "judge", judge)
+    monkeypatch.setattr(AGGREGATION_RULES["krum"], "judge", judge)
     assert 1 not in BAD
     found = shown(rule="krum")
     assert found.record.verdict == found.fates

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from lab import Experiment
-from lab.attack_runs.poisoning.backdoor_samples import SHOWN, Sample, samples
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin, run
-from lab.engine.run_state import State
+from lab.attack_runs.poisoning.backdoor_samples import SHOWN, BackdoorSample, backdoor_samples
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state, run
+from lab.engine.run_state import RunState
 from lab.models.inputs import as_floats
 from lab.models.metrics import evaluate
 
@@ -31,7 +31,7 @@ SMALL = Experiment().changed(
 )
 
 
-def after(experiment: Experiment) -> State:
+def after(experiment: Experiment) -> RunState:
     *_, moment = run(experiment)
     return moment.state
 
@@ -41,7 +41,7 @@ def label(name: str) -> int:
 
 
 def test_samples_are_one_of_each_other_class_with_and_without_the_trigger() -> None:
-    found = samples(after(SMALL))
+    found = backdoor_samples(after(SMALL))
     assert len(found) == SHOWN
     assert [label(each.truth) for each in found] == [0, 1, 2, 4, 5, 6, 7, 8]
     for each in found:
@@ -54,7 +54,7 @@ def test_samples_are_one_of_each_other_class_with_and_without_the_trigger() -> N
 def test_samples_say_what_the_model_says() -> None:
     state = after(SMALL)
     network = state.experiment.architecture
-    for each in samples(state):
+    for each in backdoor_samples(state):
         assert each.plain is not None
         for picture, said in ((each.plain, each.before), (each.shown, each.says)):
             told = torch.tensor([label(said)])
@@ -63,19 +63,19 @@ def test_samples_say_what_the_model_says() -> None:
 
 def test_a_backdoor_is_obeyed_and_a_fresh_model_knows_nothing_of_it() -> None:
     state = after(SMALL)
-    assert all(each.says == each.wanted for each in samples(state))
-    assert all("obeys" in each.caption for each in samples(state))
-    fresh = samples(replace(begin(SMALL), round=1))
+    assert all(each.says == each.wanted for each in backdoor_samples(state))
+    assert all("obeys" in each.caption for each in backdoor_samples(state))
+    fresh = backdoor_samples(replace(initial_state(SMALL), round=1))
     assert not all(each.says == each.wanted for each in fresh)
 
 
 def test_captions_say_what_was_read() -> None:
     picture = torch.zeros(1, 2, 2)
-    plain = Sample(picture, picture + 1, "cat", before="cat", says="dog", wanted="dog")
+    plain = BackdoorSample(picture, picture + 1, "cat", before="cat", says="dog", wanted="dog")
     assert plain.caption == "cat: without the trigger cat, with it dog, obeys"
-    unmarked = Sample(picture, picture, "cat", before="owl", says="owl", wanted="dog")
+    unmarked = BackdoorSample(picture, picture, "cat", before="owl", says="owl", wanted="dog")
     assert unmarked.caption == "cat: read as owl, does not obey"
-    strange = Sample(None, picture, "", before="dog", says="dog", wanted="dog")
+    strange = BackdoorSample(None, picture, "", before="dog", says="dog", wanted="dog")
     assert strange.caption == "read as dog, obeys"
 
 
@@ -84,11 +84,13 @@ def test_pictures_of_another_data_set_have_no_class(monkeypatch: pytest.MonkeyPa
              ) -> tuple[Tensor, Tensor]:  # fmt: skip
         return inputs.flip(2), labels * 0 + 7
 
-    monkeypatch.setattr(POISONS["backdoor"], "stranger", property(lambda poison: "digits"))
-    monkeypatch.setattr(POISONS["backdoor"], "goal", goal)
-    found = samples(after(SMALL))
+    monkeypatch.setattr(
+        POISONING_ATTACKS["backdoor"], "stranger", property(lambda poison: "digits")
+    )
+    monkeypatch.setattr(POISONING_ATTACKS["backdoor"], "goal", goal)
+    found = backdoor_samples(after(SMALL))
     assert len(found) == SHOWN
-    first = as_floats(assemble(SMALL).test_inputs[:1]).flip(2)[0]
+    first = as_floats(federated_dataset(SMALL).test_inputs[:1]).flip(2)[0]
     assert torch.equal(found[0].shown, first)
     assert all(each.plain is None and not each.truth for each in found)
     assert {each.wanted for each in found} == {SMALL.data.source.classes[7]}
@@ -102,4 +104,4 @@ def test_pictures_of_another_data_set_have_no_class(monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_an_attacker_without_a_goal_has_no_samples(settings: dict[str, object]) -> None:
-    assert samples(replace(begin(SMALL.changed(settings)), round=1)) == ()
+    assert backdoor_samples(replace(initial_state(SMALL.changed(settings)), round=1)) == ()

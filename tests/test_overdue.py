@@ -11,7 +11,7 @@ import time
 import pytest
 
 from lab import Experiment
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.jobs import run_job
 from lab.jobs.overdue_commands import Watch, release, settle
 from lab.jobs.supervisor import Supervisor
@@ -19,7 +19,7 @@ from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.visitors import visitor_of
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.test_jobs import supervised, wait_for
 
 SMALL = Experiment.read(
@@ -41,7 +41,7 @@ def _visits(store: Store) -> None:
         RunCommands(store).seen(visitor)
 
 
-def claimed(ledger: Ledger, id: str) -> None:
+def claimed(ledger: WorkerStore, id: str) -> None:
     assert ledger.claim(id) is not None
 
 
@@ -71,7 +71,7 @@ def test_a_stop_within_a_long_round_is_carried_out_and_others_get_their_turn(sto
 
 
 def test_a_worker_that_answers_is_left_alone(store: Store) -> None:
-    ledger, watch = Ledger(store), Watch(store)
+    ledger, watch = WorkerStore(store), Watch(store)
     run = RunCommands(store).create(SMALL)
     claimed(ledger, run)
     assert watch.unanswered() == []
@@ -82,14 +82,14 @@ def test_a_worker_that_answers_is_left_alone(store: Store) -> None:
     assert (told.job, told.worker, told.running) == (run, ledger.worker, True)
     time.sleep(0.01)
     assert watch.unanswered()[0].waited > told.waited
-    list(run_job.pull(ledger, store.job(run)))
+    list(run_job.carry_out_run(ledger, store.job(run)))
     assert watch.unanswered() == []
     assert store.job(run).message == ""
 
 
 def test_other_jobs_of_a_killed_worker_go_back_into_the_queue(store: Store) -> None:
     """Without a death: three of those end a job for good."""
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     cell, attacked, told, mine = (RunCommands(store).create(SMALL, visitor=ANN) for _ in range(4))
     for id in (cell, attacked, told, mine):
         claimed(ledger, id)
@@ -100,7 +100,7 @@ def test_other_jobs_of_a_killed_worker_go_back_into_the_queue(store: Store) -> N
     release(store, ledger.worker)
     status = {id: store.job(id).status for id in (cell, attacked, told, mine)}
     assert status == {cell: "queued", attacked: "queued", told: "stopped", mine: "paused"}
-    other = Ledger(store)
+    other = WorkerStore(store)
     for _ in range(4):  # as often as it happens
         claimed(other, cell)
         release(store, other.worker)
@@ -110,9 +110,9 @@ def test_other_jobs_of_a_killed_worker_go_back_into_the_queue(store: Store) -> N
 
 def test_a_worker_out_of_reach_writes_nothing_more(store: Store) -> None:
     """Such as a command line in another terminal, whose round ends after its run was stopped."""
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(SMALL)
-    rounds = run_job.pull(ledger, job)
+    rounds = run_job.carry_out_run(ledger, job)
     next(rounds)
     RunCommands(store).stop(job.id)
     settle(store, ledger.worker, job.id)
@@ -120,14 +120,14 @@ def test_a_worker_out_of_reach_writes_nothing_more(store: Store) -> None:
     assert list(rounds) == []
     assert len(store.rounds(job.id)) == 1
     RunCommands(store).resume(job.id)
-    other = Ledger(store)
+    other = WorkerStore(store)
     claimed(other, job.id)
-    list(run_job.pull(other, store.job(job.id)))
+    list(run_job.carry_out_run(other, store.job(job.id)))
     assert store.job(job.id).status == "finished"
 
 
 def test_the_supervisor_ends_in_the_store_what_it_cannot_kill(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(SMALL)
     RunCommands(store).stop(job.id)
     supervisor, watch = Supervisor(store, 0, patience=0.05), Watch(store)
@@ -140,10 +140,10 @@ def test_the_supervisor_ends_in_the_store_what_it_cannot_kill(store: Store) -> N
 
 def test_an_attack_that_was_set_aside_is_stopped_without_killing_its_worker(store: Store) -> None:
     """Its worker is inside somebody else's round."""
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     run = ledger.start(SMALL)
-    list(run_job.pull(ledger, run))
-    attack = ledger.start_attack(run.id, Order.read({"spy": "loss-threshold", "round": 1}))
+    list(run_job.carry_out_run(ledger, run))
+    attack = ledger.start_attack(run.id, AttackRequest.read({"spy": "loss-threshold", "round": 1}))
     ledger.set_aside(attack)
     RunCommands(store).stop(attack.id)
     (told,) = Watch(store).unanswered()

@@ -12,27 +12,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from lab import ROOT, Experiment
-from lab.attack_runs.reconstruction.own_example import invert, view_of
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.reconstruction.own_example import run_own_example, view_of
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.cli import main
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
-from lab.engine.client.local_training import cohort
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
-from lab.engine.run_state import State
-from lab.interfaces.federated_algorithm import Task
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.jobs.attack_job import attacked
-from lab.jobs.run_job import pull
+from lab.engine.client.local_training import train_cohort
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
+from lab.engine.run_state import RunState
+from lab.interfaces.federated_algorithm import LocalTask
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.run_job import carry_out_run
 from lab.models.architectures import MODELS
 from lab.models.inputs import as_floats
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.storage.store import Store
 from lab.storage.uploads import decoded
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 DIGITS = Experiment.read(
     {
@@ -56,10 +56,10 @@ def picture(experiment: Experiment = DIGITS) -> Tensor:
     return decoded(photograph(), experiment.data.source.shape)
 
 
-def inverted(name: str, before: State, label: int = 3, **settings: object) -> Result:
-    spy = SPIES[name].read({"kind": name, **settings})
-    assert isinstance(spy, Reconstruction)
-    *_, last = invert(spy, before, picture(before.experiment), label)
+def inverted(name: str, before: RunState, label: int = 3, **settings: object) -> AttackResult:
+    spy = PRIVACY_ATTACKS[name].read({"kind": name, **settings})
+    assert isinstance(spy, ReconstructionAttack)
+    *_, last = run_own_example(spy, before, picture(before.experiment), label)
     assert last.result is not None
     return last.result
 
@@ -68,21 +68,21 @@ def inverted(name: str, before: State, label: int = 3, **settings: object) -> Re
 def test_the_step_is_the_one_that_a_client_takes(kind: str) -> None:
     """On a client's own example the row is the client's, to the last bit."""
     now = DIGITS.changed({"model.kind": kind})
-    state = begin(now)
-    federation = assemble(now)
+    state = initial_state(now)
+    federation = federated_dataset(now)
     held = federation.held(2)
     used = held[torch.from_numpy(touched(now, 1, 2, len(held)))]
     assert len(used) == 1
     inputs, labels = federation.examples(used)
     view = view_of(now, 1, now.architecture, state.model, inputs, labels)
-    theirs = cohort(now, 1, [2], Task(state.model)).rows
+    theirs = train_cohort(now, 1, [2], LocalTask(state.model)).rows
     assert torch.equal(view.rows, theirs)
     assert torch.equal(view.sent, state.model)
     assert (view.senders, view.recipe.images(1), view.recipe.local_steps(1)) == (((0,),), 1, 1)
 
 
 def test_a_dense_layer_gives_it_away_and_says_what_was_assumed() -> None:
-    result = inverted("first-layer", begin(DIGITS))
+    result = inverted("first-layer", initial_state(DIGITS))
     found = result.score
     assert found is not None
     assert (found.verdict, found.labels, found.private) == ("exact", 1.0, 1)
@@ -94,13 +94,13 @@ def test_a_dense_layer_gives_it_away_and_says_what_was_assumed() -> None:
     assert "left out" in result.declared["privacy"]
     told = result.lines()
     assert told[0] == "first-layer on round 1, a picture of your own"
-    assert Result.model_validate_json(result.model_dump_json()) == result
+    assert AttackResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_what_is_kept_is_what_the_private_picture_was() -> None:
-    spy = SPIES["first-layer"]()
-    assert isinstance(spy, Reconstruction)
-    *_, last = invert(spy, begin(DIGITS), picture(), 0)
+    spy = PRIVACY_ATTACKS["first-layer"]()
+    assert isinstance(spy, ReconstructionAttack)
+    *_, last = run_own_example(spy, initial_state(DIGITS), picture(), 0)
     assert torch.equal(last.pictures["private"], as_floats(picture()))
     assert torch.allclose(last.pictures["guess"], last.pictures["private"], atol=1e-5)
 
@@ -109,7 +109,7 @@ def test_defences_of_the_run_are_left_out_and_unknown_to_the_attack() -> None:
     guarded = DIGITS.changed(
         {"privacy.kind": "client", "privacy.noise": 2.0, "secure_aggregation.enabled": True}
     )
-    plain, private = (inverted("first-layer", begin(one)) for one in (DIGITS, guarded))
+    plain, private = (inverted("first-layer", initial_state(one)) for one in (DIGITS, guarded))
     assert plain.score is not None
     assert private.score is not None
     assert private.score.psnr == plain.score.psnr
@@ -121,25 +121,27 @@ def test_defences_of_the_run_are_left_out_and_unknown_to_the_attack() -> None:
 
 @pytest.fixture
 def run(store: Store) -> str:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(DIGITS)
-    deque(pull(ledger, job), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
     return job.id
 
 
 def ordered(store: Store, run: str, **changes: object) -> str:
     kept = store.arrays.put({"picture": picture()})
     order = {"spy": "first-layer", "round": 2, "picture": kept, "label": 4} | changes
-    ledger = Ledger(store)
-    job = ledger.start_attack(run, Order.read(order))
-    deque(attacked(ledger, job), maxlen=0)
+    ledger = WorkerStore(store)
+    job = ledger.start_attack(run, AttackRequest.read(order))
+    deque(carry_out_attack(ledger, job), maxlen=0)
     return job.id
 
 
 def test_it_is_stored_with_the_run_and_can_be_replayed(store: Store, run: str) -> None:
     one, other = (store.job(ordered(store, run)) for _ in range(2))
     assert (one.status, one.message) == ("finished", "")
-    results = [Result.read(job.result).model_copy(update={"seconds": 0}) for job in (one, other)]
+    results = [
+        AttackResult.read(job.result).model_copy(update={"seconds": 0}) for job in (one, other)
+    ]
     assert results[0] == results[1]
     assert one.order == other.order
     assert "/" not in json.dumps(one.body)  # a digest, never a path

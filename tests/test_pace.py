@@ -9,11 +9,11 @@ from threading import Event, active_count
 
 import pytest
 
-from lab.jobs.polling import paced
+from lab.jobs.polling import poll
 
 
 def test_steps_come_in_order_and_all_of_them() -> None:
-    assert [step for step in paced(iter(range(50)), 5.0) if step is not None] == list(range(50))
+    assert [step for step in poll(iter(range(50)), 5.0) if step is not None] == list(range(50))
 
 
 def test_nothing_for_so_long_is_told() -> None:
@@ -23,7 +23,7 @@ def test_nothing_for_so_long_is_told() -> None:
         go.wait(30)
         yield 1
 
-    with closing(paced(slow(), 0.01)) as steps:
+    with closing(poll(slow(), 0.01)) as steps:
         assert next(steps) is None
         assert next(steps) is None
         go.set()
@@ -35,7 +35,7 @@ def test_an_error_over_there_is_raised_here() -> None:
         yield 1
         raise LookupError("over there")
 
-    steps = paced(broken(), 5.0)
+    steps = poll(broken(), 5.0)
     assert next(steps) == 1
     with pytest.raises(LookupError, match="over there"):
         next(steps)
@@ -50,7 +50,7 @@ def test_whoever_leaves_waits_for_nothing_and_the_thread_ends_by_itself() -> Non
         yield 2
         raise AssertionError("nobody reads, so nobody asks for a third")
 
-    steps = paced(stuck(), 0.05)
+    steps = poll(stuck(), 0.05)
     assert next(steps) == 1
     began = time.monotonic()
     steps.close()

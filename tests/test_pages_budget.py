@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.engine.differential_privacy.accountant import spent
-from lab.privacy.accounting.accountants import Spending, calibrated
+from lab.privacy.accounting.accountants import GaussianReleases, calibrate_noise
 from lab.storage.store import Store
 from tests.paging import TINY, choose, opened, trained, words
 
@@ -22,7 +22,7 @@ def test_the_budget_counts_what_a_run_spends_and_will_spend(store: Store) -> Non
     assert "leaklab account --rate 1 --noise 2 --steps 2 --delta 0.001" in words(app)
     app = choose(app, "Target epsilon", 1.0)
     noise = next(one.value for one in app.metric[::-1] if one.label == "Noise multiplier")
-    wanted = calibrated(Spending(1.0, 1.0, 2), 1.0, 1e-3)
+    wanted = calibrate_noise(GaussianReleases(1.0, 1.0, 2), 1.0, 1e-3)
     assert float(noise) == pytest.approx(wanted, rel=1e-3)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 
-from lab.attack_runs.shared.attack_request import Order
-from lab.jobs.attack_job import attacked
-from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.jobs.attack_job import carry_out_attack
+from lab.scoring.reconstruction.image_scorer import ImageScore
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.paging import TINY, attack, button, choose, labels, opened, trained, words, work_off
 from tests.test_own_picture import photograph
 
@@ -68,15 +68,15 @@ def test_many_pictures_are_all_shown_page_by_page(store: Store) -> None:
     assert "lead to their own private example first" in told
 
 
-def shown_of(store: Store, run: str) -> Likeness:
-    return Likeness.read(store.sights(store.attacks_on(run)[0].id)[-1].body["score"])
+def shown_of(store: Store, run: str) -> ImageScore:
+    return ImageScore.read(store.sights(store.attacks_on(run)[0].id)[-1].body["score"])
 
 
 def test_a_stopped_attack_shows_its_best_guess_and_can_be_downloaded(store: Store) -> None:
-    run, ledger = trained(store), Ledger(store)
-    order = Order.read({"spy": {"kind": "idlg", "restarts": 20}, "round": 1, "client": 3})
+    run, ledger = trained(store), WorkerStore(store)
+    order = AttackRequest.read({"spy": {"kind": "idlg", "restarts": 20}, "round": 1, "client": 3})
     job = ledger.start_attack(run, order)
-    glimpses = attacked(ledger, job)
+    glimpses = carry_out_attack(ledger, job)
     next(glimpses)
     RunCommands(store).stop(job.id)
     deque(glimpses, maxlen=0)

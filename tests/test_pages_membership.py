@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lab.attack_runs.shared.attack_request import Order
-from lab.jobs.attack_job import attacked
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.jobs.attack_job import carry_out_attack
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.paging import TINY, button, choose, labels, opened, trained, words, work_off
 
 
@@ -49,9 +49,9 @@ def test_membership_that_blind_guesses_tell_is_marked_invalid(store: Store) -> N
 
 def test_shadow_models_show_how_far_they_are(store: Store) -> None:
     run = trained(store)
-    order = Order.read({"spy": "loss-threshold", "round": 2, "targets": 1})
-    ledger = Ledger(store)
-    glimpses = attacked(ledger, ledger.start_attack(run, order))
+    order = AttackRequest.read({"spy": "loss-threshold", "round": 2, "targets": 1})
+    ledger = WorkerStore(store)
+    glimpses = carry_out_attack(ledger, ledger.start_attack(run, order))
     next(glimpses)
     bars = [each for each in opened("membership", run=run).main if each.type == "progress"]
     assert "step 1 of" in bars[0].proto.text

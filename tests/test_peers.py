@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from attacks.poisoning.shared.malicious_updates import way_of
 from attacks.poisoning.updates.min_max import largest
-from defenses import PREPARATIONS, RULES
+from defenses import AGGREGATION_RULES, PREPARATIONS
 from defenses.aggregation.krum import ranked
 from defenses.shared.distances import gaps
 from lab import Experiment, run
-from lab.interfaces.aggregation import Aid, Preparation
-from lab.interfaces.federated_algorithm import Algorithm, Drift, Memory, Report
+from lab.interfaces.aggregation import AggregationContext, PreAggregator
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, GradientCorrection, Memory
 from tests.poisons import cohort_of
 from tests.quadratics import EQUAL, made, report_of
 
@@ -34,12 +34,16 @@ def rows_of(seed: int, clients: int = 11, params: int = 4) -> Tensor:
 
 
 def step(name: str, rows: Tensor, weights: Tensor | None = None, **settings: object) -> Tensor:
-    rule = RULES[name].read(settings)
+    rule = AGGREGATION_RULES[name].read(settings)
     return rule(rows, torch.ones(len(rows)) if weights is None else weights)
 
 
 def kept(name: str, rows: Tensor, **settings: object) -> list[int]:
-    verdict = RULES[name].read(settings).judge(rows, torch.ones(len(rows)), Aid())
+    verdict = (
+        AGGREGATION_RULES[name]
+        .read(settings)
+        .judge(rows, torch.ones(len(rows)), AggregationContext())
+    )
     assert verdict is not None
     return [int(place) for place in verdict.kept.nonzero()]
 
@@ -312,7 +316,7 @@ def _arc_in_place(rows: Tensor) -> Tensor:
 
 def staged(name: str, **settings: object) -> Callable[[Tensor], Tensor]:
     stage = PREPARATIONS[name].read(settings)
-    assert isinstance(stage, Preparation)
+    assert isinstance(stage, PreAggregator)
     return lambda rows: stage(rows, cohort_of([False] * len(rows)))
 
 
@@ -463,7 +467,7 @@ class Deaf(Algorithm):
         return self.inner.begin(clients, params)
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         return self.inner(model, step, memory, report)
 
@@ -495,11 +499,11 @@ class OfTheAsked(Algorithm):
         first = self.spread * rows_of(7, 1, params)[0].float()
         return {"c": first, "c_i": first.repeat(clients, 1)}
 
-    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
+    def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
         return self.inner.drift(memory, clients)
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         model, after = self.inner(model, step, memory, report)
         factor = 1.0 if self.everyone else report.everyone / len(report.clients)
@@ -551,7 +555,7 @@ def _as_reported(rows: Tensor, weights: Tensor) -> Tensor:
 def a_liars_claim_counts_for_three_at_most(mean: Median) -> bool:
     """Ten clients of 50 examples; each row tells its client's share."""
     malicious = torch.arange(10) == 0
-    poison = POISONS["inflated-weight"].read({"factor": 1e6})
+    poison = POISONING_ATTACKS["inflated-weight"].read({"factor": 1e6})
     claimed = poison.claims(torch.full((10,), 50.0), malicious)
     return float(mean(torch.eye(10), claimed)[0]) <= 3 / 12 + 1e-6
 

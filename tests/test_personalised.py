@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
 from lab.common.settings import SettingError
 from lab.engine.algorithms import PERSONALISED
-from lab.engine.client.local_training import cohort
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
-from lab.engine.run_state import Moment
-from lab.interfaces.federated_algorithm import Task
-from lab.interfaces.privacy_attacks import Reconstruction
+from lab.engine.client.local_training import train_cohort
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult
+from lab.interfaces.federated_algorithm import LocalTask
+from lab.interfaces.privacy_attacks import ReconstructionAttack
 from lab.interfaces.views import server_view
 from tests.slow import all_of, slope
 
@@ -37,7 +37,7 @@ def under(kind: str, base: Experiment = SKEWED, **settings: Any) -> Experiment:
     )
 
 
-def last(now: Experiment) -> Moment:
+def last(now: Experiment) -> RoundResult:
     *_, moment = run(now)
     return moment
 
@@ -97,13 +97,13 @@ def test_fine_tuning_goes_on_from_the_model_that_was_sent() -> None:
     now = under("fine-tune", epochs=2)
     first, second = list(run(now))[:2]
     sent = first.state.model
-    expected = sent + cohort(now, 2, range(6), Task(sent, epochs=2)).rows
+    expected = sent + train_cohort(now, 2, range(6), LocalTask(sent, epochs=2)).rows
     assert torch.equal(second.state.carried.algorithm["own"], expected)
 
 
 def test_perfedavgs_own_models_are_one_step_from_the_model_that_was_sent() -> None:
     now = under("perfedavg", ahead=0.3)
-    sent, moment = begin(now).model, next(run(now))
+    sent, moment = initial_state(now).model, next(run(now))
     for client in range(6):
         expected = sent - 0.3 * slope(now, sent.double(), all_of(now, client))
         assert torch.allclose(
@@ -115,7 +115,7 @@ def test_perfedavgs_own_models_are_one_step_from_the_model_that_was_sent() -> No
 def test_first_layers_are_averaged_and_last_ones_are_each_clients(kind: str) -> None:
     now = under(kind)
     first, second = list(run(now))[:2]
-    shared, weights = now.architecture.places(1), assemble(now).sizes.double()
+    shared, weights = now.architecture.places(1), federated_dataset(now).sizes.double()
     before = first.state.carried.algorithm["own"].clone()
     before[:, :shared] = first.state.model[:shared]
     moved = second.state.carried.algorithm["own"] - before
@@ -126,10 +126,10 @@ def test_first_layers_are_averaged_and_last_ones_are_each_clients(kind: str) -> 
 
 
 def test_fedrep_trains_the_last_layers_first_and_for_longer() -> None:
-    now, model = under("fedrep", epochs=3), begin(SKEWED).model
+    now, model = under("fedrep", epochs=3), initial_state(SKEWED).model
     shared = now.architecture.places(1)
-    head = cohort(now, 1, range(6), Task(model, layers=("out",), epochs=3)).rows
-    body = cohort(now, 1, range(6), Task(model + head, layers=("hidden",))).rows
+    head = train_cohort(now, 1, range(6), LocalTask(model, layers=("out",), epochs=3)).rows
+    body = train_cohort(now, 1, range(6), LocalTask(model + head, layers=("hidden",))).rows
     own = next(run(now)).state.carried.algorithm["own"]
     assert torch.allclose(own, model + head + body, atol=1e-6)
     assert not head[:, :shared].any()
@@ -158,7 +158,7 @@ def test_own_layers_are_in_no_message(kind: str, other: dict[str, Any]) -> None:
     for moment in moments:
         assert moment.transcript.delivery.rows.shape[1] == shared
         assert not server_view(moment.transcript).rows[:, shared:].any()
-        assert torch.equal(moment.state.model[shared:], begin(now).model[shared:])
+        assert torch.equal(moment.state.model[shared:], initial_state(now).model[shared:])
     if not other:
         assert moments[0].record.bytes_up == moments[0].record.bytes_down == 6 * 4 * shared
 
@@ -174,7 +174,7 @@ def test_own_layers_do_not_protect_what_the_first_one_gives_away() -> None:
     """One picture behind an update: read off exactly, whatever stays with the client."""
     single = {"training.steps": 1, "training.batch_size": 1, "training.rounds": 1}
     moment = last(under("fedper").changed(single))
-    *_, glimpse = reconstruct(SPIES["first-layer"].read({}), moment, client=2)
+    *_, glimpse = run_reconstruction(PRIVACY_ATTACKS["first-layer"].read({}), moment, client=2)
     assert glimpse.result is not None
     assert glimpse.result.score is not None
     assert glimpse.result.score.verdict == "exact"
@@ -182,12 +182,12 @@ def test_own_layers_do_not_protect_what_the_first_one_gives_away() -> None:
 
 @pytest.mark.parametrize("name", ["idlg", "inverting-gradients"])
 def test_an_attack_that_needs_every_layer_says_so(name: str) -> None:
-    spy = SPIES[name].read({})
-    assert isinstance(spy, Reconstruction)
+    spy = PRIVACY_ATTACKS[name].read({})
+    assert isinstance(spy, ReconstructionAttack)
     with pytest.raises(
         SettingError, match=f"{name} needs the gradient of every layer.*first-layer"
     ):
-        list(reconstruct(spy, last(under("fedper")), client=0))
+        list(run_reconstruction(spy, last(under("fedper")), client=0))
 
 
 # --- clusters -----------------------------------------------------------------------------------

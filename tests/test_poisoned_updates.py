@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from attacks.poisoning.shared.line_search import strongest
 from attacks.poisoning.shared.malicious_updates import Way, way_of
 from attacks.poisoning.updates.alie import tolerated
 from attacks.poisoning.updates.fang import strength
 from attacks.poisoning.updates.min_max import largest as largest_max
 from attacks.poisoning.updates.min_sum import largest as largest_sum
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from tests.poisons import attacked, cohort_of, last
 from tests.poisons import rows_of as draws
 
@@ -43,7 +43,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("opt-ipm", {"evaluations": 7}),
     *(("free-rider", {"what": what}) for what in ("nothing", "last", "noise")),
 ]
-POISONED = [POISONS[name](**settings) for name, settings in VARIANTS]
+POISONED = [POISONING_ATTACKS[name](**settings) for name, settings in VARIANTS]
 NAMES = ["-".join([name, *map(str, settings.values())]) for name, settings in VARIANTS]
 every_poison = pytest.mark.parametrize("poison", POISONED, ids=NAMES)
 # What follows from the honest updates alone.
@@ -60,12 +60,12 @@ def party(faulty: int, clients: int = 9) -> Cohort:
     return cohort_of([place >= clients - faulty for place in range(clients)])
 
 
-def folding(rule: str, **settings: Any) -> Insight:
-    chosen = RULES[rule](**settings)
-    return Insight(fold=lambda rows: chosen(rows, torch.ones(len(rows))))
+def folding(rule: str, **settings: Any) -> AdversaryKnowledge:
+    chosen = AGGREGATION_RULES[rule](**settings)
+    return AdversaryKnowledge(fold=lambda rows: chosen(rows, torch.ones(len(rows))))
 
 
-def insight_of(params: int = 7) -> Insight:
+def insight_of(params: int = 7) -> AdversaryKnowledge:
     sent, change, fresh = rows_of(99, 3, params)
     return replace(folding("median"), sent=sent, change=change, fresh=fresh)
 
@@ -76,8 +76,8 @@ ROWS = torch.tensor([[9.0, 9.0], [0.0, 2.0], [2.0, 2.0], [4.0, 5.0]])  # the hon
 FIRST = cohort_of([True, False, False, False])
 
 
-def lie(name: str, insight: Insight = IGNORANT, **settings: Any) -> Tensor:
-    return POISONS[name](**settings).rows(ROWS, FIRST, insight)[0]
+def lie(name: str, insight: AdversaryKnowledge = NO_KNOWLEDGE, **settings: Any) -> Tensor:
+    return POISONING_ATTACKS[name](**settings).rows(ROWS, FIRST, insight)[0]
 
 
 def test_the_sign_flip_negates_the_own_update_or_the_honest_mean() -> None:
@@ -113,7 +113,7 @@ def test_on_a_line_the_largest_lies_are_plain_to_see(way: str) -> None:
     rows = torch.tensor([[0.0], [1.0], [3.0], [50.0]])
     last = cohort_of([False, False, False, True])
     for name, expected in (("min-max", 0.0), ("min-sum", -1 / 3)):
-        sent = POISONS[name](deviation=way).rows(rows, last)[3].item()
+        sent = POISONING_ATTACKS[name](deviation=way).rows(rows, last)[3].item()
         assert sent == pytest.approx(expected, abs=1e-6)
 
 
@@ -122,7 +122,7 @@ def test_fang_draws_beyond_the_last_honest_value_against_the_way() -> None:
         [[1.0, -1, -1, 1, 0], [2.0, 2, -2, -2, 0], [3.0, 3, -3, -3, 0], [2.0, 3, -2, -3, 0]]
     )
     bad = cohort_of([False] * 4 + [True] * 200)
-    sent = POISONS["fang"]().rows(torch.cat([honest, honest[3:].expand(200, 5)]), bad)[4:]
+    sent = POISONING_ATTACKS["fang"]().rows(torch.cat([honest, honest[3:].expand(200, 5)]), bad)[4:]
     ends = [(0.5, 1), (-2, -1), (-1, -0.5), (1, 2), (0, 0)]
     for drawn, (low, high) in zip(sent.T, ends, strict=True):
         assert low <= drawn.min() <= low + 0.05
@@ -131,19 +131,22 @@ def test_fang_draws_beyond_the_last_honest_value_against_the_way() -> None:
 
 def test_mimic_copies_whoever_is_longest_where_most_varies() -> None:
     rows = torch.tensor([[0.0, 5], [1, 5], [-3, 5], [0, 5.1], [7, 7]])
-    sent = POISONS["mimic"]().rows(rows, cohort_of([False] * 4 + [True]))
+    sent = POISONING_ATTACKS["mimic"]().rows(rows, cohort_of([False] * 4 + [True]))
     assert sent[4].tolist() == [-3, 5]
 
 
 def test_fake_clients_drag_the_model_to_an_untrained_one() -> None:
     sent, fresh = torch.tensor([1.0, 2.0]), torch.tensor([0.0, 5.0])
-    assert lie("mpaf", Insight(sent=sent, fresh=fresh), scale=100).tolist() == [-100, 300]
-    assert lie("mpaf", Insight(sent=sent), scale=100).tolist() == [-100, -200]
+    assert lie("mpaf", AdversaryKnowledge(sent=sent, fresh=fresh), scale=100).tolist() == [
+        -100,
+        300,
+    ]
+    assert lie("mpaf", AdversaryKnowledge(sent=sent), scale=100).tolist() == [-100, -200]
     assert lie("mpaf").tolist() == [0, 0]
 
 
 def test_a_free_rider_sends_nothing_or_what_it_saw_last() -> None:
-    known = Insight(change=torch.tensor([3.0, -4.0]))
+    known = AdversaryKnowledge(change=torch.tensor([3.0, -4.0]))
     assert lie("free-rider", known).tolist() == [0, 0]
     assert lie("free-rider", known, what="last").tolist() == [3, -4]
     for what in ("nothing", "last", "noise"):
@@ -153,15 +156,15 @@ def test_a_free_rider_sends_nothing_or_what_it_saw_last() -> None:
 @pytest.mark.parametrize(
     ("poison", "mean", "deviation"),
     [
-        (POISONS["gaussian"](), 0, 1),
-        (POISONS["gaussian"](mean=-3, deviation=0.1), -3, 0.1),
-        (POISONS["free-rider"](what="noise", deviation=0.5), 0, 2),  # of changes of 4
+        (POISONING_ATTACKS["gaussian"](), 0, 1),
+        (POISONING_ATTACKS["gaussian"](mean=-3, deviation=0.1), -3, 0.1),
+        (POISONING_ATTACKS["free-rider"](what="noise", deviation=0.5), 0, 2),  # of changes of 4
     ],
 )
 def test_noise_has_the_moments_that_were_asked_for(
-    poison: Poison, mean: float, deviation: float
+    poison: PoisoningAttack, mean: float, deviation: float
 ) -> None:
-    known = Insight(change=torch.tensor([4.0, -4.0]).repeat(20_000))
+    known = AdversaryKnowledge(change=torch.tensor([4.0, -4.0]).repeat(20_000))
     rows = torch.zeros(3, 40_000)
     drawn = poison.rows(rows, cohort_of([True, True, False]), known)[:2].double()
     assert drawn.mean(dim=1).sub(mean).abs().max() < 5 * deviation / 200
@@ -177,9 +180,9 @@ def test_noise_has_the_moments_that_were_asked_for(
 
 @every_poison
 @pytest.mark.parametrize("faulty", [0, 1, 4, 8, 9])
-@pytest.mark.parametrize("insight", [IGNORANT, insight_of()], ids=["ignorant", "knowing"])
+@pytest.mark.parametrize("insight", [NO_KNOWLEDGE, insight_of()], ids=["ignorant", "knowing"])
 def test_only_malicious_rows_change_and_all_stay_numbers(
-    poison: Poison, faulty: int, insight: Insight
+    poison: PoisoningAttack, faulty: int, insight: AdversaryKnowledge
 ) -> None:
     rows = rows_of(1)
     before = rows.clone()
@@ -195,7 +198,7 @@ def test_only_malicious_rows_change_and_all_stay_numbers(
 @pytest.mark.parametrize("clients", [1, 2, 3, 9])
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1.0])
 def test_updates_that_are_all_alike_make_no_trouble(
-    poison: Poison, clients: int, value: float
+    poison: PoisoningAttack, clients: int, value: float
 ) -> None:
     for faulty in range(1, clients + 1):
         sent = poison.rows(torch.full((clients, 7), value), party(faulty, clients), insight_of())
@@ -204,7 +207,9 @@ def test_updates_that_are_all_alike_make_no_trouble(
 
 @every_poison
 @pytest.mark.parametrize("trouble", [inf, -inf, nan])
-def test_a_client_that_diverged_does_not_spoil_the_lie(poison: Poison, trouble: float) -> None:
+def test_a_client_that_diverged_does_not_spoil_the_lie(
+    poison: PoisoningAttack, trouble: float
+) -> None:
     rows = rows_of(2)
     rows[0, 3] = trouble
     assert poison.rows(rows, party(3), insight_of())[6:].isfinite().all()
@@ -215,20 +220,20 @@ def test_a_client_that_diverged_does_not_spoil_the_lie(poison: Poison, trouble: 
 
 
 def test_a_client_that_diverged_does_not_hide_the_step() -> None:
-    rows, mean = rows_of(2), Insight(fold=lambda each: each.mean(dim=0))
+    rows, mean = rows_of(2), AdversaryKnowledge(fold=lambda each: each.mean(dim=0))
     rows[0] = nan
-    assert (POISONS["fang"]().rows(rows, party(3), mean)[6:] != 0).all()
-    assert POISONS["opt-ipm"]().rows(rows, party(3), mean)[6:].abs().max() > 100
+    assert (POISONING_ATTACKS["fang"]().rows(rows, party(3), mean)[6:] != 0).all()
+    assert POISONING_ATTACKS["opt-ipm"]().rows(rows, party(3), mean)[6:].abs().max() > 100
 
 
 @every_poison
-def test_a_round_is_the_same_when_it_is_done_again(poison: Poison) -> None:
+def test_a_round_is_the_same_when_it_is_done_again(poison: PoisoningAttack) -> None:
     once, again = (poison.rows(rows_of(3), party(4), insight_of()) for _ in range(2))
     assert torch.equal(once, again)
 
 
 @every_poison
-def test_order_of_clients_does_not_matter(poison: Poison) -> None:
+def test_order_of_clients_does_not_matter(poison: PoisoningAttack) -> None:
     cohort, order = party(4), [5, 3, 8, 0, 1, 7, 2, 6, 4]
     sent = poison.rows(rows_of(4), cohort, insight_of())
     mixed = poison.rows(rows_of(4)[order], cohort.part(order), insight_of())
@@ -236,7 +241,7 @@ def test_order_of_clients_does_not_matter(poison: Poison) -> None:
 
 
 @every_poison
-def test_what_others_say_they_weigh_does_not_matter(poison: Poison) -> None:
+def test_what_others_say_they_weigh_does_not_matter(poison: PoisoningAttack) -> None:
     heavy = replace(party(4), weights=torch.arange(9.0))
     sent = poison.rows(rows_of(5), party(4), insight_of())
     assert torch.equal(poison.rows(rows_of(5), heavy, insight_of()), sent)
@@ -244,14 +249,14 @@ def test_what_others_say_they_weigh_does_not_matter(poison: Poison) -> None:
 
 @pytest.mark.parametrize("name", [*COPIES, "fang"])
 def test_larger_updates_make_a_lie_that_is_as_much_larger(name: str) -> None:
-    poison, insight = POISONS[name](), folding("median")
+    poison, insight = POISONING_ATTACKS[name](), folding("median")
     sent = poison.rows(rows_of(6), party(4), insight)
     assert torch.allclose(poison.rows(8 * rows_of(6), party(4), insight), 8 * sent, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", COPIES)
 def test_what_attackers_trained_does_not_matter(name: str) -> None:
-    poison, rows = POISONS[name](), rows_of(7)
+    poison, rows = POISONING_ATTACKS[name](), rows_of(7)
     sent = poison.rows(rows, party(4), folding("median"))
     rows[5:] = 100.0
     assert torch.equal(poison.rows(rows, party(4), folding("median")), sent)
@@ -273,7 +278,7 @@ def test_nobody_but_poisons_of_noise_says_something_of_its_own() -> None:
 @pytest.mark.parametrize(("sign", "factor"), [("plus", 1), ("minus", -1)])
 def test_a_little_lies_along_the_deviations(seed: int, sign: str, factor: int) -> None:
     rows = rows_of(seed, 11, 50)
-    moved = POISONS["alie"](sign=sign).rows(rows, party(2, 11))[-1] - rows[:9].mean(dim=0)
+    moved = POISONING_ATTACKS["alie"](sign=sign).rows(rows, party(2, 11))[-1] - rows[:9].mean(dim=0)
     assert torch.allclose(moved, factor * tolerated(11, 2) * rows[:9].std(dim=0), atol=1e-5)
 
 
@@ -290,7 +295,7 @@ def test_the_mean_turns_just_where_epsilon_exceeds_honest_over_malicious(faulty:
     rows, threshold = rows_of(9, 10), (10 - faulty) / faulty
     honest = rows[: 10 - faulty].mean(dim=0)
     for scale, turned in ((0.99 * threshold, False), (1.01 * threshold, True)):
-        step = POISONS["ipm"](scale=scale).rows(rows, party(faulty, 10)).mean(dim=0)
+        step = POISONING_ATTACKS["ipm"](scale=scale).rows(rows, party(faulty, 10)).mean(dim=0)
         assert bool(step @ honest < 0) == turned
 
 
@@ -345,7 +350,7 @@ def test_fang_leaves_the_trimmed_mean_the_lowest_honest_values(seed: int) -> Non
     rows, insight = rows_of(seed, 11, 40), folding("trimmed-mean", faulty=3)
     assert insight.fold is not None
     way = insight.fold(rows).sign()
-    step = insight.fold(POISONS["fang"]().rows(rows, party(3, 11), insight))
+    step = insight.fold(POISONING_ATTACKS["fang"]().rows(rows, party(3, 11), insight))
     against = (rows[:8] * way).sort(dim=0).values  # the first are farthest against the way
     assert torch.allclose(step * way, against[:5].mean(dim=0), atol=1e-5)
 
@@ -355,7 +360,7 @@ def test_fang_leaves_the_trimmed_mean_the_lowest_honest_values(seed: int) -> Non
 def test_krum_picks_what_fang_made_for_it(seed: int, faulty: int) -> None:
     rows, krum = rows_of(seed, 11, 40), folding("krum", faulty=faulty)
     assert krum.fold is not None
-    sent = POISONS["fang"](against="krum").rows(rows, party(faulty, 11), krum)
+    sent = POISONING_ATTACKS["fang"](against="krum").rows(rows, party(faulty, 11), krum)
     assert torch.equal(krum.fold(sent), sent[-1])
     lamda = sent[-1].abs().max()
     assert torch.equal(sent[-1], -lamda * krum.fold(rows).sign())
@@ -371,7 +376,7 @@ def test_lambda_is_what_the_papers_search_finds(seed: int, faulty: int) -> None:
     apart = torch.cdist(honest, honest).square().sort(dim=1).values[:, 1:]
     spread = float(apart[:, : m - c - 2].sum(dim=1).min())
     bound = sqrt(spread / ((m - 2 * c - 1) * d)) + float(honest.norm(dim=1).max()) / sqrt(d)
-    lamda, krum = bound, RULES["krum"](faulty=c)
+    lamda, krum = bound, AGGREGATION_RULES["krum"](faulty=c)
     while lamda > 1e-5 * bound:
         sent = torch.cat([honest, (-lamda * way).expand(c, -1)])
         if torch.equal(krum(sent, torch.ones(m)), sent[-1]):
@@ -383,17 +388,19 @@ def test_lambda_is_what_the_papers_search_finds(seed: int, faulty: int) -> None:
 def test_fang_sends_hardly_anything_where_krum_cannot_be_had() -> None:
     """Honest updates that agree, far from nothing: then there is no lie that lies among them."""
     rows = 100 + rows_of(0, 11, 40)
-    sent = POISONS["fang"](against="krum").rows(rows, party(3, 11))
+    sent = POISONING_ATTACKS["fang"](against="krum").rows(rows, party(3, 11))
     assert 0 < sent[-1].abs().max() < 1e-5 * 250
 
 
 def test_fang_goes_by_the_step_of_the_rule_that_it_knows() -> None:
     rows, one = rows_of(3), torch.ones(7)
-    up = POISONS["fang"]().rows(rows, party(3), Insight(fold=lambda _: one))
-    down = POISONS["fang"]().rows(rows, party(3), Insight(fold=lambda _: -one))
+    up = POISONING_ATTACKS["fang"]().rows(rows, party(3), AdversaryKnowledge(fold=lambda _: one))
+    down = POISONING_ATTACKS["fang"]().rows(rows, party(3), AdversaryKnowledge(fold=lambda _: -one))
     assert (up[6:] <= rows[:6].amin(dim=0)).all()
     assert (down[6:] >= rows[:6].amax(dim=0)).all()
-    still = POISONS["fang"]().rows(rows, party(3), Insight(fold=lambda _: 0 * one))
+    still = POISONING_ATTACKS["fang"]().rows(
+        rows, party(3), AdversaryKnowledge(fold=lambda _: 0 * one)
+    )
     assert (still[6:] == 0).all()
 
 
@@ -405,7 +412,7 @@ def test_mimic_sends_the_row_that_is_longest_along_the_first_component(seed: int
     rows = rows_of(seed, 9, 30)
     main = np.linalg.eigh(np.cov(rows[:6].numpy().T))[1][:, -1]
     longest = int(np.abs(rows[:6].numpy() @ main).argmax())
-    sent = POISONS["mimic"]().rows(rows, party(3))
+    sent = POISONING_ATTACKS["mimic"]().rows(rows, party(3))
     assert torch.equal(sent[6:], rows[longest].expand(3, -1))
 
 
@@ -414,7 +421,7 @@ def test_mimic_sends_the_row_that_is_longest_along_the_first_component(seed: int
 DEPLOYED = [("mean", {}), ("median", {}), ("trimmed-mean", {"faulty": 3}), ("krum", {"faulty": 3})]
 
 
-def harm(rows: Tensor, sent: Tensor, insight: Insight) -> float:
+def harm(rows: Tensor, sent: Tensor, insight: AdversaryKnowledge) -> float:
     assert insight.fold is not None
     return float(torch.linalg.vector_norm(insight.fold(sent) - rows[:8].mean(dim=0)))
 
@@ -429,17 +436,17 @@ def test_what_was_tried_out_harms_no_less_than_what_is_fixed(
     seed: int, rule: str, settings: dict[str, int], tried: str, fixed: dict[str, float]
 ) -> None:
     rows, cohort, insight = rows_of(seed, 11, 40), party(3, 11), folding(rule, **settings)
-    plain = POISONS[tried.removeprefix("opt-")](**fixed).rows(rows, cohort)
-    best = POISONS[tried]().rows(rows, cohort, insight)
+    plain = POISONING_ATTACKS[tried.removeprefix("opt-")](**fixed).rows(rows, cohort)
+    best = POISONING_ATTACKS[tried]().rows(rows, cohort, insight)
     # An equal lie may be rounded in another way.
     assert harm(rows, best, insight) >= harm(rows, plain, insight) * (1 - 1e-6)
 
 
 def test_trying_out_finds_more_harm_than_the_fixed_factors_where_there_is_more() -> None:
     rows, cohort, krum = rows_of(0, 11, 40), party(3, 11), folding("krum", faulty=3)
-    grid = [POISONS["ipm"](scale=0.01 * k).rows(rows, cohort) for k in range(1, 400)]
-    best = harm(rows, POISONS["opt-ipm"]().rows(rows, cohort, krum), krum)
-    assert best > 1.1 * harm(rows, POISONS["ipm"]().rows(rows, cohort), krum)
+    grid = [POISONING_ATTACKS["ipm"](scale=0.01 * k).rows(rows, cohort) for k in range(1, 400)]
+    best = harm(rows, POISONING_ATTACKS["opt-ipm"]().rows(rows, cohort, krum), krum)
+    assert best > 1.1 * harm(rows, POISONING_ATTACKS["ipm"]().rows(rows, cohort), krum)
     assert best > 0.95 * max(harm(rows, sent, krum) for sent in grid)
 
 
@@ -452,7 +459,9 @@ def test_the_rule_is_asked_as_often_as_was_said(name: str, evaluations: int) -> 
         asked.append(rows)
         return rows.mean(dim=0)
 
-    sent = POISONS[name](evaluations=evaluations).rows(rows_of(0), party(4), Insight(fold=fold))
+    sent = POISONING_ATTACKS[name](evaluations=evaluations).rows(
+        rows_of(0), party(4), AdversaryKnowledge(fold=fold)
+    )
     assert len(asked) == evaluations
     assert sent.isfinite().all()
     if evaluations == 20:  # the mean believes everything
@@ -489,12 +498,14 @@ def test_the_search_takes_its_trials_and_no_two_alike(
 def test_a_little_tries_the_papers_formula_too() -> None:
     """A rule that believes just that, and otherwise nobody."""
     rows, cohort = rows_of(0, 11, 40), party(2, 11)
-    wanted = POISONS["alie"]().rows(rows, cohort)[-1]
+    wanted = POISONING_ATTACKS["alie"]().rows(rows, cohort)[-1]
 
     def fold(each: Tensor) -> Tensor:
         return each[-1] if torch.allclose(each[-1], wanted) else rows[:9].mean(dim=0)
 
-    sent = POISONS["opt-alie"](evaluations=4).rows(rows, cohort, Insight(fold=fold))
+    sent = POISONING_ATTACKS["opt-alie"](evaluations=4).rows(
+        rows, cohort, AdversaryKnowledge(fold=fold)
+    )
     assert torch.allclose(sent[-1], wanted)
 
 
@@ -503,7 +514,7 @@ def test_a_step_that_is_no_number_is_no_harm(trouble: float) -> None:
     def fold(rows: Tensor) -> Tensor:
         return rows.mean(dim=0) if rows.abs().max() < 10 else torch.full((7,), trouble)
 
-    sent = POISONS["opt-ipm"]().rows(rows_of(0), party(4), Insight(fold=fold))
+    sent = POISONING_ATTACKS["opt-ipm"]().rows(rows_of(0), party(4), AdversaryKnowledge(fold=fold))
     assert 5 < sent[-1].abs().max() < 10
 
 

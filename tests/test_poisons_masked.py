@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from lab import Experiment, run
-from lab.engine.client.cohort_trainer import party_of
-from lab.engine.data.federation import assemble
+from lab.engine.client.cohort_trainer import cohort_of
+from lab.engine.data.federation import federated_dataset
 
 # The clients' examples differ in number, so that weights do.
 MASKED = Experiment.read(
@@ -25,8 +25,8 @@ MASKED = Experiment.read(
 
 
 def test_masks_cap_the_claim_of_a_malicious_client_at_the_largest_clients_examples() -> None:
-    sizes = assemble(MASKED).sizes.float()
-    party = party_of(MASKED, 1, tuple(range(6)))
+    sizes = federated_dataset(MASKED).sizes.float()
+    party = cohort_of(MASKED, 1, tuple(range(6)))
     assert int(party.malicious.sum()) == 2
     expected = torch.where(party.malicious, sizes.max(), sizes)
     assert torch.equal(party.weights, expected)
@@ -34,17 +34,17 @@ def test_masks_cap_the_claim_of_a_malicious_client_at_the_largest_clients_exampl
 
 def test_without_masks_the_server_believes_the_whole_claim() -> None:
     plain = MASKED.changed({"secure_aggregation.enabled": False})
-    party, sizes = party_of(plain, 1, tuple(range(6))), assemble(plain).sizes.float()
+    party, sizes = cohort_of(plain, 1, tuple(range(6))), federated_dataset(plain).sizes.float()
     assert torch.equal(party.weights[party.malicious], 1e6 * sizes[party.malicious])
 
 
 def test_the_masked_sum_has_the_capped_claim_in_its_weight() -> None:
     moment = next(run(MASKED))
-    party = party_of(MASKED, 1, tuple(range(6)))
+    party = cohort_of(MASKED, 1, tuple(range(6)))
     assert moment.transcript.delivery.weights.tolist() == [float(party.weights.sum())]
 
 
-@pytest.mark.parametrize("kind", POISONS)
+@pytest.mark.parametrize("kind", POISONING_ATTACKS)
 def test_every_poison_goes_through_masked_sums(kind: str) -> None:
     poisoned = MASKED.changed({"adversary.poison": kind, "data.source": "fashion-mnist"})
     moment = next(run(poisoned))

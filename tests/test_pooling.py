@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lab.scoring.membership.membership_score import expose
+from lab.scoring.membership.membership_score import score_membership
 from lab.scoring.membership.pooled_score import _area, _counts, _drawn, _true_positives, pooled
 from lab.scoring.shared.roc_curve import auc, true_positives
 
@@ -45,7 +45,7 @@ def test_what_is_stated_is_of_all_scores_together() -> None:
     scores, inside = scored(4, 100, seed=1)
     found, plain = (
         pooled(scores, inside, range(len(scores)), None),
-        expose(scores.ravel(), inside.ravel(), None, None),
+        score_membership(scores.ravel(), inside.ravel(), None, None),
     )
     assert (found.members, found.others) == (plain.members, plain.others)
     assert found.auc == plain.auc
@@ -57,7 +57,7 @@ def test_intervals_are_never_narrower_than_of_scores_on_their_own() -> None:
     scores, inside = scored(4, 600, seed=2)
     found, plain = (
         pooled(scores, inside, range(len(scores)), None),
-        expose(scores.ravel(), inside.ravel(), None, None),
+        score_membership(scores.ravel(), inside.ravel(), None, None),
     )
     assert found.auc_low <= plain.auc_low < plain.auc_high <= found.auc_high
     assert found.rates[0].low <= plain.rates[0].low
@@ -69,7 +69,7 @@ def test_models_that_differ_widen_the_interval() -> None:
     scores, inside = scored(6, 400, seed=3, luck=1.0)
     found, plain = (
         pooled(scores, inside, range(len(scores)), None),
-        expose(scores.ravel(), inside.ravel(), None, None),
+        score_membership(scores.ravel(), inside.ravel(), None, None),
     )
     assert found.auc_high - found.auc_low > 2 * (plain.auc_high - plain.auc_low)
 
@@ -115,7 +115,7 @@ def test_chance_over_models_is_called_chance() -> None:
     """A model that gives its members away among others that do not is no finding about all."""
     scores, inside = scored(4, 400, seed=4, lift=0.0)
     scores[0] += 1.2 * inside[0]
-    plain = expose(scores.ravel(), inside.ravel(), None, None)
+    plain = score_membership(scores.ravel(), inside.ravel(), None, None)
     assert plain.auc_low > 0.5
     found = pooled(scores, inside, range(len(scores)), None)
     assert found.verdict.startswith("no better than chance: over such models")

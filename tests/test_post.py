@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from lab.attack_runs.reconstruction.server_snapshot import SHOWN, post_of
-from lab.engine.round import step
-from lab.engine.run import begin
+from lab.attack_runs.reconstruction.server_snapshot import SHOWN, server_snapshot
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
 from lab.interfaces.views import server_view
 
@@ -19,8 +19,8 @@ LEAKY = Experiment.read(
 
 
 def test_every_bare_update_is_there_and_can_be_read() -> None:
-    moment = step(begin(LEAKY))
-    post = post_of(moment)
+    moment = run_round(initial_state(LEAKY))
+    post = server_snapshot(moment)
     rows = server_view(moment.transcript).rows
     assert [letter.senders for letter in post.letters] == [(0,), (1,), (2,), (3,)]
     norms = torch.linalg.vector_norm(rows, dim=1).tolist()
@@ -33,7 +33,9 @@ def test_every_bare_update_is_there_and_can_be_read() -> None:
 
 
 def test_under_masks_there_is_noise_from_each_and_one_sum() -> None:
-    post = post_of(step(begin(LEAKY.changed({"secure_aggregation.enabled": True}))))
+    post = server_snapshot(
+        run_round(initial_state(LEAKY.changed({"secure_aggregation.enabled": True})))
+    )
     assert [letter.senders for letter in post.letters] == [(0, 1, 2, 3)]
     assert len(post.masked) == 4
     assert all(letter.norm is None for letter in post.masked)
@@ -46,14 +48,14 @@ def test_under_masks_there_is_noise_from_each_and_one_sum() -> None:
 
 
 def test_of_many_the_first_are_shown() -> None:
-    post = post_of(step(begin(LEAKY.changed({"data.clients": 20}))))
+    post = server_snapshot(run_round(initial_state(LEAKY.changed({"data.clients": 20}))))
     assert (len(post.letters), post.came) == (SHOWN, 20)
 
 
 def test_a_round_without_post_is_empty() -> None:
     unlucky = LEAKY.changed({"network.dropout": 0.95, "data.clients": 2})
-    rounds = (step(begin(unlucky.changed({"seed": seed}))) for seed in range(100))
-    post = post_of(next(moment for moment in rounds if not moment.record.arrived))
+    rounds = (run_round(initial_state(unlucky.changed({"seed": seed}))) for seed in range(100))
+    post = server_snapshot(next(moment for moment in rounds if not moment.record.arrived))
     assert (post.letters, post.masked, post.came) == ((), (), 0)
 
 
@@ -62,8 +64,8 @@ def test_an_update_as_long_as_an_attacker_likes_is_looked_at_all_the_same() -> N
     boosted: dict[str, int | str] = {"adversary.count": 2, "adversary.poison.kind": "mpaf"}
     # Of two examples labels are counted, of a single one they are read off.
     boosted |= {"training.rounds": 3, "training.batch_size": 2}
-    state = begin(LEAKY.changed(boosted))
+    state = initial_state(LEAKY.changed(boosted))
     for _ in range(3):
-        moment = step(state)
+        moment = run_round(state)
         state = moment.state
-    assert len(post_of(moment).letters) == 4
+    assert len(server_snapshot(moment).letters) == 4

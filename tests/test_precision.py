@@ -7,9 +7,9 @@ import torch
 
 from lab import Experiment, run
 from lab.common.settings import SettingError
-from lab.engine.client.local_training import cohort
-from lab.engine.run import begin
-from lab.interfaces.federated_algorithm import Task
+from lab.engine.client.local_training import train_cohort
+from lab.engine.run import initial_state
+from lab.interfaces.federated_algorithm import LocalTask
 from tests.data import PICTURE_MODELS
 
 NOW = Experiment.read(
@@ -23,10 +23,11 @@ ROUNDED = NOW.changed({"training.precision": "bfloat16"})
 
 @pytest.mark.parametrize("kind", PICTURE_MODELS)
 def test_a_rounded_step_points_where_the_exact_one_does(kind: str) -> None:
-    model = begin(NOW.changed({"model.kind": kind})).model
+    model = initial_state(NOW.changed({"model.kind": kind})).model
     once = {"model.kind": kind, "training.steps": 1}
     exact, rounded = (
-        cohort(now.changed(once), 1, range(4), Task(model)).rows for now in (NOW, ROUNDED)
+        train_cohort(now.changed(once), 1, range(4), LocalTask(model)).rows
+        for now in (NOW, ROUNDED)
     )
     assert rounded.dtype == torch.float32
     assert torch.cosine_similarity(exact, rounded, dim=1).min() > 0.99
@@ -36,9 +37,10 @@ def test_a_rounded_step_points_where_the_exact_one_does(kind: str) -> None:
 def test_small_steps_are_not_lost_to_large_weights() -> None:
     """They would be, if the model itself were kept in bfloat16: it has three digits."""
     slow = {"training.rate": 1e-4, "training.steps": 4}
-    model = begin(NOW).model
+    model = initial_state(NOW).model
     exact, rounded = (
-        cohort(now.changed(slow), 1, range(4), Task(model)).rows for now in (NOW, ROUNDED)
+        train_cohort(now.changed(slow), 1, range(4), LocalTask(model)).rows
+        for now in (NOW, ROUNDED)
     )
     assert torch.cosine_similarity(exact, rounded, dim=1).min() > 0.99
 

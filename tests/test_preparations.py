@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from defenses import PREPARATIONS, RULES, STAGES
+from defenses import AGGREGATION_RULES, PREPARATIONS, UPDATE_TRANSFORMS
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.aggregation import PreAggregated, PreAggregator
 from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
 
@@ -40,19 +40,19 @@ def cohort_of(clients: Sequence[int], round: int = 1, seed: int = 0) -> Cohort:
     )
 
 
-def stage(name: str, **wanted: Any) -> Preparation:
+def stage(name: str, **wanted: Any) -> PreAggregator:
     made = PREPARATIONS[name](**wanted)
-    assert isinstance(made, Preparation)
+    assert isinstance(made, PreAggregator)
     return made
 
 
 def prepared(
-    one: Preparation,
+    one: PreAggregator,
     rows: Tensor,
     weights: Tensor | None = None,
     cohort: Cohort | None = None,
     memory: Memory | None = None,
-) -> Prepared:
+) -> PreAggregated:
     """In the first round of all, unless told otherwise."""
     clients, params = rows.shape
     return one.prepare(
@@ -114,7 +114,7 @@ def test_centred_clipping_moves_from_the_last_centre_by_shortened_ways() -> None
     memory = {"centre": torch.tensor([1.0, 0.0])}
     clipped = prepared(stage("centered-clipping", radius=1), rows, memory=memory)
     assert torch.allclose(clipped.rows, torch.tensor([[1.6, 0.8], [1.0, -0.5]]))
-    assert clipped.carried.algorithm["centre"].tolist() == pytest.approx([1.3, 0.15])
+    assert clipped.memory["centre"].tolist() == pytest.approx([1.3, 0.15])
     assert clipped.factors is not None
     assert clipped.factors.tolist() == pytest.approx([0.2, 1.0])
 
@@ -138,7 +138,7 @@ def test_the_plain_mean_after_centred_clipping_is_the_papers_centre(
     clipped = prepared(one, rows, memory={"centre": start})
     expected = slow_centre(rows, start, radius, iterations)
     assert torch.allclose(clipped.rows.mean(dim=0), expected)
-    assert torch.allclose(clipped.carried.algorithm["centre"], expected)
+    assert torch.allclose(clipped.memory["centre"], expected)
     assert float((expected - start).norm()) <= iterations * radius * (1 + 1e-9)
 
 
@@ -146,7 +146,7 @@ def test_with_a_large_radius_centred_clipping_changes_nothing() -> None:
     rows = rows_of(2)
     clipped = prepared(stage("centered-clipping", radius=1e6), rows)
     assert torch.allclose(clipped.rows, rows)
-    assert torch.allclose(clipped.carried.algorithm["centre"], rows.mean(dim=0), atol=1e-6)
+    assert torch.allclose(clipped.memory["centre"], rows.mean(dim=0), atol=1e-6)
 
 
 # --- FoolsGold ------------------------------------------------------------------------------------
@@ -217,10 +217,8 @@ def test_foolsgold_compares_only_who_is_there() -> None:
     result = prepared(stage("foolsgold"), rows + 1e-3, cohort=cohort, memory=memory)
     assert result.factors is not None
     assert result.factors.tolist() == [1, 1]
-    assert torch.equal(result.carried.algorithm["history"][[0, 2]], memory["history"][[0, 2]])
-    assert torch.equal(
-        result.carried.algorithm["history"][[1, 3]], memory["history"][[1, 3]] + 1e-3
-    )
+    assert torch.equal(result.memory["history"][[0, 2]], memory["history"][[0, 2]])
+    assert torch.equal(result.memory["history"][[1, 3]], memory["history"][[1, 3]] + 1e-3)
 
 
 def test_foolsgold_must_know_whose_a_row_is() -> None:
@@ -265,7 +263,11 @@ def test_buckets_hold_means_and_the_last_may_have_fewer() -> None:
 
 @given(seed=SEEDS, clients=st.integers(1, 12), size=st.integers(1, 5))
 def test_bucketing_leaves_the_weighted_mean_as_it_was(seed: int, clients: int, size: int) -> None:
-    rows, mean, one = rows_of(seed, clients), RULES["mean"](), stage("bucketing", size=size)
+    rows, mean, one = (
+        rows_of(seed, clients),
+        AGGREGATION_RULES["mean"](),
+        stage("bucketing", size=size),
+    )
     weights = torch.from_numpy(np.random.default_rng(seed).integers(0, 5, clients)).float()
     result = prepared(one, rows, weights, cohort_of(range(clients), seed=seed))
     assert len(result.rows) == len(result.weights) == one.leaves(clients)
@@ -324,7 +326,7 @@ def test_adaptive_clipping_shortens_as_many_as_the_paper_says(seed: int, clients
 
 
 def test_every_preparation_is_a_stage_of_the_server() -> None:
-    assert set(PREPARATIONS) <= set(STAGES)
+    assert set(PREPARATIONS) <= set(UPDATE_TRANSFORMS)
     assert {part.side for part in PREPARATIONS.values()} == {"server"}
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from sklearn.metrics import balanced_accuracy_score
 
-from lab.common.random_streams import stream
-from lab.scoring.membership.rates import FEWEST, Rate, balanced
+from lab.common.random_streams import random_stream
+from lab.scoring.membership.rates import FEWEST, RateAtFpr, balanced
 from tests.scores import drawn
 
 
@@ -33,7 +33,7 @@ def test_it_is_scikit_learns_on_the_half_that_did_not_choose_the_threshold() -> 
     scores, member = scored(0, 150, 90, 1.0)
     found = balanced(scores, member)
     assert found is not None
-    order = stream(0, "halves").permutation(240)
+    order = random_stream(0, "halves").permutation(240)
     mine, yours = order[member[order]], order[~member[order]]
     chosen, judged = np.r_[mine[:75], yours[:45]], np.r_[mine[75:], yours[45:]]
     told = balanced_accuracy_score(member[judged], scores[judged] > found.threshold)
@@ -74,7 +74,7 @@ def test_too_few_to_choose_and_to_judge_say_nothing() -> None:
 
 
 def test_an_accusation_is_worth_less_the_rarer_members_are() -> None:
-    told = Rate(false_positives=0.01, value=0.2, low=0.1, high=0.4)
+    told = RateAtFpr(false_positives=0.01, value=0.2, low=0.1, high=0.4)
     # Of 1,000 candidates 100 are members: 20 of them are accused, and 9 others.
     assert told.believed(0.1) == pytest.approx((20 / 29, 10 / 19, 40 / 49))
     half = told.believed(0.5)
@@ -84,7 +84,7 @@ def test_an_accusation_is_worth_less_the_rarer_members_are() -> None:
 
 @given(st.floats(0.001, 0.5), st.floats(0.02, 1.0))
 def test_it_is_bayes_rule(prior: float, value: float) -> None:
-    told = Rate(false_positives=0.01, value=value, low=value / 2, high=1.0).believed(prior)
+    told = RateAtFpr(false_positives=0.01, value=value, low=value / 2, high=1.0).believed(prior)
     assert told is not None
     assert told[1] <= told[0] <= told[2]
     odds = prior / (1 - prior) * value / 0.01
@@ -92,4 +92,4 @@ def test_it_is_bayes_rule(prior: float, value: float) -> None:
 
 
 def test_without_a_rate_nothing_is_believed() -> None:
-    assert Rate(false_positives=0.01, note="too few").believed(0.5) is None
+    assert RateAtFpr(false_positives=0.01, note="too few").believed(0.5) is None

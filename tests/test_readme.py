@@ -38,7 +38,7 @@ def test_the_rule_of_the_example_works() -> None:
     imports = (
         "from typing import ClassVar, Literal\n"
         "from pydantic import Field\nfrom torch import Tensor\n"
-        "from lab.interfaces.aggregation import UNAIDED, Aid, Rule\n"
+        "from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationRule\n"
     )
     exec(compile(imports + OWN_RULE, "README.md", "exec", dont_inherit=True), given)
     rows = torch.arange(12.0).reshape(4, 3)

@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from lab import run
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
 from lab.models.architectures import Model
 from lab.models.layers import Dense, Flatten, Generic
 from lab.models.network import Network
 from lab.models.opacus_gradients import sampled_visits
-from lab.models.stacked_gradients import stacked, visits
-from lab.models.torch_modules import twin
+from lab.models.stacked_gradients import backward, stacked
+from lab.models.torch_modules import torch_module
 from tests.test_example_privacy import EXAMPLE, SHAPE, noise_pictures
 from tests.test_layer_clipping import ARCHITECTURES, every_model
 
@@ -24,8 +24,8 @@ from tests.test_layer_clipping import ARCHITECTURES, every_model
 @every_model
 def test_the_twin_is_the_same_function(model: Model) -> None:
     network = Network(model, SHAPE, 10)
-    flat, (inputs, _) = network.initial(stream(0, "model")), noise_pictures(2, 5)
-    module = twin(network.layers)
+    flat, (inputs, _) = network.initial(random_stream(0, "model")), noise_pictures(2, 5)
+    module = torch_module(network.layers)
     assert list(module.state_dict()) == list(network.slots)
     module.load_state_dict(network.split(flat))
     assert torch.allclose(module(inputs), network(flat, inputs), atol=1e-6)
@@ -36,10 +36,10 @@ def test_the_gradient_of_each_example_is_what_opacus_says(model: Model) -> None:
     """Of two clients at once where the engine can, and one by one where it cannot."""
     network = Network(model, SHAPE, 10)
     clients = 1 if any(layer.one_by_one for layer in network.layers) else 2
-    flats = torch.stack([network.initial(stream(one, "model")) for one in range(clients)])
+    flats = torch.stack([network.initial(random_stream(one, "model")) for one in range(clients)])
     batches = [noise_pictures(one, 6) for one in range(clients)]
     inputs, labels = (torch.stack(parts) for parts in zip(*batches, strict=True))
-    ours = visits(network, stacked(network, flats), inputs.clone(), labels)
+    ours = backward(network, stacked(network, flats), inputs.clone(), labels)
     theirs = sampled_visits(network, stacked(network, flats), inputs, labels)
     for mine, other in zip(ours, theirs, strict=True):
         shapes = network.layers[mine.place].shapes()
@@ -100,6 +100,6 @@ def test_the_backend_can_change_in_mid_run() -> None:
 def test_a_layer_that_opacus_cannot_be_given_is_refused() -> None:
     own = Generic.of("own", nn.Linear(4, 3))
     with pytest.raises(SettingError, match="knows no module for the layer own"):
-        twin([Flatten(), Dense("first", 4, 4), own])
+        torch_module([Flatten(), Dense("first", 4, 4), own])
     pictured = {kind for kind, model in Model.table.items() if "pictures" in model.reads}
     assert set(ARCHITECTURES) >= pictured

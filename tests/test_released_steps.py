@@ -17,17 +17,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import POISONS
+from attacks import POISONING_ATTACKS
 from lab.common.settings import SettingError
 from lab.engine.algorithms import ALGORITHMS
-from lab.engine.data.malicious_clients import acting
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run import begin
-from lab.engine.server.server import Aggregator, Answer
+from lab.engine.data.malicious_clients import active_attackers
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.run import initial_state
+from lab.engine.server.server import Server, ServerStep
 from lab.experiment.experiment import Experiment
 from tests.drawn_guarantees import BASE, CLIENTS, Combination, drawn, poison
 from tests.neighbours import ROUNDED, Setting, Statement, measured
-from tests.observed_rounds import Noise, Observed, other_noise, run_round, silence
+from tests.observed_rounds import Noise, Observed, observed_round, other_noise, silence
 
 DRAWS = 4  # experiments of each combination
 TABLE = BASE | {
@@ -85,7 +85,7 @@ def test_every_combination_has_statements_to_be_measured(combination: Combinatio
 
 @pytest.mark.parametrize("sampling", ["poisson", "fixed"])
 @pytest.mark.parametrize("place", OPEN)
-@pytest.mark.parametrize("kind", POISONS)
+@pytest.mark.parametrize("kind", POISONING_ATTACKS)
 def test_no_poison_makes_a_statement_false(kind: str, place: str, sampling: str) -> None:
     """A1: a poison may leave noise out, or pass on what it knows of others' updates."""
     settings = {
@@ -96,7 +96,7 @@ def test_no_poison_makes_a_statement_false(kind: str, place: str, sampling: str)
     experiment = experiment_of(settings | attacked(kind))
     if experiment is None:
         return
-    cohort, bad = set(asked(experiment, 2)), set(acting(experiment, 2))
+    cohort, bad = set(select_cohort(experiment, 2)), set(active_attackers(experiment, 2))
     assert len(cohort & bad) >= 2
     assert len(cohort - bad) >= 2
     for found in measured(experiment, 2):
@@ -116,7 +116,7 @@ def test_the_next_model_follows_from_the_released_steps_alone(kind: str) -> None
     few = models_of(experiment, [(0, 1), (3,), (5,)])
     many = models_of(experiment, [tuple(range(8))] * 3)
     for round, (one, other) in enumerate(zip(few, many, strict=True), 1):
-        apart = float((one - other).norm() / (other - begin(experiment).model).norm())
+        apart = float((one - other).norm() / (other - initial_state(experiment).model).norm())
         assert apart == 0, f"{kind}: models differ by {apart:.3g} of their way after round {round}"
 
 
@@ -125,28 +125,28 @@ def test_a_round_that_asks_nobody_is_run(kind: str) -> None:
     experiment = experiment_of({"training.algorithm": kind, "training.clients_per_round": 1})
     if experiment is None:
         return
-    shown = run_round(begin(experiment), ()).answer.step
+    shown = observed_round(initial_state(experiment), ()).answer.step
     assert float(shown.std()) > 0
 
 
 def models_of(experiment: Experiment, cohorts: list[tuple[int, ...]]) -> list[Tensor]:
     """The models of rounds that release the same steps, whatever clients send."""
 
-    def answer(self: Aggregator, *_: Any) -> Answer:
-        return Answer(torch.randn(self.shared, generator=torch.manual_seed(self.round)))
+    def answer(self: Server, *_: Any) -> ServerStep:
+        return ServerStep(torch.randn(self.shared, generator=torch.manual_seed(self.round)))
 
-    state, models = begin(experiment), []
+    state, models = initial_state(experiment), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Aggregator, "answer", answer)
+        patch.setattr(Server, "answer", answer)
         for cohort in cohorts:
             generator = torch.manual_seed(len(cohort))
             rows = torch.randn(len(cohort), len(state.model), generator=generator)
-            state = run_round(state, cohort, dict(zip(cohort, rows, strict=True))).state
+            state = observed_round(state, cohort, dict(zip(cohort, rows, strict=True))).state
             models.append(state.model)
     return models
 
 
-HIDDEN = [(place, False, kind) for place, kind in product(OPEN, ["", *POISONS])] + [
+HIDDEN = [(place, False, kind) for place, kind in product(OPEN, ["", *POISONING_ATTACKS])] + [
     (place, True, kind) for place, kind in product(OPEN, ["", "sign-flip", "free-rider"])
 ]
 
@@ -166,10 +166,12 @@ def test_the_noise_does_not_tell_how_many_took_part(place: str, masks: bool, kin
     stated = Statement.of(experiment, 1, "public")
     if stated is None or not stated.added:
         return
-    bad = acting(experiment, 1)
+    bad = active_attackers(experiment, 1)
     honest = [client for client in range(8) if client not in bad]
     few, many = (
-        Setting(experiment, begin(experiment), tuple(sorted(cohort)), honest[0]).noise("public")
+        Setting(experiment, initial_state(experiment), tuple(sorted(cohort)), honest[0]).noise(
+            "public"
+        )
         for cohort in ([*bad, *honest[: 1 if bad else 2]], range(8))
     )
     assert few.least <= many.most, f"{experiment.overrides_as_text()}: {few} and {many}"
@@ -234,11 +236,13 @@ def test_an_update_and_its_bit_are_hidden_together(place: str, masks: bool) -> N
 def noise_with_bits(experiment: Experiment, times: int) -> tuple[Noise, Noise]:
     """Of the step, in clips, and of the logarithm of the next clip."""
     with silence():
-        still = shown_with_bits(experiment, run_round(begin(experiment), FOUR))
+        still = shown_with_bits(experiment, observed_round(initial_state(experiment), FOUR))
     drawn = []
     for number in range(times):
         with other_noise(number):
-            drawn.append(shown_with_bits(experiment, run_round(begin(experiment), FOUR)))
+            drawn.append(
+                shown_with_bits(experiment, observed_round(initial_state(experiment), FOUR))
+            )
     steps, bits = (Noise.of([one[part] - still[part] for one in drawn]) for part in (0, 1))
     return steps, bits
 
@@ -248,12 +252,12 @@ def moved_with_bits(experiment: Experiment, length: float) -> tuple[float, float
     params, last = experiment.architecture.size, FOUR[-1]
     update = torch.randn(params, generator=torch.manual_seed(0))
     update *= length * experiment.privacy.clip / update.norm()
-    state = begin(experiment)
+    state = initial_state(experiment)
     with silence():
-        here = shown_with_bits(experiment, run_round(state, FOUR, {last: update}))
+        here = shown_with_bits(experiment, observed_round(state, FOUR, {last: update}))
         if experiment.privacy.place == "local":  # its neighbour says nothing at all
             return float(here[0].norm()), float(here[1].norm())
-        there = shown_with_bits(experiment, run_round(state, FOUR[:-1]))
+        there = shown_with_bits(experiment, observed_round(state, FOUR[:-1]))
     return float((here[0] - there[0]).norm()), float((here[1] - there[1]).norm())
 
 

@@ -15,20 +15,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lab import Experiment
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.figures.example_images import contact_sheet, png
-from lab.jobs.attack_job import attacked
-from lab.jobs.run_job import pull
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.run_job import carry_out_run
 from lab.reports.html_report import render, write_report
 from lab.reports.result_files import write_attack, write_run
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.storage.job import Job
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.data import of_digits
 from tests.markup import Page, parsed
 
@@ -49,7 +49,7 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Made once: nothing below writes to the jobs in here."""
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('store') / 'leaklab.db'}")
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     smooth = of_digits(
         model__kind="lenet",
         training__rounds=2,
@@ -73,16 +73,16 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     )
 
 
-def finished(ledger: Ledger, experiment: Experiment) -> Job:
+def finished(ledger: WorkerStore, experiment: Experiment) -> Job:
     job = ledger.start(experiment)
-    deque(pull(ledger, job), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
     return ledger.store.run(job.id)
 
 
-def attack(ledger: Ledger, run: Job, spy: dict[str, Any], client: int | None = None) -> Job:
+def attack(ledger: WorkerStore, run: Job, spy: dict[str, Any], client: int | None = None) -> Job:
     order = {"spy": spy, "round": 1} | ({} if client is None else {"client": client})
-    job = ledger.start_attack(run.id, Order.read(order))
-    deque(attacked(ledger, job), maxlen=0)
+    job = ledger.start_attack(run.id, AttackRequest.read(order))
+    deque(carry_out_attack(ledger, job), maxlen=0)
     job = ledger.store.job(job.id)
     assert (job.status, job.message) == ("finished", "")
     return job
@@ -130,10 +130,10 @@ def test_a_report_holds_the_experiment_and_how_to_repeat_it(done: Done, page: Pa
 def test_a_report_tells_every_attack_in_full(done: Done, page: Page) -> None:
     told = page.texts["td"]
     for job in (done.inversion, done.membership):
-        lines = Result.read(job.result).lines()
+        lines = AttackResult.read(job.result).lines()
         assert len(lines) > 8
         assert [line for line in lines if line not in told] == []
-    verdict = Result.read(done.inversion.result).score
+    verdict = AttackResult.read(done.inversion.result).score
     assert verdict is not None
     assert verdict.verdict in told
 
@@ -172,12 +172,14 @@ def test_the_same_run_gives_the_same_report(done: Done, page: Page) -> None:
 def test_a_report_on_a_table_has_no_pictures(done: Done) -> None:
     page = parsed(render(done.store, done.table.id))
     assert page.of("img") == []
-    assert [line for line in Result.read(done.rows.result).lines() if line in page.texts["td"]]
+    assert [
+        line for line in AttackResult.read(done.rows.result).lines() if line in page.texts["td"]
+    ]
 
 
 def test_a_hostile_message_is_shown_and_not_obeyed(store: Store) -> None:
     hostile = "<script>alert('x')</script><img src=http://example.com/x onerror=alert(1)>&amp;"
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     run = finished(ledger, of_digits(training__rounds=1, training__steps=1))
     RunCommands(store).resume(run.id)
     job = ledger.claim(run.id)
@@ -199,7 +201,7 @@ def test_a_run_without_a_round_has_nothing_to_report(store: Store) -> None:
 
 def test_a_report_shows_who_is_malicious_in_the_round_it_shows(store: Store) -> None:
     experiment = of_digits(training__rounds=2, training__steps=1)
-    run = finished(Ledger(store), experiment.changed_from(2, {"adversary.count": 2}))
+    run = finished(WorkerStore(store), experiment.changed_from(2, {"adversary.count": 2}))
     assert '"name":"malicious"' in render(store, run.id)
 
 
@@ -227,7 +229,7 @@ def test_an_exported_run_reads_back(done: Done, tmp_path: Path) -> None:
     stored = done.store.rounds(done.run.id)
     assert [json.loads(line) for line in lines] == [each.line() for each in stored]
     records = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-    assert [Record.read(one) for one in records] == [each.record for each in stored]
+    assert [RoundRecord.read(one) for one in records] == [each.record for each in stored]
     model = load_file(folder / "model.safetensors")
     assert list(model) == ["model"]
     assert torch.equal(model["model"], StoredRun(done.store, done.run.id).state().model)
@@ -239,7 +241,7 @@ def test_an_exported_attack_reads_back(done: Done, tmp_path: Path, which: str) -
     write_attack(done.store, job, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert result == job.result
-    assert Result.read(result) == Result.read(job.result)
+    assert AttackResult.read(result) == AttackResult.read(job.result)
     stored = pictures_of(done.store, job)
     written = load_file(tmp_path / "pictures.safetensors")
     assert written.keys() == stored.keys()

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp, minimize
 from torch import Tensor
 
-from defenses import RULES
+from defenses import AGGREGATION_RULES
 from defenses.shared.distances import gaps
 from defenses.shared.vertex_cover import cover
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import Aid, Rule
+from lab.interfaces.aggregation import AggregationContext, AggregationRule
 
 SEEDS = st.integers(0, 10**6)
 EQUAL = torch.ones(9)
@@ -32,21 +32,27 @@ def column(*values: float) -> Tensor:
     return torch.tensor(values, dtype=torch.float64).unsqueeze(1)
 
 
-def rule(name: str, **settings: Any) -> Rule:
-    return RULES[name](**settings)
+def rule(name: str, **settings: Any) -> AggregationRule:
+    return AGGREGATION_RULES[name](**settings)
 
 
-def expecting(name: str, faulty: int) -> Rule:
+def expecting(name: str, faulty: int) -> AggregationRule:
     """The rule, told how many clients are malicious, where it is to be told."""
-    return rule(name, **({"faulty": faulty} if "faulty" in RULES[name].model_fields else {}))
+    return rule(
+        name, **({"faulty": faulty} if "faulty" in AGGREGATION_RULES[name].model_fields else {})
+    )
 
 
-def aid_of(part: Rule, rows: Tensor) -> Aid:
+def aid_of(part: AggregationRule, rows: Tensor) -> AggregationContext:
     """The rows' median for an update of the server's own, where the rule needs one."""
-    return Aid(root=rows.detach().quantile(0.5, dim=0)) if part.public else Aid()
+    return (
+        AggregationContext(root=rows.detach().quantile(0.5, dim=0))
+        if part.public
+        else AggregationContext()
+    )
 
 
-def stepped(part: Rule, rows: Tensor, weights: Tensor | None = None) -> Tensor:
+def stepped(part: AggregationRule, rows: Tensor, weights: Tensor | None = None) -> Tensor:
     return part(rows, torch.ones(len(rows)) if weights is None else weights, aid_of(part, rows))
 
 
@@ -54,7 +60,7 @@ def step(name: str, rows: Tensor, weights: Tensor | None = None, **settings: Any
     return stepped(rule(name, **settings), rows, weights)
 
 
-def kept(part: Rule, rows: Tensor) -> list[int]:
+def kept(part: AggregationRule, rows: Tensor) -> list[int]:
     """Who counts, by the rule's own word."""
     verdict = part.judge(rows, torch.ones(len(rows)), aid_of(part, rows))
     assert verdict is not None
@@ -63,14 +69,14 @@ def kept(part: Rule, rows: Tensor) -> list[int]:
 
 def but(*names: str) -> list[str]:
     """All rules in the table except some, which need not be there."""
-    return [name for name in RULES if name not in names]
+    return [name for name in AGGREGATION_RULES if name not in names]
 
 
 # What each does not promise, because its paper has it do something else.
 NORMED = ("fltrust", "flame", "rlr", "signguard")  # directions or lengths from the origin count
 FREE = but(*NORMED)
 ROBUST = but("mean", "geometric-median", *NORMED)
-FAULTY = [name for name, part in RULES.items() if "faulty" in part.model_fields]
+FAULTY = [name for name, part in AGGREGATION_RULES.items() if "faulty" in part.model_fields]
 PICKY = ["krum", "multi-krum", "bulyan", "mda"]  # who is in is in whole
 
 
@@ -112,7 +118,7 @@ def test_clients_without_examples_do_not_lower_the_cap() -> None:
 def test_only_a_plain_mean_does_without_single_rows() -> None:
     means = [rule("mean"), rule("mean", cap=3), rule("mean", weighted=False)]
     assert [mean.needs_rows for mean in means] == [False, True, True]
-    assert all(RULES[name]().needs_rows for name in but("mean"))
+    assert all(AGGREGATION_RULES[name]().needs_rows for name in but("mean"))
 
 
 def test_median_of_an_even_number_averages_the_two_middles() -> None:
@@ -429,7 +435,7 @@ def test_gaps_of_close_rows_do_not_cancel_and_a_wild_one_does_not_blur_them() ->
 # --- promises -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", AGGREGATION_RULES)
 @given(seed=SEEDS)
 def test_order_of_clients_does_not_matter(name: str, seed: int) -> None:
     rows, order = rows_of(seed), torch.from_numpy(np.random.default_rng(seed).permutation(9))
@@ -438,7 +444,14 @@ def test_order_of_clients_does_not_matter(name: str, seed: int) -> None:
     assert torch.allclose(step(name, rows, weights), mixed, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in RULES if RULES[name].judge is not Rule.judge])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in AGGREGATION_RULES
+        if AGGREGATION_RULES[name].judge is not AggregationRule.judge
+    ],
+)
 @given(seed=SEEDS)
 def test_order_of_clients_does_not_matter_to_who_is_kept(name: str, seed: int) -> None:
     rows, order = rows_of(seed, 11), np.random.default_rng(seed).permutation(11)
@@ -475,7 +488,7 @@ def test_the_step_lies_among_the_rows(name: str, seed: int) -> None:
 
 
 @st.composite
-def crowds(draw: st.DrawFn, name: str) -> tuple[Rule, Tensor, Tensor]:
+def crowds(draw: st.DrawFn, name: str) -> tuple[AggregationRule, Tensor, Tensor]:
     """The rule, honest rows, and as many wild ones as it is to withstand at that number."""
     faulty = draw(st.integers(1, 3))
     part = expecting(name, faulty)
@@ -524,7 +537,7 @@ def test_one_wild_row_carries_the_mean_away() -> None:
     assert step("mean", rows).min() > 1e5
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", AGGREGATION_RULES)
 @pytest.mark.parametrize(("far", "size"), [(0.0, 1.0), (16.0, 1e-3)])
 def test_float32_agrees_with_float64(name: str, far: float, size: float) -> None:
     rows = far + size * rows_of(5, 12, 500)
@@ -539,7 +552,7 @@ def test_a_median_that_float32_would_round_does_not_change_who_is_near() -> None
     assert step("meamed", rows.double(), faulty=1).item() < 16
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", AGGREGATION_RULES)
 def test_the_input_is_left_as_it_was(name: str) -> None:
     rows, weights = rows_of(1), torch.arange(1.0, 10.0)
     before = rows.clone()

@@ -21,7 +21,7 @@ from lab.reports.bundle import MISSING, bundle, joint, zipped
 from lab.reports.comparison import MOST, differences, outcome, sides
 from lab.reports.html_report import render_comparison
 from lab.reports.spreadsheets import FORMULA, columnar, comma_separated
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.storage.database import DATABASE
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import LONGEST_NOTE, Store
@@ -96,7 +96,7 @@ def test_the_notebook_runs_and_gives_the_same_numbers(
     (attacked,) = store.attacks_on(two[0])
     without = {"seconds": None}
     assert [each.dump() | without for each in names["results"]] == [
-        Result.read(attacked.result).dump() | without
+        AttackResult.read(attacked.result).dump() | without
     ]
     assert len(store.runs()) == 2
 
@@ -120,7 +120,10 @@ def test_the_commands_give_the_same_on_another_machine(
             each.record for each in store.rounds(run)
         ]
         results = [
-            [Result.read(one.result).dump() | {"seconds": None} for one in every.attacks_on(id)]
+            [
+                AttackResult.read(one.result).dump() | {"seconds": None}
+                for one in every.attacks_on(id)
+            ]
             for every, id in ((store, run), (there, again))
         ]
         assert results[0] == results[1]

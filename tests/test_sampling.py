@@ -8,9 +8,9 @@ from scipy.stats import binom, chisquare
 
 from lab.engine.client.batches import batches
 from lab.engine.differential_privacy.accountant import opponents, spent
-from lab.engine.participation.cohort_sampling import asked
+from lab.engine.participation.cohort_sampling import select_cohort
 from lab.experiment.experiment import Experiment
-from lab.privacy.accounting.accountants import Spending, composed
+from lab.privacy.accounting.accountants import GaussianReleases, compose_epsilon
 from lab.privacy.sampling_bounds import cohort_at_least, epoch_at_least
 from tests.experiments import with_
 
@@ -36,8 +36,12 @@ def test_cohorts_of_fixed_size_cost_more_than_poisson_cohorts(
 ) -> None:
     found = cohort_at_least(rate, noise, rounds, delta)
     assert found == pytest.approx(known, rel=5e-3)
-    poisson = composed((Spending(rate, noise, rounds),), delta)
-    assert 2 * poisson < found < composed((Spending(1.0, noise, rounds, chance=rate),), delta)
+    poisson = compose_epsilon((GaussianReleases(rate, noise, rounds),), delta)
+    assert (
+        2 * poisson
+        < found
+        < compose_epsilon((GaussianReleases(1.0, noise, rounds, chance=rate),), delta)
+    )
 
 
 @pytest.mark.parametrize(("count", "noise", "delta", "known"), EPOCHS)
@@ -46,8 +50,8 @@ def test_a_shuffled_epoch_costs_more_than_poisson_batches(
 ) -> None:
     found = epoch_at_least(count, noise, 1, delta)
     assert found == pytest.approx(known, rel=5e-3)
-    poisson = composed((Spending(1 / count, noise, count),), delta)
-    assert 2 * poisson < found <= composed((Spending(1.0, noise, 1),), delta)
+    poisson = compose_epsilon((GaussianReleases(1 / count, noise, count),), delta)
+    assert 2 * poisson < found <= compose_epsilon((GaussianReleases(1.0, noise, 1),), delta)
 
 
 @pytest.mark.parametrize("settings", [CLIENT, EXAMPLE])
@@ -77,14 +81,14 @@ def test_a_target_is_met_by_the_upper_end_of_the_interval(settings: dict[str, ob
 def test_cohorts_are_drawn_as_the_accountant_assumes() -> None:
     """Sizes are binomial, and every client comes as often as any other."""
     now, rounds = with_(CLIENT), 2000
-    drawn = [asked(now, round) for round in range(1, rounds + 1)]
+    drawn = [select_cohort(now, round) for round in range(1, rounds + 1)]
     sizes = np.bincount([min(max(len(cohort), 4), 17) for cohort in drawn], minlength=18)[4:]
     chances = np.diff([0.0, *binom.cdf(range(4, 17), 100, 0.1), 1.0])
     assert chisquare(sizes, rounds * chances).pvalue > 1e-3
     turns = np.bincount([client for cohort in drawn for client in cohort], minlength=100)
     assert chisquare(turns).pvalue > 1e-3
     fixed = with_(CLIENT | FIXED)
-    assert {len(asked(fixed, round)) for round in range(1, 50)} == {10}
+    assert {len(select_cohort(fixed, round)) for round in range(1, 50)} == {10}
 
 
 def test_batches_are_drawn_as_the_accountant_assumes() -> None:
@@ -115,11 +119,11 @@ def test_who_takes_part_is_secret_from_all_but_the_server() -> None:
 
 def test_noise_of_its_own_protects_a_client_from_the_server_turn_by_turn() -> None:
     now = with_(CLIENT | {"privacy.place": "local"})
-    turns = max(sum(client in asked(now, r) for r in range(1, 51)) for client in range(100))
+    turns = max(sum(client in select_cohort(now, r) for r in range(1, 51)) for client in range(100))
     found, outside = spent(now, 50), spent(now, 50, "public")
     assert found is not None
     assert outside is not None
-    assert found.epsilon == composed((Spending(1.0, 1.0, turns),), 1e-3)
+    assert found.epsilon == compose_epsilon((GaussianReleases(1.0, 1.0, turns),), 1e-3)
     assert "the server" in found.against
     assert outside.epsilon == found.epsilon
     assert "replaced by nothing" in found.relation

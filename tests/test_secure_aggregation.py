@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from defenses.secure_aggregation import Masked, Refused, Ring, Terms
-from lab.interfaces.messages import Cohort, Delivery
+from lab.interfaces.messages import Cohort, ReceivedUpdates
 from tests.masks import SEEDS, exchanged, ring_sum, words_of
 
 FLOAT32 = 2**-23  # relative spacing of float32
@@ -38,7 +38,7 @@ def rows_of(seed: int, clients: int, params: int = 50) -> Tensor:
 
 def delivered(
     rows: Tensor, weights: Sequence[float], lost: Sequence[int] = (), **settings: float
-) -> Delivery:
+) -> ReceivedUpdates:
     channel = Masked(**({"heaviest": max(weights)} | settings))
     return channel(rows, cohort_of(weights, lost), torch.zeros(rows.shape[1]))
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from defenses.secure_aggregation import Ring
 from lab import Experiment, run
-from lab.engine.data.federation import assemble
-from lab.engine.run import begin
-from lab.engine.run_state import Moment, Stopped
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult, RunStopped
 from lab.interfaces.views import ServerView, server_view
 from tests.masks import looks_random
 
@@ -33,7 +33,7 @@ SMALL = Experiment().changed(
 )
 
 
-def moments(experiment: Experiment, **settings: object) -> list[Moment]:
+def moments(experiment: Experiment, **settings: object) -> list[RoundResult]:
     changes = {name.replace("__", "."): value for name, value in settings.items()}
     return list(run(experiment.changed(changes)))
 
@@ -102,7 +102,7 @@ def test_the_servers_view_under_masks_holds_no_single_row() -> None:
 
 def test_the_words_that_the_server_sees_under_masks_are_noise() -> None:
     hidden, bare = moments(SMALL), moments(SMALL, secure_aggregation__enabled=False)
-    heaviest = float(assemble(SMALL).sizes.max())
+    heaviest = float(federated_dataset(SMALL).sizes.max())
     for covered, open_ in zip(hidden, bare, strict=True):
         seen, truth = server_view(covered.transcript).masked, server_view(open_.transcript)
         ring = Ring(SMALL.cohort_size, SMALL.secure_aggregation.bound, heaviest)
@@ -132,7 +132,7 @@ def test_an_aborted_round_leaves_the_model_alone_or_stops_the_run() -> None:
         assert "secure aggregation aborted" in moment.record.note
         assert moment.record.lost == moment.record.clients
         assert torch.equal(moment.transcript.released, moment.transcript.sent)
-    with pytest.raises(Stopped, match="round 1: secure aggregation aborted"):
+    with pytest.raises(RunStopped, match="round 1: secure aggregation aborted"):
         moments(SMALL, secure_aggregation__on_abort="stop", **strict)
 
 
@@ -143,8 +143,8 @@ def test_clients_shorten_what_they_mask() -> None:
          "training.rounds": 1, "secure_aggregation.enabled": True}
     )  # fmt: skip
     short = plain.changed({"secure_aggregation.norm": 0.05})
-    steps = [next(run(each)).state.model - begin(each).model for each in (plain, short)]
+    steps = [next(run(each)).state.model - initial_state(each).model for each in (plain, short)]
     assert float(steps[0].norm()) > 0.05
     assert float(steps[1].norm()) <= 0.05 * (1 + 1e-4)
     bare = short.changed({"secure_aggregation.enabled": False})
-    assert float((next(run(bare)).state.model - begin(bare).model).norm()) > 0.05
+    assert float((next(run(bare)).state.model - initial_state(bare).model).norm()) > 0.05

@@ -8,14 +8,14 @@ import torch
 from scipy.stats import kstest
 
 from lab import Experiment, run
-from lab.attack_runs.shared.attack_request import Order
-from lab.common.random_streams import noise, stream
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.common.random_streams import gaussian_noise, random_stream
 from lab.common.settings import SettingError
-from lab.jobs.run_job import pull
+from lab.jobs.run_job import carry_out_run
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.noise import CLIENTS
 from tests.test_example_privacy import EXAMPLE
 
@@ -23,25 +23,27 @@ SECURE = CLIENTS.changed({"privacy.secure_noise": True, "training.clients_per_ro
 
 
 def test_it_is_normal_and_finite_and_another_one_each_time() -> None:
-    drawn = noise(stream(0, "x"), 2, 100_000, secure=True)
+    drawn = gaussian_noise(random_stream(0, "x"), 2, 100_000, secure=True)
     assert drawn.shape == (2, 100_000)
     assert drawn.dtype == torch.float32
     assert bool(drawn.isfinite().all())
     # Draws without a seed: one test in ten million fails.
     assert kstest(drawn.flatten().numpy(), "norm").pvalue > 1e-7
-    assert not torch.equal(drawn, noise(stream(0, "x"), 2, 100_000, secure=True))
-    assert noise(stream(0, "x"), 0, secure=True).shape == (0,)
+    assert not torch.equal(drawn, gaussian_noise(random_stream(0, "x"), 2, 100_000, secure=True))
+    assert gaussian_noise(random_stream(0, "x"), 0, secure=True).shape == (0,)
 
 
 @pytest.mark.parametrize("byte", [0, 255])
 def test_the_ends_of_the_generator_are_numbers(byte: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.urandom", lambda size: bytes([byte]) * size)
-    drawn = noise(stream(0, "x"), 3, secure=True)
+    drawn = gaussian_noise(random_stream(0, "x"), 3, secure=True)
     assert np.allclose(drawn.abs().numpy(), 8.2, atol=0.1)
 
 
 def test_unsecured_noise_is_that_of_its_name() -> None:
-    assert torch.equal(noise(stream(0, "x"), 5), noise(stream(0, "x"), 5))
+    assert torch.equal(
+        gaussian_noise(random_stream(0, "x"), 5), gaussian_noise(random_stream(0, "x"), 5)
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,23 +89,23 @@ def test_its_command_says_that_numbers_will_differ() -> None:
 
 def test_a_round_of_it_is_not_replayed_and_nobody_attacks_fiction(store: Store) -> None:
     later = CLIENTS.changed_from(3, {"privacy.secure_noise": True})
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(later)
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     assert StoredRun(store, job.id).replay(2).record == store.rounds(job.id)[1].record
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
         StoredRun(store, job.id).replay(3)
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
-        RunCommands(store).attack(job.id, Order.read({"spy": "idlg", "round": 3}))
-    RunCommands(store).attack(job.id, Order.read({"spy": "loss-threshold", "round": 3}))
+        RunCommands(store).attack(job.id, AttackRequest.read({"spy": "idlg", "round": 3}))
+    RunCommands(store).attack(job.id, AttackRequest.read({"spy": "loss-threshold", "round": 3}))
 
 
 def test_every_state_of_it_is_kept(store: Store) -> None:
     """Others may be trained on from an earlier one; these would come out otherwise."""
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     now = SECURE.changed({"training.algorithm.kind": "fedadam"})
     job = ledger.start(now)
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     states = [StoredRun(store, job.id).state(round) for round in range(1, 9)]
     again = [StoredRun(store, job.id).state(round) for round in range(1, 9)]
     for one, other in zip(states, again, strict=True):

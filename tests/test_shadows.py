@@ -7,21 +7,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lab.attack_runs.membership.candidates import lineup
+from lab.attack_runs.membership.candidates import select_candidates
 from lab.attack_runs.membership.shadow_federations import (
-    Shadows,
+    ShadowRound,
     _seed,
-    dealt,
     initial,
     recipes,
-    shadows,
+    shadow_dataset,
+    shadow_rounds,
 )
 from lab.engine.client import batched_sgd
 from lab.engine.data import federation
 from lab.engine.run import run
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.privacy_attacks import AttackResources
 from lab.models.inputs import as_floats
 
 SMALL = {
@@ -45,7 +45,7 @@ def of(*settings: dict[str, object], **more: object) -> Experiment:
 
 
 def pool_of(experiment: Experiment) -> Candidates:
-    return lineup(experiment, Needs(shadows=2)).pool
+    return select_candidates(experiment, AttackResources(shadows=2)).pool
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,14 @@ def test_a_shadow_is_the_run_that_the_engine_makes_of_its_data(
     """An independent oracle: the same experiment with the shadow's seed, and its data put in."""
     experiment = of(settings)
     pool, rounds = pool_of(experiment), experiment.training.rounds
-    run_of, mine = federation.assemble(experiment), dealt(experiment, pool, 3)
+    run_of, mine = federation.federated_dataset(experiment), shadow_dataset(experiment, pool, 3)
     data = replace(mine, test_inputs=run_of.test_inputs, test_labels=run_of.test_labels)
     monkeypatch.setattr(federation, "whole", lambda *_: data)
     monkeypatch.setattr(federation, "_poisoned", lambda *_: data)
     twin = experiment.model_copy(update={"seed": _seed(experiment, 3)})
-    for each, moment in zip(shadows(experiment, rounds, pool, [2, 3]), run(twin), strict=True):
+    for each, moment in zip(
+        shadow_rounds(experiment, rounds, pool, [2, 3]), run(twin), strict=True
+    ):
         seen = moment.transcript
         assert torch.allclose(each.sent[1], seen.sent, atol=1e-5)
         assert torch.allclose(each.rows[1], seen.delivery.rows, atol=1e-5)
@@ -84,8 +86,8 @@ def test_a_shadow_is_the_run_that_the_engine_makes_of_its_data(
         assert not torch.allclose(each.models[0], seen.released, atol=1e-2)
 
 
-def last_of(experiment: Experiment, pool: Candidates, which: list[int]) -> Shadows:
-    *_, last = shadows(experiment, experiment.training.rounds, pool, which)
+def last_of(experiment: Experiment, pool: Candidates, which: list[int]) -> ShadowRound:
+    *_, last = shadow_rounds(experiment, experiment.training.rounds, pool, which)
     return last
 
 
@@ -123,7 +125,7 @@ def test_a_pair_shares_out_the_pool_and_every_client_gets_its_part() -> None:
     assert found.inside.sum(dim=1).tolist() == [300, 300, 300, 300]
     assert not (found.inside[0] == found.inside[2]).all()
     for number in range(4):
-        federation = dealt(experiment, pool, number)
+        federation = shadow_dataset(experiment, pool, number)
         for client in federation.everyone:
             held = (found.holders[number] == client).nonzero().flatten()
             assert sorted(federation.held(client).tolist()) == held.tolist()
@@ -141,17 +143,17 @@ def test_bytes_train_the_same_shadows_as_floats_do() -> None:
 def test_the_pool_is_never_copied() -> None:
     experiment = of()
     pool = pool_of(experiment)
-    federations = [dealt(experiment, pool, number) for number in range(3)]
+    federations = [shadow_dataset(experiment, pool, number) for number in range(3)]
     assert {each.inputs.data_ptr() for each in federations} == {pool.inputs.data_ptr()}
 
 
 def test_shadows_begin_with_models_of_their_own_or_with_one_that_is_known() -> None:
     experiment = of(training__rounds=1)
     pool, known = pool_of(experiment), torch.full((experiment.architecture.size,), 0.01)
-    (own,) = shadows(experiment, 1, pool, [0, 1])
+    (own,) = shadow_rounds(experiment, 1, pool, [0, 1])
     assert torch.equal(own.sent, initial(experiment, [0, 1]))
     assert not torch.equal(own.sent[0], own.sent[1])
-    (told,) = shadows(experiment, 1, pool, [0, 1], start=known)
+    (told,) = shadow_rounds(experiment, 1, pool, [0, 1], start=known)
     assert torch.equal(told.sent, known.expand(2, -1))
 
 
@@ -176,6 +178,6 @@ def test_a_change_in_mid_run_changes_its_shadows_from_then_on() -> None:
     experiment = of().changed_from(2, {"training.rate": 0.01})
     assert [each.training.rate for each in recipes(experiment, 3)] == [0.2, 0.01, 0.01]
     pool = pool_of(experiment)
-    same, changed = (list(shadows(each, 2, pool, [0])) for each in (of(), experiment))
+    same, changed = (list(shadow_rounds(each, 2, pool, [0])) for each in (of(), experiment))
     assert torch.equal(same[0].models, changed[0].models)
     assert not torch.equal(same[1].models, changed[1].models)

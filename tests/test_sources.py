@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from datasets.sources import faces, heart
 from datasets.sources.shared import file_lookup
 from lab.interfaces.data import Examples
@@ -17,8 +17,8 @@ from lab.models.inputs import as_floats
 from tests.data import FULL, FULL_IS_HERE, examples_of
 from tests.data import no_data_of_the_user as no_data_of_the_user
 
-HERE = [kind for kind in SOURCES if kind != FULL or FULL_IS_HERE]
-PICTURES = [kind for kind in HERE if len(SOURCES[kind].shape) == 3]
+HERE = [kind for kind in DATA_SOURCES if kind != FULL or FULL_IS_HERE]
+PICTURES = [kind for kind in HERE if len(DATA_SOURCES[kind].shape) == 3]
 # Two pairs of patients have the same 22 columns, and somebody typed "ink" over and over; all else
 # is found on one side only.
 SAME_ON_BOTH_SIDES = {"heart": 2, "chat": 1}
@@ -122,7 +122,7 @@ def test_the_head_of_examples_keeps_test_and_owners() -> None:
 
 @pytest.mark.parametrize("kind", HERE)
 def test_a_source_gives_what_it_declares(kind: str) -> None:
-    source, examples = SOURCES[kind](), examples_of(kind)
+    source, examples = DATA_SOURCES[kind](), examples_of(kind)
     assert tuple(examples.inputs.shape) == (source.size, *source.shape)
     assert tuple(examples.labels.shape) == (source.size,)
     assert tuple(examples.test_inputs.shape[1:]) == source.shape
@@ -162,7 +162,7 @@ def test_no_test_example_was_trained_on(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", HERE)
 def test_every_load_gives_the_same_in_memory_of_its_own(kind: str) -> None:
-    again = SOURCES[kind]().load()
+    again = DATA_SOURCES[kind]().load()
     for one, other in zip(tensors(examples_of(kind)), tensors(again), strict=True):
         assert torch.equal(one, other)
         assert one.data_ptr() != other.data_ptr()

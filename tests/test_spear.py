@@ -15,9 +15,9 @@ from attacks.reconstruction.shared.dense_layer import mixture_of
 from attacks.reconstruction.shared.disaggregation import Mixture, settled
 from lab import Experiment
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.messages import Recipe
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.architectures import MODELS, Mlp, Model
 from lab.models.layers import Shape
 from lab.models.network import Network
@@ -25,7 +25,7 @@ from lab.scoring.reconstruction.image_scorer import match
 from tests.data import PICTURE_MODELS
 
 GREY, COLOUR = (1, 12, 12), (3, 8, 8)
-ONCE = Recipe(
+ONCE = TrainingPlan(
     epochs=1, cap=1, batch_size=64, rate=0.1, poisson=None, weighted=True, mean_size=8
 )  # fmt: skip
 
@@ -69,12 +69,12 @@ def view(batches: list[tuple[Tensor, Tensor]], of: Network, noise: float = 0.0) 
     )
 
 
-def answer(seen: ServerView, target: int = 0, **settings: int) -> Guess:
-    *_, guess = Spear.model_validate(settings)(seen, target, Known.nothing(seen.network))
+def answer(seen: ServerView, target: int = 0, **settings: int) -> ReconstructedBatch:
+    *_, guess = Spear.model_validate(settings)(seen, target, AuxiliaryInfo.nothing(seen.network))
     return guess
 
 
-def found(guess: Guess, inputs: Tensor, labels: Tensor) -> bool:
+def found(guess: ReconstructedBatch, inputs: Tensor, labels: Tensor) -> bool:
     """Whether each picture is there to 1e-5, beside its own label."""
     pairs = match(guess.inputs, inputs)
     near = all(torch.allclose(guess.inputs[m], inputs[t], atol=1e-5) for m, t in pairs)
@@ -240,7 +240,8 @@ def test_it_ends_as_soon_as_everything_is_certified_and_takes_all_starts_otherwi
     assert answer(view([batch(4)], network())).step < 20
     hopeless = view([batch(24)], network(hidden=60))
     steps = [
-        guess.step for guess in Spear(iterations=9)(hopeless, 0, Known.nothing(hopeless.network))
+        guess.step
+        for guess in Spear(iterations=9)(hopeless, 0, AuxiliaryInfo.nothing(hopeless.network))
     ]
     assert steps[-1] == 9
     assert len(steps) >= 3

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets import SPLITS
-from lab.common.random_streams import stream
+from datasets import PARTITIONS
+from lab.common.random_streams import random_stream
 
 SEEDS = st.integers(0, 10**6)
 TEN_CLASSES = np.repeat(np.arange(10), 10)
@@ -24,8 +24,8 @@ def shares_of(
     groups: np.ndarray | None = None,
     **settings: float,
 ) -> list[np.ndarray]:
-    split = SPLITS[kind].read(settings)
-    return list(split(labels, groups, clients, stream(seed, "split")))
+    split = PARTITIONS[kind].read(settings)
+    return list(split(labels, groups, clients, random_stream(seed, "split")))
 
 
 def sizes(shares: list[np.ndarray]) -> list[int]:
@@ -77,7 +77,7 @@ def test_natural_owners_keep_their_own() -> None:
 
 def test_dirichlet_deals_each_class_out_by_one_draw() -> None:
     """A slow twin: the share of a class that a client gets is its part of the Dirichlet draw."""
-    labels, generator = np.repeat([0, 1], [4000, 6000]), stream(0, "split")
+    labels, generator = np.repeat([0, 1], [4000, 6000]), random_stream(0, "split")
     shares = shares_of("dirichlet", labels, 5, alpha=1.0)
     for label, amount in ((0, 4000), (1, 6000)):
         generator.permutation(amount)
@@ -99,7 +99,7 @@ def tables(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
     return labels, generator.integers(0, clients, examples), clients
 
 
-@pytest.mark.parametrize("kind", SPLITS)
+@pytest.mark.parametrize("kind", PARTITIONS)
 @given(table=tables(), seed=SEEDS)
 def test_a_split_gives_every_example_to_one_client(
     kind: str, table: tuple[np.ndarray, np.ndarray, int], seed: int
@@ -110,7 +110,7 @@ def test_a_split_gives_every_example_to_one_client(
     assert np.sort(np.concatenate(shares)).tolist() == list(range(len(labels)))
 
 
-@pytest.mark.parametrize("kind", SPLITS)
+@pytest.mark.parametrize("kind", PARTITIONS)
 @given(table=tables(), seed=SEEDS)
 def test_a_split_is_the_same_for_the_same_seed(
     kind: str, table: tuple[np.ndarray, np.ndarray, int], seed: int
@@ -120,7 +120,7 @@ def test_a_split_is_the_same_for_the_same_seed(
     assert [share.tolist() for share in one] == [share.tolist() for share in other]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in SPLITS if kind != "natural"])
+@pytest.mark.parametrize("kind", [kind for kind in PARTITIONS if kind != "natural"])
 def test_a_split_is_another_for_another_seed(kind: str) -> None:
     drawn = [shares_of(kind, TEN_CLASSES, 5, seed) for seed in range(5)]
     assert len({str([share.tolist() for share in shares]) for shares in drawn}) == 5

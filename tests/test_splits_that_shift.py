@@ -14,27 +14,27 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import lab
-from attacks import SPIES
-from datasets import SOURCES, SPLITS
+from attacks import PRIVACY_ATTACKS
+from datasets import DATA_SOURCES, PARTITIONS
 from datasets.partitions.concept import Concept
 from datasets.partitions.feature import Feature, blurred, turned
 from lab import figures
-from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.common.random_streams import stream
+from lab.attack_runs.membership.outsider import run_membership
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, poisoned
-from lab.engine.data.malicious_clients import malicious
-from lab.engine.data.summary import Portrait
-from lab.engine.run_state import Moment
+from lab.engine.data.federation import federated_dataset, training_data
+from lab.engine.data.malicious_clients import malicious_clients
+from lab.engine.data.summary import FederationSummary
+from lab.engine.run_state import RoundResult
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.data import Federation, Split
-from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.data import FederatedDataset, Partition
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 from lab.models.inputs import as_floats
 
-SHIFTING = [kind for kind, split in SPLITS.items() if split.shift is not Split.shift]
+SHIFTING = [kind for kind, split in PARTITIONS.items() if split.shift is not Partition.shift]
 OFF = {"rotation": 0, "blur": 0, "noise": 0, "ink": 0}
 SEEDS = st.integers(0, 10**6)
 
@@ -48,20 +48,20 @@ def with_(kind: str, **settings: object) -> Experiment:
     return Experiment().changed(small | {"data.split.kind": kind} | paths)
 
 
-def held_by(federation: Federation, client: int) -> tuple[Tensor, Tensor]:
+def held_by(federation: FederatedDataset, client: int) -> tuple[Tensor, Tensor]:
     mine = federation.held(client)
     return federation.inputs[mine], federation.labels[mine]
 
 
 @cache
-def plain() -> Federation:
-    return assemble(with_("iid"))
+def plain() -> FederatedDataset:
+    return federated_dataset(with_("iid"))
 
 
-def shifted(split: Split, client: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+def shifted(split: Partition, client: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Thirty digits and their labels, as that client of the split sees them."""
     inputs, labels = as_floats(plain().inputs[:30]), plain().labels[:30]
-    return split.shift(client, inputs, labels, 10, partial(stream, seed, "shift"))
+    return split.shift(client, inputs, labels, 10, partial(random_stream, seed, "shift"))
 
 
 # --- promises of every split that shifts --------------------------------------------------------
@@ -74,7 +74,7 @@ def test_there_are_two() -> None:
 @pytest.mark.parametrize("kind", SHIFTING)
 def test_the_shift_follows_from_the_seed(kind: str) -> None:
     """An odd client, since the first cluster of concepts is not shifted."""
-    split = SPLITS[kind]()
+    split = PARTITIONS[kind]()
     drawn = [torch.cat([one.flatten() for one in shifted(split, 1, seed)]) for seed in (0, 0, 1)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
@@ -84,7 +84,7 @@ def test_the_shift_follows_from_the_seed(kind: str) -> None:
 def test_a_shift_leaves_its_input_alone(kind: str) -> None:
     inputs, labels = as_floats(plain().inputs[:30]), plain().labels[:30].clone()
     kept = inputs.clone(), labels.clone()
-    SPLITS[kind]().shift(1, inputs, labels, 10, partial(stream, 0, "shift"))
+    PARTITIONS[kind]().shift(1, inputs, labels, 10, partial(random_stream, 0, "shift"))
     assert torch.equal(inputs, kept[0])
     assert torch.equal(labels, kept[1])
 
@@ -94,11 +94,14 @@ def test_every_client_holds_its_own_examples_as_it_sees_them(kind: str) -> None:
     """Its shift knows nothing of how many clients there are, so more of them change nobody's."""
     for clients in (6, 9):
         experiment = with_(kind, data__clients=clients)
-        before, after = assemble(with_("iid", data__clients=clients)), assemble(experiment)
+        before, after = (
+            federated_dataset(with_("iid", data__clients=clients)),
+            federated_dataset(experiment),
+        )
         for client in before.everyone:
             inputs, labels = held_by(before, client)
             inputs, labels = experiment.data.split.shift(
-                client, as_floats(inputs), labels, 10, partial(stream, 0, "shift")
+                client, as_floats(inputs), labels, 10, partial(random_stream, 0, "shift")
             )
             assert torch.equal(held_by(after, client)[0], inputs.mul(255).round().byte())
             assert torch.equal(held_by(after, client)[1], labels)
@@ -106,7 +109,7 @@ def test_every_client_holds_its_own_examples_as_it_sees_them(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SHIFTING)
 def test_no_pool_grows_and_no_outsider_is_a_clients_original(kind: str) -> None:
-    before, after = plain(), assemble(with_(kind))
+    before, after = plain(), federated_dataset(with_(kind))
     assert after.inputs.shape == before.inputs.shape
     assert torch.equal(after.index, before.index)
     free = after.outsiders()
@@ -118,7 +121,7 @@ def test_no_pool_grows_and_no_outsider_is_a_clients_original(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SHIFTING)
 def test_test_examples_stay_as_they_are(kind: str) -> None:
-    after = assemble(with_(kind))
+    after = federated_dataset(with_(kind))
     assert torch.equal(after.test_inputs, plain().test_inputs)
     assert torch.equal(after.test_labels, plain().test_labels)
 
@@ -126,11 +129,13 @@ def test_test_examples_stay_as_they_are(kind: str) -> None:
 @pytest.mark.parametrize("kind", SHIFTING)
 def test_malicious_clients_poison_what_they_see(kind: str) -> None:
     experiment = with_(kind, adversary__count=2, adversary__poison="label-flip")
-    honest, bad = assemble(experiment), poisoned(experiment)
+    honest, bad = federated_dataset(experiment), training_data(experiment)
     for client in honest.everyone:
         (inputs, labels), (fed, taught) = held_by(honest, client), held_by(bad, client)
         assert torch.equal(fed, inputs)
-        assert torch.equal(taught, 9 - labels if client in malicious(experiment) else labels)
+        assert torch.equal(
+            taught, 9 - labels if client in malicious_clients(experiment) else labels
+        )
     assert torch.equal(bad.outsiders(), honest.outsiders())
 
 
@@ -138,7 +143,7 @@ def test_malicious_clients_poison_what_they_see(kind: str) -> None:
 
 
 @cache
-def first_round(kind: str) -> Moment:
+def first_round(kind: str) -> RoundResult:
     """Of one step on one example each, by a model whose first layer gives it away."""
     one_step = {"training__steps": 1, "training__batch_size": 1, "training__rounds": 1}
     return next(iter(lab.run(with_(kind, **one_step))))
@@ -153,8 +158,10 @@ def test_a_round_on_shifted_examples_works_and_differs(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SHIFTING)
 def test_an_inversion_is_judged_by_what_the_client_sees(kind: str) -> None:
-    (glimpse,) = list(reconstruct(SPIES["first-layer"](), first_round(kind), client=1))[-1:]
-    own = as_floats(held_by(assemble(with_(kind)), 1)[0])
+    (glimpse,) = list(
+        run_reconstruction(PRIVACY_ATTACKS["first-layer"](), first_round(kind), client=1)
+    )[-1:]
+    own = as_floats(held_by(federated_dataset(with_(kind)), 1)[0])
     (private,) = glimpse.pictures["private"]
     assert any(torch.equal(private, picture) for picture in own)
     assert torch.allclose(glimpse.pictures["guess"][0], private, atol=1e-4)
@@ -167,17 +174,17 @@ def test_the_members_of_a_trial_are_what_clients_see(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Members come first, then who holds nothing, then test examples."""
-    spy, given_ = SPIES["loss-threshold"](), []
-    assert isinstance(spy, Inference)
+    spy, given_ = PRIVACY_ATTACKS["loss-threshold"](), []
+    assert isinstance(spy, MembershipInferenceAttack)
     usual = type(spy).signal
 
-    def listening(self: Inference, view: OutsiderView, asked: Candidates) -> Tensor:
+    def listening(self: MembershipInferenceAttack, view: OutsiderView, asked: Candidates) -> Tensor:
         given_.append(asked)
         return usual(self, view, asked)
 
     monkeypatch.setattr(type(spy), "signal", listening)
-    list(infer(spy, first_round(kind).state))
-    federation = assemble(with_(kind))
+    list(run_membership(spy, first_round(kind).state))
+    federation = federated_dataset(with_(kind))
     held = torch.cat([federation.held(client) for client in federation.everyone])
     assert torch.equal(given_[0].inputs[:300], as_floats(federation.inputs[held]))
     assert torch.equal(given_[0].labels[:300], federation.labels[held])
@@ -188,7 +195,7 @@ def test_the_members_of_a_trial_are_what_clients_see(
 
 
 def test_feature_with_everything_off_is_iid_bit_for_bit() -> None:
-    off = assemble(with_("feature").changed({f"data.split.{name}": 0 for name in OFF}))
+    off = federated_dataset(with_("feature").changed({f"data.split.{name}": 0 for name in OFF}))
     assert torch.equal(off.inputs, plain().inputs)
     assert torch.equal(off.labels, plain().labels)
     assert torch.equal(off.index, plain().index)
@@ -209,7 +216,7 @@ def test_switching_one_change_off_leaves_the_others_alone(seed: int) -> None:
     """Else a slider for noise would turn the pictures."""
     sharp = Feature(rotation=0, blur=0, noise=0)
     both = Feature(rotation=0, blur=2, noise=0)
-    blur = stream(seed, "shift", 3).uniform(size=4)[2] * 2  # after ink and angle
+    blur = random_stream(seed, "shift", 3).uniform(size=4)[2] * 2  # after ink and angle
     alone = shifted(sharp, 3, seed)[0].numpy()
     assert torch.allclose(shifted(both, 3, seed)[0], torch.from_numpy(blurred(alone, blur)))
 
@@ -219,7 +226,7 @@ def test_noise_is_no_stronger_than_asked_for(seed: int, strength: float) -> None
     """A client's draw, around grey, where nothing is cut off."""
     grey, labels = torch.full((40, 1, 8, 8), 0.5), torch.zeros(40, dtype=torch.int64)
     noisy = Feature(**OFF | {"noise": strength / 5})
-    seen, _ = noisy.shift(0, grey, labels, 10, partial(stream, seed, "shift"))
+    seen, _ = noisy.shift(0, grey, labels, 10, partial(random_stream, seed, "shift"))
     assert seen.std() <= 1.1 * strength / 5 + 1e-6
 
 
@@ -227,14 +234,14 @@ def test_noise_is_no_stronger_than_asked_for(seed: int, strength: float) -> None
 def test_ink_is_a_power_of_brightness_within_its_bounds(seed: int) -> None:
     grey, labels = torch.full((1, 1, 8, 8), 0.5), torch.zeros(1, dtype=torch.int64)
     inked = Feature(**OFF | {"ink": 1.0})
-    seen, _ = inked.shift(0, grey, labels, 10, partial(stream, seed, "shift"))
+    seen, _ = inked.shift(0, grey, labels, 10, partial(random_stream, seed, "shift"))
     assert 0.5**2 <= seen.min() == seen.max() <= 0.5**0.5 + 1e-6
 
 
 def test_black_and_white_need_no_ink() -> None:
     squares, labels = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
     squares[1] = 1
-    seen, _ = Feature(**OFF | {"ink": 4.0}).shift(0, squares, labels, 10, partial(stream, 0))
+    seen, _ = Feature(**OFF | {"ink": 4.0}).shift(0, squares, labels, 10, partial(random_stream, 0))
     assert torch.equal(seen, squares)
 
 
@@ -245,7 +252,7 @@ def test_angles_go_both_ways_and_no_further_than_asked_for() -> None:
     found = []
     for client in range(40):
         seen, _ = Feature(**OFF | {"rotation": 30}).shift(
-            client, dot, torch.zeros(1, dtype=torch.int64), 10, partial(stream, 0, "shift")
+            client, dot, torch.zeros(1, dtype=torch.int64), 10, partial(random_stream, 0, "shift")
         )
         rows, columns = np.indices((65, 65)) - 32
         up, right = ((-rows * seen[0, 0].numpy()).sum(), (columns * seen[0, 0].numpy()).sum())
@@ -308,7 +315,7 @@ def test_every_cluster_has_its_own_bijection_and_the_first_the_usual_one(
     meanings = []
     for client in range(2 * clusters):
         kept, seen = Concept(clusters=clusters).shift(
-            client, inputs, labels, classes, partial(stream, seed, "shift")
+            client, inputs, labels, classes, partial(random_stream, seed, "shift")
         )
         assert kept is inputs
         assert seen.sort().values.tolist() == labels.tolist()
@@ -317,12 +324,12 @@ def test_every_cluster_has_its_own_bijection_and_the_first_the_usual_one(
     assert meanings[:clusters] == meanings[clusters:]  # client k is in cluster k mod clusters
     for column in zip(*meanings[:clusters], strict=True):
         assert len(set(column)) == clusters
-    _, fewer = Concept().shift(1, inputs, labels, classes, partial(stream, seed, "shift"))
+    _, fewer = Concept().shift(1, inputs, labels, classes, partial(random_stream, seed, "shift"))
     assert fewer.tolist() == meanings[1]
 
 
 def test_concept_changes_no_input() -> None:
-    after = assemble(with_("concept"))
+    after = federated_dataset(with_("concept"))
     assert torch.equal(after.inputs, plain().inputs)
     for client in after.everyone:
         same = held_by(after, client)[1] == held_by(plain(), client)[1]
@@ -337,14 +344,14 @@ def test_more_clusters_than_classes_are_refused(source: str, clusters: int, reme
     settings = {"data__source": source, "data__split__clusters": clusters}
     with pytest.raises(SettingError, match=rf"^data.split.clusters is {clusters}.*{remedy}$"):
         with_("concept", **settings)
-    settings["data__split__clusters"] = len(SOURCES[source].classes)
+    settings["data__split__clusters"] = len(DATA_SOURCES[source].classes)
     assert with_("concept", **settings)
 
 
 # --- the map of who holds what ------------------------------------------------------------------
 
 
-def drawn(portrait: Portrait) -> tuple[Json, Json, Json]:
+def drawn(portrait: FederationSummary) -> tuple[Json, Json, Json]:
     """The map, the bars above it and the layout, as a browser gets them."""
     found = json.loads(figures.split(portrait).to_json(engine="json"))
     shares, sizes = found["data"]
@@ -352,7 +359,7 @@ def drawn(portrait: Portrait) -> tuple[Json, Json, Json]:
 
 
 def test_the_map_shows_shares_and_the_bars_sizes() -> None:
-    shown = Portrait(
+    shown = FederationSummary(
         classes=("cat", "dog"), counts=((3, 1), (0, 0), (0, 5)), malicious=(), skew=0.25
     )
     shares, sizes, layout = drawn(shown)
@@ -372,7 +379,9 @@ def test_the_map_stays_of_one_size_and_its_colours_cover_the_ground(
 ) -> None:
     """Opaque colours on a transparent ground read alike in the light and in the dark."""
     names = tuple(f"{k}" for k in range(classes))
-    shown = Portrait(classes=names, counts=((5,) * classes,) * clients, malicious=(), skew=0.0)
+    shown = FederationSummary(
+        classes=names, counts=((5,) * classes,) * clients, malicious=(), skew=0.0
+    )
     shares, _, layout = drawn(shown)
     assert 300 <= layout["height"] <= 480
     assert all(colour.startswith("#") and len(colour) == 7 for _, colour in shares["colorscale"])

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from attacks import POISONS
-from lab.audits.audit import Past
+from attacks import POISONING_ATTACKS
+from lab.audits.audit import AuditedRun
 from lab.audits.client_canary import ClientCanary
-from lab.audits.run_audit import audit
+from lab.audits.run_audit import run_audit
 from lab.common.settings import SettingError
-from lab.engine.run import begin
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.scoring.audit_score import Reading
+from lab.scoring.audit_score import AuditReading
 from tests.drawn_guarantees import BASE, poison
 
 AUDITS = 30
@@ -45,7 +45,7 @@ def experiment_of(chance: Random) -> Experiment:
         "privacy.per_layer": chance.random() < 0.3,
         "network.dropout": chance.choice((0.0, 0.0, 0.3)),
         "adversary.count": chance.choice((0, clients // 2)),
-        "adversary.poison": poison(chance.choice(sorted(POISONS))),
+        "adversary.poison": poison(chance.choice(sorted(POISONING_ATTACKS))),
     }
     experiment = Experiment().changed(BASE | settings)
     if rounds > 1 and chance.random() < 0.5:
@@ -55,12 +55,14 @@ def experiment_of(chance: Random) -> Experiment:
     return experiment
 
 
-def past_of(experiment: Experiment) -> Past:
-    return Past(experiment, experiment.training.rounds, lambda _: begin(experiment).model)
+def past_of(experiment: Experiment) -> AuditedRun:
+    return AuditedRun(
+        experiment, experiment.training.rounds, lambda _: initial_state(experiment).model
+    )
 
 
 @cache
-def read(number: int) -> tuple[Experiment, Reading]:
+def read(number: int) -> tuple[Experiment, AuditReading]:
     """What an audit of that random run says after its last round."""
     chance = Random(number)
     while True:
@@ -69,7 +71,7 @@ def read(number: int) -> tuple[Experiment, Reading]:
             break
         except SettingError:
             continue  # the lab refuses such a run, or such an audit of it
-    *_, last = audit(SPY, past_of(experiment))
+    *_, last = run_audit(SPY, past_of(experiment))
     assert last.score is not None
     return experiment, last.score.last
 

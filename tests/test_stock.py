@@ -7,7 +7,7 @@ import torch
 from sqlalchemy import select
 
 from lab.storage.database import reading, shadows, writing
-from lab.storage.shadow_cache import Stock
+from lab.storage.shadow_cache import ShadowModelCache
 from lab.storage.store import Store
 
 ONE, OTHER, THIRD = (letter * 64 for letter in "abc")
@@ -33,7 +33,7 @@ def test_what_is_kept_twice_stays_as_it_was(store: Store) -> None:
 
 
 def test_beyond_the_limit_the_longest_unused_goes(store: Store) -> None:
-    stock = Stock(store.engine, store.arrays, most=8000)  # two models
+    stock = ShadowModelCache(store.engine, store.arrays, most=8000)  # two models
     stock.keep(ONE, model(1))
     stock.keep(OTHER, model(2))
     stock.recall(ONE)
@@ -46,7 +46,7 @@ def test_beyond_the_limit_the_longest_unused_goes(store: Store) -> None:
 
 
 def test_a_file_of_two_keys_goes_with_the_second(store: Store) -> None:
-    stock = Stock(store.engine, store.arrays, most=4000)
+    stock = ShadowModelCache(store.engine, store.arrays, most=4000)
     stock.keep(ONE, model(1))
     stock.keep(OTHER, model(1))  # too much by a model: the first is forgotten
     assert stock.recall(ONE) is None

@@ -9,18 +9,18 @@ from threading import Event, Timer
 import pytest
 
 from lab import Experiment, cli
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.cli import attacks
 from lab.jobs import attack_job
-from lab.jobs.attack_job import APART, attacked
-from lab.jobs.run_job import pull
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.jobs.attack_job import APART, carry_out_attack
+from lab.jobs.run_job import carry_out_run
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.reconstruction.image_scorer import ImageScore
 from lab.storage.job import Job
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 TINY = Experiment.read(
     {
@@ -32,27 +32,27 @@ TINY = Experiment.read(
 
 
 @pytest.fixture
-def ledger(store: Store) -> Ledger:
-    return Ledger(store)
+def ledger(store: Store) -> WorkerStore:
+    return WorkerStore(store)
 
 
 @pytest.fixture
-def attack(ledger: Ledger) -> Job:
+def attack(ledger: WorkerStore) -> Job:
     """A long one, held and not yet begun."""
     run = ledger.start(TINY)
-    list(pull(ledger, run))
+    list(carry_out_run(ledger, run))
     spy = {"kind": "idlg", "iterations": 20_000, "restarts": 20}
-    return ledger.start_attack(run.id, Order.read({"spy": spy, "round": 1, "client": 1}))
+    return ledger.start_attack(run.id, AttackRequest.read({"spy": spy, "round": 1, "client": 1}))
 
 
-def kept(store: Store, attack: Job) -> tuple[Result, Likeness]:
+def kept(store: Store, attack: Job) -> tuple[AttackResult, ImageScore]:
     """The result of a stopped attack, and what its last glimpse showed."""
-    result = Result.read(store.job(attack.id).result)
-    return result, Likeness.read(store.sights(attack.id)[-1].body["score"])
+    result = AttackResult.read(store.job(attack.id).result)
+    return result, ImageScore.read(store.sights(attack.id)[-1].body["score"])
 
 
-def test_the_best_guess_so_far_is_kept_with_its_score(ledger: Ledger, attack: Job) -> None:
-    glimpses = attacked(ledger, attack)
+def test_the_best_guess_so_far_is_kept_with_its_score(ledger: WorkerStore, attack: Job) -> None:
+    glimpses = carry_out_attack(ledger, attack)
     for _ in range(3):
         last = next(glimpses)
     RunCommands(ledger.store).stop(attack.id)
@@ -70,8 +70,8 @@ def test_the_best_guess_so_far_is_kept_with_its_score(ledger: Ledger, attack: Jo
     assert any(line.startswith("stopped: by hand at step") for line in result.lines())
 
 
-def test_an_interrupted_attack_keeps_its_best_guess_too(ledger: Ledger, attack: Job) -> None:
-    glimpses = attacked(ledger, attack)
+def test_an_interrupted_attack_keeps_its_best_guess_too(ledger: WorkerStore, attack: Job) -> None:
+    glimpses = carry_out_attack(ledger, attack)
     next(glimpses)
     glimpses.close()
     assert ledger.store.job(attack.id).message == "interrupted"
@@ -79,12 +79,12 @@ def test_an_interrupted_attack_keeps_its_best_guess_too(ledger: Ledger, attack: 
 
 
 def test_a_stop_waits_for_no_step_of_the_attack(
-    ledger: Ledger, attack: Job, monkeypatch: pytest.MonkeyPatch
+    ledger: WorkerStore, attack: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two glimpses this attack would take half a minute."""
     go, honest = Event(), attack_job.start_attack
 
-    def stuck(order: Order, history: RunHistory, apart: float) -> Iterator[Glimpse]:
+    def stuck(order: AttackRequest, history: RunHistory, apart: float) -> Iterator[AttackProgress]:
         yield next(honest(order, history, apart))
         go.wait(30)
 
@@ -95,7 +95,7 @@ def test_a_stop_waits_for_no_step_of_the_attack(
         asked.append(time.monotonic())
         RunCommands(ledger.store).stop(attack.id)
 
-    glimpses = attacked(ledger, attack)
+    glimpses = carry_out_attack(ledger, attack)
     next(glimpses)
     Timer(0.1, ask).start()
     assert list(glimpses) == []
@@ -106,26 +106,26 @@ def test_a_stop_waits_for_no_step_of_the_attack(
 
 
 def test_an_attack_that_has_said_nothing_yet_keeps_nothing(
-    ledger: Ledger, attack: Job, monkeypatch: pytest.MonkeyPatch
+    ledger: WorkerStore, attack: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = Event()
 
-    def silent(order: Order, history: RunHistory, apart: float) -> Iterator[Glimpse]:
+    def silent(order: AttackRequest, history: RunHistory, apart: float) -> Iterator[AttackProgress]:
         go.wait(30)
         yield from ()
 
     monkeypatch.setattr(attack_job, "start_attack", silent)
     RunCommands(ledger.store).stop(attack.id)
-    assert list(attacked(ledger, attack)) == []
+    assert list(carry_out_attack(ledger, attack)) == []
     go.set()
     ended = ledger.store.job(attack.id)
     assert (ended.status, ended.result) == ("stopped", None)
     assert ledger.store.sights(attack.id) == []
 
 
-def test_a_few_glimpses_a_second_are_stored_and_no_more(ledger: Ledger, attack: Job) -> None:
+def test_a_few_glimpses_a_second_are_stored_and_no_more(ledger: WorkerStore, attack: Job) -> None:
     """However many guesses the attack makes; at least four a second where nothing else runs."""
-    began, glimpses = time.monotonic(), attacked(ledger, attack)
+    began, glimpses = time.monotonic(), carry_out_attack(ledger, attack)
     for _ in glimpses:
         if time.monotonic() - began > 1.5:
             break
@@ -137,12 +137,12 @@ def test_a_few_glimpses_a_second_are_stored_and_no_more(ledger: Ledger, attack: 
 def test_ctrl_c_tells_the_best_guess_so_far(
     attack: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(ledger: Ledger, job: Job) -> Iterator[Glimpse]:
-        glimpses = attacked(ledger, job)
+    def interrupted(ledger: WorkerStore, job: Job) -> Iterator[AttackProgress]:
+        glimpses = carry_out_attack(ledger, job)
         yield next(glimpses)
         glimpses.throw(KeyboardInterrupt)
 
-    monkeypatch.setattr(attacks, "attacked", interrupted)
+    monkeypatch.setattr(attacks, "carry_out_attack", interrupted)
     words = ["attack", "idlg", "--run", str(attack.run), "-s", "restarts=20"]
     monkeypatch.setattr("sys.argv", ["leaklab", *words])
     with pytest.raises(SystemExit) as ended:

@@ -12,16 +12,16 @@ import torch
 from sqlalchemy import update
 
 from lab import Experiment, run
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.catalog import table
 from lab.common.settings import SettingError
 from lab.common.settings_text import parse_pairs
-from lab.jobs.run_job import pull
+from lab.jobs.run_job import carry_out_run
 from lab.storage.database import VERSION, StoreError, jobs, writing
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import DEATHS, EvictedError, Ledger
+from lab.storage.worker_store import DEATHS, LeaseLostError, WorkerStore
 
 TINY = Experiment.read(
     {"data": {"source": "digits", "clients": 4}, "training": {"rounds": 3, "batch_size": 64}}
@@ -29,9 +29,9 @@ TINY = Experiment.read(
 
 
 def finished(store: Store, experiment: Experiment = TINY) -> str:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(experiment)
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     return job.id
 
 
@@ -78,12 +78,12 @@ def test_the_newest_run_comes_first(store: Store) -> None:
 
 @pytest.mark.parametrize("kind", [*table("spies"), *table("audits")])
 def test_the_command_of_an_order_says_its_settings_as_they_are_read(kind: str) -> None:
-    usual = Order.read({"spy": kind, "round": 1}).spy
+    usual = AttackRequest.read({"spy": kind, "round": 1}).spy
     turned = {name: not value for name, value in usual if isinstance(value, bool)}
-    order = Order.read({"spy": {"kind": kind} | turned, "round": 1})
+    order = AttackRequest.read({"spy": {"kind": kind} | turned, "round": 1})
     words = shlex.split(order.command("last"))
     told = parse_pairs(words[k + 1] for k, word in enumerate(words) if word == "-s")
-    assert Order.read({"spy": {"kind": kind} | told, "round": 1}) == order
+    assert AttackRequest.read({"spy": {"kind": kind} | told, "round": 1}) == order
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ def test_an_attack_that_cannot_be_is_refused_at_once(
 ) -> None:
     id = finished(store, TINY.changed({"model.kind": "lenet"}))
     with pytest.raises(SettingError, match=words):
-        RunCommands(store).attack(id, Order.read(order))
+        RunCommands(store).attack(id, AttackRequest.read(order))
     assert store.attacks_on(id) == []
 
 
@@ -167,28 +167,28 @@ def test_a_digest_is_never_a_path(store: Store) -> None:
 
 
 def test_pause_step_and_resume(store: Store) -> None:
-    ledger, id = Ledger(store), RunCommands(store).create(TINY, rounds=1)
+    ledger, id = WorkerStore(store), RunCommands(store).create(TINY, rounds=1)
     job = ledger.claim()
     assert job is not None
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     assert (store.job(id).status, store.job(id).round) == ("paused", 1)
     RunCommands(store).resume(id, rounds=1)
     job = ledger.claim()
     assert job is not None
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     assert (store.job(id).status, store.job(id).round) == ("paused", 2)
     RunCommands(store).resume(id)
     job = ledger.claim()
     assert job is not None
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     assert store.job(id).status == "finished"
     assert [each.record for each in store.rounds(id)] == [m.record for m in run(TINY)]
 
 
 def test_a_running_run_pauses_after_the_present_round(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(TINY)
-    rounds = pull(ledger, job)
+    rounds = carry_out_run(ledger, job)
     next(rounds)
     RunCommands(store).pause(job.id)
     assert list(rounds) == []
@@ -199,15 +199,15 @@ def test_a_queued_run_pauses_and_stops_at_once(store: Store) -> None:
     id = RunCommands(store).create(TINY)
     RunCommands(store).pause(id)
     assert store.job(id).status == "paused"
-    assert Ledger(store).claim() is None
+    assert WorkerStore(store).claim() is None
     RunCommands(store).stop(id)
     assert store.job(id).status == "stopped"
 
 
 def test_a_change_in_mid_run_holds_from_the_next_round_and_is_written_down(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(TINY)
-    rounds = pull(ledger, job)
+    rounds = carry_out_run(ledger, job)
     next(rounds)
     RunCommands(store).change(job.id, {"rule.kind": "median"})
     assert store.intended(job.id).rule.kind == "median"
@@ -228,9 +228,9 @@ def test_a_change_of_a_paused_run_needs_no_worker(store: Store) -> None:
 def test_a_change_that_a_run_cannot_make_is_refused_and_changes_nothing(
     store: Store, settings: dict[str, object]
 ) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(TINY)
-    next(pull(ledger, job))
+    next(carry_out_run(ledger, job))
     with pytest.raises(SettingError):
         RunCommands(store).change(job.id, settings)
     assert ledger.commands(job) == []
@@ -242,44 +242,44 @@ def test_a_change_that_a_run_cannot_make_is_refused_and_changes_nothing(
 def test_jobs_are_taken_in_turn_and_by_one_worker_each(store: Store) -> None:
     ids = [RunCommands(store).create(TINY) for _ in range(3)]
     assert [store.place(id) for id in ids] == [0, 1, 2]
-    claimed = [Ledger(store).claim() for _ in range(4)]
+    claimed = [WorkerStore(store).claim() for _ in range(4)]
     assert [job.id if job else None for job in claimed] == [*ids, None]
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing(store: Store) -> None:
-    slow, quick = Ledger(store), Ledger(store)
+    slow, quick = WorkerStore(store), WorkerStore(store)
     job = slow.start(TINY)
     expire(store, job.id)
     taken = quick.claim()
     assert taken is not None
-    list(pull(quick, taken))
-    with pytest.raises(EvictedError):
+    list(carry_out_run(quick, taken))
+    with pytest.raises(LeaseLostError):
         slow.finish_round(job, next(run(TINY)), 0.1)
-    with pytest.raises(EvictedError):
+    with pytest.raises(LeaseLostError):
         slow.settle(job, "failed")
     assert store.job(job.id).status == "finished"
     assert len(store.rounds(job.id)) == 3
 
 
 def test_a_living_worker_keeps_its_job(store: Store) -> None:
-    Ledger(store).start(TINY)
-    assert Ledger(store).claim() is None
+    WorkerStore(store).start(TINY)
+    assert WorkerStore(store).claim() is None
 
 
 def test_a_job_that_kills_its_workers_is_given_up(store: Store) -> None:
     id = RunCommands(store).create(TINY)
     for _ in range(DEATHS):
-        assert Ledger(store).claim() is not None
+        assert WorkerStore(store).claim() is not None
         expire(store, id)
-    assert Ledger(store).claim() is None
+    assert WorkerStore(store).claim() is None
     assert store.job(id).status == "failed"
     assert "workers died over round 1" in store.job(id).message
 
 
 def test_interrupting_a_run_leaves_it_to_be_resumed(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(TINY)
-    rounds = pull(ledger, job)
+    rounds = carry_out_run(ledger, job)
     next(rounds)
     rounds.close()  # type: ignore[attr-defined]
     assert (store.job(job.id).status, store.job(job.id).round) == ("paused", 1)
@@ -292,9 +292,9 @@ def test_an_error_of_ours_is_written_beside_the_run_and_travels(
         raise RuntimeError("a wire came loose")
 
     monkeypatch.setattr("lab.engine.round.measure", broken)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(TINY)
     with pytest.raises(RuntimeError, match="a wire came loose"):
-        list(pull(ledger, job))
+        list(carry_out_run(ledger, job))
     assert store.job(job.id).status == "failed"
     assert store.job(job.id).message == "RuntimeError: a wire came loose"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from lab.scoring.membership.same_label_score import stratified
-from lab.scoring.shared.bootstrap import Ladder
+from lab.scoring.shared.bootstrap import RankedScores
 from lab.scoring.shared.roc_curve import auc, true_positives
 
 EXAMPLE = st.tuples(st.integers(0, 3), st.booleans(), st.integers(0, 2))  # score, member, label
@@ -86,7 +86,7 @@ def test_a_ladder_has_the_area_and_rates_of_each_label(
     drawn: list[tuple[int, bool, int]], percent: int
 ) -> None:
     scores, member, labels = (np.array(each) for each in zip(*drawn, strict=True))
-    ladder, rates = Ladder.of(scores, member, labels), np.array([percent / 100])
+    ladder, rates = RankedScores.of(scores, member, labels), np.array([percent / 100])
     above = ladder.above(ladder.counts, rates)
     for place, label in enumerate(np.unique(labels)):
         mine, yours = (scores[(labels == label) & (member == side)] for side in (True, False))
@@ -99,7 +99,7 @@ def test_a_ladder_has_the_area_and_rates_of_each_label(
 def test_without_labels_a_ladder_is_the_plain_area() -> None:
     generator = np.random.default_rng(0)
     scores, member = generator.integers(0, 9, 200).astype(float), generator.random(200) < 0.4
-    ladder = Ladder.of(scores, member, np.zeros(200, dtype=np.int64))
+    ladder = RankedScores.of(scores, member, np.zeros(200, dtype=np.int64))
     assert ladder.area(ladder.counts) == pytest.approx(auc(scores[member], scores[~member]))
 
 

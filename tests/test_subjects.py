@@ -11,27 +11,27 @@ import pytest
 import torch
 
 from attacks.membership.subject_membership import SubjectMembership
-from datasets import SPLITS
+from datasets import PARTITIONS
 from lab import Experiment, run
 from lab.attack_runs.dispatch import start_attack
-from lab.attack_runs.membership.subject import recognise
-from lab.attack_runs.membership.subject_candidates import census
-from lab.attack_runs.shared.attack_request import Order
-from lab.common.random_streams import stream
+from lab.attack_runs.membership.subject import run_subject_membership
+from lab.attack_runs.membership.subject_candidates import select_subjects
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, examples_of
-from lab.engine.run import begin
-from lab.engine.run_state import State
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.data import Examples, Source
-from lab.interfaces.privacy_attacks import Needs
-from lab.jobs.run_job import pull
+from lab.engine.data.federation import examples_of, federated_dataset
+from lab.engine.run import initial_state
+from lab.engine.run_state import RunState
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.data import DataSource, Examples
+from lab.interfaces.privacy_attacks import AttackResources
+from lab.jobs.run_job import carry_out_run
 from lab.models.layers import Shape
-from lab.scoring.attack_result import Glimpse
-from lab.scoring.membership.membership_score import Exposure
+from lab.scoring.attack_result import AttackProgress
+from lab.scoring.membership.membership_score import MembershipScore
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.data import no_data_of_the_user as no_data_of_the_user
 from tests.experiments import refusal
 
@@ -40,7 +40,7 @@ ODD = {"seed": 3, "data.clients": 6, "model.kind": "mlp", "training.rounds": 12}
 HALF = {"kind": "people", "left_out": 0.5}
 
 
-class Village(Source):
+class Village(DataSource):
     """People who all look another way, and each has an opinion of its own: what is to be learnt."""
 
     kind: Literal["village"] = "village"
@@ -53,7 +53,7 @@ class Village(Source):
     content: ClassVar[Literal["table"]] = "table"
 
     def load(self) -> Examples:
-        drawn = stream(0, "village")
+        drawn = random_stream(0, "village")
         centre, opinion = drawn.normal(size=(PEOPLE, 20)), drawn.integers(2, size=PEOPLE)
         owner = np.arange(PEOPLE).repeat(EACH)
 
@@ -70,7 +70,7 @@ def village(**settings: Any) -> Experiment:
     """Registered nowhere, so it takes the place of another table after all checks."""
     paths = {name.replace("__", "."): value for name, value in settings.items()}
     now = Experiment().changed({"data.source": "heart"} | ODD | {"data.clients": 4} | paths)
-    split = SPLITS["people"].read(HALF)
+    split = PARTITIONS["people"].read(HALF)
     data = now.data.model_copy(update={"source": Village(), "split": split, "clients": 6})
     return now.model_copy(update={"data": data})
 
@@ -82,14 +82,14 @@ def chat(**settings: Any) -> Experiment:
     return Experiment().changed(usual | small | paths)
 
 
-def last(glimpses: list[Glimpse]) -> Exposure:
+def last(glimpses: list[AttackProgress]) -> MembershipScore:
     assert glimpses[-1].result is not None
     assert glimpses[-1].result.score is not None
     return glimpses[-1].result.score
 
 
 @cache
-def trained(**settings: Any) -> State:
+def trained(**settings: Any) -> RunState:
     *_, moment = run(village(**settings))
     return moment.state
 
@@ -98,7 +98,7 @@ def trained(**settings: Any) -> State:
 
 
 def test_a_person_counts_by_the_mean_of_what_the_model_does_better() -> None:
-    evidence = Evidence(
+    evidence = MembershipSignals(
         candidates=Candidates(torch.zeros(3, 2), torch.zeros(3).long()),
         target=torch.tensor([1.0, 3.0, 2.0]),
         shadows=torch.tensor([[2.0, 2.0, 6.0], [4.0, 2.0, 4.0]]),
@@ -115,8 +115,8 @@ def test_a_person_counts_by_the_mean_of_what_the_model_does_better() -> None:
 
 def test_people_are_dealt_out_whole_and_some_to_nobody() -> None:
     groups = np.array([7, 3, 7, 5, 3, 9])
-    split = SPLITS["people"].read({"left_out": 0.25})
-    shares = split(np.zeros(6, int), groups, 2, stream(0, "split"))
+    split = PARTITIONS["people"].read({"left_out": 0.25})
+    shares = split(np.zeros(6, int), groups, 2, random_stream(0, "split"))
     owners = [set(groups[share].tolist()) for share in shares]
     assert sorted(len(each) for each in owners) == [1, 2]
     assert not owners[0] & owners[1]
@@ -128,8 +128,8 @@ def test_a_larger_share_of_people_left_out_adds_to_a_smaller_one() -> None:
     groups = np.arange(200) % 40
 
     def gone(left_out: float) -> set[int]:
-        split = SPLITS["people"].read({"left_out": left_out})
-        shares = split(groups, groups, 4, stream(0, "split"))
+        split = PARTITIONS["people"].read({"left_out": left_out})
+        shares = split(groups, groups, 4, random_stream(0, "split"))
         return set(range(40)) - set(groups[np.concatenate(shares)].tolist())
 
     assert gone(0.0) == set()
@@ -139,7 +139,7 @@ def test_a_larger_share_of_people_left_out_adds_to_a_smaller_one() -> None:
 
 def test_clients_know_how_much_they_hold_on_average() -> None:
     now = chat()
-    assert now.recipe.mean_size == float(assemble(now).sizes.float().mean()) == 1000
+    assert now.recipe.mean_size == float(federated_dataset(now).sizes.float().mean()) == 1000
 
 
 # --- who is asked about -------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_clients_know_how_much_they_hold_on_average() -> None:
 
 def test_nobody_trained_on_what_people_are_asked_by() -> None:
     now = chat()
-    found = census(now, Needs(shadows=2), seen=False)
+    found = select_subjects(now, AttackResources(shadows=2), seen=False)
     examples = examples_of(now)
     asked = {tuple(row) for row in found.asked.inputs.tolist()}
     pool = {tuple(row) for row in examples.inputs.tolist()}
@@ -161,9 +161,9 @@ def test_nobody_trained_on_what_people_are_asked_by() -> None:
 def test_a_member_is_who_trained_at_a_client_and_the_attackers_own_are_not_asked_about() -> None:
     now = chat()
     found, examples, federation = (
-        census(now, Needs(shadows=2), seen=True),
+        select_subjects(now, AttackResources(shadows=2), seen=True),
         examples_of(now),
-        assemble(now),
+        federated_dataset(now),
     )
     for place in (0, 50, 99, 100, 149):
         mine = found.asked.inputs[found.person == place]
@@ -180,7 +180,7 @@ def test_a_member_is_who_trained_at_a_client_and_the_attackers_own_are_not_asked
 
 
 def test_one_clients_people_are_asked_about_alone() -> None:
-    found = census(chat(), Needs(), seen=False, client=3)
+    found = select_subjects(chat(), AttackResources(), seen=False, client=3)
     assert set(found.owner.tolist()) == {3, -1}
     assert int(found.member.sum()) == 10
     assert int((~found.member).sum()) == 100
@@ -196,12 +196,14 @@ def test_one_clients_people_are_asked_about_alone() -> None:
     ],
 )
 def test_where_nobody_can_be_told_apart_it_is_refused(settings: Any, told: str) -> None:
-    assert told in refusal(lambda: census(chat(**settings), Needs(), seen=False))
+    assert told in refusal(lambda: select_subjects(chat(**settings), AttackResources(), seen=False))
 
 
 def test_data_without_people_are_refused() -> None:
     now = Experiment().changed({"data.source": "heart", "data.split": "natural", "data.clients": 4})
-    assert "use data.source chat" in refusal(lambda: census(now, Needs(), seen=False))
+    assert "use data.source chat" in refusal(
+        lambda: select_subjects(now, AttackResources(), seen=False)
+    )
     with pytest.raises(SettingError, match="fashion-mnist has none"):
         Experiment().changed({"data.split": "people"})
 
@@ -214,27 +216,31 @@ def test_people_with_opinions_of_their_own_are_told_by_examples_nobody_trained_o
     shadows: int, others: int, least: float
 ) -> None:
     """Here everybody is equally hard to tell, so models on other people add nothing but noise."""
-    found = last(list(recognise(SubjectMembership(shadows=shadows), trained())))
+    found = last(list(run_subject_membership(SubjectMembership(shadows=shadows), trained())))
     assert found.auc_low > least
     assert (found.members, found.others) == (60, others)
 
 
 def test_the_examples_that_they_trained_on_tell_them_at_least_as_well() -> None:
     unseen, seen = (
-        last(list(recognise(SubjectMembership(shadows=0, examples=which), trained()))).auc
+        last(
+            list(run_subject_membership(SubjectMembership(shadows=0, examples=which), trained()))
+        ).auc
         for which in ("unseen", "seen")
     )
     assert seen > unseen - 0.02
 
 
 def test_an_untrained_model_knows_nobody() -> None:
-    found = last(list(recognise(SubjectMembership(shadows=0), begin(village()))))
+    found = last(
+        list(run_subject_membership(SubjectMembership(shadows=0), initial_state(village())))
+    )
     assert found.auc_low < 0.5 < found.auc_high
 
 
 def test_under_a_clients_epsilon_of_one_nobody_is_known() -> None:
     state = trained(privacy__kind="client", privacy__epsilon=1.0)
-    found = last(list(recognise(SubjectMembership(shadows=0), state)))
+    found = last(list(run_subject_membership(SubjectMembership(shadows=0), state)))
     assert found.auc_low < 0.5 < found.auc_high
     assert found.ceiling_auc is not None
     assert found.auc_low < found.ceiling_auc
@@ -242,7 +248,9 @@ def test_under_a_clients_epsilon_of_one_nobody_is_known() -> None:
 
 def test_an_examples_epsilon_puts_no_ceiling_on_people() -> None:
     state = trained(privacy__kind="example", privacy__epsilon=1.0, training__rounds=2)
-    assert last(list(recognise(SubjectMembership(shadows=0), state))).ceiling_auc is None
+    assert (
+        last(list(run_subject_membership(SubjectMembership(shadows=0), state))).ceiling_auc is None
+    )
 
 
 # --- how it runs --------------------------------------------------------------------------------
@@ -250,9 +258,9 @@ def test_an_examples_epsilon_puts_no_ceiling_on_people() -> None:
 
 def test_it_is_an_attack_on_a_stored_run_with_a_glimpse_each_round(tmp_path: object) -> None:
     store = Store(f"sqlite:///{tmp_path}/lab.db")
-    job = (ledger := Ledger(store)).start(chat(training__rounds=2))
-    list(pull(ledger, job))
-    order = Order(spy=SubjectMembership(), round=2)
+    job = (ledger := WorkerStore(store)).start(chat(training__rounds=2))
+    list(carry_out_run(ledger, job))
+    order = AttackRequest(spy=SubjectMembership(), round=2)
     first, again = (list(start_attack(order, StoredRun(store, job.id))) for _ in range(2))
     assert [glimpse.step for glimpse in first] == [1, 2, 3]
     assert first[-1].result == again[-1].result

@@ -10,32 +10,34 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from attacks.reconstruction.shared.imprint_module import Bins, edges_of
 from benchmarks.imprint import SEEDS, alone, answer, fired, private, recall, single, written
 from lab import Experiment
 from lab.attack_runs.dispatch import start_attack
-from lab.attack_runs.reconstruction.model_manipulation import replayed, subvert
-from lab.attack_runs.shared.attack_request import Order
-from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.reconstruction.model_manipulation import replayed, run_active_reconstruction
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
 from lab.common.settings import SettingError
 from lab.engine.client.batches import batches, touched
-from lab.engine.data.federation import poisoned
-from lab.engine.round import step
-from lab.engine.run import begin
-from lab.engine.run_state import Moment, State
-from lab.interfaces.privacy_attacks import Subversion
-from lab.interfaces.views import Known, client_view, server_view
-from lab.jobs.run_job import pull
+from lab.engine.data.federation import training_data
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult, RunState
+from lab.interfaces.privacy_attacks import ActiveReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, client_view, server_view
+from lab.jobs.run_job import carry_out_run
 from lab.models.architectures import Mlp
 from lab.models.network import Network
-from lab.scoring.attack_result import Result
-from lab.scoring.tampering_signs import Sign, TamperingSigns, signs
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.tampering_signs import TamperingSign, TamperingSigns, tampering_signs
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
-FAMILY = [name for name, part in SPIES.items() if issubclass(part, Subversion)]
+FAMILY = [
+    name for name, part in PRIVACY_ATTACKS.items() if issubclass(part, ActiveReconstructionAttack)
+]
 SMALL = Experiment().changed(
     {
         "data.source": "digits",
@@ -50,34 +52,36 @@ MASKED = {"secure_aggregation__enabled": True, "training__batch_size": 4}
 
 
 @cache
-def _played(settings: tuple[tuple[str, Any], ...], round: int) -> tuple[State, Moment]:
+def _played(settings: tuple[tuple[str, Any], ...], round: int) -> tuple[RunState, RoundResult]:
     now = SMALL.changed({path.replace("__", "."): value for path, value in settings})
-    before = begin(now)
+    before = initial_state(now)
     for _ in range(round - 1):
-        before = step(before).state
-    return before, step(before)
+        before = run_round(before).state
+    return before, run_round(before)
 
 
-def played(round: int = 1, **settings: Any) -> tuple[State, Moment]:
+def played(round: int = 1, **settings: Any) -> tuple[RunState, RoundResult]:
     """The state before a round, and the round."""
     return _played(tuple(sorted(settings.items())), round)
 
 
-def spy_of(name: str, **settings: Any) -> Subversion:
-    part = SPIES[name].read({"kind": name, **settings})
-    assert isinstance(part, Subversion)
+def spy_of(name: str, **settings: Any) -> ActiveReconstructionAttack:
+    part = PRIVACY_ATTACKS[name].read({"kind": name, **settings})
+    assert isinstance(part, ActiveReconstructionAttack)
     return part
 
 
-def seen(before: State, moment: Moment) -> tuple[Any, Any]:
+def seen(before: RunState, moment: RoundResult) -> tuple[Any, Any]:
     round = moment.record.round
-    return server_view(moment.transcript), known_of(before.experiment, round)
+    return server_view(moment.transcript), auxiliary_info(before.experiment, round)
 
 
 def result(
     name: str, target: int = 0, spy: dict[str, Any] | None = None, **settings: Any
-) -> Result:
-    *_, glimpse = subvert(spy_of(name, **(spy or {})), *played(**settings), target)
+) -> AttackResult:
+    *_, glimpse = run_active_reconstruction(
+        spy_of(name, **(spy or {})), *played(**settings), target
+    )
     assert glimpse.result is not None
     return glimpse.result
 
@@ -183,7 +187,7 @@ def test_traps_give_away_who_sets_one_off_alone(scale: float) -> None:
 def test_what_is_certain_is_taken_off_and_leaves_others_alone() -> None:
     before, moment = played()
     view = server_view(replayed(spy_of("trap-weights"), before, moment).transcript)
-    guesses = list(spy_of("trap-weights")(view, 0, known_of(before.experiment, 1)))
+    guesses = list(spy_of("trap-weights")(view, 0, auxiliary_info(before.experiment, 1)))
     certain = [guess.objective for guess in guesses if guess.objective is not None]
     assert len(certain) > 1
     assert certain == sorted(certain, reverse=True)
@@ -220,7 +224,7 @@ def test_fishing_inverts_what_it_has_isolated() -> None:
 def test_fishing_for_a_class_that_is_not_there_says_so() -> None:
     before, moment = played(training__batch_size=2)
     labels = {"class": set(range(10))}
-    federation = poisoned(before.experiment, 1)
+    federation = training_data(before.experiment, 1)
     held = federation.held(0)
     used = held[torch.from_numpy(touched(before.experiment, 1, 0, len(held)))]
     labels["class"] -= set(federation.labels[used].tolist())
@@ -263,7 +267,7 @@ def test_clients_with_a_memory_of_their_own_are_refused(name: str, algorithm: st
 def test_without_public_examples_nothing_can_be_laid_out(name: str) -> None:
     view = seen(*played())[0]
     with pytest.raises(SettingError, match="public examples"):
-        spy_of(name).plant(view, Known.nothing(view.network))
+        spy_of(name).plant(view, AuxiliaryInfo.nothing(view.network))
 
 
 def test_traps_need_a_dense_layer_with_relu() -> None:
@@ -307,10 +311,10 @@ def test_an_honest_round_raises_no_alarm(settings: dict[str, Any]) -> None:
     earlier: Tensor | None = None
     for round in (1, 2, 3):
         before, moment = played(round=round, **settings)
-        federation = poisoned(before.experiment, round)
+        federation = training_data(before.experiment, round)
         for client in moment.record.clients[:3]:
             view = client_view(moment.transcript, federation, client)
-            assert [sign.told for sign in signs(view, view, earlier) if sign.raised] == []
+            assert [sign.told for sign in tampering_signs(view, view, earlier) if sign.raised] == []
         earlier = before.model
 
 
@@ -332,10 +336,10 @@ def test_a_module_is_another_architecture_than_agreed() -> None:
     assert "architecture" not in raised("imprint", 1)
 
 
-def raised(name: str, round: int, **settings: Any) -> dict[str, Sign]:
+def raised(name: str, round: int, **settings: Any) -> dict[str, TamperingSign]:
     before, moment = played(round=round, **settings)
     earlier = played(round=round - 1, **settings)[0].model if round > 1 else None
-    *_, glimpse = subvert(spy_of(name), before, moment, 0, earlier)
+    *_, glimpse = run_active_reconstruction(spy_of(name), before, moment, 0, earlier)
     assert glimpse.result is not None
     assert glimpse.result.find(TamperingSigns) is not None
     found = {sign.name: sign for sign in glimpse.result.find(TamperingSigns).signs if sign.raised}
@@ -348,20 +352,20 @@ def raised(name: str, round: int, **settings: Any) -> dict[str, Sign]:
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_stored_run_is_attacked_in_any_of_its_rounds(name: str, store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(SMALL.changed({"training.rounds": 2}))
-    for _ in pull(ledger, job):
+    for _ in carry_out_run(ledger, job):
         pass
     for round in (1, 2):
         *_, glimpse = start_attack(
-            Order(spy=spy_of(name), round=round, client=1), StoredRun(store, job.id)
+            AttackRequest(spy=spy_of(name), round=round, client=1), StoredRun(store, job.id)
         )
         assert glimpse.result is not None
         assert glimpse.result.find(TamperingSigns) is not None
         assert ("jump" in [sign.name for sign in glimpse.result.find(TamperingSigns).signs]) == (
             round == 2
         )
-        assert Result.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
+        assert AttackResult.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
 
 
 # --- what is on file -----------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 from torch import Tensor
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from attacks.membership.server.fedmia import FedMia
 from attacks.membership.server.loss_trajectory import LossTrajectory
 from attacks.membership.server.server_lira import ALIKE, GAP, PRIOR, ServerLira
@@ -25,29 +25,31 @@ from attacks.membership.shared.update_probing import client_losses, cosines, des
 from lab import Experiment, run
 from lab.attack_runs.dispatch import start_attack
 from lab.attack_runs.membership.candidate_pairs import against_clients, against_outsiders
-from lab.attack_runs.membership.candidates import Lineup, lineup
+from lab.attack_runs.membership.candidates import MembershipCandidates, select_candidates
 from lab.attack_runs.membership.client_signals import scored
-from lab.attack_runs.membership.server import surveil
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.membership.server import run_server_membership
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
-from lab.engine.run_state import State
-from lab.interfaces.attack_data import Candidates, Watched
-from lab.interfaces.messages import Recipe
-from lab.interfaces.privacy_attacks import Needs, Surveillance
+from lab.engine.run_state import RunState
+from lab.interfaces.attack_data import Candidates, ClientSignals
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.privacy_attacks import AttackResources, ServerMembershipAttack
 from lab.interfaces.views import ServerView
-from lab.jobs.attack_job import attacked
-from lab.jobs.run_job import pull
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.run_job import carry_out_run
 from lab.models.architectures import MODELS
 from lab.models.network import Network
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.scoring.membership.further_scores import OtherClientsScore
-from lab.scoring.membership.source_score import Attribution, attribute
+from lab.scoring.membership.source_score import SourceInferenceScore, attribute
 from lab.storage.replay import StoredRun
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
-WATCHERS = [name for name, spy in SPIES.items() if issubclass(spy, Surveillance)]
+WATCHERS = [
+    name for name, spy in PRIVACY_ATTACKS.items() if issubclass(spy, ServerMembershipAttack)
+]
 APART = ["fedmia", "server-lira", "source-inference"]
 OVERFITTED = Experiment.read(
     {
@@ -60,26 +62,26 @@ OVERFITTED = Experiment.read(
 SEEDS = st.integers(0, 10**6)
 
 
-def spy_of(name: str, **settings: object) -> Surveillance:
+def spy_of(name: str, **settings: object) -> ServerMembershipAttack:
     few = {"shadows": 4} if name == "server-lira" else {}
-    spy = SPIES[name].read({"kind": name, **few, **settings})
-    assert isinstance(spy, Surveillance)
+    spy = PRIVACY_ATTACKS[name].read({"kind": name, **few, **settings})
+    assert isinstance(spy, ServerMembershipAttack)
     return spy
 
 
-def ended(now: Experiment) -> State:
+def ended(now: Experiment) -> RunState:
     *_, moment = run(now)
     return moment.state
 
 
-def watched(name: str, now: Experiment, client: int | None = None) -> Result:
-    *_, glimpse = surveil(spy_of(name), ended(now), client)
+def watched(name: str, now: Experiment, client: int | None = None) -> AttackResult:
+    *_, glimpse = run_server_membership(spy_of(name), ended(now), client)
     assert glimpse.result is not None
     return glimpse.result
 
 
 @cache
-def overfitted(name: str) -> Result:
+def overfitted(name: str) -> AttackResult:
     return watched(name, OVERFITTED)
 
 
@@ -87,7 +89,7 @@ def overfitted(name: str) -> Result:
 
 # A linear model of two classes that knows nothing: every gradient is (-1/2, 1/2) x (inputs, 1).
 LINEAR = Network(MODELS["logistic"](), (2,), 2)
-RECIPE = Recipe(1, 0, 1, 0.1, None, True, 1.0)
+RECIPE = TrainingPlan(1, 0, 1, 0.1, None, True, 1.0)
 ASKED = Candidates(torch.tensor([[3.0, 4.0], [3.0, 4.0], [4.0, -3.0]]), torch.tensor([0, 1, 0]))
 GRADIENT = torch.tensor([-1.5, -2.0, 1.5, 2.0, -0.5, 0.5])  # of the first, by weights and biases
 
@@ -165,7 +167,7 @@ def test_two_clients_are_too_few_to_say_what_to_expect() -> None:
 
 def test_the_source_is_whoever_errs_least() -> None:
     losses = torch.tensor([[1.0, 0.0], [1.0 + log(3), nan]])
-    found = SourceInference()(Watched(ASKED, losses, torch.zeros(0), torch.zeros(0)))
+    found = SourceInference()(ClientSignals(ASKED, losses, torch.zeros(0), torch.zeros(0)))
     assert found[:, 0].tolist() == pytest.approx([0.75, 0.25])
     assert float(found[0, 1]) == 1
     assert found[1, 1].isnan()
@@ -213,7 +215,7 @@ def test_the_ratio_is_that_of_a_plain_loop() -> None:
         }
         inside = norm.logpdf(target[:, x], means[False][x] + gap, deviation[True])
         found[:, x] = inside - norm.logpdf(target[:, x], means[False][x], deviation[False])
-    evidence = Watched(ASKED, torch.tensor(target), torch.tensor(own), torch.tensor(holders))
+    evidence = ClientSignals(ASKED, torch.tensor(target), torch.tensor(own), torch.tensor(holders))
     assert np.allclose(ServerLira()(evidence).numpy(), found, atol=1e-4)
 
 
@@ -279,8 +281,8 @@ def test_labels_alone_are_no_success() -> None:
 # --- pairs --------------------------------------------------------------------------------------
 
 
-def lined() -> Lineup:
-    return lineup(OVERFITTED.at(1), Needs(shadows=1))
+def lined() -> MembershipCandidates:
+    return select_candidates(OVERFITTED.at(1), AttackResources(shadows=1))
 
 
 @given(seed=SEEDS)
@@ -296,7 +298,9 @@ def test_pairs_say_who_holds_what(seed: int) -> None:
     assert (here.owner[outsiders.candidate[~outsiders.member]] == -1).all()
     rivals = against_clients(here, heard, None, drawn)
     assert (here.owner[rivals.candidate[~rivals.member]] >= 0).all()
-    mine = against_clients(lineup(OVERFITTED, Needs(shadows=1), 2), heard, 2, drawn)
+    mine = against_clients(
+        select_candidates(OVERFITTED, AttackResources(shadows=1), 2), heard, 2, drawn
+    )
     assert set(mine.client) == {2}
     assert (mine.member.sum(), (~mine.member).sum()) == (40, 120)
 
@@ -309,12 +313,12 @@ def test_an_overfitted_federation_betrays_whose_members_are(name: str) -> None:
     found = overfitted(name)
     assert found.score is not None
     assert found.find(OtherClientsScore) is not None
-    assert found.find(Attribution) is not None
+    assert found.find(SourceInferenceScore) is not None
     assert found.score.auc_low > 0.5
     assert found.find(OtherClientsScore).score.auc_low > 0.5
     assert found.score.strata is not None
-    assert found.find(Attribution).low > found.find(Attribution).chance
-    assert Result.model_validate_json(found.model_dump_json()) == found
+    assert found.find(SourceInferenceScore).low > found.find(SourceInferenceScore).chance
+    assert AttackResult.model_validate_json(found.model_dump_json()) == found
     assert any("owner named for" in line for line in found.lines())
 
 
@@ -332,8 +336,8 @@ def test_noise_that_drowns_everything_betrays_nobody(name: str) -> None:
     assert found.score is not None
     assert found.score.ceiling_auc is not None
     assert found.score.ceiling_auc < 0.55
-    assert found.find(Attribution) is not None
-    assert found.find(Attribution).low <= found.find(Attribution).chance
+    assert found.find(SourceInferenceScore) is not None
+    assert found.find(SourceInferenceScore).low <= found.find(SourceInferenceScore).chance
 
 
 @pytest.mark.parametrize("name", WATCHERS)
@@ -344,9 +348,11 @@ def test_under_masks_a_sum_names_nobody(name: str) -> None:
             watched(name, masked)
         return
     found = watched(name, masked)
-    assert found.find(Attribution) is not None
-    assert found.find(Attribution).verdict.startswith("owners cannot be told apart")
-    assert found.find(Attribution).right == pytest.approx(found.find(Attribution).chance)
+    assert found.find(SourceInferenceScore) is not None
+    assert found.find(SourceInferenceScore).verdict.startswith("owners cannot be told apart")
+    assert found.find(SourceInferenceScore).right == pytest.approx(
+        found.find(SourceInferenceScore).chance
+    )
     assert found.find(OtherClientsScore) is not None
     assert (
         found.find(OtherClientsScore).score.auc == 0.5
@@ -376,7 +382,7 @@ def test_scores_follow_the_clients(name: str) -> None:
     holders = torch.randint(-1, 5, (4, 30), generator=draw)
 
     def scores(given: Tensor) -> Tensor:
-        return spy(Watched(ASKED, spy.gather(given), own, holders))
+        return spy(ClientSignals(ASKED, spy.gather(given), own, holders))
 
     assert torch.allclose(scores(signals)[who], scores(signals[:, who]), atol=1e-5)
 
@@ -390,7 +396,7 @@ def test_who_is_a_member_changes_no_score(name: str) -> None:
     assert torch.equal(one, other)
 
 
-def list_scores(name: str, state: State, here: Lineup) -> Tensor:
+def list_scores(name: str, state: RunState, here: MembershipCandidates) -> Tensor:
     steps = scored(spy_of(name), state, here)
     while True:
         try:
@@ -423,12 +429,12 @@ def test_whatever_the_run_the_server_watches(settings: dict[str, object]) -> Non
 
 
 def test_a_stored_run_is_watched_and_the_result_kept(store: Store) -> None:
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(OVERFITTED.changed({"training.rounds": 2}))
-    list(pull(ledger, job))
-    order = Order.read({"spy": "fedmia", "round": 2, "client": 1})
+    list(carry_out_run(ledger, job))
+    order = AttackRequest.read({"spy": "fedmia", "round": 2, "client": 1})
     attack = ledger.start_attack(job.id, order)
-    glimpses = list(attacked(ledger, attack))
+    glimpses = list(carry_out_attack(ledger, attack))
     assert [glimpse.step for glimpse in glimpses] == [1, 2, 3]
     kept = store.job(attack.id).result
     assert kept is not None
@@ -444,31 +450,31 @@ def test_what_cannot_be_repeated_is_not_ordered(store: Store) -> None:
     secret = OVERFITTED.changed(
         {"privacy.kind": "example", "privacy.secure_noise": True, "training.rounds": 1}
     )
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(secret)
-    list(pull(ledger, job))
+    list(carry_out_run(ledger, job))
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
-        RunCommands(store).attack(job.id, Order.read({"spy": "fedmia", "round": 1}))
+        RunCommands(store).attack(job.id, AttackRequest.read({"spy": "fedmia", "round": 1}))
 
 
 def test_another_run_than_the_stored_one_is_not_watched() -> None:
     state = ended(OVERFITTED.changed({"training.rounds": 1}))
     other = replace(state, model=state.model + 0.1)
     with pytest.raises(SettingError, match="another model than the one that is stored"):
-        list(surveil(spy_of("update-cosine"), other))
+        list(run_server_membership(spy_of("update-cosine"), other))
 
 
 def test_where_nothing_travels_there_is_nothing_to_watch() -> None:
     state = ended(OVERFITTED.changed({"training.algorithm": "local-only", "training.rounds": 1}))
     with pytest.raises(SettingError, match="nothing is sent"):
-        list(surveil(spy_of("update-cosine"), state))
+        list(run_server_membership(spy_of("update-cosine"), state))
 
 
 def test_too_much_to_keep_is_refused_before_the_work() -> None:
     many = OVERFITTED.changed({"data.source": "fashion-mnist", "training.rounds": 500})
-    long = State(500, torch.zeros(1), many.changed({"data.examples": 10_000}))
+    long = RunState(500, torch.zeros(1), many.changed({"data.examples": 10_000}))
     with pytest.raises(SettingError, match=r"would keep .* GiB.*choose a round before"):
-        next(surveil(spy_of("server-lira", shadows=128), long))
+        next(run_server_membership(spy_of("server-lira", shadows=128), long))
 
 
 def test_cosines_of_nothing_are_zero() -> None:

@@ -13,7 +13,7 @@ from lab import Experiment, figures
 from lab.common.settings import SettingError
 from lab.experiment import presets
 from lab.reports.html_report import render_sweep
-from lab.sweeps.result_table import Outcome, Tally, lines, tally
+from lab.sweeps.result_table import Outcome, ResultTable, lines, result_table
 from lab.sweeps.sweep import MOST, Sweep
 from tests.drawings import Trace, drawn, trace
 from tests.experiments import refusal
@@ -21,7 +21,7 @@ from tests.markup import parsed
 from tests.sweeps import GRID, axis, filled, sweep
 
 
-def told(table: Tally) -> list[list[str]]:
+def told(table: ResultTable) -> list[list[str]]:
     return [[entry.told() for entry in row] for row in table.entries]
 
 
@@ -270,7 +270,7 @@ def test_a_refused_place_says_why_and_a_failed_one_hides_the_worst() -> None:
         of_mean.key: Outcome("finished", "", (0.9,)),
         failed.key: Outcome("failed", "RuntimeError: a wire came loose"),
     }
-    table = tally(swept, outcomes)
+    table = result_table(swept, outcomes)
     assert told(table) == [["refused", "70.0%"], ["90.0%", "failed"]]
     assert [entry.told() for entry in table.worst] == ["70.0%", "failed"]
     refused, lost = table.reasons()
@@ -287,7 +287,7 @@ def test_a_refused_place_says_why_and_a_failed_one_hides_the_worst() -> None:
 def test_a_run_without_a_backdoor_is_no_success_of_the_defence() -> None:
     swept = sweep(measure="backdoor", seeds=[0])
     outcomes = {key: Outcome("finished", "", (0.9,), (None,)) for key in swept.experiments}
-    table = tally(swept, outcomes)
+    table = result_table(swept, outcomes)
     assert table.entries[0][0].told() == "refused"
     assert table.reasons()[0].endswith("refused: its runs measure no backdoor")
 
@@ -295,7 +295,7 @@ def test_a_run_without_a_backdoor_is_no_success_of_the_defence() -> None:
 def test_a_run_that_its_budget_ended_counts_and_says_so() -> None:
     swept = sweep(seeds=[0])
     ended = Outcome("finished", "round 2 would pass the budget", (0.4,))
-    table = tally(swept, dict.fromkeys(swept.experiments, ended))
+    table = result_table(swept, dict.fromkeys(swept.experiments, ended))
     assert table.entries[0][0].told() == "40.0%"
     assert "round 2 would pass the budget" in table.reasons()[0]
 
@@ -305,7 +305,7 @@ def test_a_run_that_its_budget_ended_counts_and_says_so() -> None:
 TABLE = filled(Sweep.from_toml(GRID), [0.8, 0.9, 0.5, 0.6, 0.7, 0.7, None, 0.75])
 
 
-def heat(name: str, table: Tally = TABLE) -> Trace:
+def heat(name: str, table: ResultTable = TABLE) -> Trace:
     return trace(figures.heat(table), name)
 
 

@@ -12,9 +12,9 @@ from lab.common.settings import SettingError
 from lab.experiment import presets
 from lab.experiment.experiment import Experiment
 from lab.storage.administration import (
-    Sweeping,
+    SweepStatus,
     call_off,
-    give_up,
+    pause_abandoned,
     presences,
     queue,
     set_limits,
@@ -24,9 +24,9 @@ from lab.storage.database import visitors, writing
 from lab.storage.job import Job
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.storage.visitors import CLASS, GRACE, Limits, visitor_of
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from lab.sweeps.sweep import Sweep
 from lab.sweeps.tradeoff_study import Study
 from tests.sweeps import sweep
@@ -41,14 +41,14 @@ def _visits(store: Store) -> None:
         RunCommands(store).seen(visitor)
 
 
-def grid(store: Store, *seeds: int, **changed: Any) -> Grid:
+def grid(store: Store, *seeds: int, **changed: Any) -> SweepRuns:
     """Four runs for each seed."""
-    return Grid(store, sweep(seeds=list(seeds), **changed))
+    return SweepRuns(store, sweep(seeds=list(seeds), **changed))
 
 
 def claimed(store: Store, count: int, cells: bool = True) -> list[Job]:
     """What so many workers take up, none of which ends anything."""
-    found = [Ledger(store).claim(cells=cells) for _ in range(count)]
+    found = [WorkerStore(store).claim(cells=cells) for _ in range(count)]
     return [job for job in found if job]
 
 
@@ -69,7 +69,7 @@ def test_ten_live_runs_and_a_big_sweep_come_on_in_fair_turns(store: Store) -> No
     """Two workers busy with the sweep set it aside; its owner's own run waits for no more turns."""
     big = grid(store, *range(5))
     big.start(visitor=ANN)
-    ledgers = [Ledger(store), Ledger(store)]
+    ledgers = [WorkerStore(store), WorkerStore(store)]
     cells = [ledger.claim() for ledger in ledgers]
     assert [job.kind for job in cells if job] == ["cell", "cell"]
     (experiment, *_) = big.sweep.experiments.values()
@@ -104,7 +104,7 @@ def test_sweeps_of_visitors_take_turns_however_large_one_is(store: Store) -> Non
     small = grid(store, 7)
     small.start(visitor=BEN)
     assert whose(store, claimed(store, 8)) == [ANN, BEN] * 4
-    ledger, order = Ledger(store), []
+    ledger, order = WorkerStore(store), []
     grid(store, 8).start(visitor=BEN)
     while len(order) < 8 and (job := ledger.claim()) is not None:  # one worker, one by one
         order.append(store.owner(job.id))
@@ -164,7 +164,7 @@ def test_what_is_at_work_is_carried_to_its_end_and_what_a_dead_worker_held_is_no
 ) -> None:
     mine = grid(store, 0)
     mine.start(visitor=ANN)
-    busy, dead = Ledger(store), Ledger(store)
+    busy, dead = WorkerStore(store), WorkerStore(store)
     held, lost = busy.claim(), dead.claim()
     assert held is not None
     assert lost is not None
@@ -178,7 +178,7 @@ def test_what_is_at_work_is_carried_to_its_end_and_what_a_dead_worker_held_is_no
 def test_wishes_of_long_ago_are_forgotten_when_a_run_begins_anew(store: Store) -> None:
     mine = grid(store, 0)
     mine.start(visitor=ANN)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     for job in [ledger.claim() for _ in range(4)]:
         assert job is not None
         ledger.settle(job, "failed")
@@ -201,10 +201,10 @@ def test_a_sweep_is_called_off_when_its_visitor_has_left(
     nobodys.start()
     absent(store, ANN, 59)
     absent(store, "", 1e6)
-    give_up(store)
+    pause_abandoned(store)
     assert mine.progress().open == 8
     absent(store, ANN, 61)
-    give_up(store)
+    pause_abandoned(store)
     assert [one.progress().open for one in (mine, theirs, nobodys)] == [4, 4, 4]
 
 
@@ -260,7 +260,7 @@ def test_the_office_sees_sweeps_by_visitor_and_calls_them_off(store: Store) -> N
     seen = {each.visitor: each for each in sweeping(store)}
     assert set(seen) == {ANN, BEN, ""}
     assert sum(each.running for each in seen.values()) == 1
-    assert seen[BEN] == Sweeping(BEN, 0, 4)
+    assert seen[BEN] == SweepStatus(BEN, 0, 4)
     assert {each.jobs for each in presences(store)} == {0}  # cells are nobody's jobs
     assert "" not in {each.visitor for each in presences(store)}
     call_off(store, [ANN, ""])

@@ -14,21 +14,21 @@ from torch import Tensor
 from attacks.reconstruction.analytic.tabular import Tabular
 from attacks.reconstruction.shared.record_weights import counts_up_to, sparse
 from attacks.reconstruction.shared.row_space import Span, answered, completed
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
+from lab.interfaces.attack_data import ReconstructedBatch
 from lab.interfaces.columns import Column, cells_of, rows_of
-from lab.interfaces.messages import Recipe
-from lab.interfaces.privacy_attacks import Spy
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.privacy_attacks import PrivacyAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.architectures import MODELS, Mlp
 from lab.models.network import Network
-from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.attack_result import AttackProgress, AttackResult
 from tests.data import examples_of
 
-ONCE = Recipe(
+ONCE = TrainingPlan(
     epochs=1, cap=1, batch_size=64, rate=0.1, poisson=None, weighted=True, mean_size=8
 )  # fmt: skip
 COLUMNS = (
@@ -38,13 +38,13 @@ COLUMNS = (
 )
 
 
-def known(kind: str = "adult") -> Known:
+def known(kind: str = "adult") -> AuxiliaryInfo:
     examples = examples_of(kind)
-    return Known(examples.test_inputs, examples.test_labels, SOURCES[kind]().columns())
+    return AuxiliaryInfo(examples.test_inputs, examples.test_labels, DATA_SOURCES[kind]().columns())
 
 
 def network(kind: str = "adult", hidden: int = 100) -> Network:
-    return Network(Mlp(hidden=hidden), SOURCES[kind].shape, classes=2)
+    return Network(Mlp(hidden=hidden), DATA_SOURCES[kind].shape, classes=2)
 
 
 def batch(size: int, seed: int = 0, kind: str = "adult") -> tuple[Tensor, Tensor]:
@@ -89,14 +89,14 @@ def view(
     )
 
 
-def answer(seen: ServerView, kind: str = "adult", **settings: int) -> Guess:
+def answer(seen: ServerView, kind: str = "adult", **settings: int) -> ReconstructedBatch:
     *_, guess = Tabular.model_validate(settings)(seen, 0, known(kind))
     return guess
 
 
-def found(guess: Guess, inputs: Tensor, labels: Tensor, kind: str = "adult") -> bool:
+def found(guess: ReconstructedBatch, inputs: Tensor, labels: Tensor, kind: str = "adult") -> bool:
     """Whether these are the records to the last cell, each with its label, and no others."""
-    columns = SOURCES[kind]().columns()
+    columns = DATA_SOURCES[kind]().columns()
     both = [
         sorted(map(tuple, torch.cat([cells_of(columns, rows), told.unsqueeze(1)], 1).tolist()))
         for rows, told in ((guess.inputs, guess.labels), (inputs, labels))
@@ -260,13 +260,13 @@ def test_models_that_do_not_begin_and_go_on_dense_are_refused() -> None:
 
 def test_a_table_whose_columns_mean_nothing_is_refused() -> None:
     with pytest.raises(SettingError, match="tabular must know what the columns mean"):
-        next(Tabular()(view([batch(1)]), 0, Known.nothing(network())))
+        next(Tabular()(view([batch(1)]), 0, AuxiliaryInfo.nothing(network())))
 
 
 # --- as a trial ---------------------------------------------------------------------------------
 
 
-def attacked(name: str, size: int) -> tuple[list[Glimpse], Result]:
+def attacked(name: str, size: int) -> tuple[list[AttackProgress], AttackResult]:
     now = Experiment.read(
         {
             "data": {"source": "adult", "clients": 4, "examples": 200},
@@ -275,7 +275,7 @@ def attacked(name: str, size: int) -> tuple[list[Glimpse], Result]:
         }
     )
     *_, moment = run(now)
-    glimpses = list(reconstruct(Spy.table[name](), moment, 1))  # type: ignore[arg-type]
+    glimpses = list(run_reconstruction(PrivacyAttack.table[name](), moment, 1))  # type: ignore[arg-type]
     assert glimpses[-1].result is not None
     return glimpses, glimpses[-1].result
 
@@ -289,7 +289,7 @@ def test_the_score_of_a_trial_is_by_records() -> None:
     assert result.declared["certified by the attack itself"] == "yes"
     assert "records exact: 8 of 8; 100% of the 8 guessed are" in result.lines()
     assert torch.equal(glimpses[-1].pictures["guess"], glimpses[-1].pictures["private"])
-    assert Result.model_validate_json(result.model_dump_json()) == result
+    assert AttackResult.model_validate_json(result.model_dump_json()) == result
 
 
 def test_other_attacks_on_tables_are_scored_by_records_too() -> None:

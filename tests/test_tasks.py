@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from lab.engine.client.local_training import cohort, pooled
-from lab.engine.run import begin
+from lab.engine.client.local_training import train_centrally, train_cohort
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import Drift, Mixture, Task
+from lab.interfaces.federated_algorithm import GradientCorrection, LocalTask, ModelMixture
 from tests.slow import all_of, batches_of, slope
 
 NOW = Experiment.read(
@@ -18,7 +18,7 @@ NOW = Experiment.read(
         "training": {"epochs": 2, "batch_size": 16, "rate": 0.1},
     }
 )
-MODEL = begin(NOW).model.double()
+MODEL = initial_state(NOW).model.double()
 EVERYBODY = range(5)
 
 
@@ -34,7 +34,9 @@ def same(found: Tensor, wanted: Tensor) -> bool:
 
 def test_every_client_may_start_elsewhere_and_be_pulled_to_one_place() -> None:
     starts = others()
-    rows = cohort(NOW, 1, EVERYBODY, Task(starts, Drift(pull=0.7), anchor=MODEL)).rows
+    rows = train_cohort(
+        NOW, 1, EVERYBODY, LocalTask(starts, GradientCorrection(pull=0.7), anchor=MODEL)
+    ).rows
     for client in EVERYBODY:
         y = starts[client]
         for batch in batches_of(NOW, 1, client):
@@ -45,15 +47,15 @@ def test_every_client_may_start_elsewhere_and_be_pulled_to_one_place() -> None:
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_only_the_named_layers_move(kind: str) -> None:
     now = NOW.changed({"model.kind": kind})
-    model = begin(now).model
-    rows = cohort(now, 1, EVERYBODY, Task(model, layers=("out",))).rows
+    model = initial_state(now).model
+    rows = train_cohort(now, 1, EVERYBODY, LocalTask(model, layers=("out",))).rows
     for name, (place, _) in now.architecture.slots.items():
         moved = rows[:, place].abs().amax(dim=1)
         assert (moved > 0).all() if name.startswith("out.") else not moved.any()
 
 
 def test_named_layers_move_as_the_gradient_says() -> None:
-    rows = cohort(NOW, 1, [2], Task(MODEL, layers=("hidden",))).rows
+    rows = train_cohort(NOW, 1, [2], LocalTask(MODEL, layers=("hidden",))).rows
     mask, y = torch.zeros(len(MODEL)).double(), MODEL
     for name, (place, _) in NOW.architecture.slots.items():
         mask[place] = float(name.startswith("hidden."))
@@ -63,7 +65,7 @@ def test_named_layers_move_as_the_gradient_says() -> None:
 
 
 def test_epochs_of_its_own() -> None:
-    rows = cohort(NOW.changed({"training.steps": 1}), 1, [3], Task(MODEL, epochs=3)).rows
+    rows = train_cohort(NOW.changed({"training.steps": 1}), 1, [3], LocalTask(MODEL, epochs=3)).rows
     y = MODEL
     steps = 0
     for batch in batches_of(NOW, 1, 3, epochs=3):
@@ -73,14 +75,14 @@ def test_epochs_of_its_own() -> None:
 
 
 def test_one_step_on_everything_is_the_whole_gradient() -> None:
-    rows = cohort(NOW, 1, EVERYBODY, Task(MODEL, whole=True)).rows
+    rows = train_cohort(NOW, 1, EVERYBODY, LocalTask(MODEL, whole=True)).rows
     for client in EVERYBODY:
         assert same(rows[client], -0.1 * slope(NOW, MODEL, all_of(NOW, client)))
 
 
 def test_looking_ahead_is_first_order_maml() -> None:
     """Fallah et al. 2020, algorithm 1 without the Hessian; each batch is dealt out to both uses."""
-    rows = cohort(NOW, 1, EVERYBODY, Task(MODEL, ahead=0.3)).rows
+    rows = train_cohort(NOW, 1, EVERYBODY, LocalTask(MODEL, ahead=0.3)).rows
     for client in EVERYBODY:
         y = MODEL
         for inputs, labels in batches_of(NOW, 1, client):
@@ -95,7 +97,9 @@ def test_looking_ahead_is_first_order_maml() -> None:
 def test_a_mixture_is_trained_as_apfl_has_it(adapts: bool) -> None:
     """Deng et al. 2020, algorithm 1: the share follows its own derivative."""
     own, shares = others(), torch.tensor([0.0, 0.3, 0.5, 0.8, 1.0]).double()
-    found = cohort(NOW, 1, EVERYBODY, Task(MODEL, mixture=Mixture(own, shares, adapts)))
+    found = train_cohort(
+        NOW, 1, EVERYBODY, LocalTask(MODEL, mixture=ModelMixture(own, shares, adapts))
+    )
     assert found.mixture is not None
     for client in EVERYBODY:
         w, v, a = MODEL, own[client], shares[client]
@@ -114,7 +118,8 @@ def test_a_mixture_is_trained_as_apfl_has_it(adapts: bool) -> None:
 def test_a_task_that_stays_is_not_noised() -> None:
     private = NOW.changed({"privacy.kind": "example", "privacy.noise": 5.0})
     loud, still = (
-        cohort(private, 1, EVERYBODY, Task(MODEL, stays=stays)).rows for stays in (False, True)
+        train_cohort(private, 1, EVERYBODY, LocalTask(MODEL, stays=stays)).rows
+        for stays in (False, True)
     )
     assert still.norm() < 0.2 * loud.norm()
 
@@ -128,8 +133,8 @@ def test_pooled_training_is_sgd_on_everything() -> None:
     assert len(everything[1]) == 600
     for _ in range(3):
         y = y - 0.1 * slope(now, y, everything)
-    assert same(pooled(now, 1, MODEL), y - MODEL)
+    assert same(train_centrally(now, 1, MODEL), y - MODEL)
 
 
 def test_pooled_training_shuffles_anew_in_every_round() -> None:
-    assert not torch.equal(pooled(NOW, 1, MODEL), pooled(NOW, 2, MODEL))
+    assert not torch.equal(train_centrally(NOW, 1, MODEL), train_centrally(NOW, 2, MODEL))

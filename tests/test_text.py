@@ -13,33 +13,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from attacks.reconstruction.analytic.sentences import Sentences
 from attacks.reconstruction.analytic.tokens import Tokens, typed_words
 from attacks.reconstruction.shared.observed_gradient import observe
 from attacks.reconstruction.shared.sentence_span import Span
-from datasets import SOURCES
+from datasets import DATA_SOURCES
 from datasets.sources.chat import LENGTH, TEST, TRAIN, UNKNOWN
 from lab import Experiment, run
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.secure_aggregation.unmasking import unmask
-from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.common.random_streams import stream
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.secure_aggregation.unmasking import run_unmasking
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
-from lab.engine.data.federation import assemble
-from lab.engine.data.summary import portrait
-from lab.engine.run import begin
-from lab.engine.run_state import Moment
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.messages import Recipe
-from lab.interfaces.privacy_attacks import Unmasking
-from lab.interfaces.views import Known, ServerView, server_view
+from lab.engine.data.federation import federated_dataset
+from lab.engine.data.summary import summarise
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView, server_view
 from lab.models.architectures import MODELS
 from lab.models.layers import Block, Dense, attended, thought
 from lab.models.network import Network
-from lab.scoring.attack_result import Result
-from lab.scoring.reconstruction.text_score import Proofreader, Wording
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.reconstruction.text_score import TextScore, TextScorer
 from lab.storage.store import Store
 from tests.data import examples_of
 from tests.paging import attack, opened, trained
@@ -57,19 +57,19 @@ def typed(**settings: object) -> Experiment:
     return Experiment.read(TYPED).changed(changes)
 
 
-def moment_of(now: Experiment) -> Moment:
+def moment_of(now: Experiment) -> RoundResult:
     *_, moment = run(now)
     return moment
 
 
 @cache
-def plain() -> Moment:
+def plain() -> RoundResult:
     return moment_of(typed())
 
 
-def private(moment: Moment, client: int) -> tuple[Tensor, Tensor]:
+def private(moment: RoundResult, client: int) -> tuple[Tensor, Tensor]:
     now, round = moment.state.experiment, moment.record.round
-    federation = assemble(now)
+    federation = federated_dataset(now)
     held = federation.held(client)
     used = held[torch.from_numpy(touched(now, round, client, len(held)))]
     return federation.inputs[used], federation.labels[used]
@@ -80,7 +80,7 @@ def sentences(inputs: Tensor, labels: Tensor) -> Counter[Sentence]:
     return Counter((tuple(row), label) for row, label in zip(rows, labels.tolist(), strict=True))
 
 
-def last(guesses: Iterator[Guess]) -> Guess:
+def last(guesses: Iterator[ReconstructedBatch]) -> ReconstructedBatch:
     *_, guess = guesses
     return guess
 
@@ -91,11 +91,11 @@ def view_of(inputs: Tensor, labels: Tensor, depth: int = 2, spoil: float = 0.0) 
         {"kind": "transformer", "heads": 4, "each": 8, "depth": depth}
     )
     network = Network(model, (int(inputs.shape[1]),), 50)
-    sent = network.initial(stream(1, "model")).requires_grad_(True)
+    sent = network.initial(random_stream(1, "model")).requires_grad_(True)
     loss = F.cross_entropy(network(sent, inputs.float()), labels)
     gradient = torch.autograd.grad(loss, sent)[0]
     gradient += spoil * torch.randn(gradient.shape, generator=torch.Generator().manual_seed(0))
-    recipe = Recipe(
+    recipe = TrainingPlan(
         epochs=1, cap=1, batch_size=len(labels), rate=1.0, poisson=None, weighted=True, mean_size=1
     )
     return ServerView(
@@ -133,7 +133,7 @@ def test_a_window_is_what_its_person_typed_and_is_followed_by_its_label() -> Non
 
 
 def test_the_first_window_reads_as_it_was_typed() -> None:
-    words, examples = SOURCES["chat"].classes, examples_of("chat")
+    words, examples = DATA_SOURCES["chat"].classes, examples_of("chat")
     told = " ".join(words[k] for k in examples.inputs[0].long().tolist())
     assert told == ("¶ [rare] [rare] for [rare] [rare] ¶ well i got married so i got that going")
     assert words[int(examples.labels[0])] == "for"
@@ -151,11 +151,11 @@ def test_nobody_is_asked_for_a_word_that_is_not_in_the_vocabulary() -> None:
 
 
 def test_a_picture_of_the_federation_tells_few_words_apart() -> None:
-    shown = portrait(typed())
+    shown = summarise(typed())
     assert len(shown.classes) == 10
     assert shown.classes[-1] == "2,991 others"
     counts = torch.tensor(shown.counts)
-    assert int(counts.sum()) == SOURCES["chat"].size
+    assert int(counts.sum()) == DATA_SOURCES["chat"].size
     assert (counts[:, :-1].sum(dim=0).diff() <= 0).all()
 
 
@@ -196,7 +196,7 @@ def test_a_block_is_the_one_of_pytorch() -> None:
 
 def test_no_place_sees_a_later_one() -> None:
     network = Network(MODELS["transformer"](), (6,), 9)
-    own = network.owned(network.split(network.initial(stream(0, "model"))))
+    own = network.owned(network.split(network.initial(random_stream(0, "model"))))
     inputs = torch.tensor([[1.0, 2, 3, 4, 5, 6], [1, 2, 3, 8, 8, 8]])
     for layer, mine in zip(network.layers[:-2], own[:-2], strict=True):
         inputs = layer(mine, inputs)
@@ -234,7 +234,7 @@ def test_it_trains_under_privacy(privacy: str) -> None:
     moment = moment_of(now)
     assert moment.record.loss is not None
     assert moment.record.epsilon is not None
-    assert not torch.equal(moment.state.model, begin(now).model)
+    assert not torch.equal(moment.state.model, initial_state(now).model)
 
 
 def test_under_masks_it_learns_the_same() -> None:
@@ -255,7 +255,7 @@ def test_every_word_that_was_typed_is_found_and_no_other(
     """For one batch, for a large one, and for several local steps."""
     small = {"heads": 2, "each": 8} if kind == "transformer" else {}
     moment = moment_of(typed(model={"kind": kind, **small}).changed(changes))
-    view, known = server_view(moment.transcript), known_of(moment.state.experiment, 1)
+    view, known = server_view(moment.transcript), auxiliary_info(moment.state.experiment, 1)
     for client in moment.record.arrived:
         guess = last(Tokens()(view, client, known))
         inputs, _ = private(moment, client)
@@ -268,14 +268,14 @@ def test_every_word_that_was_typed_is_found_and_no_other(
 def test_next_words_of_one_step_of_an_untrained_model_are_counted() -> None:
     view = server_view(plain().transcript)
     for client in plain().record.arrived:
-        guess = last(Tokens()(view, client, Known.nothing(view.network)))
+        guess = last(Tokens()(view, client, AuxiliaryInfo.nothing(view.network)))
         assert guess.labels.tolist() == private(plain(), client)[1].sort().values.tolist()
 
 
 def test_under_masks_the_words_of_all_senders_are_found() -> None:
     moment = moment_of(typed(secure_aggregation__enabled=True, model__heads=1))
     view = server_view(moment.transcript)
-    guess = last(Tokens()(view, moment.record.arrived[0], Known.nothing(view.network)))
+    guess = last(Tokens()(view, moment.record.arrived[0], AuxiliaryInfo.nothing(view.network)))
     every = torch.cat([private(moment, client)[0] for client in moment.record.arrived])
     assert guess.bag is not None
     found = set(guess.bag.nonzero().flatten().tolist())
@@ -289,7 +289,7 @@ def test_a_packed_update_proves_no_word_missing() -> None:
     packed = {"network__compression__kind": "top-k", "model": {"kind": "keyboard", "hidden": 8}}
     moment = moment_of(typed(**packed, training__batch_size=20))
     view, client = server_view(moment.transcript), moment.record.arrived[0]
-    guess = last(Tokens()(view, client, known_of(moment.state.experiment, 1)))
+    guess = last(Tokens()(view, client, auxiliary_info(moment.state.experiment, 1)))
     assert guess.bag is not None
     typed_here = set(private(moment, client)[0].unique().long().tolist())
     assert set(guess.bag.nonzero().flatten().tolist()) <= typed_here
@@ -300,8 +300,8 @@ def test_a_packed_update_proves_no_word_missing() -> None:
 def test_under_noise_nothing_is_claimed(name: str) -> None:
     moment = moment_of(typed(privacy__kind="client", privacy__noise=0.5, model__heads=1))
     view = server_view(moment.transcript)
-    spy = SPIES[name]()
-    guess = last(spy(view, moment.record.arrived[0], Known.nothing(view.network)))  # type: ignore[operator]
+    spy = PRIVACY_ATTACKS[name]()
+    guess = last(spy(view, moment.record.arrived[0], AuxiliaryInfo.nothing(view.network)))  # type: ignore[operator]
     assert guess.proven is False
     assert not len(guess.inputs)
     assert guess.bag is None or not guess.bag.any()
@@ -314,7 +314,7 @@ def test_every_sentence_is_found_exactly_with_its_next_word() -> None:
     """On what a run has sent."""
     view = server_view(plain().transcript)
     for client in plain().record.arrived:
-        guess = last(Sentences()(view, client, Known.nothing(view.network)))
+        guess = last(Sentences()(view, client, AuxiliaryInfo.nothing(view.network)))
         assert guess.proven
         assert sentences(guess.inputs, guess.labels) == sentences(*private(plain(), client))
 
@@ -323,14 +323,16 @@ def test_a_sentence_typed_twice_is_found_twice() -> None:
     inputs = torch.tensor([[4, 4, 7, 9], [4, 4, 7, 9], [4, 4, 9, 7], [3, 1, 1, 4]])
     labels = torch.tensor([11, 5, 5, 4])
     view = view_of(inputs, labels)
-    guess = last(Sentences()(view, 0, Known.nothing(view.network)))
+    guess = last(Sentences()(view, 0, AuxiliaryInfo.nothing(view.network)))
     assert guess.proven
     assert sentences(guess.inputs, guess.labels) == sentences(inputs, labels)
 
 
 def test_beginnings_grow_word_by_word() -> None:
     view = server_view(plain().transcript)
-    guesses = list(Sentences()(view, plain().record.arrived[0], Known.nothing(view.network)))
+    guesses = list(
+        Sentences()(view, plain().record.arrived[0], AuxiliaryInfo.nothing(view.network))
+    )
     assert [guess.step for guess in guesses] == list(range(1, LENGTH + 1))
     assert all(guess.steps == LENGTH for guess in guesses)
     for place, guess in enumerate(guesses, start=1):
@@ -373,7 +375,7 @@ def test_a_right_beginning_is_inside_the_span_and_a_wrong_one_far_out() -> None:
 def test_a_spoilt_gradient_gives_no_false_sentence(spoil: float) -> None:
     inputs, labels = torch.tensor([[4, 4, 7, 9], [3, 1, 1, 4]]), torch.tensor([11, 5])
     view = view_of(inputs, labels, spoil=spoil)
-    guess = last(Sentences()(view, 0, Known.nothing(view.network)))
+    guess = last(Sentences()(view, 0, AuxiliaryInfo.nothing(view.network)))
     assert guess.proven is False
     assert not len(guess.inputs)
 
@@ -387,7 +389,7 @@ def test_where_it_must_fail_nothing_false_is_claimed(changes: dict[str, Any]) ->
     moment = moment_of(typed().changed(changes))
     view = server_view(moment.transcript)
     for client in moment.record.arrived:
-        guess = last(Sentences()(view, client, Known.nothing(view.network)))
+        guess = last(Sentences()(view, client, AuxiliaryInfo.nothing(view.network)))
         assert guess.proven is False
         true = {row for row, _ in sentences(*private(moment, client))}
         assert {tuple(row) for row in guess.inputs.long().tolist()} <= true
@@ -399,7 +401,7 @@ def test_a_certificate_closes_on_nobody_elses_gradient() -> None:
     right, wrong = view_of(inputs, labels), view_of(inputs, torch.tensor([12, 5]))
     rows, (place, _) = right.rows.clone(), right.network.slots["out.weight"]
     rows[:, place] = wrong.rows[:, place]
-    guess = last(Sentences()(replace(right, rows=rows), 0, Known.nothing(right.network)))
+    guess = last(Sentences()(replace(right, rows=rows), 0, AuxiliaryInfo.nothing(right.network)))
     assert guess.proven is False
 
 
@@ -417,12 +419,12 @@ def test_an_attack_is_refused_on_what_it_cannot_find(name: str, source: str) -> 
     now = typed(data__source=source, model={"kind": model})
     told = "use label-counts or tokens" if source == "chat" else "tokens finds text, and model.kind"
     with pytest.raises(SettingError, match=told):
-        SPIES[name]().suits(now.architecture)
+        PRIVACY_ATTACKS[name]().suits(now.architecture)
 
 
 # --- the score ------------------------------------------------------------------------------------
 
-READER = Proofreader(
+READER = TextScorer(
     inputs=torch.tensor([[1.0, 2, 3], [4, 2, 2]]),
     labels=torch.tensor([5, 6]),
     public=torch.tensor([[1.0, 1, 2], [1, 1, 7]]),
@@ -431,10 +433,12 @@ READER = Proofreader(
 )
 
 
-def guess_of(rows: list[list[int]], labels: list[int], bag: list[int] | None = None) -> Guess:
+def guess_of(
+    rows: list[list[int]], labels: list[int], bag: list[int] | None = None
+) -> ReconstructedBatch:
     inputs = torch.tensor(rows, dtype=torch.float32).view(len(rows), 3)
     counted = None if bag is None else torch.tensor(bag)
-    return Guess(inputs, torch.tensor(labels, dtype=torch.int64), 1, 1, bag=counted)
+    return ReconstructedBatch(inputs, torch.tensor(labels, dtype=torch.int64), 1, 1, bag=counted)
 
 
 def test_a_score_by_hand() -> None:
@@ -472,15 +476,15 @@ def test_floors_by_hand() -> None:
         (guess_of([], []), "no better than a guess"),
     ],
 )
-def test_the_verdict_follows_from_what_was_found(guess: Guess, verdict: str) -> None:
+def test_the_verdict_follows_from_what_was_found(guess: ReconstructedBatch, verdict: str) -> None:
     assert READER.score(guess).verdict.startswith(verdict)
 
 
 def test_a_result_tells_the_sentences() -> None:
-    *_, glimpse = reconstruct(Sentences(), plain(), plain().record.arrived[0])
+    *_, glimpse = run_reconstruction(Sentences(), plain(), plain().record.arrived[0])
     assert glimpse.result is not None
     assert glimpse.score is not None
-    assert Result.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
+    assert AttackResult.model_validate_json(glimpse.result.model_dump_json()) == glimpse.result
     lines = glimpse.result.lines()
     assert "exact: every sentence, in order" in lines
     first = glimpse.score.pairs[0]
@@ -504,7 +508,7 @@ def test_the_page_shows_what_was_typed_beside_what_was_read(store: Store) -> Non
     """Right words are underlined, so that nobody needs to see colours."""
     run = trained(store, typed(model__heads=2, training__batch_size=2))
     attack(store, run, "sentences", round=1)
-    found = Wording.read(store.sights(store.attacks_on(run)[0].id)[-1].body["score"])
+    found = TextScore.read(store.sights(store.attacks_on(run)[0].id)[-1].body["score"])
     assert found.verdict.startswith("exact")
     app = opened("inversion", run=run)
     metrics = {metric.label: metric.value for metric in app.metric}
@@ -518,10 +522,10 @@ def test_the_page_shows_what_was_typed_beside_what_was_read(store: Store) -> Non
 
 def test_an_update_that_was_unmasked_is_told_without_pictures() -> None:
     now = typed(secure_aggregation__enabled=True, model={"kind": "keyboard", "hidden": 8})
-    before, moment = begin(now), moment_of(now)
-    spy = SPIES["single-out"]()
-    assert isinstance(spy, Unmasking)
-    *_, glimpse = unmask(spy, before, moment, moment.record.arrived[0])
+    before, moment = initial_state(now), moment_of(now)
+    spy = PRIVACY_ATTACKS["single-out"]()
+    assert isinstance(spy, SecureAggregationAttack)
+    *_, glimpse = run_unmasking(spy, before, moment, moment.record.arrived[0])
     assert glimpse.result is not None
     assert glimpse.result.score is not None
     assert glimpse.result.score is None

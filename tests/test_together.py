@@ -14,7 +14,7 @@ from lab.engine.differential_privacy.accountant import gives_away, spent
 from lab.storage.joint_guarantee import joint, together
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.paging import work_off
 
 TINY = {"data.source": "digits", "data.examples": 100, "model": "logistic", "data.clients": 5}
@@ -107,7 +107,7 @@ def test_the_command_line_tells_of_other_runs_and_of_the_seed(
     assert "1 other run or branch on the same data" in shown.output
     told = json.loads(CliRunner().invoke(app, ["show", run, "--json"]).output)["together"]
     assert told == {"others": 1, "epsilon": pytest.approx(exact(6))}
-    assert together(Ledger(store).store, store.run(run)).others == 1
+    assert together(WorkerStore(store).store, store.run(run)).others == 1
 
 
 def test_what_a_link_gives_away_is_said() -> None:

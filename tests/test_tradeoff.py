@@ -14,18 +14,18 @@ from pathlib import Path
 import pytest
 
 from lab import Experiment, figures, run
-from lab.attack_runs.shared.attack_request import Aim
+from lab.attack_runs.shared.attack_request import AttackSpec
 from lab.cli import main
 from lab.common.settings import SettingError
-from lab.engine.run_state import Moment
+from lab.engine.run_state import RoundResult
 from lab.experiment import presets
 from lab.figures.image_files import CHROMIUM, NEEDED
-from lab.jobs.local_sweep import carried_out
+from lab.jobs.local_sweep import run_sweep_locally
 from lab.reports.bundle import MISSING, studied
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
-from lab.sweeps.attacked_run import EARLY, probed, raided
-from lab.sweeps.cell_result import Leak
+from lab.storage.sweep_runs import SweepRuns
+from lab.sweeps.attacked_run import EARLY, attacked_at_end, attacked_on_the_way
+from lab.sweeps.cell_result import AttackSummary
 from lab.sweeps.sweep import Sweep, key_of
 from lab.sweeps.tradeoff import Spread, front, pareto, points, sentences
 from lab.sweeps.tradeoff_study import Study
@@ -199,25 +199,25 @@ def test_probes_make_other_runs_and_the_rest_keep_their_keys() -> None:
 
 def test_a_probe_finds_what_a_raid_finds_and_the_run_goes_on() -> None:
     experiment = quick().experiment
-    aims = [Aim.read({"spy": "first-layer", "round": 1}), *quick().sweep.probes]
+    aims = [AttackSpec.read({"spy": "first-layer", "round": 1}), *quick().sweep.probes]
     found, rounds = {}, []
-    for moment, told in probed(experiment, run(experiment), aims):
+    for moment, told in attacked_on_the_way(experiment, run(experiment), aims):
         rounds.append(moment.record.round)
         found |= told
     assert rounds == [1, 2]
     for number, aim in enumerate(aims):
-        *_, last = raided(experiment, aim)
+        *_, last = attacked_at_end(experiment, aim)
         assert last is not None
         assert last.result is not None
-        assert found[number] == {"leak": asdict(Leak.of(last.result))}
+        assert found[number] == {"leak": asdict(AttackSummary.of(last.result))}
 
 
 def test_four_combinations_end_to_end_and_none_twice(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = quick(seeds=[0])
-    grid = Grid(store, study.sweep)
-    deque(carried_out(grid, 1), maxlen=0)
+    grid = SweepRuns(store, study.sweep)
+    deque(run_sweep_locally(grid, 1), maxlen=0)
     found = points(study, grid.outcomes())
     assert [point.word for point in found] == [""] * 4
     bare, masked = found[0], found[1]
@@ -226,20 +226,20 @@ def test_four_combinations_end_to_end_and_none_twice(
     assert masked.leaks["gain"].mean < 1
     assert 0.3 < bare.leaks["auc"].mean < 0.7
     monkeypatch.setattr("lab.jobs.sweep_job.run", lambda _: pytest.fail("it ran again"))
-    other = Grid(store, quick(seeds=[0], epsilons=[0], title="Fewer").sweep)
+    other = SweepRuns(store, quick(seeds=[0], epsilons=[0], title="Fewer").sweep)
     assert other.progress().finished == other.progress().total == 2
-    deque(carried_out(other, 1), maxlen=0)
+    deque(run_sweep_locally(other, 1), maxlen=0)
 
 
 def test_a_run_that_ends_early_says_what_was_not_attacked(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(experiment: Experiment) -> Iterator[Moment]:
+    def short(experiment: Experiment) -> Iterator[RoundResult]:
         return islice(run(experiment), 1)
 
     monkeypatch.setattr("lab.jobs.sweep_job.run", short)
     study = quick(seeds=[0], epsilons=[0], masks=[False], round=2)
-    grid = Grid(store, study.sweep)
+    grid = SweepRuns(store, study.sweep)
     grid.start()
     work_off(store)
     (point,) = points(study, grid.outcomes())

@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common import thread_time
-from lab.common.thread_time import standing_still, worked
+from lab.common.thread_time import not_counted, thread_seconds
 from lab.experiment.experiment import Experiment
 from lab.jobs import attack_job, run_job, suspended_attacks
 from lab.jobs import worker as worker_module
-from lab.jobs.polling import paced
-from lab.jobs.suspended_attacks import Aside
+from lab.jobs.polling import poll
+from lab.jobs.suspended_attacks import SuspendedAttacks
 from lab.storage.administration import queue
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.visitors import visitor_of
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 TINY = Experiment.read(
     {
@@ -49,23 +49,25 @@ def _turns(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(store: Store) -> str:
     """A finished one, to be attacked."""
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(TINY)
-    list(run_job.pull(ledger, job))
+    list(run_job.carry_out_run(ledger, job))
     return job.id
 
 
 @pytest.fixture
-def worker(store: Store) -> Iterator[Aside]:
-    with closing(Aside(Ledger(store))) as found:
+def worker(store: Store) -> Iterator[SuspendedAttacks]:
+    with closing(SuspendedAttacks(WorkerStore(store))) as found:
         yield found
 
 
 def ordered(store: Store, run: str, spy: dict[str, Any], visitor: str) -> str:
-    return RunCommands(store).attack(run, Order.read({"spy": spy, "round": 1}), visitor=visitor)
+    return RunCommands(store).attack(
+        run, AttackRequest.read({"spy": spy, "round": 1}), visitor=visitor
+    )
 
 
-def turn(worker: Aside) -> str:
+def turn(worker: SuspendedAttacks) -> str:
     """Whose turn it was."""
     job = worker.claim()
     assert job is not None
@@ -73,7 +75,7 @@ def turn(worker: Aside) -> str:
     return job.id
 
 
-def work_off(worker: Aside) -> list[str]:
+def work_off(worker: SuspendedAttacks) -> list[str]:
     found = []
     while (job := worker.claim()) is not None:
         worker_module._carry_out(worker, job)
@@ -93,7 +95,7 @@ def come_to(store: Store, attack: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def waiting(store: Store, run: str, worker: Aside) -> str:
+def waiting(store: Store, run: str, worker: SuspendedAttacks) -> str:
     """An attack of Ann's that was set aside with something found, and that nothing else waits."""
     attack = ordered(store, run, LONG, ANN)
     endless = RunCommands(store).create(TINY.changed({"training.rounds": 1000}), visitor=BEN)
@@ -107,7 +109,7 @@ def waiting(store: Store, run: str, worker: Aside) -> str:
 
 
 def test_attacks_that_took_turns_come_to_the_same_as_undisturbed_ones(
-    store: Store, run: str, worker: Aside
+    store: Store, run: str, worker: SuspendedAttacks
 ) -> None:
     """Two at once with runs between, of which each draws by streams of its own."""
     alone = ordered(store, run, SHORT, "")
@@ -128,7 +130,7 @@ def test_attacks_that_took_turns_come_to_the_same_as_undisturbed_ones(
 
 
 def test_what_was_set_aside_waits_in_the_queue_with_all_it_has_shown(
-    store: Store, worker: Aside, waiting: str
+    store: Store, worker: SuspendedAttacks, waiting: str
 ) -> None:
     shown = store.sights(waiting)
     others = RunCommands(store).create(TINY, visitor=CEM)
@@ -140,7 +142,7 @@ def test_what_was_set_aside_waits_in_the_queue_with_all_it_has_shown(
 
 
 def test_an_attack_that_nobody_waits_for_is_not_interrupted(
-    store: Store, run: str, worker: Aside
+    store: Store, run: str, worker: SuspendedAttacks
 ) -> None:
     attack = ordered(store, run, SHORT, ANN)
     RunCommands(store).create(TINY, visitor=ANN)  # her own job is in no hurry
@@ -151,7 +153,9 @@ def test_an_attack_that_nobody_waits_for_is_not_interrupted(
 # --- told meanwhile -------------------------------------------------------------------------------
 
 
-def test_a_stop_is_heard_by_what_was_set_aside(store: Store, worker: Aside, waiting: str) -> None:
+def test_a_stop_is_heard_by_what_was_set_aside(
+    store: Store, worker: SuspendedAttacks, waiting: str
+) -> None:
     RunCommands(store).stop(waiting)
     assert store.job(waiting).status == "queued"  # until its best guess has a score
     worker.listen()
@@ -163,7 +167,7 @@ def test_a_stop_is_heard_by_what_was_set_aside(store: Store, worker: Aside, wait
 
 
 def test_a_stop_is_heard_in_the_midst_of_somebody_elses_run(
-    store: Store, worker: Aside, waiting: str
+    store: Store, worker: SuspendedAttacks, waiting: str
 ) -> None:
     own = RunCommands(store).create(TINY)
     job = worker.ledger.claim(own)
@@ -175,7 +179,7 @@ def test_a_stop_is_heard_in_the_midst_of_somebody_elses_run(
 
 
 def test_a_worker_that_leaves_ends_what_it_has_set_aside(
-    store: Store, worker: Aside, waiting: str
+    store: Store, worker: SuspendedAttacks, waiting: str
 ) -> None:
     worker.close()
     ended = store.job(waiting)
@@ -184,9 +188,9 @@ def test_a_worker_that_leaves_ends_what_it_has_set_aside(
 
 
 def test_only_its_worker_goes_on_with_it_unless_that_is_dead(
-    store: Store, worker: Aside, waiting: str
+    store: Store, worker: SuspendedAttacks, waiting: str
 ) -> None:
-    other = Aside(Ledger(store))
+    other = SuspendedAttacks(WorkerStore(store))
     assert waiting not in work_off(other)
     assert store.job(waiting).status == "queued"
     assert not other.gives_way(store.job(RunCommands(store).create(TINY, visitor=BEN)))
@@ -195,15 +199,15 @@ def test_only_its_worker_goes_on_with_it_unless_that_is_dead(
     assert job is not None
     worker.listen()  # it was not dead after all, and lets go
     assert store.job(waiting).status == "running"
-    with closing(attack_job.attacked(other.ledger, job)) as steps:
+    with closing(attack_job.carry_out_attack(other.ledger, job)) as steps:
         next(steps)
         assert [each.number for each in store.sights(waiting)] == [1]  # from the beginning
 
 
 def test_what_a_dead_worker_was_told_to_stop_is_stopped_at_once(
-    store: Store, worker: Aside, waiting: str
+    store: Store, worker: SuspendedAttacks, waiting: str
 ) -> None:
-    Ledger(store).abandon(worker.ledger.worker)
+    WorkerStore(store).abandon(worker.ledger.worker)
     RunCommands(store).stop(waiting)
     assert store.job(waiting).status == "stopped"
     worker.listen()
@@ -211,10 +215,10 @@ def test_what_a_dead_worker_was_told_to_stop_is_stopped_at_once(
 
 
 def test_a_stop_outlives_the_worker_that_was_to_hear_it(
-    store: Store, worker: Aside, waiting: str
+    store: Store, worker: SuspendedAttacks, waiting: str
 ) -> None:
     RunCommands(store).stop(waiting)
-    other = Aside(Ledger(store))
+    other = SuspendedAttacks(WorkerStore(store))
     other.ledger.abandon(worker.ledger.worker)
     assert work_off(other) == [waiting]
     assert store.job(waiting).message == "stopped by hand"
@@ -224,7 +228,7 @@ def test_a_stop_outlives_the_worker_that_was_to_hear_it(
 
 
 def test_a_worker_begins_so_many_attacks_and_runs_never_wait_for_that(
-    store: Store, run: str, worker: Aside, monkeypatch: pytest.MonkeyPatch
+    store: Store, run: str, worker: SuspendedAttacks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(suspended_attacks, "MOST", 1)
     mine, theirs = (ordered(store, run, SHORT, who) for who in (ANN, BEN))
@@ -237,12 +241,12 @@ def test_a_worker_begins_so_many_attacks_and_runs_never_wait_for_that(
 
 
 def test_time_that_others_had_is_not_the_attacks(
-    store: Store, run: str, worker: Aside, monkeypatch: pytest.MonkeyPatch
+    store: Store, run: str, worker: SuspendedAttacks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither of what it may take here, nor of its own budget."""
     now = [0.0]
     monkeypatch.setattr(worker_module, "TURN", -1.0)
-    monkeypatch.setattr(Ledger, "longest", lambda self, job: 10.0)
+    monkeypatch.setattr(WorkerStore, "longest", lambda self, job: 10.0)
     clock = SimpleNamespace(**vars(time) | {"monotonic": lambda: now[0]})
     monkeypatch.setattr(worker_module, "time", clock)
     monkeypatch.setattr(attack_job, "time", clock)
@@ -257,15 +261,15 @@ def test_time_that_others_had_is_not_the_attacks(
 def test_the_clock_of_a_thread_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(thread_time, "monotonic", lambda: now[0])
-    began = worked()
+    began = thread_seconds()
     now[0] += 1
-    with standing_still():
+    with not_counted():
         now[0] += 10
-        with standing_still():
+        with not_counted():
             now[0] += 100
         now[0] += 1000
     now[0] += 2
-    assert worked() - began == 3
+    assert thread_seconds() - began == 3
 
 
 def test_who_waits_for_a_reader_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,13 +281,13 @@ def test_who_waits_for_a_reader_stands_still(monkeypatch: pytest.MonkeyPatch) ->
         return now[0]
 
     def steps() -> Iterator[float]:
-        yield worked()
+        yield thread_seconds()
         going.wait(30)
-        yield worked()
-        yield worked()
+        yield thread_seconds()
+        yield thread_seconds()
 
     monkeypatch.setattr(thread_time, "monotonic", monotonic)
-    with closing(paced(steps(), 0.01)) as read:
+    with closing(poll(steps(), 0.01)) as read:
         first = next(each for each in read if each is not None)
         seen = looks[0]
         going.set()

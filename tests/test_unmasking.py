@@ -12,31 +12,33 @@ import pytest
 import torch
 from torch import Tensor
 
-from attacks import SPIES
+from attacks import PRIVACY_ATTACKS
 from attacks.secure_aggregation.inconsistent_models import dead_model
 from attacks.secure_aggregation.shared.masked_sums import left_of
 from attacks.secure_aggregation.shared.mersenne_twister import output, pools
 from attacks.secure_aggregation.weak_masks import bared, weak_words
 from lab import Experiment
-from lab.attack_runs.secure_aggregation.malicious_server import siege_of, true_updates
-from lab.attack_runs.secure_aggregation.unmasking import unmask
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.secure_aggregation.malicious_server import malicious_server, true_updates
+from lab.attack_runs.secure_aggregation.unmasking import run_unmasking
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
-from lab.engine.data.federation import poisoned
-from lab.engine.round import step
-from lab.engine.run import begin
-from lab.engine.run_state import Moment, State
-from lab.interfaces.attack_data import Plot
-from lab.interfaces.privacy_attacks import Unmasking
+from lab.engine.data.federation import training_data
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
+from lab.engine.run_state import RoundResult, RunState
+from lab.interfaces.attack_data import StagedRound
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
 from lab.interfaces.views import ServerView
-from lab.jobs.run_job import pull
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.update_score import Unmasked, closeness
+from lab.jobs.run_job import carry_out_run
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.update_score import UpdateRecoveryScore, closeness
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
-FAMILY = [name for name, part in SPIES.items() if issubclass(part, Unmasking)]
+FAMILY = [
+    name for name, part in PRIVACY_ATTACKS.items() if issubclass(part, SecureAggregationAttack)
+]
 SMALL = Experiment().changed(
     {
         "data.source": "digits",
@@ -62,40 +64,40 @@ TARGET = 3
 
 
 @cache
-def _played(settings: tuple[tuple[str, Any], ...], round: int) -> tuple[State, Moment]:
+def _played(settings: tuple[tuple[str, Any], ...], round: int) -> tuple[RunState, RoundResult]:
     now = SMALL.changed({path.replace("__", "."): value for path, value in settings})
-    before = begin(now)
+    before = initial_state(now)
     for _ in range(round - 1):
-        before = step(before).state
-    return before, step(before)
+        before = run_round(before).state
+    return before, run_round(before)
 
 
-def played(round: int = 2, **settings: Any) -> tuple[State, Moment]:
+def played(round: int = 2, **settings: Any) -> tuple[RunState, RoundResult]:
     """The state before a round, and the round."""
     return _played(tuple(sorted(settings.items())), round)
 
 
-def glimpses(name: str, spy: dict[str, Any], target: int, **settings: Any) -> list[Glimpse]:
-    part = SPIES[name].read({"kind": name, **spy})
-    assert isinstance(part, Unmasking)
-    return list(unmask(part, *played(**settings), target))
+def glimpses(name: str, spy: dict[str, Any], target: int, **settings: Any) -> list[AttackProgress]:
+    part = PRIVACY_ATTACKS[name].read({"kind": name, **spy})
+    assert isinstance(part, SecureAggregationAttack)
+    return list(run_unmasking(part, *played(**settings), target))
 
 
 def attacked(
     name: str, spy: dict[str, Any] | None = None, target: int = TARGET, **settings: Any
-) -> Result:
+) -> AttackResult:
     result = glimpses(name, spy or {}, target, **settings)[-1].result
     assert result is not None
     return result
 
 
-def found(name: str, spy: dict[str, Any] | None = None, **settings: Any) -> Unmasked:
+def found(name: str, spy: dict[str, Any] | None = None, **settings: Any) -> UpdateRecoveryScore:
     unmasked = attacked(name, spy, **settings).score
     assert unmasked is not None
     return unmasked
 
 
-def error(unmasked: Unmasked) -> float:
+def error(unmasked: UpdateRecoveryScore) -> float:
     assert unmasked.best is not None
     return unmasked.best.error
 
@@ -159,9 +161,9 @@ def test_two_clients_who_check_nothing_give_a_sum_of_two() -> None:
 def test_two_accomplices_are_all_others_in_a_round_of_three() -> None:
     """Clients believe how many are asked (review B6): checks do not help against a small round."""
     before, moment = played()
-    siege = siege_of(before, moment, TARGET)
+    siege = malicious_server(before, moment, TARGET)
     mine = tuple(one for one in siege.clients if one != TARGET)[:2]
-    view = siege.play(Plot(clients=tuple(sorted((TARGET, *mine))), accomplices=mine))
+    view = siege.play(StagedRound(clients=tuple(sorted((TARGET, *mine))), accomplices=mine))
     update, weight = left_of(view)
     assert closeness(update / weight, true_updates(before, [TARGET])[0]).error < 1e-3
 
@@ -272,7 +274,7 @@ def test_a_client_that_does_not_sign_a_short_list_does_not_answer(clients: int) 
 @pytest.mark.parametrize("signatures", [False, True])
 def test_two_groups_of_clients_never_give_enough_shares_of_both_halves(signatures: bool) -> None:
     settings = {"secure_aggregation__signatures": signatures}
-    siege = siege_of(*played(**settings), TARGET)
+    siege = malicious_server(*played(**settings), TARGET)
     others = [one for one in siege.clients if one != TARGET]
     for cut in range(len(others) + 1):
         told = siege.interview(TARGET, (TARGET, *others[cut:]), tuple(others[:cut]), 0)
@@ -330,12 +332,12 @@ def test_three_clients_are_too_few_to_leave_one_out() -> None:
 
 def test_a_round_under_noise_that_nothing_repeats_is_not_attacked(store: Store) -> None:
     secret = {"privacy.kind": "client", "privacy.noise": 1.0, "privacy.secure_noise": True}
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     job = ledger.start(SMALL.changed(secret))
-    deque(pull(ledger, job), maxlen=0)
+    deque(carry_out_run(ledger, job), maxlen=0)
     with pytest.raises(SettingError, match=f"round 2 of run {job.id} cannot be replayed"):
         RunCommands(store).attack(
-            job.id, Order.read({"spy": "sybils", "round": 2, "client": TARGET})
+            job.id, AttackRequest.read({"spy": "sybils", "round": 2, "client": TARGET})
         )
 
 
@@ -345,7 +347,7 @@ def test_a_round_under_noise_that_nothing_repeats_is_not_attacked(store: Store) 
 @pytest.mark.parametrize("name", FAMILY)
 def test_a_result_survives_json_and_tells_its_baseline(name: str) -> None:
     result = attacked(name)
-    assert Result.model_validate_json(result.model_dump_json()) == result
+    assert AttackResult.model_validate_json(result.model_dump_json()) == result
     assert any("the mean of all that the sum gives anyway" in line for line in result.lines())
 
 
@@ -377,10 +379,10 @@ def _vectors(view: ServerView) -> list[Tensor]:
 @pytest.mark.parametrize("settings", [{}, BARE, WEAK, NOISE], ids=str)
 def test_no_staged_round_holds_a_clients_update_or_key(settings: dict[str, Any]) -> None:
     before, moment = played(**settings)
-    siege, everybody = siege_of(before, moment, TARGET), moment.record.clients
+    siege, everybody = malicious_server(before, moment, TARGET), moment.record.clients
     truth = dict(zip(everybody, true_updates(before, everybody), strict=True))
     mine = everybody[:2]
-    view = siege.play(Plot(clients=everybody, accomplices=mine, hint=8))
+    view = siege.play(StagedRound(clients=everybody, accomplices=mine, hint=8))
     assert view.opened is not None
     assert set(view.opened.told) == set(mine)
     assert all(set(pair) & set(mine) for pair in view.opened.keys)
@@ -394,8 +396,11 @@ def test_no_staged_round_holds_a_clients_update_or_key(settings: dict[str, Any])
 
 def test_examples_do_not_reach_an_attack_but_through_training() -> None:
     """Every array in its view has the size of the model or of the cohort."""
-    siege = siege_of(*played(), TARGET)
-    size, seen = siege.view.network.size, [siege.view, siege.play(Plot(clients=siege.clients))]
+    siege = malicious_server(*played(), TARGET)
+    size, seen = (
+        siege.view.network.size,
+        [siege.view, siege.play(StagedRound(clients=siege.clients))],
+    )
     for view in seen:
         tensors = [value for value in vars(view).values() if isinstance(value, Tensor)]
         assert all(tensor.shape[-1] in (size, 1) for tensor in tensors)
@@ -408,8 +413,8 @@ def test_what_the_target_sent_is_what_a_plain_server_gets() -> None:
 
 
 def test_a_staged_round_of_everybody_is_the_round_as_it_was() -> None:
-    siege = siege_of(*played(), TARGET)
-    again = siege.play(Plot(clients=siege.clients))
+    siege = malicious_server(*played(), TARGET)
+    again = siege.play(StagedRound(clients=siege.clients))
     assert torch.equal(again.rows, siege.view.rows)
     assert torch.equal(again.weights, siege.view.weights)
 
@@ -417,14 +422,14 @@ def test_a_staged_round_of_everybody_is_the_round_as_it_was() -> None:
 def test_malicious_data_do_not_confuse_the_siege() -> None:
     unmasked = found("sybils", adversary__count=2, adversary__poison="sign-flip")
     assert error(unmasked) < 1e-3
-    assert poisoned(SMALL).clients == 7
+    assert training_data(SMALL).clients == 7
 
 
 @pytest.mark.parametrize("plot", [{"accomplices": (TARGET,)}, {"hint": 32}], ids=str)
 def test_the_target_tells_nothing_and_nobody_tells_whole_seeds(plot: dict[str, Any]) -> None:
-    siege = siege_of(*played(), TARGET)
+    siege = malicious_server(*played(), TARGET)
     with pytest.raises(ValueError, match="tells the server nothing"):
-        siege.play(Plot(clients=siege.clients, **plot))
+        siege.play(StagedRound(clients=siege.clients, **plot))
 
 
 # --- the weak generator, against NumPy ----------------------------------------------------------
@@ -439,9 +444,9 @@ def test_seeds_side_by_side_give_the_words_that_numpy_gives() -> None:
 
 
 def test_no_more_than_the_masks_that_are_known_come_off() -> None:
-    siege = siege_of(*played(**WEAK), TARGET)
+    siege = malicious_server(*played(**WEAK), TARGET)
     others = [one for one in siege.clients if one != TARGET]
-    plot = Plot(clients=siege.clients, accomplices=tuple(others[1:]), hint=31)
+    plot = StagedRound(clients=siege.clients, accomplices=tuple(others[1:]), hint=31)
     view = siege.play(plot)
     row, left = bared(view, TARGET)
     assert left == others[0]

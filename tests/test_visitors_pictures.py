@@ -14,19 +14,19 @@ import torch
 from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.common.settings import SettingError
 from lab.models.layers import Shape
 from lab.reports.bundle import bundle
 from lab.reports.comparison import sides
 from lab.reports.html_report import render
 from lab.storage import array_disposal, uploads
-from lab.storage.administration import clear
+from lab.storage.administration import delete_runs
 from lab.storage.array_disposal import sweep
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.visitors import CLASS, COOKIE, visitor_of
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 from tests.paging import TINY, button, labels, opened, trained, words, work_off
 from tests.test_own_picture import photograph, picture
 
@@ -34,9 +34,9 @@ ANN, BEN = visitor_of("cookie of Ann"), visitor_of("cookie of Ben")
 PICTURE = picture(TINY)
 
 
-def order(store: Store, spy: str = "idlg") -> Order:
+def order(store: Store, spy: str = "idlg") -> AttackRequest:
     digest = store.arrays.digest({"picture": PICTURE})
-    return Order.read({"spy": spy, "round": 1, "picture": digest})
+    return AttackRequest.read({"spy": spy, "round": 1, "picture": digest})
 
 
 def attacked(store: Store, run: str, visitor: str) -> str:
@@ -80,9 +80,9 @@ def test_a_picture_goes_with_the_last_attack_on_it(store: Store) -> None:
     run, other = trained(store), trained(store)
     attacked(store, run, ANN)
     attacked(store, other, BEN)
-    assert clear(store, [run]) == 1
+    assert delete_runs(store, [run]) == 1
     assert kept(store)  # the other attack has it, too
-    assert clear(store, [other]) == 1
+    assert delete_runs(store, [other]) == 1
     assert not kept(store)
     assert not list(store.arrays.folder.rglob("*.safetensors"))
 
@@ -104,7 +104,7 @@ def test_an_attack_that_begins_anew_leaves_no_pictures_of_its_first_time(store: 
     run = trained(store)
     attack = attacked(store, run, ANN)
     shown = [sight.arrays for sight in store.sights(attack)]
-    Ledger(store).forget_glimpses(store.job(attack))
+    WorkerStore(store).forget_glimpses(store.job(attack))
     assert not any(digest in store.arrays for digest in shown)
 
 
@@ -129,7 +129,7 @@ def test_deleting_a_run_sweeps_too(store: Store, monkeypatch: pytest.MonkeyPatch
     run = trained(store)
     stray = store.arrays.put({"picture": torch.zeros(1, 1, 8, 8, dtype=torch.uint8)})
     monkeypatch.setattr(array_disposal.time, "time", lambda now=time.time: now() + 3700)
-    clear(store, [run])
+    delete_runs(store, [run])
     assert stray not in store.arrays
 
 
@@ -161,7 +161,7 @@ def test_a_visitors_own_attack_is_preselected_before_anothers_newer_one(
     run = trained(store)
     for visitor, client in ((ANN, 2), (BEN, 3)):
         RunCommands(store).attack(
-            run, Order.read({"spy": "idlg", "round": 1, "client": client}), None, visitor
+            run, AttackRequest.read({"spy": "idlg", "round": 1, "client": client}), None, visitor
         )
     cookies[COOKIE] = "cookie of Ann"
     told = words(opened("inversion", run=run))

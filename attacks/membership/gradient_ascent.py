@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.attack_data import Candidates, Provoked
-from lab.interfaces.privacy_attacks import Provocation
+from lab.interfaces.attack_data import ActiveSignals, Candidates
+from lab.interfaces.privacy_attacks import ActiveMembershipAttack
 from lab.interfaces.views import OutsiderView
 
 
-class GradientAscent(Provocation):
+class GradientAscent(ActiveMembershipAttack):
     """Make the model worse on a candidate: if training repairs that, somebody holds it."""
 
     kind: Literal["gradient-ascent"] = "gradient-ascent"
@@ -56,9 +56,9 @@ class GradientAscent(Provocation):
             logits = view.network(view.model, asked.inputs)
         return F.cross_entropy(logits, asked.labels, reduction="none")
 
-    def __call__(self, evidence: Provoked) -> Tensor:
+    def __call__(self, evidence: ActiveSignals) -> Tensor:
         """All were pushed alike, so who was pulled back has the lower loss.  -> (candidates,)"""
         return -evidence.answered[-1]
 
-    def still(self) -> Provocation:
+    def still(self) -> ActiveMembershipAttack:
         return self.model_copy(update={"rate": 0.0})

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Needs, Recognition
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, SubjectMembershipAttack
 from lab.interfaces.views import OutsiderView
 
 
-class SubjectMembership(Recognition):
+class SubjectMembership(SubjectMembershipAttack):
     """Knows a person by other examples: a model does better on whom it was trained on."""
 
     kind: Literal["subject-membership"] = "subject-membership"
@@ -33,8 +33,8 @@ class SubjectMembership(Recognition):
         "unseen", description="of people, that it has; seen: their training examples, to compare"
     )
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows)
 
     def seen(self) -> bool:
         return self.examples == "seen"
@@ -49,7 +49,7 @@ class SubjectMembership(Recognition):
             ]
         return torch.cat(losses)
 
-    def __call__(self, evidence: Evidence, person: Tensor) -> Tensor:
+    def __call__(self, evidence: MembershipSignals, person: Tensor) -> Tensor:
         """How much better the model does on each person than models without that person do.
 
         Each example counts by the difference (Watson et al. 2022, arXiv:2111.08440), on average

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from attacks.secure_aggregation.shared.masked_sums import opened, others_than
-from lab.interfaces.attack_data import Claim, Interview, Siege
-from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.attack_data import MaliciousServer, ShareResponses, UpdateEstimate
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
-class AliveAndDead(Unmasking):
+class AliveAndDead(SecureAggregationAttack):
     """Ask for both halves of the target's masks: refused, and by the threshold impossible."""
 
     kind: Literal["alive-and-dead"] = "alive-and-dead"
@@ -25,7 +25,7 @@ class AliveAndDead(Unmasking):
         "thresholds above half, which are all that clients accept; it has no accomplice"
     )
 
-    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Three lies, none of which yields an update."""
         others = others_than(siege, target, 2, self.kind)
         others = tuple(one for one in opened(siege.view).holders[target] if one in others)
@@ -42,10 +42,10 @@ class AliveAndDead(Unmasking):
         )
         name = "shares of the target"
         for step in range(1, 4):
-            yield Claim(name, step, 3, notes=told[:step])
+            yield UpdateEstimate(name, step, 3, notes=told[:step])
 
 
-def _told(found: Interview) -> str:
+def _told(found: ShareResponses) -> str:
     """What was given, beside what it would take."""
     given = (
         f"it got {found.seeds} of the {found.needed} shares that open its own mask, and "

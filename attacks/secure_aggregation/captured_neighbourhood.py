@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from attacks.secure_aggregation.shared.masked_sums import left_of, others_than
-from lab.interfaces.attack_data import Claim, Plot, Siege
-from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.attack_data import MaliciousServer, StagedRound, UpdateEstimate
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
-class CapturedNeighbourhood(Unmasking):
+class CapturedNeighbourhood(SecureAggregationAttack):
     """Tell the target that a few accomplices are all its neighbours, in a round of many."""
 
     kind: Literal["captured-neighbourhood"] = "captured-neighbourhood"
@@ -26,19 +26,19 @@ class CapturedNeighbourhood(Unmasking):
     fails: ClassVar[str] = "clients that check their neighbours against the terms of the round"
     accomplices: int = Field(2, ge=2, le=1000, description="clients in league with the server")
 
-    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """One claim: exact up to the rounding of the ring, or none where the target refuses."""
         mine = others_than(siege, target, self.accomplices + 1, self.kind)[: self.accomplices]
         few = tuple(sorted([target, *mine]))
-        view = siege.play(Plot(clients=few, accomplices=mine, announced=len(siege.clients)))
+        view = siege.play(StagedRound(clients=few, accomplices=mine, announced=len(siege.clients)))
         told = (
             f"client {target} was told that {len(siege.clients)} clients take part and that "
             f"{len(mine)} accomplices are its neighbours"
         )
         if not len(view.rows):
             notes = (told, f"it sent nothing: {view.note}")
-            yield Claim("row of the target", 1, 1, notes=notes)
+            yield UpdateEstimate("row of the target", 1, 1, notes=notes)
             return
         update, weight = left_of(view)
         name = f"row less {len(mine)} masks"
-        yield Claim(name, 1, 1, update / weight, weight=weight, notes=(told,))
+        yield UpdateEstimate(name, 1, 1, update / weight, weight=weight, notes=(told,))

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from attacks.secure_aggregation.shared.masked_sums import everybody, others_than, staged, total
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Claim, Plot, Siege
-from lab.interfaces.privacy_attacks import Unmasking
-from lab.models.layers import Relu, Trained
+from lab.interfaces.attack_data import MaliciousServer, StagedRound, UpdateEstimate
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
+from lab.models.layers import ParametrisedLayer, Relu
 from lab.models.network import Network
 
 
-class InconsistentModels(Unmasking):
+class InconsistentModels(SecureAggregationAttack):
     """Suppress all gradients but the target's, with a model whose last ReLU never fires."""
 
     kind: Literal["inconsistent-models"] = "inconsistent-models"
@@ -32,13 +32,13 @@ class InconsistentModels(Unmasking):
     def check(self, network: Network) -> None:
         _killed(network)
 
-    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """One claim, of the parameters whose gradient the dead model suppresses."""
         network = siege.view.network
         dead, where = dead_model(network, siege.view.sent)
         others = others_than(siege, target, 2, self.kind)
         models = dict.fromkeys(others, dead)
-        view = staged(siege, Plot(clients=everybody(siege), models=models))
+        view = staged(siege, StagedRound(clients=everybody(siege), models=models))
         update, weight = total(view)
         notes = [f"{len(others)} clients were sent a model whose last ReLU never fires"]
         if weight != (usual := float(siege.view.weights[0])):
@@ -48,15 +48,17 @@ class InconsistentModels(Unmasking):
             )
         mine = self._weight(siege, others, weight)
         where &= torch.arange(network.size) < siege.view.shared
-        yield Claim("sum of the living gradient", 1, 1, update / mine, where, mine, tuple(notes))
+        yield UpdateEstimate(
+            "sum of the living gradient", 1, 1, update / mine, where, mine, tuple(notes)
+        )
 
-    def _weight(self, siege: Siege, others: tuple[int, ...], whole: float) -> float:
+    def _weight(self, siege: MaliciousServer, others: tuple[int, ...], whole: float) -> float:
         """The target's, which the others' sum of weights leaves over."""
         if not siege.view.recipe.weighted:
             return 1.0
         if len(others) < 3:  # no sum of two: an average client then
             return max(1.0, whole / (len(others) + 1))
-        rest = staged(siege, Plot(clients=others, again=True))
+        rest = staged(siege, StagedRound(clients=others, again=True))
         return max(1.0, float(siege.view.weights[0]) - float(rest.weights[0]))
 
 
@@ -74,13 +76,13 @@ def dead_model(network: Network, sent: Tensor) -> tuple[Tensor, Tensor]:
     return dead, where
 
 
-def _killed(network: Network) -> tuple[Trained, Trained]:
+def _killed(network: Network) -> tuple[ParametrisedLayer, ParametrisedLayer]:
     """The layer that feeds the last ReLU, and the next one.  Raises SettingError without any."""
     last = max(
         (at for at, layer in enumerate(network.layers) if isinstance(layer, Relu)), default=0
     )
-    before = [layer for layer in network.layers[:last] if isinstance(layer, Trained)]
-    after = [layer for layer in network.layers[last:] if isinstance(layer, Trained)]
+    before = [layer for layer in network.layers[:last] if isinstance(layer, ParametrisedLayer)]
+    after = [layer for layer in network.layers[last:] if isinstance(layer, ParametrisedLayer)]
     if not before or not after:
         raise SettingError(
             f"inconsistent-models needs a hidden ReLU to silence, and {network.model.kind} has "

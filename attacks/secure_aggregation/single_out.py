@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from attacks.secure_aggregation.shared.masked_sums import everybody, total
-from lab.interfaces.attack_data import Claim, Plot, Siege
-from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.attack_data import MaliciousServer, StagedRound, UpdateEstimate
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
-class SingleOut(Unmasking):
+class SingleOut(SecureAggregationAttack):
     """Shrink the cohort around the target: what the plain sum of few tells of one of them."""
 
     kind: Literal["single-out"] = "single-out"
@@ -19,7 +19,7 @@ class SingleOut(Unmasking):
     knows: ClassVar[str] = "nothing besides the sums"
     fails: ClassVar[str] = "sums of many; clients that check take part in no sum of fewer than 3"
 
-    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """A claim for each cohort, from everybody down by halves to three: their mean.
 
         And one for two clients, where clients do not refuse to take part.
@@ -28,17 +28,19 @@ class SingleOut(Unmasking):
         sizes = [len(others) + 1]
         while sizes[-1] > 3:
             sizes.append(max(3, sizes[-1] // 2))
-        pair = siege.play(Plot(clients=tuple(sorted([target, *others[:1]])), announced=2))
+        pair = siege.play(StagedRound(clients=tuple(sorted([target, *others[:1]])), announced=2))
         notes = (f"asked for a sum of 2, the clients gave nothing: {pair.note}",)
         if len(pair.rows):
             notes = ("asked for a sum of 2, the clients gave it",)
             sizes.append(2)
         for step, size in enumerate(sizes, start=1):
             cohort = tuple(sorted([target, *others[: size - 1]]))
-            view = siege.view if step == 1 else siege.play(Plot(clients=cohort))
+            view = siege.view if step == 1 else siege.play(StagedRound(clients=cohort))
             view = pair if size == 2 else view
             if not len(view.rows):
                 continue
             update, weight = total(view)
             name = f"sum of {len(view.senders[0])}"
-            yield Claim(name, step, len(sizes), update / weight, weight=weight / size, notes=notes)
+            yield UpdateEstimate(
+                name, step, len(sizes), update / weight, weight=weight / size, notes=notes
+            )

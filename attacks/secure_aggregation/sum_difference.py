@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from attacks.secure_aggregation.shared.masked_sums import everybody, others_than, staged, total
-from lab.interfaces.attack_data import Claim, Plot, Siege
-from lab.interfaces.privacy_attacks import Unmasking
+from lab.interfaces.attack_data import MaliciousServer, StagedRound, UpdateEstimate
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
-class SumDifference(Unmasking):
+class SumDifference(SecureAggregationAttack):
     """Ask everybody, then everybody but the target, for the same model: two sums, one update."""
 
     kind: Literal["sum-difference"] = "sum-difference"
@@ -22,14 +22,16 @@ class SumDifference(Unmasking):
     fails: ClassVar[str] = "others whose updates change in between: new batches, new noise"
     fresh: bool = Field(False, description="whether the clients draw new batches in each round")
 
-    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """One claim: the difference of the weighted sums."""
         others = others_than(siege, target, 3, self.kind)
-        whole, its_weight = total(staged(siege, Plot(clients=everybody(siege))))
-        without = staged(siege, Plot(clients=others, again=True, fresh=self.fresh))
+        whole, its_weight = total(staged(siege, StagedRound(clients=everybody(siege))))
+        without = staged(siege, StagedRound(clients=others, again=True, fresh=self.fresh))
         rest, rest_weight = total(without)
         weight = its_weight - rest_weight
         name = f"sum of {len(others) + 1} less sum of {len(others)}"
         notes = (f"two rounds were asked for the same model, of {len(others) + 1} clients and of "
                  f"the {len(others)} others",)  # fmt: skip
-        yield Claim(name, 1, 1, (whole - rest) / max(weight, 1.0), weight=weight, notes=notes)
+        yield UpdateEstimate(
+            name, 1, 1, (whole - rest) / max(weight, 1.0), weight=weight, notes=notes
+        )

@@ -23,9 +23,9 @@ from attacks.secure_aggregation.shared.masked_sums import (
     weak_words,
 )
 from attacks.secure_aggregation.shared.mersenne_twister import Pool, output, pools
-from lab.common.thread_time import worked
-from lab.interfaces.attack_data import Claim, Plot, Siege
-from lab.interfaces.privacy_attacks import Unmasking
+from lab.common.thread_time import thread_seconds
+from lab.interfaces.attack_data import MaliciousServer, StagedRound, UpdateEstimate
+from lab.interfaces.privacy_attacks import SecureAggregationAttack
 from lab.interfaces.views import ServerView
 
 CHUNK = 2**14  # seeds at a time, so that their pools stay in the processor's cache
@@ -33,7 +33,7 @@ PLACES = 24  # words that are looked at before a mask is computed whole
 STRIDE = 2**24  # seeds between two claims
 
 
-class WeakMasks(Unmasking):
+class WeakMasks(SecureAggregationAttack):
     """Search the 32-bit seeds of the last unknown mask on the target's row."""
 
     kind: Literal["weak-masks"] = "weak-masks"
@@ -45,18 +45,18 @@ class WeakMasks(Unmasking):
         12, ge=0, le=31, description="bits of the 32 that are told, to search for a shorter time"
     )
 
-    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """A claim now and then without an update, and one with it as soon as a seed fits."""
         others = others_than(siege, target, 2, self.kind)
         mine = others[1:]  # all but one
-        plot = Plot(clients=everybody(siege), accomplices=mine, hint=self.told)
+        plot = StagedRound(clients=everybody(siege), accomplices=mine, hint=self.told)
         view = staged(siege, plot)
         row, unknown = bared(view, target)
         name = "row of the target"
         if unknown is None:
             told, weight = read(row, view)
             only = (f"client {target} shares masks with accomplices only: nothing was searched",)
-            yield Claim(name, 1, 1, told / weight, weight=weight, notes=only)
+            yield UpdateEstimate(name, 1, 1, told / weight, weight=weight, notes=only)
             return
         pair = min(target, unknown), max(target, unknown)
         search = Search(
@@ -67,13 +67,13 @@ class WeakMasks(Unmasking):
             told=self.told,
         )
         knew = f"{self.told} of the seed's 32 bits were told, so that 2^{32 - self.told} were left"
-        began, steps = worked(), -(-search.size // STRIDE)
+        began, steps = thread_seconds(), -(-search.size // STRIDE)
         for step in range(steps):
             found = search.between(step * STRIDE, min((step + 1) * STRIDE, search.size))
-            fast = speed(found.tried, worked() - began)
+            fast = speed(found.tried, thread_seconds() - began)
             if found.seed is None:
                 notes = (f"none of {found.tried:,} seeds fits", fast, knew)
-                yield Claim(name, step + 1, steps, notes=notes)
+                yield UpdateEstimate(name, step + 1, steps, notes=notes)
                 continue
             told, weight = read(search.without(found.seed), view)
             notes = (
@@ -81,7 +81,7 @@ class WeakMasks(Unmasking):
                 fast,
                 knew,
             )
-            yield Claim(name, steps, steps, told / weight, weight=weight, notes=notes)
+            yield UpdateEstimate(name, steps, steps, told / weight, weight=weight, notes=notes)
             return
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from datasets.partitions.shifted import Shifted
 from lab.common.settings import SettingError
-from lab.interfaces.data import Source
+from lab.interfaces.data import DataSource
 
 
 class Concept(Shifted):
@@ -30,7 +30,7 @@ class Concept(Shifted):
     source: ClassVar[str] = "Kairouz et al. 2021, arXiv:1912.04977, section 3.1"
     clusters: int = Field(2, ge=2, le=10, description="groups of clients that mean the same")
 
-    def check(self, source: Source, clients: int, examples: int) -> None:
+    def check(self, source: DataSource, clients: int, examples: int) -> None:
         classes = len(source.classes)
         if self.clusters > classes:
             raise SettingError(

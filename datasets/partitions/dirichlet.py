@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from lab.interfaces.data import Split
+from lab.interfaces.data import Partition
 
 
-class Dirichlet(Split):
+class Dirichlet(Partition):
     """Each class is dealt out in random shares: the smaller alpha, the more the clients differ."""
 
     kind: Literal["dirichlet"] = "dirichlet"

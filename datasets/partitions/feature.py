@@ -16,7 +16,7 @@ from torch import Tensor
 from datasets.partitions.shifted import Shifted
 from lab.common.random_streams import normal
 from lab.common.settings import SettingError
-from lab.interfaces.data import Source
+from lab.interfaces.data import DataSource
 
 
 class Feature(Shifted):
@@ -40,7 +40,7 @@ class Feature(Shifted):
         0.5, ge=0, le=4, description="brightness is raised to powers of 1 / (1 + ink) to 1 + ink"
     )
 
-    def check(self, source: Source, clients: int, examples: int) -> None:
+    def check(self, source: DataSource, clients: int, examples: int) -> None:
         if len(source.shape) != 3:
             raise SettingError(
                 f"data.split.kind feature needs pictures and {source.kind} is a table: "

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from lab.interfaces.data import Split
+from lab.interfaces.data import Partition
 
 
-class Iid(Split):
+class Iid(Partition):
     """Everybody's data look alike: shuffled and dealt out evenly."""
 
     kind: Literal["iid"] = "iid"

@@ -8,15 +8,15 @@ from typing import Literal
 import numpy as np
 
 from lab.common.settings import SettingError
-from lab.interfaces.data import Source, Split
+from lab.interfaces.data import DataSource, Partition
 
 
-class Natural(Split):
+class Natural(Partition):
     """One client for each real owner, such as a hospital."""
 
     kind: Literal["natural"] = "natural"
 
-    def check(self, source: Source, clients: int, examples: int) -> None:
+    def check(self, source: DataSource, clients: int, examples: int) -> None:
         if not source.groups:
             raise SettingError(
                 f"data.split.kind natural needs data with real owners, and {source.kind} has "

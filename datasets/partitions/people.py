@@ -9,10 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from lab.common.settings import SettingError
-from lab.interfaces.data import Source, Split
+from lab.interfaces.data import DataSource, Partition
 
 
-class People(Split):
+class People(Partition):
     """Whole people to each client, so that whether somebody took part at all can be asked."""
 
     kind: Literal["people"] = "people"
@@ -24,7 +24,7 @@ class People(Split):
     def dealt(self) -> float:
         return 1 - self.left_out
 
-    def check(self, source: Source, clients: int, examples: int) -> None:
+    def check(self, source: DataSource, clients: int, examples: int) -> None:
         people = len(source.groups)
         if not people:
             raise SettingError(

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from lab.interfaces.data import Split
+from lab.interfaces.data import Partition
 
 
-class Quantity(Split):
+class Quantity(Partition):
     """Client k holds in proportion to 1 / k^skew: a few hold most of the data."""
 
     kind: Literal["quantity"] = "quantity"

@@ -9,17 +9,17 @@ import numpy as np
 from pydantic import Field
 
 from lab.common.settings import SettingError
-from lab.interfaces.data import Source, Split
+from lab.interfaces.data import DataSource, Partition
 
 
-class Shards(Split):
+class Shards(Partition):
     """Sort by label, cut into shards, deal each client a few: most see only that many classes."""
 
     kind: Literal["shards"] = "shards"
     source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, section 3"
     shards: int = Field(2, ge=1, le=100, description="shards of each client")
 
-    def check(self, source: Source, clients: int, examples: int) -> None:
+    def check(self, source: DataSource, clients: int, examples: int) -> None:
         if self.shards * clients > examples:
             raise SettingError(
                 f"data.split.shards is {self.shards}: {clients} clients would need "

@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from datasets.partitions.iid import Iid
-from lab.interfaces.data import Split
+from lab.interfaces.data import Partition
 
 
-class Shifted(Split):
+class Shifted(Partition):
     """Who gets which examples says nothing; what becomes of them there is in `shift`."""
 
     def __call__(

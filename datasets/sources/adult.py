@@ -9,7 +9,7 @@ import torch
 
 from datasets.sources.shared.file_lookup import COMMITTED, arrays, read
 from lab.interfaces.columns import Column, rows_of
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
 DIGEST = "9a2fc20f0f4d7c42ca621b5afe54a2e3ab63ad97c38e9438086c8b0964fc5408"
@@ -37,7 +37,7 @@ ANSWERS = {
 }
 
 
-class Adult(Source):
+class Adult(DataSource):
     """Is the income over 50,000, from 14 answers of a census: 8,000 people to train on."""
 
     kind: Literal["adult"] = "adult"

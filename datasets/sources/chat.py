@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from datasets.sources.shared.file_lookup import COMMITTED, arrays, read
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
 DIGEST = "44643e1873d15d4c6fbce46e1c2475c8e3d05e67b28b9bd9e5bb6f49b52c89cb"
@@ -31,7 +31,7 @@ class Vocabulary:
         return _vocabulary()
 
 
-class Chat(Source):
+class Chat(DataSource):
     """Which word comes next, after sixteen: 20,000 windows of what 200 people typed."""
 
     kind: Literal["chat"] = "chat"

@@ -7,13 +7,13 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datasets.sources.shared.file_lookup import labelled_pictures, package_folder, read, table
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
 DIGEST = "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8"
 
 
-class Digits(Source):
+class Digits(DataSource):
     """Digits, 8 x 8 grey: 1,438 to train on and 359 to test; small enough for anything."""
 
     kind: Literal["digits"] = "digits"

@@ -11,13 +11,13 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from datasets.sources.shared.file_lookup import labelled_pictures, package_folder, read
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
 DIGEST = "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c"
 
 
-class Faces(Source):
+class Faces(DataSource):
     """Faces or not, 25 x 25 grey: 100 of each from Labeled Faces in the Wild, by scikit-image."""
 
     kind: Literal["faces"] = "faces"

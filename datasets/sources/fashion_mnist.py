@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from datasets.sources.shared.file_lookup import COMMITTED, DEBIAN, arrays, read
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
 CLASSES = (
@@ -33,7 +33,7 @@ FULL = {  # of the unpacked files
 }
 
 
-class FashionMnist(Source):
+class FashionMnist(DataSource):
     """Clothes, 28 x 28 grey: 10,000 of the 60,000 to train on and 2,000 of the 10,000 to test."""
 
     kind: Literal["fashion-mnist"] = "fashion-mnist"
@@ -54,7 +54,7 @@ class FashionMnist(Source):
         )
 
 
-class FashionMnistFull(Source):
+class FashionMnistFull(DataSource):
     """All of Fashion-MNIST, 60,000 + 10,000; apt install dataset-fashion-mnist, or LEAKLAB_DATA."""
 
     kind: Literal["fashion-mnist-full"] = "fashion-mnist-full"

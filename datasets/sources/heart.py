@@ -10,7 +10,7 @@ import torch
 
 from datasets.sources.shared.file_lookup import COMMITTED, holdout, read
 from lab.interfaces.columns import Column
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
 DIGEST = "de41a66cc39db51e90d54dbb85d6db1e75c889d436abf7b1a8acbfd6dc7ec6f5"
@@ -38,7 +38,7 @@ HOSPITALS = ("Cleveland", "Hungary", "Switzerland", "VA Long Beach")
 TEST_SHARE = 0.34
 
 
-class Heart(Source):
+class Heart(DataSource):
     """Is the patient ill, from 22 columns: 607 patients of four real hospitals to train on."""
 
     kind: Literal["heart"] = "heart"

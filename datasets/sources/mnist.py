@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from datasets.sources.shared.file_lookup import labelled_pictures, package_folder, read, table
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
 DIGEST = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"
 
 
-class Mnist5k(Source):
+class Mnist5k(DataSource):
     """Digits, 28 x 28 grey: 500 of each from DIGEST, 4,000 to train on and 1,000 to test."""
 
     kind: Literal["mnist-5k"] = "mnist-5k"

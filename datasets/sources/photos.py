@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from datasets.sources.shared.file_lookup import COMMITTED, arrays, holdout, read
-from lab.interfaces.data import Examples, Source
+from lab.interfaces.data import DataSource, Examples
 from lab.models.inputs import like
 from lab.models.layers import Shape
 
@@ -20,7 +20,7 @@ SIDE = 32  # of a crop, once scaled
 CUTS = ((64, 1), (56, 3), (48, 5))  # side of a cut, and how many positions along each axis
 
 
-class Photos(Source):
+class Photos(DataSource):
     """Which photograph is it, 32 x 32 colour: crops and mirror images of seven pictures."""
 
     kind: Literal["photos"] = "photos"

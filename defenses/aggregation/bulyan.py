@@ -11,12 +11,17 @@ from defenses.aggregation.krum import among, ranked
 from defenses.aggregation.meamed import around_median
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.distances import gaps
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 LIMIT = Breakdown(4, 3)
 
 
-class Bulyan(Rule):
+class Bulyan(AggregationRule):
     """Krum's picks one after the other, then the mean of the values nearest to their median."""
 
     kind: Literal["bulyan"] = "bulyan"
@@ -24,12 +29,16 @@ class Bulyan(Rule):
     fails: ClassVar[str] = "a malicious quarter, and small cohorts: it averages few values"
     faulty: int = Field(1, ge=0, le=249, description="malicious clients assumed in a round")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights.  rows (clients, params) -> (params,)"""
         return around_median(rows[self._kept(rows)], len(rows) - 4 * self.faulty)
 
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
-        return Verdict.of(self._kept(rows))
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
+        return AggregationDecision.of(self._kept(rows))
 
     def fewest(self) -> int:
         return LIMIT.fewest(self.faulty)

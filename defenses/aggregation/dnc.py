@@ -10,12 +10,17 @@ from torch import Tensor
 
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.norms import blended
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 LIMIT = Breakdown(2, 1)
 
 
-class DivideAndConquer(Rule):
+class DivideAndConquer(AggregationRule):
     """Drop who lies furthest out along the direction in which updates differ most; average."""
 
     kind: Literal["dnc"] = "dnc"
@@ -28,14 +33,18 @@ class DivideAndConquer(Rule):
     coordinates: int = Field(10_000, ge=1, le=1_000_000, description="that it looks at each time")
     share: float = Field(1.0, gt=0, le=2, description="clients dropped each time, in faulty ones")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights; no step where nobody is left.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         kept = self._kept(rows, aid)
         return blended(rows, kept / kept.sum().clamp_min(1))
 
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
-        return Verdict.of(self._kept(rows, aid))
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
+        return AggregationDecision.of(self._kept(rows, aid))
 
     def fewest(self) -> int:
         return LIMIT.fewest(self.faulty)
@@ -44,7 +53,7 @@ class DivideAndConquer(Rule):
         LIMIT.check(self.kind, self.faulty, clients)
 
     @torch.no_grad()
-    def _kept(self, rows: Tensor, aid: Aid) -> Tensor:
+    def _kept(self, rows: Tensor, aid: AggregationContext) -> Tensor:
         """Who is an outlier in no look.  rows (clients, params) -> (clients,) bool"""
         kept = torch.ones(len(rows), dtype=torch.bool)
         dropped = int(self.share * self.faulty + 1e-9)  # rounding must not make a 2 of 3

@@ -13,10 +13,15 @@ from torch import Tensor
 
 from defenses.shared.norms import blended, cosines_of, lengths_of, middle, shortening
 from lab.common.random_streams import normal
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 
-class Flame(Rule):
+class Flame(AggregationRule):
     """Admit the tightest majority of directions, clip to the median length, add noise."""
 
     kind: Literal["flame"] = "flame"
@@ -26,7 +31,9 @@ class Flame(Rule):
     )
     noise: float = Field(1e-3, ge=0, le=1, description="deviation of the noise, in median lengths")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         exact = rows.double()
@@ -36,9 +43,11 @@ class Flame(Rule):
         return (step + self.noise * bound * drawn).to(rows.dtype)
 
     @torch.no_grad()
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
         admitted, factors, _ = self._filtered(rows.double())
-        return Verdict(admitted, factors)
+        return AggregationDecision(admitted, factors)
 
     def fewest(self) -> int:
         return 3

@@ -10,10 +10,15 @@ from torch import Tensor
 
 from defenses.shared.norms import NOTHING, blended, lengths_of
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 
-class FlTrust(Rule):
+class FlTrust(AggregationRule):
     """Trust clients as far as they point where the server's own update does."""
 
     kind: Literal["fltrust"] = "fltrust"
@@ -27,7 +32,9 @@ class FlTrust(Rule):
     def public(self) -> int:
         return self.root
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights; no step where nobody is trusted.  rows (clients, params) -> (params,)"""
         exact = rows.double()
         trust, factors = self._trusted(exact, aid)
@@ -35,11 +42,13 @@ class FlTrust(Rule):
         return blended(exact, factors * (trust / total if total > 0 else trust)).to(rows.dtype)
 
     @torch.no_grad()
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
         trust, factors = self._trusted(rows.double(), aid)
-        return Verdict(trust > 0, factors)
+        return AggregationDecision(trust > 0, factors)
 
-    def _trusted(self, rows: Tensor, aid: Aid) -> tuple[Tensor, Tensor]:
+    def _trusted(self, rows: Tensor, aid: AggregationContext) -> tuple[Tensor, Tensor]:
         """The trust in each client, and what gives its row the length of the root.  (clients,)"""
         if aid.root is None:
             raise SettingError(

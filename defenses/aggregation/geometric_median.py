@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.fermat_point import COLUMNS, fermat
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule
+from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationRule
 
 
-class GeometricMedian(Rule):
+class GeometricMedian(AggregationRule):
     """The point with the least sum of distances; withstands less than half of the weight."""
 
     kind: Literal["geometric-median"] = "geometric-median"
@@ -22,7 +22,9 @@ class GeometricMedian(Rule):
         True, description="a client counts by the examples that it reports, true or not"
     )
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Zero if no client holds any example.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         weights = weights if self.weighted else torch.ones_like(weights)

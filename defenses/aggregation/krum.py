@@ -10,13 +10,18 @@ from torch import Tensor
 
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.distances import gaps
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 Neighbours = Literal["paper", "one-more"]
 LIMIT = Breakdown(2, 3)
 
 
-class Krum(Rule):
+class Krum(AggregationRule):
     """The one update that lies closest to its neighbours; withstands `faulty` of 2 faulty + 3."""
 
     kind: Literal["krum"] = "krum"
@@ -29,12 +34,16 @@ class Krum(Rule):
         "paper", description="others in a score: clients - faulty - 2, or one more as in ByzFL"
     )
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights.  rows (clients, params) -> (params,)"""
         return rows[self._best(rows)].clone()
 
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
-        return Verdict.of(among(len(rows), [self._best(rows)]))
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
+        return AggregationDecision.of(among(len(rows), [self._best(rows)]))
 
     def fewest(self) -> int:
         return LIMIT.fewest(self.faulty)

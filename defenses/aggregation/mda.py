@@ -13,12 +13,17 @@ from torch import Tensor
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.distances import gaps
 from defenses.shared.vertex_cover import Conflicts, cover
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 LIMIT = Breakdown(2, 1)
 
 
-class MinimumDiameter(Rule):
+class MinimumDiameter(AggregationRule):
     """The mean of those updates, all but `faulty`, whose farthest two are nearest."""
 
     kind: Literal["mda"] = "mda"
@@ -28,12 +33,16 @@ class MinimumDiameter(Rule):
     )
     faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights.  rows (clients, params) -> (params,)"""
         return rows[self._kept(rows)].mean(dim=0)
 
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
-        return Verdict.of(self._kept(rows))
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
+        return AggregationDecision.of(self._kept(rows))
 
     def fewest(self) -> int:
         return LIMIT.fewest(self.faulty)

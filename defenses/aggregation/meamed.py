@@ -9,12 +9,12 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.breakdown_point import Breakdown
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule
+from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationRule
 
 LIMIT = Breakdown(2, 1)
 
 
-class MeanAroundMedian(Rule):
+class MeanAroundMedian(AggregationRule):
     """The mean of the values nearest to the median of each coordinate: all but `faulty`."""
 
     kind: Literal["meamed"] = "meamed"
@@ -22,7 +22,9 @@ class MeanAroundMedian(Rule):
     fails: ClassVar[str] = "more malicious clients than it assumes, and lies near the median"
     faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         return around_median(rows, len(rows) - self.faulty)

@@ -8,10 +8,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule
+from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationRule
 
 
-class Mean(Rule):
+class Mean(AggregationRule):
     """The mean of the updates, weighted by the examples each client reports: no defence."""
 
     kind: Literal["mean"] = "mean"
@@ -28,7 +28,9 @@ class Mean(Rule):
         """Under masks clients weigh their updates themselves, and the server sees no weight."""
         return not self.weighted or bool(self.cap)
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Zero if no client holds any example.  rows (clients, params) -> (params,)"""
         weights = self._counts(weights)
         total = weights.sum()

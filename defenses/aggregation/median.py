@@ -6,17 +6,19 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule
+from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationRule
 
 
-class Median(Rule):
+class Median(AggregationRule):
     """The middle value of each coordinate; withstands fewer than half of the clients."""
 
     kind: Literal["median"] = "median"
     source: ClassVar[str] = "Yin et al. 2018, arXiv:1803.01498, algorithm 1, option I"
     fails: ClassVar[str] = "a malicious half, lies within the honest spread, and skewed clients"
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """An even number averages the two middles.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         ordered, clients = rows.sort(dim=0).values, len(rows)

@@ -10,10 +10,15 @@ from torch import Tensor
 from defenses.aggregation.krum import LIMIT, Neighbours, among, counted, ranked
 from defenses.shared.distances import gaps
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 
-class MultiKrum(Rule):
+class MultiKrum(AggregationRule):
     """The mean of the updates that lie closest to their neighbours."""
 
     kind: Literal["multi-krum"] = "multi-krum"
@@ -27,12 +32,16 @@ class MultiKrum(Rule):
         "paper", description="others in a score: clients - faulty - 2, or one more as in ByzFL"
     )
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights.  rows (clients, params) -> (params,)"""
         return rows[self._kept(rows)].mean(dim=0)
 
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
-        return Verdict.of(self._kept(rows))
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
+        return AggregationDecision.of(self._kept(rows))
 
     def fewest(self) -> int:
         return max(LIMIT.fewest(self.faulty), self.chosen + self.faulty)

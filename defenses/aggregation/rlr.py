@@ -10,10 +10,10 @@ from torch import Tensor
 
 from defenses.aggregation.mean import Mean
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule
+from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationRule
 
 
-class RobustRate(Rule):
+class RobustRate(AggregationRule):
     """The weighted mean, backwards wherever too few clients agree on the sign."""
 
     kind: Literal["rlr"] = "rlr"
@@ -21,7 +21,9 @@ class RobustRate(Rule):
     fails: ClassVar[str] = "boosted updates: it votes by signs and bounds no length"
     threshold: int = Field(4, ge=0, le=1000, description="surplus of one sign that is agreement")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Bounds no length.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         surplus = rows.detach().sign().sum(dim=0).abs()  # (params,)

@@ -13,10 +13,15 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.norms import blended, lengths_of, middle, shortening
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule, Verdict
+from lab.interfaces.aggregation import (
+    NO_CONTEXT,
+    AggregationContext,
+    AggregationDecision,
+    AggregationRule,
+)
 
 
-class SignGuard(Rule):
+class SignGuard(AggregationRule):
     """Keep rows of usual length whose signs are shared out as most rows' are; clip, average."""
 
     kind: Literal["signguard"] = "signguard"
@@ -26,7 +31,9 @@ class SignGuard(Rule):
     longest: float = Field(3.0, ge=1, le=100, description="of those kept, in median lengths")
     share: float = Field(0.1, gt=0, le=1, description="of the coordinates, whose signs count")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights; no step where nobody passes.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         exact = rows.double()
@@ -34,20 +41,22 @@ class SignGuard(Rule):
         return blended(exact, factors * kept / kept.sum().clamp_min(1)).to(rows.dtype)
 
     @torch.no_grad()
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict:
-        return Verdict(*self._filtered(rows.double(), aid))
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision:
+        return AggregationDecision(*self._filtered(rows.double(), aid))
 
     def fewest(self) -> int:
         return 3
 
-    def _filtered(self, rows: Tensor, aid: Aid) -> tuple[Tensor, Tensor]:
+    def _filtered(self, rows: Tensor, aid: AggregationContext) -> tuple[Tensor, Tensor]:
         """Who passes both filters, and what clips each row to the median.  (clients,) both"""
         lengths = lengths_of(rows)
         bound = middle(lengths)
         usual = (lengths >= self.shortest * bound) & (lengths <= self.longest * bound)
         return usual & self._alike(rows.detach(), aid), shortening(lengths, bound)
 
-    def _alike(self, rows: Tensor, aid: Aid) -> Tensor:
+    def _alike(self, rows: Tensor, aid: AggregationContext) -> Tensor:
         """The largest cluster of rows by their shares of signs.  -> (clients,) bool"""
         from sklearn.cluster import MeanShift, estimate_bandwidth  # slow to import
 

@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.breakdown_point import Breakdown
-from lab.interfaces.aggregation import UNAIDED, Aid, Rule
+from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, AggregationRule
 
 LIMIT = Breakdown(2, 1)
 
 
-class TrimmedMean(Rule):
+class TrimmedMean(AggregationRule):
     """Drop the extremes of each coordinate, average the rest; withstands as many as it drops."""
 
     kind: Literal["trimmed-mean"] = "trimmed-mean"
@@ -21,7 +21,9 @@ class TrimmedMean(Rule):
     fails: ClassVar[str] = "more malicious clients than it drops, and lies within the honest spread"
     faulty: int = Field(1, ge=0, le=499, description="values dropped at each end")
 
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """Ignores weights.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         return rows.sort(dim=0).values[self.faulty : len(rows) - self.faulty].mean(dim=0)

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from lab.interfaces.aggregation import Channel
-from lab.interfaces.messages import Cohort, Delivery
+from lab.interfaces.messages import Cohort, ReceivedUpdates
 
 
 class Plain(Channel):
@@ -15,10 +15,10 @@ class Plain(Channel):
 
     kind: Literal["plain"] = "plain"
 
-    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
+    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
         arrived = ~cohort.lost
         senders = [client for client, here in zip(cohort.clients, arrived, strict=True) if here]
-        return Delivery(
+        return ReceivedUpdates(
             rows=rows if arrived.all() else rows[arrived],
             weights=cohort.weights[arrived],
             senders=tuple((client,) for client in senders),

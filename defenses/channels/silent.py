@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lab.interfaces.aggregation import Channel
-from lab.interfaces.messages import Cohort, Delivery
+from lab.interfaces.messages import Cohort, ReceivedUpdates
 
 
 class Silent(Channel):
@@ -16,8 +16,8 @@ class Silent(Channel):
 
     kind: Literal["silent"] = "silent"
 
-    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
-        return Delivery(
+    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
+        return ReceivedUpdates(
             rows=rows[:0],
             weights=cohort.weights[:0],
             senders=(),

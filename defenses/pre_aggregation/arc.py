@@ -9,14 +9,14 @@ from torch import Tensor
 
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.norms import lengths_of, scaled, shortening
-from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.aggregation import PreAggregated, PreAggregator
 from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
 
 LIMIT = Breakdown(2, 1)
 
 
-class AdaptiveClipping(Preparation):
+class AdaptiveClipping(PreAggregator):
     """Shorten the longest updates, about twice as many as are faulty, to the next in length."""
 
     kind: Literal["arc"] = "arc"
@@ -24,14 +24,16 @@ class AdaptiveClipping(Preparation):
     fails: ClassVar[str] = "lies of usual length"
     faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
 
-    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+    def prepare(
+        self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
+    ) -> PreAggregated:
         self.check(len(rows))
         exact = rows.double()
         lengths = lengths_of(exact)
         long = 2 * self.faulty * (len(rows) - self.faulty) // len(rows)
         factors = shortening(lengths, lengths.sort(descending=True).values[long])
         shortened = scaled(exact, factors).to(rows.dtype)
-        return Prepared(shortened, weights, factors=factors.detach())
+        return PreAggregated(shortened, weights, factors=factors.detach())
 
     def fewest(self) -> int:
         return LIMIT.fewest(self.faulty)

@@ -9,14 +9,14 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.norms import blended
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.aggregation import PreAggregated, PreAggregator
 from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
 
 
-class Bucketing(Preparation):
+class Bucketing(PreAggregator):
     """Give the rule means of `size` updates, drawn anew every round, that differ less."""
 
     kind: Literal["bucketing"] = "bucketing"
@@ -24,19 +24,21 @@ class Bucketing(Preparation):
     fails: ClassVar[str] = "so many malicious clients that most means hold one"
     size: int = Field(2, ge=1, le=100, description="updates in a bucket; the last may have fewer")
 
-    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+    def prepare(
+        self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
+    ) -> PreAggregated:
         """A bucket weighs what is in it, so that the weighted mean of all is what it was.
 
         The paper has no weights; where they are equal, this is its plain mean.
         """
-        drawn = stream(cohort.seed, self.kind, cohort.round).permutation(len(rows))
+        drawn = random_stream(cohort.seed, self.kind, cohort.round).permutation(len(rows))
         inside = torch.zeros(self.leaves(len(rows)), len(rows), dtype=torch.float64)
         inside[torch.arange(len(rows)) // self.size, torch.from_numpy(drawn)] = 1.0
         shares = inside * weights.double()  # (buckets, rows)
         # Who all have no examples count alike among themselves.
         shares = torch.where(shares.sum(dim=1, keepdim=True) > 0, shares, inside)
         means = blended(rows, shares / shares.sum(dim=1, keepdim=True))  # (buckets, params)
-        return Prepared(means, (inside @ weights.double()).to(weights.dtype))
+        return PreAggregated(means, (inside @ weights.double()).to(weights.dtype))
 
     def leaves(self, rows: int) -> int:
         return -(-rows // self.size)

@@ -9,12 +9,12 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.norms import lengths_of, scaled, shortening
-from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.aggregation import PreAggregated, PreAggregator
 from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
 
 
-class CenteredClipping(Preparation):
+class CenteredClipping(PreAggregator):
     """Pull updates to within `radius` of where the last round's mean ended."""
 
     kind: Literal["centered-clipping"] = "centered-clipping"
@@ -26,7 +26,9 @@ class CenteredClipping(Preparation):
     def begin(self, clients: int, params: int) -> Memory:
         return {"centre": torch.zeros(params)}
 
-    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+    def prepare(
+        self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
+    ) -> PreAggregated:
         """The plain mean of what comes out is the paper's v, and the next round's centre.
 
         It is at most `iterations` times `radius` from the last one, whoever lies.
@@ -38,4 +40,4 @@ class CenteredClipping(Preparation):
             clipped = centre + scaled(away, factors)
             centre = clipped.mean(dim=0)
         kept = {"centre": centre.detach().to(memory["centre"].dtype)}
-        return Prepared(clipped.to(rows.dtype), weights, kept, factors.detach())
+        return PreAggregated(clipped.to(rows.dtype), weights, kept, factors.detach())

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from defenses.shared.norms import NOTHING, cosines_of, scaled
 from lab.common.settings import SettingError
-from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.aggregation import PreAggregated, PreAggregator
 from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
 
 
-class FoolsGold(Preparation):
+class FoolsGold(PreAggregator):
     """Multiply updates by a rate between 0 and 1 that is low for clients with the same goal."""
 
     kind: Literal["foolsgold"] = "foolsgold"
@@ -29,7 +29,9 @@ class FoolsGold(Preparation):
     def begin(self, clients: int, params: int) -> Memory:
         return {"history": torch.zeros(clients, params)}
 
-    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+    def prepare(
+        self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
+    ) -> PreAggregated:
         """Compares those present by the sums of all their updates.  Bounds no length."""
         if len(rows) != len(cohort.clients):
             raise SettingError(
@@ -41,7 +43,7 @@ class FoolsGold(Preparation):
         sums = (history[present] + rows.detach()).clamp(-most, most)  # (rows, params)
         history[present] = sums.to(history.dtype)
         rates = self._rates(sums)
-        return Prepared(scaled(rows, rates), weights, {"history": history}, rates)
+        return PreAggregated(scaled(rows, rates), weights, {"history": history}, rates)
 
     def _rates(self, sums: Tensor) -> Tensor:
         """sums (rows, params) -> (rows,) from 0 to 1"""

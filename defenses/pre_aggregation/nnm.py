@@ -11,14 +11,14 @@ from torch import Tensor
 from defenses.shared.breakdown_point import Breakdown
 from defenses.shared.distances import gaps
 from defenses.shared.norms import blended
-from lab.interfaces.aggregation import Preparation, Prepared
+from lab.interfaces.aggregation import PreAggregated, PreAggregator
 from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
 
 LIMIT = Breakdown(2, 1)
 
 
-class NearestNeighbours(Preparation):
+class NearestNeighbours(PreAggregator):
     """Replace each update by the mean of those nearest to it, itself among them."""
 
     kind: Literal["nnm"] = "nnm"
@@ -28,10 +28,12 @@ class NearestNeighbours(Preparation):
     )
     faulty: int = Field(1, ge=0, le=499, description="clients left out of each mean")
 
-    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+    def prepare(
+        self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
+    ) -> PreAggregated:
         """Mixes without weights, and leaves each row its own for the rule."""
         self.check(len(rows))
-        return Prepared(blended(rows, self._shares(rows)), weights)
+        return PreAggregated(blended(rows, self._shares(rows)), weights)
 
     def fewest(self) -> int:
         return LIMIT.fewest(self.faulty)

@@ -8,13 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from defenses.shared.norms import lengths_of, middle, scaled, shortening
-from lab.common.random_streams import normal, stream
-from lab.interfaces.aggregation import Preparation, Prepared
+from lab.common.random_streams import normal, random_stream
+from lab.interfaces.aggregation import PreAggregated, PreAggregator
 from lab.interfaces.federated_algorithm import Memory
 from lab.interfaces.messages import Cohort
 
 
-class NormBound(Preparation):
+class NormBound(PreAggregator):
     """Shorten long updates to a bound, so that boosting is no use; then noise, if wanted."""
 
     kind: Literal["norm-bound"] = "norm-bound"
@@ -23,12 +23,14 @@ class NormBound(Preparation):
     bound: float = Field(0.0, ge=0, le=1e6, description="longest update; 0: the round's median")
     noise: float = Field(0.0, ge=0, le=10, description="deviation of the step's noise, in bounds")
 
-    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+    def prepare(
+        self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
+    ) -> PreAggregated:
         """All rows get the same noise: a rule that moves with its rows has that in its step."""
         exact = rows.double()
         lengths = lengths_of(exact)
         bound = self.bound or middle(lengths).detach()
         factors = shortening(lengths, bound)
-        drawn = normal(stream(cohort.seed, "norm bound", cohort.round), rows.shape[1])
+        drawn = normal(random_stream(cohort.seed, "norm bound", cohort.round), rows.shape[1])
         noisy = scaled(exact, factors) + self.noise * bound * drawn.double()  # (clients, params)
-        return Prepared(noisy.to(rows.dtype), weights, factors=factors.detach())
+        return PreAggregated(noisy.to(rows.dtype), weights, factors=factors.detach())

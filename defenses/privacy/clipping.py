@@ -12,11 +12,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.aggregation import Stage
+from lab.interfaces.aggregation import UpdateTransform
 from lab.interfaces.messages import Cohort
 
 
-class Clip(Stage):
+class Clip(UpdateTransform):
     """Shorten updates to `bound`: the sensitivity of their sum to one client."""
 
     kind: Literal["clip"] = "clip"

@@ -15,14 +15,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.common.random_streams import noise
-from lab.interfaces.aggregation import Stage
+from lab.common.random_streams import gaussian_noise
+from lab.interfaces.aggregation import UpdateTransform
 from lab.interfaces.messages import Cohort
 
 ROUNDED = 1.001  # what rounding adds to the variance under masks is less
 
 
-class Noise(Stage):
+class Noise(UpdateTransform):
     """The clients' half: each adds a share of the noise that the sum needs, or all of it.
 
     With place local, a row by itself is a Gaussian mechanism: its guarantee needs no server.
@@ -40,11 +40,11 @@ class Noise(Stage):
         share = self.deviation if self.place == "local" else self.deviation / len(rows) ** 0.5
         # A loop over clients, because each one's noise is a stream of its own.
         streams = [cohort.private("noise", cohort.round, client) for client in cohort.clients]
-        draws = [noise(own, rows.shape[1], secure=self.secure) for own in streams]
+        draws = [gaussian_noise(own, rows.shape[1], secure=self.secure) for own in streams]
         return rows + share * torch.stack(draws)
 
 
-class Release(Stage):
+class Release(UpdateTransform):
     """The server's half: divide by the expected cohort, add the noise that is missing.
 
     With it the released step is (sum + N(0, deviation^2)) / expected whoever came or was lost,
@@ -69,7 +69,7 @@ class Release(Stage):
     def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
         """Shifts and scales every row alike, so that their plain mean is the released step."""
         own = cohort.private(self.name, cohort.round)
-        drawn = noise(own, rows.shape[1], secure=self.secure)
+        drawn = gaussian_noise(own, rows.shape[1], secure=self.secure)
         shift = self.deviation * self._missing(cohort) ** 0.5 * drawn  # (params,)
         released: Tensor = (rows * cohort.present + shift) / cohort.expected
         return released

@@ -20,11 +20,11 @@ from defenses.secure_aggregation.checks import Refused
 from defenses.secure_aggregation.protocol import Exchange, Scheme, aggregate
 from defenses.secure_aggregation.ring import DEVIATIONS, Ring
 from defenses.secure_aggregation.terms import FEWEST, Context, Generator, Stage, Terms, enough
-from lab.common.random_streams import Unpredictable, stream
+from lab.common.random_streams import SystemRandom, random_stream
 from lab.common.settings import SettingError
-from lab.common.threads import side_by_side
+from lab.common.threads import run_in_threads
 from lab.interfaces.aggregation import Channel
-from lab.interfaces.messages import Cohort, Delivery, Opened, empty_rows
+from lab.interfaces.messages import Cohort, ReceivedUpdates, RevealedMasks, empty_rows
 
 # Steps in a share of the noise, at least: from there on the discrete Gaussian lies within 1e-8 of
 # the Gaussian in total variation, for a million parameters.
@@ -59,15 +59,15 @@ class Masked(Channel):
         description="clients for whom the ring has room, where their number is secret; 0: who came",
     )
 
-    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
+    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
         """Each visible row is a bucket's weighted mean, up to `Ring.error` and the noise."""
         if self.buckets == 1:
             return self._one(rows, cohort, sent)
-        order = stream(cohort.seed, "buckets", cohort.round).permutation(len(cohort.clients))
+        order = random_stream(cohort.seed, "buckets", cohort.round).permutation(len(cohort.clients))
         groups = [sorted(group.tolist()) for group in np.array_split(order, self.buckets)]
         return joined(groups, [self._one(rows[some], cohort.part(some), sent) for some in groups])
 
-    def _one(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
+    def _one(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
         announced = cohort.announced or len(cohort.clients)
         terms, ring = self.terms(announced), self.ring(announced)
         words = self._words(rows, cohort, terms, ring)
@@ -77,7 +77,7 @@ class Masked(Channel):
         down = sent.nbytes * len(cohort.clients) + exchange.bytes_down
         if exchange.total is None:
             # Masked rows may have come, but they tell nothing without the unmasking.
-            return Delivery(
+            return ReceivedUpdates(
                 rows=empty_rows(rows.shape[1]),
                 weights=torch.zeros(0),
                 senders=(),
@@ -89,7 +89,7 @@ class Masked(Channel):
                 note=f"secure aggregation aborted: {exchange.aborted}",
             )
         mean, weight = ring.decode(exchange.total)
-        return Delivery(
+        return ReceivedUpdates(
             rows=torch.from_numpy(mean.astype(np.float32)).unsqueeze(0),
             weights=torch.tensor([weight]),
             senders=(tuple(cohort.clients[place] for place in exchange.alive),),
@@ -150,7 +150,7 @@ class Masked(Channel):
         words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
         if self.deviation and (cohort.announced or len(words) >= terms.threshold):
             share = self.share(ring, terms, rows.shape[1])
-            side_by_side(
+            run_in_threads(
                 lambda place: self._disturb(words[place], cohort, place, share), range(len(words))
             )
         return words
@@ -161,7 +161,7 @@ class Masked(Channel):
         if clients < terms.threshold and not cohort.announced:
             why = f"{cohort.present} of {clients} clients answered and {terms.threshold} are needed"
             return nothing(why)
-        draw = stream(cohort.seed, "neighbours", cohort.round)
+        draw = random_stream(cohort.seed, "neighbours", cohort.round)
         contexts = contexts_of(cohort, sent, self.binding)
         leagued = [cohort.clients.index(one) for one in cohort.accomplices]
         own = terms.seized(clients) if cohort.announced else terms
@@ -173,13 +173,15 @@ class Masked(Channel):
                 raise
             return nothing(refusal.named(cohort.clients))
 
-    def _opened(self, exchange: Exchange, cohort: Cohort, words: np.ndarray, ring: Ring) -> Opened:
+    def _opened(
+        self, exchange: Exchange, cohort: Cohort, words: np.ndarray, ring: Ring
+    ) -> RevealedMasks:
         """The server's knowledge, by client and not by place."""
         who, most = cohort.clients, float(ring.levels)
         if self.deviation:
             params = words.shape[1] - 1
             most += DEVIATIONS * self.share(ring, self.terms(ring.clients), params)
-        return Opened(
+        return RevealedMasks(
             step=ring.step,
             most=int(most),
             generator=self.generator,
@@ -200,7 +202,7 @@ class Masked(Channel):
         """Add a client's share of the noise, in steps of the ring, but none to the weight."""
         client = cohort.clients[place]
         own = cohort.private("discrete noise", cohort.round, client)
-        source = Unpredictable() if self.secure else own
+        source = SystemRandom() if self.secure else own
         words[:-1] += discrete_gaussian(deviation, len(words) - 1, source).astype(np.uint32)
 
     def _fates(self, cohort: Cohort) -> dict[int, Stage]:
@@ -226,7 +228,7 @@ def nothing(why: str) -> Exchange:
     return Exchange(np.zeros((0, 0), np.uint32), (), None, 0, 0, why)
 
 
-def joined(groups: Sequence[Sequence[int]], found: Sequence[Delivery]) -> Delivery:
+def joined(groups: Sequence[Sequence[int]], found: Sequence[ReceivedUpdates]) -> ReceivedUpdates:
     """What the server holds after every bucket's exchange.
 
     groups: the places in the cohort of each bucket's clients
@@ -235,7 +237,7 @@ def joined(groups: Sequence[Sequence[int]], found: Sequence[Delivery]) -> Delive
     for group, each in zip(groups, found, strict=True):
         arrived[list(group)] = each.arrived
     masked = [each.masked for each in found if each.masked is not None and each.masked.size]
-    return Delivery(
+    return ReceivedUpdates(
         rows=torch.cat([each.rows for each in found]),
         weights=torch.cat([each.weights for each in found]),
         senders=tuple(senders for each in found for senders in each.senders),

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from defenses.secure_aggregation.terms import Generator
-from lab.common.threads import side_by_side
+from lab.common.threads import run_in_threads
 
 WORD = np.dtype("<u4")
 BLOCK = 2**16  # words: large enough that threads do not wait for each other, 256 kB
@@ -60,7 +60,7 @@ def add_masks(
                 for row, sign in places:
                     (np.add if sign > 0 else np.subtract)(block[row], words, out=block[row])
 
-    side_by_side(over, _parts(rows.shape[1], 1 if generator == "weak" else os.cpu_count() or 1))
+    run_in_threads(over, _parts(rows.shape[1], 1 if generator == "weak" else os.cpu_count() or 1))
 
 
 def _parts(words: int, most: int) -> list[range]:

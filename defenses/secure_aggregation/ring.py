@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.common.settings import SettingError
-from lab.common.threads import side_by_side
+from lab.common.threads import run_in_threads
 from lab.privacy.fixed_point import HALF
 
 FEWEST_LEVELS = 2**10  # coarser than this, an update is not worth sending
@@ -68,7 +68,7 @@ class Ring:
                 whole = np.rint(now, out=now).astype(np.int32)
                 words[client, first : first + len(part)] = whole.view(np.uint32)
 
-        side_by_side(row, range(len(rows)))
+        run_in_threads(row, range(len(rows)))
         return words
 
     def decode(self, total: np.ndarray) -> tuple[np.ndarray, float]:

@@ -14,53 +14,55 @@ from lab.attack_runs import privacy_audit, property_inference, secret_extraction
 from lab.attack_runs.membership import active, outsider, server, subject
 from lab.attack_runs.reconstruction import model_manipulation, own_example, reconstruction
 from lab.attack_runs.secure_aggregation import unmasking
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.audits import Audit
 from lab.common.settings import SettingError
 from lab.interfaces.privacy_attacks import (
-    Extraction,
-    Inference,
-    Provocation,
-    Recognition,
-    Reconstruction,
-    Spy,
-    Subversion,
-    Surveillance,
-    Survey,
-    Unmasking,
+    ActiveMembershipAttack,
+    ActiveReconstructionAttack,
+    MembershipInferenceAttack,
+    PrivacyAttack,
+    PropertyInferenceAttack,
+    ReconstructionAttack,
+    SecretExtractionAttack,
+    SecureAggregationAttack,
+    ServerMembershipAttack,
+    SubjectMembershipAttack,
 )
-from lab.scoring.attack_result import Glimpse
+from lab.scoring.attack_result import AttackProgress
 
 
 class Family(Protocol):
     """The module of a family of attacks."""
 
-    def check(self, order: Order, history: RunHistory) -> None:
+    def check(self, order: AttackRequest, history: RunHistory) -> None:
         """Raise SettingError where the attack has nothing to work on."""
 
-    def start(self, order: Order, history: RunHistory, apart: float) -> Iterator[Glimpse]:
+    def start(
+        self, order: AttackRequest, history: RunHistory, apart: float
+    ) -> Iterator[AttackProgress]:
         """Attack.  The last glimpse has the result.
 
         apart: seconds between two glimpses at least
         """
 
 
-FAMILIES: dict[type[Spy], Family] = {
+FAMILIES: dict[type[PrivacyAttack], Family] = {
     Audit: privacy_audit,
-    Inference: outsider,
-    Surveillance: server,
-    Provocation: active,
-    Recognition: subject,
-    Survey: property_inference,
-    Extraction: secret_extraction,
-    Unmasking: unmasking,
-    Subversion: model_manipulation,
-    Reconstruction: reconstruction,
+    MembershipInferenceAttack: outsider,
+    ServerMembershipAttack: server,
+    ActiveMembershipAttack: active,
+    SubjectMembershipAttack: subject,
+    PropertyInferenceAttack: property_inference,
+    SecretExtractionAttack: secret_extraction,
+    SecureAggregationAttack: unmasking,
+    ActiveReconstructionAttack: model_manipulation,
+    ReconstructionAttack: reconstruction,
 }
 
 
-def family_of(order: Order) -> Family:
+def family_of(order: AttackRequest) -> Family:
     """Return the module that carries the attack out.  Raises SettingError."""
     if order.picture is not None:
         return own_example
@@ -70,7 +72,7 @@ def family_of(order: Order) -> Family:
     raise SettingError(f"{order.spy.kind} is no attack on a run")
 
 
-def check_attack(order: Order, history: RunHistory) -> None:
+def check_attack(order: AttackRequest, history: RunHistory) -> None:
     """Raise SettingError where the run gives the attack nothing to work on."""
     family = family_of(order)
     if order.picture is None:
@@ -78,7 +80,9 @@ def check_attack(order: Order, history: RunHistory) -> None:
     family.check(order, history)
 
 
-def start_attack(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start_attack(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack.  The last glimpse has the result.  Raises SettingError where nothing can be attacked.
 
     apart: seconds between two glimpses at least
@@ -90,7 +94,7 @@ def start_attack(order: Order, history: RunHistory, apart: float = 0.0) -> Itera
             yield glimpse
 
 
-def _check_target(order: Order, history: RunHistory) -> None:
+def _check_target(order: AttackRequest, history: RunHistory) -> None:
     if order.round > history.last_round:
         raise SettingError(
             f"round is {order.round}: the run has finished {history.last_round} rounds"
@@ -99,7 +103,7 @@ def _check_target(order: Order, history: RunHistory) -> None:
     if order.client is not None and order.client >= clients:
         raise SettingError(f"client is {order.client}: give 0 to {clients - 1}")
     order.spy.suits(history.experiment.architecture)
-    if order.targets and not isinstance(order.spy, Inference):
+    if order.targets and not isinstance(order.spy, MembershipInferenceAttack):
         raise SettingError(
             f"targets is {order.targets}, and {order.spy.kind} attacks one round of one run: "
             "give 0, or an attack on membership"

@@ -17,15 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
-from lab.engine.data.injected_examples import Plant
-from lab.engine.data.malicious_clients import malicious
-from lab.engine.data.public_examples import tested
+from lab.engine.data.federation import federated_dataset
+from lab.engine.data.injected_examples import InjectedExamples
+from lab.engine.data.malicious_clients import malicious_clients
+from lab.engine.data.public_examples import test_data
 from lab.experiment.experiment import Experiment
-from lab.interfaces.attack_data import Opening
-from lab.interfaces.privacy_attacks import Insertion
+from lab.interfaces.attack_data import CanaryPrefix
+from lab.interfaces.privacy_attacks import CanarySpec
 
 BEGINS = ("¶", "my", "", "number", "is")  # the empty one is the secret's own word
 DIGITS = tuple("0123456789")
@@ -51,7 +51,7 @@ class Canary:
         return torch.stack([text[end - places : end] for end in ends.tolist()]), self.digits
 
 
-def canaries(now: Experiment, insertion: Insertion, client: int | None = None) -> list[Canary]:
+def canaries(now: Experiment, insertion: CanarySpec, client: int | None = None) -> list[Canary]:
     """Those that are never inserted first, then by how often.  They follow from the seed.
 
     client: who types all of them; None: honest clients in turn
@@ -60,11 +60,11 @@ def canaries(now: Experiment, insertion: Insertion, client: int | None = None) -
     """
     words = now.data.source.classes
     alphabet, often = digits_of(now), _levels(insertion.copies)
-    generator, count = stream(now.seed, "canaries"), insertion.canaries * (len(often) + 1)
+    generator, count = random_stream(now.seed, "canaries"), insertion.canaries * (len(often) + 1)
     own = [place for place, word in enumerate(words) if len(word) >= SHORTEST and word.isalpha()]
     slots = generator.permutation(own)[:count].tolist()
     secrets = alphabet[torch.from_numpy(generator.integers(10, size=(count, insertion.length)))]
-    honest = [one for one in assemble(now).everyone if one not in malicious(now)]
+    honest = [one for one in federated_dataset(now).everyone if one not in malicious_clients(now)]
     if client is not None and client not in honest:
         raise SettingError(f"client {client} is malicious: choose from {honest}")
     typists = np.resize(generator.permutation(honest) if client is None else [client], count)
@@ -89,7 +89,7 @@ def digits_of(now: Experiment) -> Tensor:
     return torch.tensor([words.index(digit) for digit in DIGITS])
 
 
-def typed(now: Experiment, chosen: Sequence[Canary]) -> list[Plant]:
+def typed(now: Experiment, chosen: Sequence[Canary]) -> list[InjectedExamples]:
     """What the clients then hold.  Raises SettingError where they have too few examples."""
     return [
         _plant(now, client, [canary for canary in chosen if canary.client == client])
@@ -97,13 +97,13 @@ def typed(now: Experiment, chosen: Sequence[Canary]) -> list[Plant]:
     ]
 
 
-def opening_of(now: Experiment, canary: Canary) -> Opening:
+def opening_of(now: Experiment, canary: Canary) -> CanaryPrefix:
     """What an attacker knows of it, after words of public text."""
-    public = tested(now).test_inputs
-    drawn = stream(now.seed, "contexts").permutation(len(public))[:CONTEXTS]
+    public = test_data(now).test_inputs
+    drawn = random_stream(now.seed, "contexts").permutation(len(public))[:CONTEXTS]
     before = public[torch.from_numpy(np.sort(drawn))]
     begins = canary.opening.expand(len(before), -1)
-    return Opening(torch.cat([before, begins], dim=1), digits_of(now), len(canary.digits))
+    return CanaryPrefix(torch.cat([before, begins], dim=1), digits_of(now), len(canary.digits))
 
 
 def _levels(most: int) -> list[int]:
@@ -114,8 +114,8 @@ def _levels(most: int) -> list[int]:
     return found if found[-1] == most else [*found, most]
 
 
-def _plant(now: Experiment, client: int, mine: Sequence[Canary]) -> Plant:
-    federation = assemble(now)
+def _plant(now: Experiment, client: int, mine: Sequence[Canary]) -> InjectedExamples:
+    federation = federated_dataset(now)
     held = federation.held(client)
     needed = sum(canary.copies * len(canary.digits) for canary in mine)
     if needed > len(held):
@@ -123,7 +123,7 @@ def _plant(now: Experiment, client: int, mine: Sequence[Canary]) -> Plant:
             f"client {client} holds {len(held)} examples, and its secrets take {needed} windows: "
             "give fewer canaries, copies or length, or fewer data.clients"
         )
-    order = stream(now.seed, "typed", client).permutation(len(held))[:needed]
+    order = random_stream(now.seed, "typed", client).permutation(len(held))[:needed]
     positions, windows = torch.from_numpy(order), []
     copies = [canary for canary in mine for _ in range(canary.copies)]
     for canary, places in zip(
@@ -131,4 +131,4 @@ def _plant(now: Experiment, client: int, mine: Sequence[Canary]) -> Plant:
     ):
         windows.append(canary.windows(federation.inputs[held[places[0]]]))
     inputs, labels = (torch.cat(parts) for parts in zip(*windows, strict=True))
-    return Plant(client, positions, inputs, labels)
+    return InjectedExamples(client, positions, inputs, labels)

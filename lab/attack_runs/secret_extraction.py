@@ -12,21 +12,30 @@ from torch import Tensor
 
 from lab.attack_runs.secret_canaries import Canary, canaries, digits_of, opening_of, typed
 from lab.attack_runs.shared.assumptions import accuracy_of
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.injected_examples import planted
+from lab.engine.data.injected_examples import with_injected_examples
 from lab.engine.differential_privacy.accountant import detailed
 from lab.engine.run import run
-from lab.engine.run_state import State
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.attack_data import Opening
-from lab.interfaces.privacy_attacks import Extraction, settings_of_spy
+from lab.interfaces.attack_data import CanaryPrefix
+from lab.interfaces.privacy_attacks import SecretExtractionAttack, attack_settings
 from lab.interfaces.views import OutsiderView
-from lab.privacy.guarantee import Guarantee, ceiling_of
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.secret_score import LUCK, Secrets, bits_of, fitted, group, lucky, rank, verdict
+from lab.privacy.guarantee import PrivacyGuarantee, ceiling_of
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.secret_score import (
+    LUCK,
+    SecretExposureScore,
+    bits_of,
+    fitted,
+    group,
+    lucky,
+    rank,
+    verdict,
+)
 
 ENUMERATED = 200_000  # as many secrets are ranked one by one
 SAMPLED = 2_000  # of more than that
@@ -47,17 +56,21 @@ class Verdict(NamedTuple):
     distance: float | None  # of the fit, where its rank is an estimate
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Any run that has a model will do."""
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Extraction)  # so says the table of families
-    return extract(order.spy, history.state(order.round), order.client)
+    assert isinstance(order.spy, SecretExtractionAttack)  # so says the table of families
+    return run_secret_extraction(order.spy, history.state(order.round), order.client)
 
 
-def extract(spy: Extraction, state: State, client: int | None = None) -> Iterator[Glimpse]:
+def run_secret_extraction(
+    spy: SecretExtractionAttack, state: RunState, client: int | None = None
+) -> Iterator[AttackProgress]:
     """Train as far as `state` with secrets in clients' text, and attack what is then released.
 
     client: who types all secrets; None: honest clients in turn.  One glimpse for each round and
@@ -68,38 +81,38 @@ def extract(spy: Extraction, state: State, client: int | None = None) -> Iterato
         raise SettingError("round is 0, and an untrained model remembers nothing: give 1 or more")
     chosen = canaries(now, spy.inserted(), client)
     steps, model = state.round + len(chosen), state.model
-    changed = planted(state.experiment, typed(now, chosen))
+    changed = with_injected_examples(state.experiment, typed(now, chosen))
     for moment in islice(run(changed), state.round):
         model = moment.state.model
-        yield Glimpse(moment.record.round, steps)
+        yield AttackProgress(moment.record.round, steps)
     view, asked = OutsiderView(state.round, now.architecture, model), asked_of(now, spy)
     found: list[Verdict] = []
     for canary in chosen:
         found.append(_judged(spy, view, now, canary, asked))
         if len(found) < len(chosen):
-            yield Glimpse(state.round + len(found), steps)
+            yield AttackProgress(state.round + len(found), steps)
     result = _result(spy, state, now, model, chosen, found, client)
-    yield Glimpse(steps, steps, result=result)
+    yield AttackProgress(steps, steps, result=result)
 
 
-def asked_of(now: Experiment, spy: Extraction) -> Tensor:
+def asked_of(now: Experiment, spy: SecretExtractionAttack) -> Tensor:
     """All secrets that there could be, or a sample of them.  -> (secrets, length)"""
     digits, length = digits_of(now), spy.inserted().length
     if space_of(now, spy) <= ENUMERATED:
         return torch.tensor(list(product(digits.tolist(), repeat=length)))
-    drawn = stream(now.seed, "other secrets").integers(len(digits), size=(SAMPLED, length))
+    drawn = random_stream(now.seed, "other secrets").integers(len(digits), size=(SAMPLED, length))
     return digits[torch.from_numpy(drawn)]
 
 
-def space_of(now: Experiment, spy: Extraction) -> int:
+def space_of(now: Experiment, spy: SecretExtractionAttack) -> int:
     """How many secrets there could be."""
     return int(len(digits_of(now)) ** spy.inserted().length)
 
 
 def _judged(
-    spy: Extraction, view: OutsiderView, now: Experiment, canary: Canary, asked: Tensor
+    spy: SecretExtractionAttack, view: OutsiderView, now: Experiment, canary: Canary, asked: Tensor
 ) -> Verdict:
-    opening: Opening = opening_of(now, canary)
+    opening: CanaryPrefix = opening_of(now, canary)
     space, secret = space_of(now, spy), canary.digits
     costs = spy(view, opening, torch.cat([secret.unsqueeze(0), asked]))
     own, others = float(costs[0]), costs[1:]
@@ -116,14 +129,14 @@ def _judged(
 
 
 def _result(
-    spy: Extraction,
-    state: State,
+    spy: SecretExtractionAttack,
+    state: RunState,
     now: Experiment,
     model: Tensor,
     chosen: Sequence[Canary],
     found: Sequence[Verdict],
     client: int | None,
-) -> Result:
+) -> AttackResult:
     guarantee = detailed(state.experiment, state.round, "public")
     space = space_of(now, spy)
     bits, copies = float(np.log2(space)), sorted({canary.copies for canary in chosen})
@@ -139,7 +152,7 @@ def _result(
         groups.append(group(often, [one.exposure for one in mine], counts, bits, most))
     low, high = lucky(spy.inserted().canaries)
     distances = [one.distance for one in found if one.distance is not None]
-    record = Secrets(
+    record = SecretExposureScore(
         space=float(space),
         groups=tuple(groups),
         expected=LUCK,
@@ -152,9 +165,9 @@ def _result(
     )
     windows = sum(canary.copies * len(canary.digits) for canary in chosen)
     whose = f"client {client}" if client is not None else "honest clients in turn"
-    return Result(
+    return AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=state.round,
         client=client,
         declared={
@@ -174,7 +187,7 @@ def _result(
     )
 
 
-def ceiling(guarantee: Guarantee | None, bits: float) -> float | None:
+def ceiling(guarantee: PrivacyGuarantee | None, bits: float) -> float | None:
     """The mean exposure that no attack exceeds where a whole client is protected.
 
     Whatever passes a threshold with a chance of 2^-x by luck passes it at most as often as the

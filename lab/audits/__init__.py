@@ -5,10 +5,10 @@ from lab.audits.black_box import BlackBox
 from lab.audits.client_canary import ClientCanary
 from lab.audits.one_run import OneRun
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.privacy_attacks import PrivacyAttack
 
 AUDITS: dict[str, type[Audit]] = Audit.enter(OneRun, BlackBox, ClientCanary)
-Spy.table.update(AUDITS)  # an order of the store carries either
+PrivacyAttack.table.update(AUDITS)  # an order of the store carries either
 
 
 def fitting(experiment: Experiment) -> str:

@@ -14,15 +14,15 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.audits.faults import Fault
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import Adversary, opponents
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.privacy_attacks import PrivacyAttack
 
 
 @dataclass(frozen=True, eq=False)
-class Past:
+class AuditedRun:
     """What is audited: the first rounds of a run."""
 
     experiment: Experiment
@@ -32,12 +32,12 @@ class Past:
 
     def draw(self, canaries: int) -> np.ndarray:
         """Which canaries are in: each with chance one half, on its own.  (canaries,) bool"""
-        generator = stream(self.experiment.seed, "canaries")
+        generator = random_stream(self.experiment.seed, "canaries")
         return generator.random(canaries) < 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Sighting:
+class CanaryScores:
     """What the auditor holds after a round."""
 
     round: int
@@ -47,7 +47,7 @@ class Sighting:
     scores: dict[str, np.ndarray]
 
 
-class Audit(Spy):
+class Audit(PrivacyAttack):
     """Puts canaries into a run, and proves from what it then shows how private it is not.
 
     An auditor knows all: it puts the canaries in by itself.
@@ -63,11 +63,11 @@ class Audit(Spy):
     )
     fault: Fault = Field("none", description="what is broken on purpose, to see it caught")
 
-    def refuse(self, past: Past) -> None:
+    def refuse(self, past: AuditedRun) -> None:
         """Raises SettingError where there is nothing for it to audit."""
 
     @abstractmethod
-    def __call__(self, past: Past) -> Iterator[Sighting]:
+    def __call__(self, past: AuditedRun) -> Iterator[CanaryScores]:
         """One for each round; or for the last one only.  Raises SettingError."""
 
 
@@ -82,7 +82,7 @@ def log_ratios(seen: Tensor, noise: float, rate: float) -> Tensor:
     return torch.logaddexp(ratio.new_tensor(log1p(-rate)), log(rate) + ratio)
 
 
-def claimed(audit: Audit, past: Past, unit: str) -> None:
+def claimed(audit: Audit, past: AuditedRun, unit: str) -> None:
     """Raises SettingError where no guarantee for one `unit` is there to be audited."""
     kind = past.experiment.at(past.round).privacy.kind
     if kind != unit:

@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.audits.audit import Audit, Past, Sighting
-from lab.common.random_streams import stream
+from lab.audits.audit import Audit, AuditedRun, CanaryScores
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, shifts
-from lab.engine.data.injected_examples import Plant, planted
-from lab.engine.data.malicious_clients import malicious
-from lab.engine.data.public_examples import tested
+from lab.engine.data.federation import federated_dataset, shifts
+from lab.engine.data.injected_examples import InjectedExamples, with_injected_examples
+from lab.engine.data.malicious_clients import malicious_clients
+from lab.engine.data.public_examples import test_data
 from lab.engine.differential_privacy.accountant import Adversary
-from lab.engine.round import step
-from lab.engine.run import begin
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation, Split
-from lab.models.architectures import Content
+from lab.interfaces.data import FederatedDataset, Partition
+from lab.models.architectures import Modality
 from lab.models.inputs import as_floats
 from lab.models.network import Network
 
@@ -41,14 +41,14 @@ class BlackBox(Audit):
 
     kind: Literal["black-box"] = "black-box"
     source: ClassVar[str] = "Steinke et al. 2023, arXiv:2305.08846, section 6"
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")
     against: ClassVar[Adversary] = "public"
     attacker: ClassVar[str] = "whoever is given the released model, and no other"
     knows: ClassVar[str] = "every canary with its wrong label, and public test examples"
     fails: ClassVar[str] = "much noise: one model shows far less than all rounds do"
     main: ClassVar[str] = "steinke"  # a released model is no Gaussian mechanism
 
-    def refuse(self, past: Past) -> None:
+    def refuse(self, past: AuditedRun) -> None:
         now = past.experiment.at(max(1, past.round))
         if self.fault != "none":
             raise SettingError(
@@ -67,16 +67,16 @@ class BlackBox(Audit):
                 "fewer, or more data.examples"
             )
 
-    def __call__(self, past: Past) -> Iterator[Sighting]:
+    def __call__(self, past: AuditedRun) -> Iterator[CanaryScores]:
         self.refuse(past)
         inside = past.draw(self.canaries)
         chosen = mislabelled(past.experiment.at(1), self.canaries, past.client)
-        state = begin(inserted(past.experiment, chosen, inside))
-        network, public = past.experiment.architecture, tested(past.experiment.at(1))
+        state = initial_state(inserted(past.experiment, chosen, inside))
+        network, public = past.experiment.architecture, test_data(past.experiment.at(1))
         for round in range(1, past.round + 1):
-            state = step(state).state
+            state = run_round(state).state
             scores = belief(network, state.model, chosen, public)
-            yield Sighting(round, inside, {"belief in the wrong label": scores})
+            yield CanaryScores(round, inside, {"belief in the wrong label": scores})
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +90,11 @@ class Mislabelled:
     right: Tensor  # (canaries,)
 
 
-class Thinned(Split):
+class Thinned(Partition):
     """A split of which some examples are left out.  In no table: no file can ask for it."""
 
     kind: Literal["thinned"] = "thinned"
-    honest: Split
+    honest: Partition
     absent: tuple[tuple[int, ...], ...]  # of each client, places among its own
 
     def __call__(
@@ -117,14 +117,14 @@ class Thinned(Split):
 
 def mislabelled(now: Experiment, count: int, client: int | None = None) -> Mislabelled:
     """Examples of honest clients at random, or of `client`, each with a wrong label at random."""
-    federation, places = assemble(now), _places(now, client)
-    chosen = stream(now.seed, "canary examples").permutation(len(places))[:count]
+    federation, places = federated_dataset(now), _places(now, client)
+    chosen = random_stream(now.seed, "canary examples").permutation(len(places))[:count]
     clients, positions = places[np.sort(chosen)].T
     held = torch.cat(
         [federation.held(one)[[at]] for one, at in zip(clients, positions, strict=True)]
     )
     classes = len(now.data.source.classes)
-    further = stream(now.seed, "canary labels").integers(1, classes, size=count)
+    further = random_stream(now.seed, "canary labels").integers(1, classes, size=count)
     right = federation.labels[held]
     wrong = (right + torch.from_numpy(further)) % classes
     return Mislabelled(clients, positions, as_floats(federation.inputs[held]), wrong, right)
@@ -140,13 +140,17 @@ def inserted(experiment: Experiment, chosen: Mislabelled, inside: np.ndarray) ->
         if len(there):
             moved = torch.from_numpy(there - np.searchsorted(np.sort(gone), there))
             which = torch.from_numpy(np.flatnonzero(mine & inside))
-            plants.append(Plant(client, moved, chosen.inputs[which], chosen.labels[which]))
+            plants.append(
+                InjectedExamples(client, moved, chosen.inputs[which], chosen.labels[which])
+            )
     split = Thinned(honest=experiment.data.split, absent=tuple(absent))
     data = experiment.data.model_copy(update={"split": split})
-    return planted(experiment.model_copy(update={"data": data}), plants)
+    return with_injected_examples(experiment.model_copy(update={"data": data}), plants)
 
 
-def belief(network: Network, model: Tensor, chosen: Mislabelled, public: Federation) -> np.ndarray:
+def belief(
+    network: Network, model: Tensor, chosen: Mislabelled, public: FederatedDataset
+) -> np.ndarray:
     """How much more a model believes in wrong labels than it does of others in the right class.
 
     public: whose test examples are those others.  In logarithms, (canaries,)
@@ -170,10 +174,10 @@ def _logarithms(network: Network, model: Tensor, inputs: Tensor) -> Tensor:
 
 def _places(now: Experiment, client: int | None) -> np.ndarray:
     """Every example that may become a canary: whose it is, and where.  -> (examples, 2)"""
-    honest = [one for one in assemble(now).everyone if one not in malicious(now)]
+    honest = [one for one in federated_dataset(now).everyone if one not in malicious_clients(now)]
     if client is not None and client not in honest:
         raise SettingError(f"client is {client}, who is malicious: choose from {honest}")
-    sizes = assemble(now).sizes
+    sizes = federated_dataset(now).sizes
     return np.array(
         [
             (one, place)

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.engine.differential_privacy.dp_sgd import Mechanism
-from lab.models.layers import Descent, Parameters
+from lab.engine.differential_privacy.dp_sgd import StepMechanism
+from lab.models.layers import LayerGradient, Parameters
 from lab.models.network import Network
-from lab.models.stacked_gradients import Stack, Visit
+from lab.models.stacked_gradients import LayerGradients, StackedParameters
 
 
 @dataclass(frozen=True, eq=False)
-class Spots:
+class CanaryCoordinates:
     """Where each canary's coordinate lies in the stack of one client's parameters."""
 
     layer: Tensor  # (canaries,) place of the layer
@@ -28,7 +28,7 @@ class Spots:
     offset: Tensor  # (canaries,) in the part, flat
 
     @classmethod
-    def of(cls, network: Network, coordinates: Tensor) -> Spots:
+    def of(cls, network: Network, coordinates: Tensor) -> CanaryCoordinates:
         """coordinates (canaries,) of the flat vector"""
         layer, part = torch.empty_like(coordinates), torch.empty_like(coordinates)
         offset = torch.empty_like(coordinates)
@@ -40,7 +40,7 @@ class Spots:
                 layer[here], part[here], offset[here] = place, number, coordinates[here] - first
         return cls(layer, part, offset)
 
-    def read(self, stack: Stack) -> Tensor:
+    def read(self, stack: StackedParameters) -> Tensor:
         """The parameters there.  -> (canaries,)"""
         found = torch.empty(len(self.layer))
         for place, own in enumerate(stack):
@@ -51,10 +51,10 @@ class Spots:
 
 
 @dataclass(frozen=True, eq=False)
-class Joined(Descent):
+class Joined(LayerGradient):
     """A layer that has the gradients of canaries beside those of examples."""
 
-    inner: Descent | None  # None: no example is in the batch
+    inner: LayerGradient | None  # None: no example is in the batch
     examples: int
     part: Tensor  # (canaries of the batch,) where each one's coordinate is
     offset: Tensor  # (canaries of the batch,)
@@ -90,13 +90,15 @@ class Joined(Descent):
 class Planting:
     """A mechanism at work on one client's examples and canaries; reads every step it releases."""
 
-    mechanism: Mechanism
+    mechanism: StepMechanism
     network: Network
-    spots: Spots  # of all canaries
+    spots: CanaryCoordinates  # of all canaries
     drawn: Iterator[tuple[Tensor, float]]  # of each step: who is in it, and the slope
     steps: list[Tensor]  # (canaries,) what each step moved along their coordinates, by step
 
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+    def descend(
+        self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
+    ) -> None:
         """A private step, in place.  mask (1, examples): 0 for padding"""
         who, slope = next(self.drawn)
         of = {visit.place: visit for visit in found}
@@ -114,9 +116,9 @@ class Planting:
                 slopes=slope * here,
             )
             joined.append(
-                Visit(place, own, visit.kept, visit.slopes)
+                LayerGradients(place, own, visit.kept, visit.slopes)
                 if visit
-                else Visit(place, own, None, mask.new_zeros(0))
+                else LayerGradients(place, own, None, mask.new_zeros(0))
             )
         before = self.spots.read(target)
         self.mechanism.descend(target, joined, torch.cat([mask, mask.new_ones(1, len(who))], dim=1))

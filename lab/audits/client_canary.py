@@ -16,17 +16,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.audits.audit import Audit, Past, Sighting, claimed, log_ratios
+from lab.audits.audit import Audit, AuditedRun, CanaryScores, claimed, log_ratios
 from lab.audits.faults import Fault
-from lab.common.random_streams import normal, stream
+from lab.common.random_streams import normal, random_stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import Adversary, noise_multiplier
-from lab.engine.injected_clients import Guests
-from lab.engine.participation.cohort_sampling import asked, client_rate
-from lab.engine.round import step
-from lab.engine.run import begin
+from lab.engine.injected_clients import InjectedClients
+from lab.engine.participation.cohort_sampling import client_rate, select_cohort
+from lab.engine.round import run_round
+from lab.engine.run import initial_state
 from lab.experiment.experiment import Experiment
-from lab.models.architectures import Content
+from lab.models.architectures import Modality
 
 LONG = 10.0  # a canary's update, in clips
 MOST = 250_000_000  # numbers in all canaries' updates: 1 GB
@@ -44,7 +44,7 @@ class ClientCanary(Audit):
 
     kind: Literal["client-canary"] = "client-canary"
     source: ClassVar[str] = "Andrew et al. 2023, arXiv:2302.03098, algorithms 1 and 2"
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     against: ClassVar[Adversary] = "public"
     attacker: ClassVar[str] = "whoever is given the models"
     knows: ClassVar[str] = "every canary's update, and all settings"
@@ -55,7 +55,7 @@ class ClientCanary(Audit):
         "all", description="the models of all rounds, or the last one only"
     )
 
-    def refuse(self, past: Past) -> None:
+    def refuse(self, past: AuditedRun) -> None:
         claimed(self, past, "client")
         if self.fault not in PLAYED:
             raise SettingError(
@@ -77,14 +77,14 @@ class ClientCanary(Audit):
                 "fault, or audit a run with fewer training.clients_per_round"
             )
 
-    def __call__(self, past: Past) -> Iterator[Sighting]:
+    def __call__(self, past: AuditedRun) -> Iterator[CanaryScores]:
         self.refuse(past)
-        stage = Troupe.of(self, past)
-        state = begin(past.experiment)
+        stage = CanaryClients.of(self, past)
+        state = initial_state(past.experiment)
         ratios, sums = torch.zeros(2, self.canaries, dtype=torch.float64)
         for round in range(1, past.round + 1):
             played, guests = stage.enter(round)
-            moment = step(replace(state, experiment=played), guests)
+            moment = run_round(replace(state, experiment=played), guests)
             seen = stage.seen(round, moment.state.model - state.model)
             state = replace(moment.state, experiment=past.experiment)
             noise = noise_multiplier(past.experiment, round)
@@ -94,7 +94,7 @@ class ClientCanary(Audit):
             scores = {"sum": sums.numpy().copy()}
             if self.sees == "all" and rate < 1:
                 scores = {"likelihood ratio": ratios.numpy().copy(), **scores}
-            yield Sighting(round, stage.inside, scores)
+            yield CanaryScores(round, stage.inside, scores)
 
 
 def _suits(now: Experiment) -> None:
@@ -120,7 +120,7 @@ def _suits(now: Experiment) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Troupe:
+class CanaryClients:
     """The canary clients of a run, numbered after all others."""
 
     audit: ClientCanary
@@ -129,16 +129,16 @@ class Troupe:
     directions: Tensor  # (canaries, params) of length 1
 
     @classmethod
-    def of(cls, audit: ClientCanary, past: Past) -> Troupe:
-        generator = stream(past.experiment.seed, "canary directions")
+    def of(cls, audit: ClientCanary, past: AuditedRun) -> CanaryClients:
+        generator = random_stream(past.experiment.seed, "canary directions")
         drawn = normal(generator, audit.canaries, past.experiment.architecture.size)
         drawn /= torch.linalg.vector_norm(drawn, dim=1, keepdim=True)  # (canaries, params)
         return cls(audit, past.experiment, past.draw(audit.canaries), drawn)
 
-    def enter(self, round: int) -> tuple[Experiment, Guests]:
+    def enter(self, round: int) -> tuple[Experiment, InjectedClients]:
         """The experiment as it is played in that round, and the canaries that are drawn."""
         now, clients = self.experiment.at(round), self.experiment.data.clients
-        found = asked(self.experiment, round, len(self.inside))
+        found = select_cohort(self.experiment, round, len(self.inside))
         there = {one - clients for one in found if one >= clients}
         if self.audit.fault == "always-sampled":
             there = set(range(len(self.inside)))
@@ -148,7 +148,7 @@ class Troupe:
         expected = self._expected(now)
         if self.audit.fault == "denominator-from-batch":
             expected = float(max(1, came))
-        return self._broken(round, came), Guests(
+        return self._broken(round, came), InjectedClients(
             tuple(clients + one for one in mine), rows, expected
         )
 

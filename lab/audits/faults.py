@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.engine.differential_privacy.dp_sgd import Guard, Mechanism
-from lab.models.stacked_gradients import Stack, Visit
+from lab.engine.differential_privacy.dp_sgd import DpSgdMechanism, StepMechanism
+from lab.models.stacked_gradients import LayerGradients, StackedParameters
 
 Fault = Literal[
     "none",
@@ -47,7 +47,7 @@ WORDS: dict[Fault, str] = {
 ENDLESS = 1e6  # a clip that nothing reaches
 
 
-def broken(guard: Guard, fault: Fault) -> Mechanism:
+def broken(guard: DpSgdMechanism, fault: Fault) -> StepMechanism:
     """The guard of one client with that fault; those of draws are not its business."""
     if fault == "noise-halved":
         return replace(guard, noise=guard.noise / 2)
@@ -64,7 +64,7 @@ def broken(guard: Guard, fault: Fault) -> Mechanism:
     return guard
 
 
-def _unclipped(guard: Guard) -> Guard:
+def _unclipped(guard: DpSgdMechanism) -> DpSgdMechanism:
     """Noise of the same size, and a clip that nothing reaches."""
     privacy = guard.now.privacy
     longer = privacy.model_copy(update={"clip": privacy.clip * ENDLESS})
@@ -76,9 +76,11 @@ def _unclipped(guard: Guard) -> Guard:
 class ClippedMean:
     """The mean of the gradients is shortened, and none of them."""
 
-    guard: Guard
+    guard: DpSgdMechanism
 
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+    def descend(
+        self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
+    ) -> None:
         """In place: the gradients' mean, no longer than the clip over the expected batch."""
         now = self.guard.now
         moved = [[torch.zeros_like(part) for part in own] for own in target]
@@ -95,9 +97,11 @@ class ClippedMean:
 class OneLayer:
     """Noise goes to the last layer, and to no other."""
 
-    guard: Guard
+    guard: DpSgdMechanism
 
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+    def descend(
+        self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
+    ) -> None:
         """In place."""
         noisy = [[part.clone() for part in own] for own in target]
         self.guard.descend(noisy, found, mask)
@@ -111,9 +115,11 @@ class OneLayer:
 class Averaged:
     """The sum is divided by the batch that came, the noise by the one that is expected."""
 
-    guard: Guard
+    guard: DpSgdMechanism
 
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+    def descend(
+        self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
+    ) -> None:
         """In place."""
         came = mask.sum(dim=1, keepdim=True).clamp_min(1)
         expected = self.guard.expected().unsqueeze(1)
@@ -124,10 +130,12 @@ class Averaged:
 class Repeating:
     """Every step adds the noise of the first."""
 
-    guard: Guard
+    guard: DpSgdMechanism
     state: dict[str, object] = field(default_factory=dict)
 
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+    def descend(
+        self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
+    ) -> None:
         """In place."""
         (generator,) = self.guard.generators
         if not self.state:

@@ -17,19 +17,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.audits.audit import Audit, Past, Sighting, claimed, log_ratios
-from lab.audits.canary_gradients import Planting, Spots
+from lab.audits.audit import Audit, AuditedRun, CanaryScores, claimed, log_ratios
+from lab.audits.canary_gradients import CanaryCoordinates, Planting
 from lab.audits.faults import batch_round, broken, everywhere, noise_round
-from lab.common.random_streams import private_stream, stream
+from lab.common.random_streams import private_stream, random_stream
 from lab.common.settings import SettingError
 from lab.engine.client.batches import batches
 from lab.engine.client.local_training import private_steps
-from lab.engine.data.federation import poisoned
+from lab.engine.data.federation import training_data
 from lab.engine.differential_privacy.accountant import Adversary, noise_multiplier
-from lab.engine.differential_privacy.dp_sgd import Guard
-from lab.engine.participation.cohort_sampling import asked
+from lab.engine.differential_privacy.dp_sgd import DpSgdMechanism
+from lab.engine.participation.cohort_sampling import select_cohort
 from lab.experiment.experiment import Experiment
-from lab.models.architectures import Content
+from lab.models.architectures import Modality
 from lab.models.network import Network
 
 LONG = 10.0  # a canary's gradient, in clips
@@ -43,7 +43,7 @@ class OneRun(Audit):
     source: ClassVar[str] = (
         "Steinke et al. 2023, arXiv:2305.08846; Nasr et al. 2023, arXiv:2302.07956"
     )
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     against: ClassVar[Adversary] = "server"
     attacker: ClassVar[str] = "whoever sees a client's model after each of its local steps"
     knows: ClassVar[str] = "every canary's gradient and when it would be used, and all settings"
@@ -53,7 +53,7 @@ class OneRun(Audit):
         100, ge=0, le=100_000, description="examples of the client's own beside the canaries"
     )
 
-    def refuse(self, past: Past) -> None:
+    def refuse(self, past: AuditedRun) -> None:
         claimed(self, past, "example")
         for round in range(1, past.round + 1):
             now = past.experiment.at(round)
@@ -75,7 +75,7 @@ class OneRun(Audit):
             )
         self._playable(past)
 
-    def _playable(self, past: Past) -> None:
+    def _playable(self, past: AuditedRun) -> None:
         """Raises SettingError where the fault breaks nothing."""
         now, network = past.experiment.at(past.round), past.experiment.architecture
         harmless = {
@@ -88,44 +88,46 @@ class OneRun(Audit):
         if breaks_nothing:
             raise SettingError(f"fault is {self.fault}, and {why}: choose another fault")
 
-    def __call__(self, past: Past) -> Iterator[Sighting]:
+    def __call__(self, past: AuditedRun) -> Iterator[CanaryScores]:
         self.refuse(past)
         inside, client = past.draw(self.canaries), _busiest(past)
-        bench = Bench.of(self, past, client, inside)
+        bench = CanaryTrial.of(self, past, client, inside)
         ratios, sums = torch.zeros(2, self.canaries, dtype=torch.float64)
         for round in range(1, past.round + 1):
-            if client in asked(past.experiment, round):
+            if client in select_cohort(past.experiment, round):
                 seen, noise, rate = bench.play(round, past.sent(round))
                 ratios += log_ratios(seen, noise, rate).sum(dim=0)
                 sums += seen.sum(dim=0) / noise**2
-            yield Sighting(round, inside, bench.told(ratios.numpy(), sums.numpy()))
+            yield CanaryScores(round, inside, bench.told(ratios.numpy(), sums.numpy()))
 
 
-def _busiest(past: Past) -> int:
+def _busiest(past: AuditedRun) -> int:
     """The client that is asked most often: the claim counts its rounds."""
     if past.client is not None:
         return past.client
-    turns = Counter(c for round in range(1, past.round + 1) for c in asked(past.experiment, round))
+    turns = Counter(
+        c for round in range(1, past.round + 1) for c in select_cohort(past.experiment, round)
+    )
     return max(sorted(turns), key=lambda client: turns[client], default=0)
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class CanaryTrial:
     """One client with its canaries."""
 
     audit: OneRun
     experiment: Experiment
     client: int
     inside: np.ndarray  # (canaries,) bool
-    spots: Spots
+    spots: CanaryCoordinates
     apart: np.ndarray  # (canaries,) bool: in a layer other than the largest
 
     @classmethod
-    def of(cls, audit: OneRun, past: Past, client: int, inside: np.ndarray) -> Bench:
+    def of(cls, audit: OneRun, past: AuditedRun, client: int, inside: np.ndarray) -> CanaryTrial:
         network = past.experiment.architecture
-        generator = stream(past.experiment.seed, "canary coordinates")
+        generator = random_stream(past.experiment.seed, "canary coordinates")
         coordinates, apart = _coordinates(network, len(inside), generator)
-        spots = Spots.of(network, torch.from_numpy(coordinates))
+        spots = CanaryCoordinates.of(network, torch.from_numpy(coordinates))
         return cls(audit, past.experiment, client, inside, spots, apart)
 
     def play(self, round: int, sent: Tensor) -> tuple[Tensor, float, float]:
@@ -134,7 +136,7 @@ class Bench:
         -> (steps, canaries) in clips, the noise there, the chance of a canary to be in a step
         """
         now, fault = self.experiment.at(round), self.audit.fault
-        federation = poisoned(now, round)
+        federation = training_data(now, round)
         held = federation.held(self.client)[: self.audit.beside]
         planted, drawn_in = np.flatnonzero(self.inside), batch_round(fault, round)
         own, last = len(held), len(held) + len(planted)
@@ -158,11 +160,11 @@ class Bench:
         seen = torch.stack(planting.steps).double() * signs / unit  # (steps, canaries)
         return seen, guard.noise, now.recipe.poisson or 1.0
 
-    def guard(self, round: int, own: int) -> Guard:
+    def guard(self, round: int, own: int) -> DpSgdMechanism:
         """The engine's mechanism, for a client that holds so many examples beside its canaries."""
         now = self.experiment.at(round)
         drawn_in = noise_round(self.audit.fault, round)
-        return Guard(
+        return DpSgdMechanism(
             now,
             noise_multiplier(self.experiment, round),
             # The denominator is public, and no coin changes it: about half of the canaries are in.

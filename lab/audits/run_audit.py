@@ -9,18 +9,18 @@ from functools import partial
 import numpy as np
 
 from lab.audits import Audit
-from lab.audits.audit import Past, Sighting
+from lab.audits.audit import AuditedRun, CanaryScores
 from lab.audits.faults import FITTING
 from lab.engine.differential_privacy.accountant import detailed, spans, spent
-from lab.interfaces.privacy_attacks import settings_of_spy
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds import FAMILY, GAUSSIAN, METHODS, Bound, plug_in
+from lab.interfaces.privacy_attacks import attack_settings
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds import FAMILY, GAUSSIAN, METHODS, EpsilonBound, plug_in
 from lab.privacy.audit_bounds.bound import FEWEST
 from lab.privacy.audit_bounds.clopper_pearson import upper
 from lab.privacy.audit_bounds.held_out import SOME, counts, parted, thresholds
-from lab.privacy.guarantee import Guarantee
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.audit_score import Audited, Reading, verdict_of
+from lab.privacy.guarantee import PrivacyGuarantee
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.audit_score import AuditReading, AuditScore, verdict_of
 
 LOOKS = 24  # rounds in which bounds are taken, at most
 EVEN = "total-errors"
@@ -29,11 +29,11 @@ STRICTER = 50  # times less doubt is left when a mechanism is called broken: 0.1
 POINTS = 6  # thresholds of what was reached
 
 
-def audit(spy: Audit, past: Past) -> Iterator[Glimpse]:
+def run_audit(spy: Audit, past: AuditedRun) -> Iterator[AttackProgress]:
     """One glimpse for each round that the audit has been through; the last has the result."""
     spy.suits(past.experiment.architecture)
-    judge = Judge(spy, past)
-    readings: tuple[Reading, ...] = ()
+    judge = AuditScorer(spy, past)
+    readings: tuple[AuditReading, ...] = ()
     for seen in spy(past):
         if seen.round in judge.looks:
             reading, bounds = judge.read(seen)
@@ -41,7 +41,7 @@ def audit(spy: Audit, past: Past) -> Iterator[Glimpse]:
             found = judge.audited(readings, bounds, seen)
         last = seen.round == past.round
         conclude = partial(judge.result, found) if readings else None
-        yield Glimpse(
+        yield AttackProgress(
             seen.round,
             past.round,
             score=found if readings else None,
@@ -51,24 +51,24 @@ def audit(spy: Audit, past: Past) -> Iterator[Glimpse]:
 
 
 @dataclass(frozen=True)
-class Judge:
+class AuditScorer:
     """Turns scores into bounds."""
 
     spy: Audit
-    past: Past
+    past: AuditedRun
 
     @property
     def looks(self) -> set[int]:
         """The rounds in which bounds are taken, the last one among them."""
         return {round(step) for step in np.linspace(1, self.past.round, LOOKS)}
 
-    def guarantee(self, rounds: int) -> Guarantee | None:
+    def guarantee(self, rounds: int) -> PrivacyGuarantee | None:
         return spent(self.past.experiment, rounds, self.spy.against)
 
     def delta(self) -> float:
         return self.past.experiment.at(self.past.round).privacy.delta
 
-    def read(self, seen: Sighting) -> tuple[Reading, tuple[Bound, ...]]:
+    def read(self, seen: CanaryScores) -> tuple[AuditReading, tuple[EpsilonBound, ...]]:
         guarantee, claim = self.guarantee(seen.round), self._claim(seen.round)
         doubt = 1 - self.spy.confidence
         best, certain = (self._best(seen, claim, one) for one in (doubt, doubt / STRICTER))
@@ -78,7 +78,7 @@ class Judge:
             for name, method in METHODS.items()
             if name != self.spy.main and (claim or name not in FAMILY)
         }
-        reading = Reading(
+        reading = AuditReading(
             round=seen.round,
             claimed=guarantee.epsilon if guarantee else None,
             proven=best.epsilon,
@@ -88,7 +88,9 @@ class Judge:
         )
         return reading, (best, *beside.values())
 
-    def _point(self, inside: np.ndarray, outside: np.ndarray, claim: tuple[Spending, ...]) -> float:
+    def _point(
+        self, inside: np.ndarray, outside: np.ndarray, claim: tuple[GaussianReleases, ...]
+    ) -> float:
         """An estimate.  Where samples were drawn, scores are not Gaussian: then what is as likely
         below the truth as above.
         """
@@ -96,11 +98,13 @@ class Judge:
             return METHODS[EVEN](inside, outside, claim, self.delta(), 0.5).epsilon
         return plug_in(inside, outside, self.delta()).epsilon
 
-    def _claim(self, rounds: int) -> tuple[Spending, ...]:
+    def _claim(self, rounds: int) -> tuple[GaussianReleases, ...]:
         parts = spans(self.past.experiment, rounds)
         return tuple(part.spending(last, self.spy.against) for part, last in parts)
 
-    def _best(self, seen: Sighting, claim: tuple[Spending, ...], doubt: float) -> Bound:
+    def _best(
+        self, seen: CanaryScores, claim: tuple[GaussianReleases, ...], doubt: float
+    ) -> EpsilonBound:
         """The highest of the scores' bounds, among which the doubt is shared (Bonferroni)."""
         sides = [_sides(seen, scores) for scores in seen.scores.values()]
         sides = sides[:1] + [pair for pair in sides[1:] if min(map(len, pair)) >= FEWEST]
@@ -114,11 +118,14 @@ class Judge:
         return best.model_copy(update={"confidence": 1 - doubt})
 
     def audited(
-        self, readings: tuple[Reading, ...], bounds: tuple[Bound, ...], seen: Sighting
-    ) -> Audited:
+        self,
+        readings: tuple[AuditReading, ...],
+        bounds: tuple[EpsilonBound, ...],
+        seen: CanaryScores,
+    ) -> AuditScore:
         guarantee, main = self.guarantee(seen.round), next(iter(seen.scores.values()))
         detects = bounds[0].premise == GAUSSIAN and self.spy.fault not in FITTING
-        return Audited(
+        return AuditScore(
             readings=readings,
             delta=self.delta(),
             confidence=self.spy.confidence,
@@ -133,12 +140,12 @@ class Judge:
             verdict=verdict_of(readings[-1], self.spy.fault, bounds[0].premise, detects),
         )
 
-    def result(self, found: Audited, stopped: str = "") -> Result:
+    def result(self, found: AuditScore, stopped: str = "") -> AttackResult:
         round = found.last.round
         ended = {"stopped": f"{stopped} after round {round}"} if stopped else {}
-        return Result(
+        return AttackResult(
             attack=self.spy.kind,
-            settings=settings_of_spy(self.spy),
+            settings=attack_settings(self.spy),
             round=round,
             client=self.past.client,
             declared=ended | {"attacker": self.spy.attacker, "knows": self.spy.knows},
@@ -147,7 +154,7 @@ class Judge:
         )
 
 
-def _sides(seen: Sighting, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sides(seen: CanaryScores, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The scores of those that were in, and of the others, as far as there are any."""
     known = ~np.isnan(scores)
     return scores[known & seen.inside], scores[known & ~seen.inside]

@@ -11,21 +11,21 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.audits import AUDITS, fitting
 from lab.cli.output import Json, Out, Sets, columns, finished, paper, screen, without_none
 from lab.common.settings import SettingError, nearest, shown
 from lab.common.settings_text import LAST, parse_pairs
 from lab.experiment.experiment import Experiment
-from lab.jobs.attack_job import attacked
+from lab.jobs.attack_job import carry_out_attack
 from lab.reports.result_files import write_attack
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.storage.array_disposal import PICTURE
 from lab.storage.job import Job
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.uploads import decoded, read
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 
 def attack(
@@ -41,12 +41,12 @@ def attack(
     as_json: Json = False,
 ) -> None:
     """Attack what a finished round of a run gave away."""
-    ledger = Ledger(Store())
+    ledger = WorkerStore(Store())
     run_id, last = _target(ledger.store, run_id, "attack")
     spy = {"kind": name, **parse_pairs(sets or [])}
     order = {"spy": spy, "round": last if round is None else round, "client": client}
     order |= {"targets": targets}
-    job = ledger.start_attack(run_id, Order.read(without_none(order)))
+    job = ledger.start_attack(run_id, AttackRequest.read(without_none(order)))
     _watch(ledger, job, out, as_json)
 
 
@@ -60,14 +60,14 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Bound from below, by canaries, how much a run leaks, beside what is claimed."""
-    ledger = Ledger(Store())
+    ledger = WorkerStore(Store())
     run_id, last = _target(ledger.store, run_id, "audit")
     chosen = kind or fitting(ledger.store.run(run_id).experiment.at(last))
     if chosen not in AUDITS:
         raise SettingError(f"--kind is {shown(chosen)}: {nearest(chosen, AUDITS)}")
     spy = {"kind": chosen, **parse_pairs(sets or [])}
     order = {"spy": spy, "round": last if round is None else round, "client": client}
-    job = ledger.start_attack(run_id, Order.read(without_none(order)))
+    job = ledger.start_attack(run_id, AttackRequest.read(without_none(order)))
     _watch(ledger, job, out, as_json)
 
 
@@ -98,12 +98,12 @@ def invert(
         "picture": store.arrays.digest({PICTURE: shrunk}),
         "label": _class(label, data.classes),
     }
-    ordered = Order.read(order)
+    ordered = AttackRequest.read(order)
     ordered.spy.suits(experiment.architecture)  # before there is a run of it
     run_id = (
         target.id if target else RunCommands(store).create(experiment, held={"status": "paused"})
     )
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     _watch(ledger, ledger.start_attack(run_id, ordered, shrunk), out, as_json)
 
 
@@ -132,13 +132,13 @@ def _class(label: str, classes: tuple[str, ...]) -> int:
     return classes.index(label)
 
 
-def _watch(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None:
+def _watch(ledger: WorkerStore, job: Job, out: Path | None, as_json: bool) -> None:
     """Carry out a claimed attack, and tell its result.  Ctrl-C keeps the best guess so far."""
     stopped = False
     try:
         with Progress(*columns(), console=screen, transient=True, disable=as_json) as progress:
             task = progress.add_task(job.order.spy.kind)
-            with closing(attacked(ledger, job)) as glimpses:
+            with closing(carry_out_attack(ledger, job)) as glimpses:
                 for glimpse in glimpses:
                     progress.update(task, completed=glimpse.step, total=glimpse.steps)
     except KeyboardInterrupt:
@@ -149,7 +149,7 @@ def _watch(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None:
         sys.exit(130)
     if out:
         write_attack(ledger.store, ended, out)
-    result = Result.read(ended.result)
+    result = AttackResult.read(ended.result)
     if as_json:
         print(json.dumps({"id": ended.id, "run": ended.run} | result.dump()))
     else:

@@ -16,7 +16,7 @@ from lab.attack_runs.secure_aggregation.neighbourhood_capture import mask_cautio
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import UNCOVERED, cautions, promise, spent
 from lab.reports.result_files import write
-from lab.storage.job import Job, Round
+from lab.storage.job import Job, StoredRound
 from lab.storage.joint_guarantee import together
 from lab.storage.store import Store
 
@@ -40,7 +40,7 @@ def privacy(store: Store, job: Job) -> list[str]:
     return [*told, *filter(None, [together(store, job).sentence]), UNCOVERED]
 
 
-def sentence(each: Round) -> str:
+def sentence(each: StoredRound) -> str:
     record = each.record
     gone = "" if record.epsilon is None else f", epsilon {record.epsilon:.3g} spent"
     backdoor = "" if record.backdoor is None else f", backdoor {record.backdoor:.1%}"

@@ -16,12 +16,12 @@ from lab.common.settings_text import parse_pairs
 from lab.engine.differential_privacy.accountant import promise, spent
 from lab.experiment.experiment import Experiment
 from lab.experiment.presets import is_sweep
-from lab.jobs.run_job import pull
+from lab.jobs.run_job import carry_out_run
 from lab.reports.result_files import write_run
 from lab.storage.job import Job
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     if is_sweep(file):
         raise SettingError(f"{file} is a sweep, of many runs: leaklab sweep {file}")
     experiment = Experiment.from_file(file).changed(parse_pairs(sets or []))
-    ledger = Ledger(Store())
+    ledger = WorkerStore(Store())
     _carry_on(ledger, ledger.start(experiment), out, as_json)
 
 
@@ -44,18 +44,18 @@ def resume(id: Id, out: Out = None, as_json: Json = False) -> None:
     if (job := store.run(id)).status == "finished":
         raise SettingError(f"run {id} is finished: its {job.round} rounds are all there")
     RunCommands(store).resume(id)
-    ledger = Ledger(store)
+    ledger = WorkerStore(store)
     if (claimed := ledger.claim(id)) is None:
         raise SettingError(f"run {id} is carried on by another worker already: leaklab show {id}")
     _carry_on(ledger, claimed, out, as_json)
 
 
-def _carry_on(ledger: Ledger, job: Job, out: Path | None, as_json: bool) -> None:
+def _carry_on(ledger: WorkerStore, job: Job, out: Path | None, as_json: bool) -> None:
     total = job.experiment.at(job.round + 1).training.rounds
     try:
         with Progress(*columns(), console=screen, transient=True, disable=as_json) as progress:
             task = progress.add_task("training", total=total, completed=job.round)
-            for each in pull(ledger, job):
+            for each in carry_out_run(ledger, job):
                 progress.update(task, completed=each.record.round, description=sentence(each))
                 if as_json:
                     print(json.dumps(each.line()), flush=True)

@@ -14,8 +14,8 @@ from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import gives_away
 from lab.reports.comparison import differences, outcome, sides
 from lab.reports.result_files import write
-from lab.scoring.attack_result import Result
-from lab.storage.administration import clear
+from lab.scoring.attack_result import AttackResult
+from lab.storage.administration import delete_runs
 from lab.storage.job import Job
 from lab.storage.joint_guarantee import together
 from lab.storage.run_commands import RunCommands
@@ -54,7 +54,7 @@ def show(id: Id, as_json: Json = False) -> None:
     paper.print("\n".join(privacy(store, job)))
     for one in attacks:
         paper.print(f"\nattack {one.id}: {one.order.spy.kind}, {one.status}. {one.message}")
-        paper.print("\n".join(Result.read(one.result).lines()) if one.result else "")
+        paper.print("\n".join(AttackResult.read(one.result).lines()) if one.result else "")
     paper.print("\n" + job.experiment.command())
 
 
@@ -130,7 +130,7 @@ def delete(ids: Annotated[list[str], typer.Argument(metavar="ID...", help="runs"
     store = Store()
     for id in ids:
         store.run(id)  # before anything is lost
-    paper.print(f"{clear(store, ids)} deleted")
+    paper.print(f"{delete_runs(store, ids)} deleted")
 
 
 def _tell_hidden(store: Store, id: str) -> None:

@@ -15,13 +15,13 @@ from rich.table import Table
 
 from lab.cli.output import Json, Out, Sets, columns, paper, print_wide, screen, write_all
 from lab.common.settings_text import parse_pairs
-from lab.jobs.local_sweep import carried_out
+from lab.jobs.local_sweep import run_sweep_locally
 from lab.jobs.worker_settings import most_workers
 from lab.reports.result_files import results
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.sweeps.lesson import lesson_of
-from lab.sweeps.result_table import Tally
+from lab.sweeps.result_table import ResultTable
 from lab.sweeps.sweep import Sweep
 from lab.sweeps.tradeoff import MEASURES, Point, points, reasons, sentences, table
 from lab.sweeps.tradeoff import results as results_of_study
@@ -68,13 +68,13 @@ def tradeoff(
     _tell(grid, told, None if as_json else lambda: _print_study(study, found))
 
 
-def _carried_out(sweep: Sweep, as_json: bool) -> Grid:
+def _carried_out(sweep: Sweep, as_json: bool) -> SweepRuns:
     """Every run of it, with a bar of how far it is."""
-    grid = Grid(Store(), sweep)
+    grid = SweepRuns(Store(), sweep)
     try:
         with (
             Progress(*columns(), console=screen, transient=True, disable=as_json) as progress,
-            closing(carried_out(grid, most_workers())) as steps,
+            closing(run_sweep_locally(grid, most_workers())) as steps,
         ):
             task = progress.add_task("runs")
             for now in steps:
@@ -85,7 +85,7 @@ def _carried_out(sweep: Sweep, as_json: bool) -> Grid:
     return grid
 
 
-def _tell(grid: Grid, found: dict[str, Any], show: Callable[[], None] | None) -> None:
+def _tell(grid: SweepRuns, found: dict[str, Any], show: Callable[[], None] | None) -> None:
     """In print, or else as JSON.  What failed makes the exit code 1."""
     if show:
         show()
@@ -107,7 +107,7 @@ def _print_study(study: Study, found: Sequence[Point]) -> None:
     paper.print("\n".join(reasons(found)))
 
 
-def _print_tally(found: Tally) -> None:
+def _print_tally(found: ResultTable) -> None:
     listed = Table("", *(variant.label for variant in found.sweep.columns), "worst", box=None)
     for line, worst in zip(found.entries, found.worst, strict=True):
         listed.add_row(line[0].row, *(entry.told() for entry in line), worst.told())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-def stream(seed: int, *name: str | int) -> np.random.Generator:
+def random_stream(seed: int, *name: str | int) -> np.random.Generator:
     """The stream of that name.  Streams of different names are independent (128-bit seeds)."""
     path = "/".join(str(step) for step in (seed, *name))
     digest = blake2b(path.encode(), digest_size=16).digest()
@@ -24,7 +24,7 @@ def private_stream(seed: int, nonce: int, *name: str | int) -> np.random.Generat
 
     nonce: of the run; runs with different nonces share no private draw, and 0 adds no name
     """
-    return stream(seed, *(("nonce", nonce) if nonce else ()), *name)
+    return random_stream(seed, *(("nonce", nonce) if nonce else ()), *name)
 
 
 def secret_stream(*name: str | int) -> np.random.Generator:
@@ -49,7 +49,7 @@ class Integers(Protocol):
     def integers(self, low: int, high: int, size: int) -> np.ndarray: ...
 
 
-class Unpredictable:
+class SystemRandom:
     """Whole numbers from the operating system's generator.  Nobody can predict or repeat them."""
 
     def integers(self, low: int, high: int, size: int) -> np.ndarray:
@@ -69,7 +69,7 @@ def normal(generator: np.random.Generator, *shape: int) -> Tensor:
     return torch.empty(shape).normal_(generator=source)
 
 
-def noise(generator: np.random.Generator, *shape: int, secure: bool = False) -> Tensor:
+def gaussian_noise(generator: np.random.Generator, *shape: int, secure: bool = False) -> Tensor:
     """Standard normal draws that a guarantee of privacy rests on, float32.
 
     secure: not from the generator but from the operating system's, which nobody can predict or

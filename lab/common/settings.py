@@ -56,7 +56,7 @@ class Settings(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class Part(Settings):
+class Component(Settings):
     """A piece of a run, chosen by its `kind`.
 
     A family of parts (Rule, Split...) is abstract and owns a `table` from kind to part, filled by
@@ -72,9 +72,11 @@ class Part(Settings):
         return "table" in vars(cls)
 
     @classmethod
-    def family(cls) -> type[Part]:
+    def family(cls) -> type[Component]:
         """The family that this part belongs to."""
-        return next(base for base in cls.__mro__ if issubclass(base, Part) and base.is_family())
+        return next(
+            base for base in cls.__mro__ if issubclass(base, Component) and base.is_family()
+        )
 
     @classmethod
     def enter(cls, *parts: type[Self]) -> dict[str, type[Self]]:

@@ -15,16 +15,16 @@ class _Still(local):
 _still = _Still()
 
 
-def worked() -> float:
+def thread_seconds() -> float:
     """Seconds since some time, but for those in which this thread stood still."""
     return monotonic() - _still.seconds
 
 
 @contextmanager
-def standing_still() -> Iterator[None]:
+def not_counted() -> Iterator[None]:
     """What this thread waits for, or does for others, is not its own time."""
-    began = worked()
+    began = thread_seconds()
     try:
         yield
     finally:
-        _still.seconds += worked() - began
+        _still.seconds += thread_seconds() - began

@@ -20,19 +20,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def run_in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     """The results in order, whoever was first."""
     return list(_pool().map(work, items))
 
 
-def warm_up() -> None:
+def start_threads() -> None:
     """Start the threads, and keep freed memory: buffers come and go at every step."""
     if sys.platform == "linux":
         heap = ctypes.CDLL(None)
         if hasattr(heap, "mallopt"):  # glibc
             heap.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, the most that it takes
             heap.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-    side_by_side(abs, range(os.cpu_count() or 1))
+    run_in_threads(abs, range(os.cpu_count() or 1))
 
 
 @lru_cache(maxsize=1)

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lab.engine.data.federation import assemble
-from lab.engine.differential_privacy.update_clipping import Clipping
-from lab.engine.differential_privacy.update_transforms import stages, within_masks
+from lab.engine.data.federation import federated_dataset
+from lab.engine.differential_privacy.update_clipping import UpdateClipping
+from lab.engine.differential_privacy.update_transforms import privacy_transforms, within_masks
 from lab.engine.participation.cohort_sampling import is_poisson
 from lab.engine.participation.devices import on_time
 from lab.experiment.experiment import Experiment
 from lab.interfaces.aggregation import Channel
-from lab.interfaces.messages import Cohort, Delivery
-from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.messages import Cohort, ReceivedUpdates
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge
 from lab.privacy.adaptive_clipping import next_clip
 
 # Settings of secure aggregation that its channel does not need.
@@ -33,9 +33,9 @@ class Wire:
 
     settings: Experiment  # in force in the round
     sent: Tensor  # (shared,) the model as it travelled to the clients
-    clipping: Clipping | None = None  # of client-level privacy
+    clipping: UpdateClipping | None = None  # of client-level privacy
     residuals: Tensor | None = None  # (clients, params) what compression has lost so far
-    insight: Insight = IGNORANT  # of malicious clients
+    insight: AdversaryKnowledge = NO_KNOWLEDGE  # of malicious clients
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,10 +60,10 @@ class Outgoing:
 
 
 @dataclass(frozen=True, eq=False)
-class Exchange:
+class ExchangeResult:
     """What came of a round's messages."""
 
-    delivery: Delivery
+    delivery: ReceivedUpdates
     party: Cohort  # with everybody lost whose update did not arrive
     residuals: Tensor | None  # (clients, params) for the next round
     notes: tuple[str, ...]
@@ -71,7 +71,7 @@ class Exchange:
     next_clip: Tensor | None = None  # (1,) float64
 
 
-def exchange(wire: Wire, updates: Tensor, cohort: Cohort) -> Exchange:
+def exchange(wire: Wire, updates: Tensor, cohort: Cohort) -> ExchangeResult:
     """Carry out the clients' side of the wire, and the wire.  updates (clients, shared)"""
     outgoing = Outgoing(updates, updates[:, :0], cohort)
     for step in STEPS:
@@ -86,7 +86,7 @@ def protect(wire: Wire, outgoing: Outgoing) -> Outgoing:
     if wire.settings.privacy.kind == "client":
         # Nobody's overflow may show in who arrives: it counts as no update.
         rows = torch.where(rows.isfinite().all(dim=1, keepdim=True), rows, 0.0)
-    for stage in stages(wire.settings, wire.clipping, "client"):
+    for stage in privacy_transforms(wire.settings, wire.clipping, "client"):
         before = rows
         rows = stage(before, cohort)
         if stage.kind == "clip" and wire.clipping and wire.settings.privacy.adapts:
@@ -167,7 +167,7 @@ STEPS: tuple[Callable[[Wire, Outgoing], Outgoing], ...] = (
 )
 
 
-def transmit(wire: Wire, outgoing: Outgoing) -> Exchange:
+def transmit(wire: Wire, outgoing: Outgoing) -> ExchangeResult:
     """Send what is left through the channel, plain or masked."""
     settings, sent = wire.settings, wire.sent
     delivery = channel(settings, wire.clipping)(outgoing.rows, outgoing.cohort, sent)
@@ -178,17 +178,17 @@ def transmit(wire: Wire, outgoing: Outgoing) -> Exchange:
         clip = wire.clipping.bound
         delivery, ahead = _adapted(wire, wire.clipping, delivery, cohort)
     delivery = _with_extra_bytes(settings, delivery, cohort, sent)
-    return Exchange(delivery, cohort, outgoing.residuals, notes, clip, ahead)
+    return ExchangeResult(delivery, cohort, outgoing.residuals, notes, clip, ahead)
 
 
-def channel(settings: Experiment, clipping: Clipping | None) -> Channel:
+def channel(settings: Experiment, clipping: UpdateClipping | None) -> Channel:
     """Return the channel of a round under those settings."""
     masks, privacy = settings.secure_aggregation, settings.privacy
     if not settings.training.algorithm.talks:
         return Channel.pick("silent")
     if not masks.enabled:
         return Channel.pick("plain")
-    heaviest = float(assemble(settings).sizes.max()) if settings.recipe.weighted else 1.0
+    heaviest = float(federated_dataset(settings).sizes.max()) if settings.recipe.weighted else 1.0
     given = masks.dump() | {"kind": "masked", "heaviest": heaviest}
     if clipping:
         given["most"] = settings.data.clients if is_poisson(settings) else 0
@@ -203,8 +203,8 @@ def channel(settings: Experiment, clipping: Clipping | None) -> Channel:
 
 
 def _adapted(
-    wire: Wire, clipping: Clipping, delivery: Delivery, cohort: Cohort
-) -> tuple[Delivery, Tensor]:
+    wire: Wire, clipping: UpdateClipping, delivery: ReceivedUpdates, cohort: Cohort
+) -> tuple[ReceivedUpdates, Tensor]:
     """Return the delivery without the bits, and the clip of the next round that follows from them.
 
     Bits are released as updates are: the sum with all of its noise, over the expected cohort.
@@ -213,7 +213,7 @@ def _adapted(
     shares = delivery.weights / delivery.weights.sum()
     bits = shares @ delivery.rows[:, params:] if len(delivery.rows) else torch.zeros(1)
     bits = bits.unsqueeze(0)  # (1, 1)
-    for stage in stages(wire.settings, clipping, "server", "missing noise of bits"):
+    for stage in privacy_transforms(wire.settings, clipping, "server", "missing noise of bits"):
         bits = stage(bits, cohort)
     ahead = next_clip(clipping.bound, clipping.share(bits), wire.settings.privacy.quantile)
     without = replace(delivery, rows=delivery.rows[:, :params])
@@ -221,8 +221,8 @@ def _adapted(
 
 
 def _with_extra_bytes(
-    settings: Experiment, delivery: Delivery, cohort: Cohort, sent: Tensor
-) -> Delivery:
+    settings: Experiment, delivery: ReceivedUpdates, cohort: Cohort, sent: Tensor
+) -> ReceivedUpdates:
     """Add the bytes that some algorithms send besides update and model."""
     algorithm = settings.training.algorithm
     if not algorithm.talks:

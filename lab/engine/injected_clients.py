@@ -11,7 +11,7 @@ from lab.interfaces.messages import Cohort
 
 
 @dataclass(frozen=True, eq=False)
-class Guests:
+class InjectedClients:
     """Further clients of a round, who bring an update: canaries of an audit."""
 
     clients: tuple[int, ...]  # numbered after all others

@@ -15,28 +15,28 @@ import torch
 from torch import Tensor
 
 from lab.engine.carried_state import CarriedState
-from lab.engine.client.cohort_trainer import crew_of, outcome, party_of
+from lab.engine.client.cohort_trainer import cohort_of, cohort_trainer, train_clients
 from lab.engine.differential_privacy.accountant import noise_multiplier, spent
-from lab.engine.differential_privacy.update_clipping import Clipping, begins_afresh, clipping
-from lab.engine.evaluation.record import Record
+from lab.engine.differential_privacy.update_clipping import UpdateClipping, begins_afresh, clipping
+from lab.engine.evaluation.record import RoundRecord
 from lab.engine.evaluation.round_metrics import measure
-from lab.engine.exchange import Exchange, Wire, exchange
-from lab.engine.injected_clients import Guests
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run_state import Moment, State, Stopped
-from lab.engine.server.server import Aggregator, Answer
+from lab.engine.exchange import ExchangeResult, Wire, exchange
+from lab.engine.injected_clients import InjectedClients
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.run_state import RoundResult, RunState, RunStopped
+from lab.engine.server.server import Server, ServerStep
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import Crew, Local, Report
+from lab.interfaces.federated_algorithm import CohortReport, CohortTrainer, LocalResult
 from lab.interfaces.messages import Cohort, Transcript
-from lab.interfaces.poisoning import Insight
+from lab.interfaces.poisoning import AdversaryKnowledge
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
     """What came of the local training of a round."""
 
-    local: Local
-    report: Report
+    local: LocalResult
+    report: CohortReport
     updates: Tensor  # (clients, shared) to be sent
 
 
@@ -55,18 +55,18 @@ class Round:
     carried: CarriedState  # of the round before, as far as it still counts
 
     @classmethod
-    def begin(cls, state: State, clients: Sequence[int] | None = None) -> Round:
+    def begin(cls, state: RunState, clients: Sequence[int] | None = None) -> Round:
         """Begin the round after `state`.
 
         clients: who is selected; None: as the experiment draws them
         """
         experiment, number = state.experiment, state.round + 1
-        selected = asked(experiment, number) if clients is None else tuple(clients)
+        selected = select_cohort(experiment, number) if clients is None else tuple(clients)
         return cls(
             experiment,
             number,
             experiment.at(number),
-            party_of(experiment, number, selected),
+            cohort_of(experiment, number, selected),
             state.model,
             _still_counts(state, number),
         )
@@ -77,7 +77,7 @@ class Round:
         return self.settings.training.algorithm.shared(self.settings.architecture)
 
     @cached_property
-    def clipping(self) -> Clipping | None:
+    def clipping(self) -> UpdateClipping | None:
         """Of client-level privacy."""
         if self.settings.privacy.kind != "client":
             return None
@@ -85,28 +85,28 @@ class Round:
         return clipping(self.settings, noise, self.carried.clip)
 
     @cached_property
-    def server(self) -> Aggregator:
-        return Aggregator(
+    def server(self) -> Server:
+        return Server(
             self.settings, self.number, self.sent, self.carried, self.shared, self.clipping
         )
 
     @cached_property
-    def insight(self) -> Insight:
+    def insight(self) -> AdversaryKnowledge:
         """What malicious clients know."""
         return self.server.insight(self.cohort)
 
     @cached_property
-    def crew(self) -> Crew:
+    def crew(self) -> CohortTrainer:
         """By which the algorithm trains the selected clients."""
-        return crew_of(self.experiment, self.number, self.cohort.clients, self.insight)
+        return cohort_trainer(self.experiment, self.number, self.cohort.clients, self.insight)
 
-    def train(self, crew: Crew | None = None) -> Training:
+    def train(self, crew: CohortTrainer | None = None) -> Training:
         """Train all clients.  crew: in place of the round's own"""
         crew = crew or self.crew
         memory = self.carried.algorithm
-        return Training(*outcome(self.settings, crew, self.cohort, self.sent, memory))
+        return Training(*train_clients(self.settings, crew, self.cohort, self.sent, memory))
 
-    def exchange(self, updates: Tensor, cohort: Cohort | None = None) -> Exchange:
+    def exchange(self, updates: Tensor, cohort: Cohort | None = None) -> ExchangeResult:
         """Send the updates (clients, shared).  cohort: whose they are, if not the round's own"""
         wire = Wire(
             settings=self.settings,
@@ -117,11 +117,13 @@ class Round:
         )
         return exchange(wire, updates, self.cohort if cohort is None else cohort)
 
-    def aggregate(self, exchanged: Exchange, groups: Tensor | None = None) -> Answer:
+    def aggregate(self, exchanged: ExchangeResult, groups: Tensor | None = None) -> ServerStep:
         """Let the server aggregate.  groups (clients,): which of several models each trained"""
         return self.server.answer(exchanged.delivery, exchanged.party, groups)
 
-    def advance(self, training: Training, exchanged: Exchange, answer: Answer) -> State:
+    def advance(
+        self, training: Training, exchanged: ExchangeResult, answer: ServerStep
+    ) -> RunState:
         """Take the step.  -> the state after the round, without what is measured"""
         settings, delivery = self.settings, exchanged.delivery
         algorithm = settings.training.algorithm
@@ -141,11 +143,11 @@ class Round:
             pre_aggregation=answer.memory,
             last_change=model - self.sent if remembers else None,
         )
-        return State(self.number, model, self.experiment, carried)
+        return RunState(self.number, model, self.experiment, carried)
 
 
 @torch.no_grad()
-def step(state: State, guests: Guests | None = None) -> Moment:
+def run_round(state: RunState, guests: InjectedClients | None = None) -> RoundResult:
     """Run the next round.  Raises Stopped where a round is aborted and the settings say so."""
     round = Round.begin(state)
     training = round.train()
@@ -155,7 +157,7 @@ def step(state: State, guests: Guests | None = None) -> Moment:
     exchanged = round.exchange(updates, cohort)
     delivery, settings = exchanged.delivery, round.settings
     if delivery.aborted and settings.secure_aggregation.on_abort == "stop":
-        raise Stopped(f"round {round.number}: {delivery.note}")
+        raise RunStopped(f"round {round.number}: {delivery.note}")
     answer = round.aggregate(exchanged, training.local.groups)
     after = round.advance(training, exchanged, answer)
 
@@ -164,7 +166,7 @@ def step(state: State, guests: Guests | None = None) -> Moment:
     measured, own_metrics = measure(settings, after.model, memory, clients, known)
     after = replace(after, carried=replace(after.carried, own_metrics=own_metrics))
     guarantee = spent(state.experiment, round.number)
-    record = Record(
+    record = RoundRecord(
         round=round.number,
         **measured,
         epsilon=guarantee.epsilon if guarantee else None,
@@ -189,10 +191,10 @@ def step(state: State, guests: Guests | None = None) -> Moment:
         delivery,
         {} if starts is None else dict(zip(clients, starts, strict=True)),
     )
-    return Moment(record, transcript, after)
+    return RoundResult(record, transcript, after)
 
 
-def _still_counts(state: State, number: int) -> CarriedState:
+def _still_counts(state: RunState, number: int) -> CarriedState:
     """Drop what a change of the settings has made meaningless."""
     carried, settings = state.carried, state.experiment.at(number)
     if carried.clip is not None and begins_afresh(settings, state.experiment.at(number - 1)):

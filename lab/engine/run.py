@@ -11,18 +11,20 @@ from dataclasses import replace
 
 import torch
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.engine.differential_privacy.accountant import budget_left
-from lab.engine.round import step
-from lab.engine.run_state import Moment, State, Stopped
+from lab.engine.round import run_round
+from lab.engine.run_state import RoundResult, RunState, RunStopped
 from lab.experiment.experiment import Experiment
 
 
-def begin(experiment: Experiment) -> State:
-    return State(0, experiment.architecture.initial(stream(experiment.seed, "model")), experiment)
+def initial_state(experiment: Experiment) -> RunState:
+    return RunState(
+        0, experiment.architecture.initial(random_stream(experiment.seed, "model")), experiment
+    )
 
 
-def run(experiment: Experiment, state: State | None = None) -> Iterator[Moment]:
+def run(experiment: Experiment, state: RunState | None = None) -> Iterator[RoundResult]:
     """Rounds until `training.rounds`, from the start or from where `state` left off.
 
     An experiment that differs from the state's holds from the next round on, and what was spent
@@ -31,11 +33,11 @@ def run(experiment: Experiment, state: State | None = None) -> Iterator[Moment]:
     """
     # An operation on one thread sums in one order, so records do not depend on the machine's cores.
     torch.set_num_threads(1)
-    state = begin(experiment) if state is None else state
+    state = initial_state(experiment) if state is None else state
     whole = state.experiment.continued_by(experiment, after=state.round)
     while state.round < whole.at(state.round + 1).training.rounds:
         if complaint := budget_left(whole, state.round + 1):
-            raise Stopped(complaint)
-        moment = step(replace(state, experiment=whole))
+            raise RunStopped(complaint)
+        moment = run_round(replace(state, experiment=whole))
         yield moment
         state = moment.state

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lab.engine.carried_state import CarriedState
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.experiment import Experiment
 from lab.interfaces.messages import Transcript
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class RunState:
     """All that the next round needs."""
 
     round: int
@@ -23,13 +23,13 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class RoundResult:
     """One finished round: numbers for the experimenter, messages for the attacks, a checkpoint."""
 
-    record: Record
+    record: RoundRecord
     transcript: Transcript
-    state: State
+    state: RunState
 
 
-class Stopped(Exception):
+class RunStopped(Exception):
     """The run ended early, as its settings ask; the message says why."""

@@ -15,10 +15,10 @@ from urllib.parse import parse_qsl, urlencode
 import tomli_w
 from pydantic import AfterValidator, Field, PlainSerializer, model_validator
 
-from lab.common.settings import Part, SettingError, Settings
+from lab.common.settings import Component, SettingError, Settings
 from lab.common.settings_text import flatten, parse, parse_value, read_file, write_value
-from lab.experiment.round_settings import Outline
-from lab.experiment.validation import agree
+from lab.experiment.round_settings import RoundSettings
+from lab.experiment.validation import validate
 
 FIXED = ("seed", "data", "model")  # what no change in mid-run may touch
 
@@ -31,7 +31,7 @@ ByPath = Annotated[
 ]
 
 
-class Change(Settings):
+class SettingsChange(Settings):
     """Settings that hold from `round` on."""
 
     round: int = Field(ge=2, description="the first round under the new settings")
@@ -41,13 +41,13 @@ class Change(Settings):
         return hash(self.model_dump_json())
 
 
-class Experiment(Outline):
+class Experiment(RoundSettings):
     """Everything that determines a run: the same experiment gives the same records.
 
     Except under privacy.secure_noise, where no two runs share their noise.
     """
 
-    changes: tuple[Change, ...] = Field(
+    changes: tuple[SettingsChange, ...] = Field(
         (), max_length=500, description="what changes in the course of the run"
     )
 
@@ -62,7 +62,7 @@ class Experiment(Outline):
         # Data never change in mid-run, and what was planted in them is in no file.
         return now.model_copy(update={"data": self.data})
 
-    def _in_order(self) -> list[Change]:
+    def _in_order(self) -> list[SettingsChange]:
         return sorted(self.changes, key=lambda change: change.round)
 
     def changed(self, settings: Mapping[str, Any]) -> Experiment:
@@ -82,7 +82,7 @@ class Experiment(Outline):
         """The same experiment, with other settings from `round` on.  Raises SettingError."""
         if round == 1:
             return self.changed(settings)
-        later = Change.read({"round": round, "set": dict(settings)}, "changes")
+        later = SettingsChange.read({"round": round, "set": dict(settings)}, "changes")
         return Experiment.read(self.dump() | {"changes": [*self.dump()["changes"], later.dump()]})
 
     def continued_by(self, other: Experiment, after: int) -> Experiment:
@@ -168,13 +168,13 @@ class Experiment(Outline):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        agree(self)
+        validate(self)
         now: Experiment = self.model_copy(update={"changes": ()})
         for change in self._in_order():
             now = now._after(change)
         return self
 
-    def _after(self, change: Change) -> Experiment:
+    def _after(self, change: SettingsChange) -> Experiment:
         touched = [path for path in change.set if path.split(".")[0] in (*FIXED, "changes")]
         if touched:
             raise SettingError(
@@ -219,4 +219,4 @@ def _is_part(path: list[str]) -> bool:
     for name in path:
         field = getattr(node, "model_fields", {}).get(name)
         node = field.annotation if field else None
-    return isinstance(node, type) and issubclass(node, Part)
+    return isinstance(node, type) and issubclass(node, Component)

@@ -8,14 +8,21 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from lab.common.settings import Settings
-from lab.experiment.sections import Adversary, Data, Privacy, SecureAggregation, Training, Transport
-from lab.interfaces.aggregation import Preparation, Rule
-from lab.interfaces.messages import Recipe
+from lab.experiment.sections import (
+    AdversarySettings,
+    DataSettings,
+    NetworkSettings,
+    PrivacySettings,
+    SecureAggregationSettings,
+    TrainingSettings,
+)
+from lab.interfaces.aggregation import AggregationRule, PreAggregator
+from lab.interfaces.messages import TrainingPlan
 from lab.models.architectures import Model
 from lab.models.network import Network
 
 
-class Outline(Settings):
+class RoundSettings(Settings):
     """An experiment without its changes.  Abstract: `Experiment` has the whole of it."""
 
     seed: int = Field(0, ge=0, le=2**53 - 1, description="every random draw follows from it")
@@ -25,19 +32,20 @@ class Outline(Settings):
         le=2**53 - 1,
         description="part of the names of private random draws; every branch of a run gets its own",
     )
-    data: Data = Field(default_factory=Data)
+    data: DataSettings = Field(default_factory=DataSettings)
     model: Model = Field(default_factory=lambda: Model.pick("mlp"), description="what is trained")
-    training: Training = Field(default_factory=Training)
-    privacy: Privacy = Field(default_factory=Privacy)
-    secure_aggregation: SecureAggregation = Field(default_factory=SecureAggregation)
-    adversary: Adversary = Field(default_factory=Adversary)
-    rule: Rule = Field(
-        default_factory=lambda: Rule.pick("mean"), description="how the server folds the updates"
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
+    secure_aggregation: SecureAggregationSettings = Field(default_factory=SecureAggregationSettings)
+    adversary: AdversarySettings = Field(default_factory=AdversarySettings)
+    rule: AggregationRule = Field(
+        default_factory=lambda: AggregationRule.pick("mean"),
+        description="how the server folds the updates",
     )
-    stages: tuple[Preparation, ...] = Field(
+    stages: tuple[PreAggregator, ...] = Field(
         (), max_length=5, description="what the server does to the updates before its rule"
     )
-    network: Transport = Field(default_factory=Transport)
+    network: NetworkSettings = Field(default_factory=NetworkSettings)
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -55,7 +63,7 @@ class Outline(Settings):
         return Network(self.model, self.data.source.shape, len(self.data.source.classes))
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> TrainingPlan:
         """What clients are told to do, and everybody knows.
 
         Under example-level privacy every client draws each example with one common probability, so
@@ -64,7 +72,7 @@ class Outline(Settings):
         training, data = self.training, self.data
         mean_size = data.shared() * data.split.dealt / data.clients
         drawn = self.privacy.kind == "example" and self.privacy.sampling == "poisson"
-        return Recipe(
+        return TrainingPlan(
             epochs=training.epochs,
             cap=training.steps,
             batch_size=training.batch_size,

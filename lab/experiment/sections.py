@@ -8,19 +8,19 @@ from pydantic import Field, field_validator, model_validator
 
 from lab.common.settings import SettingError, Settings
 from lab.interfaces.aggregation import Codec
-from lab.interfaces.data import Source, Split
+from lab.interfaces.data import DataSource, Partition
 from lab.interfaces.federated_algorithm import Algorithm
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.poisoning import PoisoningAttack
 
 
-class Data(Settings):
+class DataSettings(Settings):
     """What is learnt from, and who holds it."""
 
-    source: Source = Field(
-        default_factory=lambda: Source.pick("fashion-mnist"), description="the data set"
+    source: DataSource = Field(
+        default_factory=lambda: DataSource.pick("fashion-mnist"), description="the data set"
     )
-    split: Split = Field(
-        default_factory=lambda: Split.pick("iid"), description="how the clients' data differ"
+    split: Partition = Field(
+        default_factory=lambda: Partition.pick("iid"), description="how the clients' data differ"
     )
     clients: int = Field(20, ge=2, le=10_000, description="clients in the federation")
     examples: int = Field(
@@ -32,7 +32,7 @@ class Data(Settings):
         return min(self.examples, self.source.size) or self.source.size
 
 
-class Training(Settings):
+class TrainingSettings(Settings):
     """What the clients and the server do in a round."""
 
     algorithm: Algorithm = Field(
@@ -52,7 +52,7 @@ class Training(Settings):
     )
 
 
-class Privacy(Settings):
+class PrivacySettings(Settings):
     """Differential privacy: whose record is protected, and how well."""
 
     kind: Literal["none", "example", "client"] = Field(
@@ -121,7 +121,7 @@ class Privacy(Settings):
         return self
 
 
-class SecureAggregation(Settings):
+class SecureAggregationSettings(Settings):
     """The server learns the sum of the updates and no single one."""
 
     enabled: bool = Field(False, description="mask every update; the cryptography really runs")
@@ -182,12 +182,12 @@ class SecureAggregation(Settings):
         return self.buckets / self.threshold
 
 
-class Adversary(Settings):
+class AdversarySettings(Settings):
     """Malicious clients."""
 
     count: int = Field(0, ge=0, le=10_000, description="malicious clients")
-    poison: Poison = Field(
-        default_factory=lambda: Poison.pick("sign-flip"), description="what they do"
+    poison: PoisoningAttack = Field(
+        default_factory=lambda: PoisoningAttack.pick("sign-flip"), description="what they do"
     )
     clients: tuple[Annotated[int, Field(ge=0, le=9_999)], ...] = Field(
         (), max_length=10_000, description="who they are, as far as named; others are drawn"
@@ -206,7 +206,7 @@ class Adversary(Settings):
         return clients
 
 
-class Transport(Settings):
+class NetworkSettings(Settings):
     """What happens to messages."""
 
     availability: float = Field(

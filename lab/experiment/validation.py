@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from lab.common.settings import SettingError
-from lab.experiment.round_settings import Outline
+from lab.experiment.round_settings import RoundSettings
 from lab.experiment.visibility_validation import agree_on_messages, agree_on_privacy, check_rows
-from lab.interfaces.poisoning import Poison
+from lab.interfaces.poisoning import PoisoningAttack
 from lab.models.architectures import Model
 
 KEPT = 1_000_000_000  # bytes that a run may remember from round to round
 
 
-def agree(it: Outline) -> None:
+def validate(it: RoundSettings) -> None:
     """Raises SettingError."""
     _on_sizes(it)
     _on_content(it)
@@ -22,7 +22,7 @@ def agree(it: Outline) -> None:
     agree_on_messages(it)
 
 
-def _on_sizes(it: Outline) -> None:
+def _on_sizes(it: RoundSettings) -> None:
     source, cohort, clients = it.data.source, it.cohort_size, it.data.clients
     if cohort > clients:
         raise SettingError(
@@ -47,7 +47,7 @@ def _on_sizes(it: Outline) -> None:
     it.data.split.check(source, clients, it.data.shared())
 
 
-def _on_content(it: Outline) -> None:
+def _on_content(it: RoundSettings) -> None:
     source, poison, training = it.data.source, it.adversary.poison, it.training
     what = "a table" if source.content == "table" else source.content
     if source.content not in it.model.reads:
@@ -76,9 +76,9 @@ def _on_content(it: Outline) -> None:
         _on_poison(it, poison)
 
 
-def _on_poison(it: Outline, poison: Poison) -> None:
+def _on_poison(it: RoundSettings, poison: PoisoningAttack) -> None:
     name = f"adversary.poison.kind {poison.kind}"
-    if type(poison).claims is not Poison.claims and not it.recipe.weighted:
+    if type(poison).claims is not PoisoningAttack.claims and not it.recipe.weighted:
         raise SettingError(
             f"{name} lies about its examples, and here every client counts alike: use "
             "training.algorithm fedavg without privacy.kind client, or another poison"
@@ -95,7 +95,7 @@ def _on_poison(it: Outline, poison: Poison) -> None:
         )
 
 
-def _on_devices(it: Outline) -> None:
+def _on_devices(it: RoundSettings) -> None:
     network = it.network
     for name in ("deadline", "spare"):
         value = getattr(network, name)
@@ -116,7 +116,7 @@ def _on_devices(it: Outline) -> None:
         )
 
 
-def _on_feedback(it: Outline) -> None:
+def _on_feedback(it: RoundSettings) -> None:
     if not it.network.error_feedback:
         return
     codec = it.network.compression
@@ -132,7 +132,7 @@ def _on_feedback(it: Outline) -> None:
         )
 
 
-def _on_algorithm(it: Outline) -> None:
+def _on_algorithm(it: RoundSettings) -> None:
     algorithm, privacy = it.training.algorithm, it.privacy.kind
     name = f"training.algorithm.kind {algorithm.kind}"
     if algorithm.exposes and it.secure_aggregation.enabled:
@@ -170,7 +170,7 @@ def _on_algorithm(it: Outline) -> None:
         )
 
 
-def _on_waiting(it: Outline, name: str) -> None:
+def _on_waiting(it: RoundSettings, name: str) -> None:
     """Where nobody is waited for."""
     network = it.network
     for setting, value in (("deadline", network.deadline), ("spare", network.spare)):
@@ -187,7 +187,7 @@ def _on_waiting(it: Outline, name: str) -> None:
     check_rows(it, min(it.training.algorithm.awaits, it.cohort_size))
 
 
-def _on_silence(it: Outline, name: str) -> None:
+def _on_silence(it: RoundSettings, name: str) -> None:
     """A baseline sends nothing, so nothing can be done to messages."""
     without = {
         "privacy.kind": (it.privacy.kind, "none"),

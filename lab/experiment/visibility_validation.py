@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from lab.common.settings import SettingError
-from lab.experiment.round_settings import Outline
+from lab.experiment.round_settings import RoundSettings
 from lab.interfaces.opening_threshold import FEWEST_IN_SUM
-from lab.models.torch_modules import twin
+from lab.models.torch_modules import torch_module
 from lab.privacy.adaptive_clipping import update_noise
 
 
-def agree_on_privacy(it: Outline) -> None:
+def agree_on_privacy(it: RoundSettings) -> None:
     """Whether guarantees hold for what the server does.  Raises SettingError."""
     if it.choosy and it.privacy.kind == "client":
         raise SettingError(
@@ -28,10 +28,10 @@ def agree_on_privacy(it: Outline) -> None:
     if privacy.adapts and privacy.noise:  # calibrated noise is known to the accountant only
         update_noise(privacy.noise, it.cohort_size)
     if privacy.kind == "example" and privacy.backend == "opacus":
-        twin(it.architecture.layers)
+        torch_module(it.architecture.layers)
 
 
-def agree_on_messages(it: Outline) -> None:
+def agree_on_messages(it: RoundSettings) -> None:
     """Whether the server can make anything of what it is sent.  Raises SettingError."""
     packing = it.network.compression.kind
     if packing != "none" and it.secure_aggregation.enabled:
@@ -52,7 +52,7 @@ def agree_on_messages(it: Outline) -> None:
         check_rows(it, it.cohort_size)
 
 
-def _on_masks(it: Outline) -> None:
+def _on_masks(it: RoundSettings) -> None:
     masks, cohort = it.secure_aggregation, it.cohort_size
     smallest = cohort // masks.buckets
     needed = max(2, it.rule.fewest(), *(stage.fewest() for stage in it.stages))
@@ -87,7 +87,7 @@ def _on_masks(it: Outline) -> None:
         )
 
 
-def check_rows(it: Outline, rows: int) -> None:
+def check_rows(it: RoundSettings, rows: int) -> None:
     """Whether stages and rule can make anything of so many."""
     mixed = "secure_aggregation.buckets" if it.secure_aggregation.enabled else ""
     for stage in it.stages:

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
 from lab.privacy.audit_bounds import FAMILY, GAUSSIAN, NOTHING, Premise
-from lab.privacy.guarantee import Ceiling
-from lab.scoring.audit_score import Audited
+from lab.privacy.guarantee import AttackCeiling
+from lab.scoring.audit_score import AuditScore
 from lab.scoring.membership.membership_score import Curve
 
 BESIDE = {"f-dp": ("dash", "f-DP, Gaussian"), "steinke": ("dot", "no assumption")}
@@ -20,7 +20,7 @@ ROOM = 1.5  # of the axis of rounds, for the words at the end of lines
 SHAPES = ("circle", "square", "cross", "x", "triangle-up", "star")
 
 
-def promises(found: Audited, rounds: int) -> go.Figure:
+def promises(found: AuditScore, rounds: int) -> go.Figure:
     """Epsilon by round: claimed at most, proven at least; an estimate is a point, never a line.
 
     Of a mechanism known not to fit the main bound's premise, what it finds is called detected, and
@@ -56,7 +56,7 @@ def promises(found: Audited, rounds: int) -> go.Figure:
     return dress(figure, 420).update_layout(showlegend=False)
 
 
-def _ends(found: Audited, colour: str) -> list[tuple[float, str]]:
+def _ends(found: AuditScore, colour: str) -> list[tuple[float, str]]:
     """Where each line ends, and what is written there, after a sign in the line's colour."""
     last = found.last
     ends = [(last.proven, f"{_sign('▲', colour)} {_told(found)}")]
@@ -70,11 +70,11 @@ def _ends(found: Audited, colour: str) -> list[tuple[float, str]]:
     return ends
 
 
-def _beside(found: Audited) -> dict[str, tuple[str, str]]:
+def _beside(found: AuditScore) -> dict[str, tuple[str, str]]:
     return {name: BESIDE[name] for name in BESIDE if not (found.detects and name in FAMILY)}
 
 
-def _told(found: Audited) -> str:
+def _told(found: AuditScore) -> str:
     """What the main line is, with its premise."""
     if found.detects:
         return f"looks like {found.last.proven:.2f}, no bound"
@@ -102,7 +102,7 @@ def _faint(colour: str) -> str:
 
 
 def reach(
-    ceiling: Ceiling | None,
+    ceiling: AttackCeiling | None,
     reached: Sequence[tuple[float, float]],
     attacks: Mapping[str, Curve],
 ) -> go.Figure:

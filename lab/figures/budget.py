@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, dress
-from lab.privacy.guarantee import Ceiling
+from lab.privacy.guarantee import AttackCeiling
 
 LINES = (("PLD", GREEN, "solid"), ("RDP", ORANGE, "dot"), ("PRV", SKY, "dash"))
 RATES = np.concatenate([[0.0], np.geomspace(1e-4, 1.0, 200)])  # of false positives
@@ -59,7 +59,7 @@ def spending(
     return dress(figure, 380)
 
 
-def trade_off(ceilings: Mapping[str, Ceiling]) -> go.Figure:
+def trade_off(ceilings: Mapping[str, AttackCeiling]) -> go.Figure:
     """The best true-positive rate that any attack can have, at each false-positive rate."""
     figure = go.Figure()
     x = RATES.tolist()

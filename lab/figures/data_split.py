@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from lab.engine.data.summary import Portrait
+from lab.engine.data.summary import FederationSummary
 from lab.figures.style import GREY, dress
 from lab.figures.toy_updates import EACH
 
 
-def split(portrait: Portrait) -> go.Figure:
+def split(portrait: FederationSummary) -> go.Figure:
     """A column for each client, its labels below its size; who holds nothing has an empty column.
 
     The colours run from 0 to 1 for every split, so that maps of two splits can be compared.

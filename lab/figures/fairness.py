@@ -5,11 +5,11 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from lab.engine.evaluation.fairness import Rates
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.figures.style import BLUE, GREEN, ORANGE, dress
 
 
-def fairness(record: Record) -> go.Figure:
+def fairness(record: RoundRecord) -> go.Figure:
     """Accuracy of one round for each client; the worst tenth stands out.  Empty without clients.
 
     Where clients have models of their own besides the common one, a diamond says how good they are.

@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from lab.engine.data.summary import Portrait
-from lab.engine.evaluation.record import Record
+from lab.engine.data.summary import FederationSummary
+from lab.engine.evaluation.record import RoundRecord
 from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, RED, dress
 
 DIAMOND = 1.45  # its half by the radius of the ring within; a circle needs the root of 2
@@ -21,7 +21,7 @@ Point = tuple[float, float]
 Outline = tuple[NDArray[np.object_], NDArray[np.object_]]  # lists would be validated one by one
 
 
-def federation(portrait: Portrait, record: Record | None = None) -> go.Figure:
+def federation(portrait: FederationSummary, record: RoundRecord | None = None) -> go.Figure:
     """Server and clients: each client is a ring of its labels, its area the examples it holds.
 
     A line joins who took part; a dotted one ends in a cross where the update was lost.  A diamond
@@ -134,7 +134,7 @@ def _wedges(
 
 def _marks(
     figure: go.Figure,
-    portrait: Portrait,
+    portrait: FederationSummary,
     names: list[int],
     places: list[Point],
     taking: set[int],

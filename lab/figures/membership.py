@@ -10,16 +10,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, CLASSES, GREEN, GREY, ORANGE, dress
-from lab.privacy.guarantee import Ceiling
-from lab.scoring.membership.leakage_by_group import Group
-from lab.scoring.membership.membership_score import Exposure
+from lab.privacy.guarantee import AttackCeiling
+from lab.scoring.membership.leakage_by_group import GroupLeakage
+from lab.scoring.membership.membership_score import MembershipScore
 from lab.scoring.membership.rates import NEEDED
 
 TINY = 1e-9  # stands for 0 on a logarithmic axis
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
-def roc(exposure: Exposure, ceiling: Ceiling | None = None) -> go.Figure:
+def roc(exposure: MembershipScore, ceiling: AttackCeiling | None = None) -> go.Figure:
     """The ROC on logarithmic axes with its band, the diagonal of chance, and privacy's ceiling."""
     x, places = _measured(exposure)
     low = [max(exposure.curve.low[k], TINY) for k in places]
@@ -42,7 +42,9 @@ def roc(exposure: Exposure, ceiling: Ceiling | None = None) -> go.Figure:
     return _logarithmic(figure, exposure.others)
 
 
-def rocs(exposures: Mapping[str, Exposure], ceiling: Ceiling | None = None) -> go.Figure:
+def rocs(
+    exposures: Mapping[str, MembershipScore], ceiling: AttackCeiling | None = None
+) -> go.Figure:
     """Several attacks on one pair of axes, without their bands."""
     figure = go.Figure()
     for place, (name, exposure) in enumerate(exposures.items()):
@@ -64,7 +66,7 @@ def rocs(exposures: Mapping[str, Exposure], ceiling: Ceiling | None = None) -> g
     return _logarithmic(figure, most)
 
 
-def _measured(exposure: Exposure) -> tuple[list[float], list[int]]:
+def _measured(exposure: MembershipScore) -> tuple[list[float], list[int]]:
     """False-positive rates down to a single one of the others, and their places in the curve."""
     rates = exposure.curve.false_positives
     places = [k for k, rate in enumerate(rates) if rate >= 1 / exposure.others]
@@ -92,7 +94,7 @@ def _logarithmic(figure: go.Figure, others: int) -> go.Figure:
     return dress(figure, 460)
 
 
-def histogram(exposure: Exposure) -> go.Figure:
+def histogram(exposure: MembershipScore) -> go.Figure:
     """How the scores of members and of others are distributed."""
     edges, figure = exposure.histogram["edges"], go.Figure()
     middles = [(one + other) / 2 for one, other in pairwise(edges)]
@@ -106,7 +108,7 @@ def histogram(exposure: Exposure) -> go.Figure:
     return dress(figure, 300)
 
 
-def groups(found: Sequence[Group], names: Sequence[str], kind: str) -> go.Figure:
+def groups(found: Sequence[GroupLeakage], names: Sequence[str], kind: str) -> go.Figure:
     """The AUC of each group with its interval; a diamond stands surely apart from the rest."""
     told = [(name, each) for name, each in zip(names, found, strict=True) if each.auc is not None]
     figure = go.Figure()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.figures.style import BLUE, GREY, RED, dress, mode
 
 LANES = ("left out", "shortened", "kept")  # from below
@@ -34,7 +34,7 @@ class Client(NamedTuple):
         return "<br>".join([*told, self.fate] if self.fate else told)
 
 
-def moved(record: Record) -> go.Figure:
+def moved(record: RoundRecord) -> go.Figure:
     """Who moved the model: each client's share of the step, and its weight.
 
     Malicious clients come first, each kind from the most to the least.  Empty where the record does
@@ -69,7 +69,7 @@ def _bars(
     )  # fmt: skip
 
 
-def judged(record: Record) -> go.Figure:
+def judged(record: RoundRecord) -> go.Figure:
     """What became of each client's update, in the order of `moved`.
 
     Empty where the rule takes something of everybody.
@@ -95,7 +95,7 @@ def judged(record: Record) -> go.Figure:
     return _name_clients(figure, clients)
 
 
-def obeyed(records: Sequence[Record], round: int) -> go.Figure:
+def obeyed(records: Sequence[RoundRecord], round: int) -> go.Figure:
     """How often the attacker gets the answer it wants, beside the accuracy on clean examples.
 
     round: the one that is looked at
@@ -119,7 +119,7 @@ def obeyed(records: Sequence[Record], round: int) -> go.Figure:
     return dress(figure, 300)
 
 
-def _lined_up(record: Record) -> list[Client]:
+def _lined_up(record: RoundRecord) -> list[Client]:
     """Everybody whose update arrived: malicious clients first, and who moved most first."""
     asked = len(record.clients)
     columns = zip(

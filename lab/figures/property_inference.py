@@ -5,10 +5,10 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, GREY, ORANGE, dress
-from lab.scoring.property_score import Poll
+from lab.scoring.property_score import PropertyScore
 
 
-def said(found: Poll) -> go.Figure:
+def said(found: PropertyScore) -> go.Figure:
     """A point for each update; on the diagonal the server would be right."""
     scores, shares = [each.score for each in found.said], [each.share for each in found.said]
     high = max(1.0, *scores)

@@ -8,8 +8,8 @@ from types import MappingProxyType
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lab.attack_runs.reconstruction.quick_look import Glance
-from lab.engine.evaluation.record import Record
+from lab.attack_runs.reconstruction.quick_look import QuickLook
+from lab.engine.evaluation.record import RoundRecord
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, SKY, dress
 
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, GREY, BLUE)
@@ -18,8 +18,8 @@ VALUES = {"accuracy": "accuracy", "loss": "loss", "epsilon": "epsilon spent"}
 
 
 def compared(
-    runs: Mapping[str, Sequence[Record]],
-    read: Mapping[str, Sequence[Glance]] = MappingProxyType({}),
+    runs: Mapping[str, Sequence[RoundRecord]],
+    read: Mapping[str, Sequence[QuickLook]] = MappingProxyType({}),
 ) -> go.Figure:
     """By name, at most eight; below, what was read off updates of those that were watched."""
     private = any(record.epsilon is not None for records in runs.values() for record in records)

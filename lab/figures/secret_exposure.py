@@ -5,10 +5,10 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, dress
-from lab.scoring.secret_score import Secrets
+from lab.scoring.secret_score import SecretExposureScore
 
 
-def secrets(found: Secrets) -> go.Figure:
+def secrets(found: SecretExposureScore) -> go.Figure:
     """Each secret, the mean of those typed equally often, and what luck alone would give."""
     figure, names = go.Figure(), [_often(group.copies) for group in found.groups]
     figure.add_hrect(

@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from lab.figures.style import dress
-from lab.sweeps.result_table import Entry, Tally
+from lab.sweeps.result_table import ResultTable, TableCell
 from lab.sweeps.variant import Variant
 
 APART = 1.25  # columns from the last one to the worst
@@ -19,7 +19,7 @@ SHORT = {"": "", "refused": "n/a", "failed": "err", "waiting": "…"}  # fits in
 PALE = [[0, "#e4e4e4"], [1, "#e4e4e4"]]  # of places without a value
 
 
-def heat(tally: Tally) -> go.Figure:
+def heat(tally: ResultTable) -> go.Figure:
     """Values in percent; bright is good for the server, whatever was measured.
 
     A place without a value has a word, and says why when it is pointed at.
@@ -64,14 +64,14 @@ def heat(tally: Tally) -> go.Figure:
     )  # fmt: skip
 
 
-def _shared(here: Sequence[Sequence[Entry]]) -> dict[str, Any]:
+def _shared(here: Sequence[Sequence[TableCell]]) -> dict[str, Any]:
     return {
         "zmin": 0, "zmax": 1, "showscale": False, "xgap": 2, "ygap": 2, "hoverongaps": False,
         "hovertext": _each(here, _hover), "hovertemplate": "%{hovertext}<extra></extra>",
     }  # fmt: skip
 
 
-def _each(here: Sequence[Sequence[Entry]], of: Callable[[Entry], Any]) -> list[list[Any]]:
+def _each(here: Sequence[Sequence[TableCell]], of: Callable[[TableCell], Any]) -> list[list[Any]]:
     return [[of(entry) for entry in line] for line in here]
 
 
@@ -81,12 +81,12 @@ def _labels(variants: Sequence[Variant]) -> list[str]:
     return ["<br>".join(each) for each in lines]
 
 
-def _number(entry: Entry) -> str:
+def _number(entry: TableCell) -> str:
     """In percent, without the sign: on a telephone every letter counts."""
     return "" if entry.value is None else f"{100 * entry.value:.0f}"
 
 
-def _hover(entry: Entry) -> str:
+def _hover(entry: TableCell) -> str:
     inner = " against ".join(label for label in (entry.best, entry.worst) if label)
     seeds = ", ".join(f"seed {seed}: {value:.1%}" for seed, value in entry.seeds.items())
     told = (f"{entry.row} / {entry.column}", inner, entry.told(), seeds, entry.reason)

@@ -13,14 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import normal, stream
+from lab.common.random_streams import normal, random_stream
 from lab.common.settings import SettingError
 from lab.engine.data.federation import outside, whole
-from lab.experiment.sections import Data
-from lab.interfaces.aggregation import Aid, Preparation, Rule, Stage
-from lab.interfaces.data import Split
+from lab.experiment.sections import DataSettings
+from lab.interfaces.aggregation import (
+    AggregationContext,
+    AggregationRule,
+    PreAggregator,
+    UpdateTransform,
+)
+from lab.interfaces.data import Partition
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import Insight, Poison, Scene
+from lab.interfaces.poisoning import AdversaryKnowledge, DataPoisoningContext, PoisoningAttack
 from lab.models.inputs import as_floats
 
 HONEST, MALICIOUS = 8, 2
@@ -29,11 +34,11 @@ SPREAD = 0.35
 FAR = ((-1.6, -1.0), (-1.4, -1.3))  # what malicious clients send to a rule
 CLIENTS, CLASSES, EACH = 8, 10, 200  # of a toy split
 
-Guard = TypeVar("Guard", Rule, Preparation)
+Guard = TypeVar("Guard", AggregationRule, PreAggregator)
 
 
 @dataclass(frozen=True, eq=False)
-class Toy:
+class ToyUpdates:
     """Updates before and after a part, and what they are combined to."""
 
     before: Tensor  # (rows, 2)
@@ -43,42 +48,44 @@ class Toy:
     right: Tensor | None = None  # (2,) the mean of honest updates
 
 
-def of_rule(rule: Rule) -> Toy:
+def of_rule(rule: AggregationRule) -> ToyUpdates:
     """Where the rule ends up, with two updates far from all others."""
     rows, cohort = _rows(lying=True), _cohort()
     right = rows[:HONEST].mean(dim=0)
-    aid = Aid(root=right + torch.tensor([0.15, -0.1]))  # an update of the server's own, as honest
+    aid = AggregationContext(
+        root=right + torch.tensor([0.15, -0.1])
+    )  # an update of the server's own, as honest
     answer = _expecting(rule)(rows, cohort.weights, aid)
-    return Toy(rows, cohort.malicious, answer=answer, right=right)
+    return ToyUpdates(rows, cohort.malicious, answer=answer, right=right)
 
 
-def of_stage(stage: Stage) -> Toy:
+def of_stage(stage: UpdateTransform) -> ToyUpdates:
     """What becomes of the rows, with two far from all others where the stage is against them."""
-    guards = isinstance(stage, Preparation)
+    guards = isinstance(stage, PreAggregator)
     rows, cohort = _rows(lying=guards), _cohort()
-    if isinstance(stage, Preparation):
+    if isinstance(stage, PreAggregator):
         after = _expecting(stage).prepare(rows, cohort.weights, cohort, stage.begin(10, 2)).rows
     else:
         after = stage(rows, cohort)
-    return Toy(rows, cohort.malicious, after=after)
+    return ToyUpdates(rows, cohort.malicious, after=after)
 
 
-def of_poison(poison: Poison) -> Toy | None:
+def of_poison(poison: PoisoningAttack) -> ToyUpdates | None:
     """What two clients send in place of what they trained; None if they lie with data alone."""
-    if type(poison).rows is Poison.rows:
+    if type(poison).rows is PoisoningAttack.rows:
         return None
     rows, cohort = _rows(lying=False), _cohort()
-    insight = Insight(
+    insight = AdversaryKnowledge(
         sent=torch.zeros(2),
         change=torch.tensor([0.9, 0.5]),
         fresh=torch.tensor([-0.8, 0.7]),
         fold=lambda given: given.mean(dim=0),
     )
-    return Toy(rows, cohort.malicious, after=poison.rows(rows, cohort, insight))
+    return ToyUpdates(rows, cohort.malicious, after=poison.rows(rows, cohort, insight))
 
 
 @dataclass(frozen=True, eq=False)
-class Lie:
+class PoisonedExamples:
     """A malicious client's examples as they were, and as it trains on them."""
 
     before: Tensor  # (pictures, *shape)
@@ -86,32 +93,34 @@ class Lie:
     labels: tuple[tuple[str, str], ...]  # of each picture: the true one and the one trained on
 
 
-def of_lie(poison: Poison) -> Lie | None:
+def of_lie(poison: PoisoningAttack) -> PoisonedExamples | None:
     """What a poison makes of pictures of clothes; None if it leaves data alone."""
-    if type(poison).data is Poison.data:
+    if type(poison).data is PoisoningAttack.data:
         return None
-    data = Data()
+    data = DataSettings()
     federation, classes = whole(data, 0), data.source.classes
     seen = federation.labels.tolist()
     held = torch.tensor([seen.index(label) for label in range(len(classes))])  # one of each
     inputs, labels = as_floats(federation.inputs[held]), federation.labels[held]
-    scene = Scene(0, outside(data, poison, test=False))
+    scene = DataPoisoningContext(0, outside(data, poison, test=False))
     changed, meant = poison.data(inputs, labels, len(classes), scene)
     named = zip(labels.tolist(), meant.tolist(), strict=True)
-    return Lie(inputs, changed, tuple((classes[one], classes[other]) for one, other in named))
+    return PoisonedExamples(
+        inputs, changed, tuple((classes[one], classes[other]) for one, other in named)
+    )
 
 
-def of_split(split: Split) -> np.ndarray:
+def of_split(split: Partition) -> np.ndarray:
     """How many examples of each class each of eight clients gets.  -> (clients, classes)"""
     labels = np.repeat(np.arange(CLASSES), EACH)
     owners = np.arange(len(labels)) % CLIENTS
-    shares = split(labels, owners, CLIENTS, stream(0, "toy split"))
+    shares = split(labels, owners, CLIENTS, random_stream(0, "toy split"))
     return np.stack([np.bincount(labels[share], minlength=CLASSES) for share in shares])
 
 
 def _rows(lying: bool) -> Tensor:
     """-> (10, 2)"""
-    honest = torch.tensor(CENTRE) + SPREAD * normal(stream(0, "toy"), HONEST + MALICIOUS, 2)
+    honest = torch.tensor(CENTRE) + SPREAD * normal(random_stream(0, "toy"), HONEST + MALICIOUS, 2)
     return torch.cat([honest[:HONEST], torch.tensor(FAR)]) if lying else honest
 
 

@@ -6,14 +6,14 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, dress
-from lab.figures.toy_updates import Toy
+from lab.figures.toy_updates import ToyUpdates
 
 HEIGHT = 360
 ROOM = 4.0  # of the honest updates' span; what lies beyond is drawn at the rim
 SEATS = {"client": 0.0, "server": 1.0, "outsider": 2.0}
 
 
-def toy(drawn: Toy) -> go.Figure:
+def toy(drawn: ToyUpdates) -> go.Figure:
     """Honest updates are dots and malicious ones crosses; arrows lead from before to after."""
     figure = go.Figure()
     honest, liars = drawn.before[~drawn.malicious], drawn.before[drawn.malicious]
@@ -101,7 +101,7 @@ def _flow(figure: go.Figure, x: float, y: float, to: float, end: float) -> None:
     )  # fmt: skip
 
 
-def _window(drawn: Toy) -> tuple[float, float]:
+def _window(drawn: ToyUpdates) -> tuple[float, float]:
     """From the least to the greatest coordinate, but never so far that the honest ones shrink."""
     span = float(drawn.before.abs().max())
     there = [drawn.before] if drawn.after is None else [drawn.before, drawn.after]

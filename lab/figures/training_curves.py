@@ -9,9 +9,9 @@ from types import MappingProxyType
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from lab.attack_runs.reconstruction.quick_look import Glance
-from lab.engine.evaluation.record import Record
-from lab.experiment.experiment import Change
+from lab.attack_runs.reconstruction.quick_look import QuickLook
+from lab.engine.evaluation.record import RoundRecord
+from lab.experiment.experiment import SettingsChange
 from lab.figures.style import BLUE, GREEN, GREY, MARKED, ORANGE, RED, SKY, dress, mode
 
 AGAINST = ("rounds", "megabytes", "seconds")  # what accuracy can be drawn against
@@ -19,12 +19,12 @@ TITLES = {"rounds": "round", "megabytes": "megabytes so far", "seconds": "simula
 
 
 def curves(
-    records: Sequence[Record],
-    changes: Sequence[Change] = (),
+    records: Sequence[RoundRecord],
+    changes: Sequence[SettingsChange] = (),
     rounds: int = 1,
     against: str = "rounds",
-    baselines: Mapping[str, Sequence[Record]] = MappingProxyType({}),
-    read: Sequence[Glance] = (),
+    baselines: Mapping[str, Sequence[RoundRecord]] = MappingProxyType({}),
+    read: Sequence[QuickLook] = (),
 ) -> go.Figure:
     """Accuracy, loss, epsilon spent and what was read, one above the other; changes dashed.
 
@@ -66,7 +66,7 @@ def curves(
     return dress(figure, 190 * rows + 30 * len(baselines) + 30 * bool(read))
 
 
-def _costs(records: Sequence[Record], against: str) -> list[float]:
+def _costs(records: Sequence[RoundRecord], against: str) -> list[float]:
     """What each round and all before it took."""
     if against == "rounds":
         return [record.round for record in records]
@@ -75,7 +75,7 @@ def _costs(records: Sequence[Record], against: str) -> list[float]:
     return list(accumulate(record.duration or 0.0 for record in records))
 
 
-def _read(read: Sequence[Glance], places: Mapping[int, float]) -> list[go.Scatter]:
+def _read(read: Sequence[QuickLook], places: Mapping[int, float]) -> list[go.Scatter]:
     """What the server read, and what a guess would have; places: where each round is drawn."""
     shown = [one for one in read if one.round in places]
     where = [places[one.round] for one in shown]
@@ -91,7 +91,7 @@ def _read(read: Sequence[Glance], places: Mapping[int, float]) -> list[go.Scatte
 
 
 def _baseline(
-    name: str, records: Sequence[Record], x: Sequence[float], against: str
+    name: str, records: Sequence[RoundRecord], x: Sequence[float], against: str
 ) -> list[go.Scatter]:
     """Nothing travels in a baseline, so that beside costs only its end can be drawn: a level."""
     if not records:
@@ -117,7 +117,7 @@ def _baseline(
     return drawn
 
 
-def _mark(figure: go.Figure, changes: Sequence[Change]) -> None:
+def _mark(figure: go.Figure, changes: Sequence[SettingsChange]) -> None:
     for change in changes:
         figure.add_vline(x=change.round - 0.5, line={"color": GREY, "dash": "dash"})
         told = [
@@ -132,7 +132,7 @@ def _mark(figure: go.Figure, changes: Sequence[Change]) -> None:
         )  # fmt: skip
 
 
-def traffic(records: Sequence[Record]) -> go.Figure:
+def traffic(records: Sequence[RoundRecord]) -> go.Figure:
     """Megabytes of each round, up and down."""
     x = [record.round for record in records]
     up, down = [r.bytes_up / 1e6 for r in records], [r.bytes_down / 1e6 for r in records]

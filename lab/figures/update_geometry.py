@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from lab.attack_runs.poisoning.poisoned_round import Muster
+from lab.attack_runs.poisoning.poisoned_round import PoisonedRound
 from lab.figures.poisoned_round import KINDS, names
 from lab.figures.style import BLUE, GREEN, GREY, ORANGE, RED, dress
 from lab.scoring.poisoning.detection import Detection
@@ -17,7 +17,7 @@ WRITTEN = 10  # clients; of more, a cell has no room for its number
 LINES = ((BLUE, "solid", 9), (ORANGE, "solid", 6), (GREEN, "dash", 4), (RED, "dot", 2))
 
 
-def landscape(shown: Muster) -> go.Figure:
+def landscape(shown: PoisonedRound) -> go.Figure:
     """The updates on the two axes along which they differ most, at equal scales.
 
     Diamonds are malicious; a cross within says left out, a dot shortened.
@@ -41,7 +41,9 @@ def landscape(shown: Muster) -> go.Figure:
     return figure
 
 
-def _those(shown: Muster, places: Sequence[int], name: str, symbol: str, colour: str) -> go.Scatter:
+def _those(
+    shown: PoisonedRound, places: Sequence[int], name: str, symbol: str, colour: str
+) -> go.Scatter:
     x, y = shown.geometry.places[list(places)].T.tolist()
     rim = "white" if symbol in ("circle", "diamond") else colour
     marker = {"symbol": symbol, "size": 12, "color": colour, "line": {"width": 1.5, "color": rim}}
@@ -65,7 +67,7 @@ def _mark(
     )  # fmt: skip
 
 
-def cosines(shown: Muster) -> go.Figure:
+def cosines(shown: PoisonedRound) -> go.Figure:
     """The cosine of every two updates; malicious clients come first, divided off by lines."""
     order = sorted(range(len(shown.clients)), key=lambda k: (not shown.malicious[k], k))
     values = shown.geometry.cosines[order][:, order].round(decimals=4).tolist()

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
-from lab.common.settings import Part, SettingError
+from lab.common.random_streams import random_stream
+from lab.common.settings import Component, SettingError
 from lab.interfaces.federated_algorithm import Memory
-from lab.interfaces.messages import Cohort, Delivery
+from lab.interfaces.messages import Cohort, ReceivedUpdates
 from lab.models.layers import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Aid:
+class AggregationContext:
     """What a rule has besides the rows: an update of the server's own, and draws of its own."""
 
     root: Tensor | None = None  # (params,) trained on public data, where a rule needs it
@@ -27,24 +27,24 @@ class Aid:
     round: int = 0
 
     def stream(self, *name: str) -> np.random.Generator:
-        return stream(self.seed, *name, self.round)
+        return random_stream(self.seed, *name, self.round)
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class AggregationDecision:
     """What became of each row."""
 
     kept: Tensor  # (rows,) bool: it counts
     factors: Tensor  # (rows,) what it was multiplied by; 1: left whole
 
     @classmethod
-    def of(cls, kept: Tensor) -> Verdict:
+    def of(cls, kept: Tensor) -> AggregationDecision:
         """Of rows that are left whole or left out."""
         return cls(kept, torch.ones(len(kept)))
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreAggregated:
     """What a stage before the rule made of the rows."""
 
     rows: Tensor  # (rows, params)
@@ -53,16 +53,16 @@ class Prepared:
     factors: Tensor | None = None  # (rows before,) what each was shortened by, where it was
 
 
-UNAIDED = Aid()
+NO_CONTEXT = AggregationContext()
 
 
-class Stage(Part):
+class UpdateTransform(Component):
     """Changes the rows and keeps their number.
 
     Its side of the wire decides what the server sees: a client's stage runs before the exchange.
     """
 
-    table: ClassVar[dict[str, type[Stage]]] = {}
+    table: ClassVar[dict[str, type[UpdateTransform]]] = {}
     side: ClassVar[Literal["client", "server"]] = "client"
 
     @abstractmethod
@@ -70,10 +70,10 @@ class Stage(Part):
         """rows (clients, params) -> (clients, params); never changes its input"""
 
 
-class Codec(Stage):
+class Codec(UpdateTransform):
     """Packs an update into fewer bytes.  The server gets what decoding the packet reproduces."""
 
-    table: ClassVar[dict[str, type[Stage]]] = {}
+    table: ClassVar[dict[str, type[UpdateTransform]]] = {}
 
     def contracts(self, params: int) -> bool:
         """Whether the error is shorter than its row, at least on average over any row.
@@ -110,13 +110,13 @@ class Codec(Stage):
         return arrived, sizes
 
 
-class Preparation(Stage):
+class PreAggregator(UpdateTransform):
     """What the server does to the rows before its rule, in order to withstand malicious ones.
 
     It may remember something from round to round, by client or for all.
     """
 
-    table: ClassVar[dict[str, type[Stage]]] = {}
+    table: ClassVar[dict[str, type[UpdateTransform]]] = {}
     side: ClassVar[Literal["client", "server"]] = "server"
     by_client: ClassVar[bool] = False  # must know whose each row is
     fails: ClassVar[str]  # where it must fail
@@ -126,7 +126,9 @@ class Preparation(Stage):
         return {"fails on": cls.fails}
 
     @abstractmethod
-    def prepare(self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory) -> Prepared:
+    def prepare(
+        self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
+    ) -> PreAggregated:
         """rows (clients, params), weights (clients,), of `cohort.clients`; changes no input
 
         memory: what the last round returned, or `begin`
@@ -154,10 +156,10 @@ class Preparation(Stage):
         enough(f"stages, kind {self.kind},", self.fewest(), rows)
 
 
-class Rule(Part):
+class AggregationRule(Component):
     """Folds the rows into one step, and remembers nothing."""
 
-    table: ClassVar[dict[str, type[Rule]]] = {}
+    table: ClassVar[dict[str, type[AggregationRule]]] = {}
     fails: ClassVar[str]  # where it must fail
 
     @classmethod
@@ -175,13 +177,17 @@ class Rule(Part):
         return True
 
     @abstractmethod
-    def __call__(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Tensor:
+    def __call__(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> Tensor:
         """rows (clients, params), weights (clients,) -> (params,); never changes its input
 
         Autograd can go through it, to find each client's influence.
         """
 
-    def judge(self, rows: Tensor, weights: Tensor, aid: Aid = UNAIDED) -> Verdict | None:
+    def judge(
+        self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
+    ) -> AggregationDecision | None:
         """Who is kept whole, shortened or left out.  None: every row counts somewhere."""
         return None
 
@@ -202,11 +208,11 @@ def enough(name: str, needed: int, there: int) -> None:
         )
 
 
-class Channel(Part):
+class Channel(Component):
     """How rows reach the server."""
 
     table: ClassVar[dict[str, type[Channel]]] = {}
 
     @abstractmethod
-    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> Delivery:
+    def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
         """rows (clients, params), sent (params,): the model of this round"""

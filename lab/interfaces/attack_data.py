@@ -12,7 +12,7 @@ from lab.models.network import Network
 
 
 @dataclass(frozen=True, eq=False)
-class Plot:
+class StagedRound:
     """A round of a malicious server's own making."""
 
     clients: tuple[int, ...]  # whom it asks, in client order
@@ -26,7 +26,7 @@ class Plot:
 
 
 @dataclass(frozen=True, eq=False)
-class Interview:
+class ShareResponses:
     """A malicious server asks for both halves of one client: what it was given and refused."""
 
     asked: tuple[int, ...]  # clients who were asked
@@ -37,7 +37,7 @@ class Interview:
 
 
 @dataclass(frozen=True, eq=False)
-class Siege:
+class MaliciousServer:
     """A malicious server under secure aggregation: the round as it was, and what it may try.
 
     It moves every message, chooses whom to ask and what to send, and owns its accomplices.  The
@@ -46,13 +46,13 @@ class Siege:
 
     view: ServerView  # of the round as it was
     clients: tuple[int, ...]  # who was asked in it
-    play: Callable[[Plot], ServerView]  # one more round from the same model
+    play: Callable[[StagedRound], ServerView]  # one more round from the same model
     # (target, who is told that it lives, who is told that it is gone, the threshold announced or 0)
-    interview: Callable[[int, tuple[int, ...], tuple[int, ...], int], Interview]
+    interview: Callable[[int, tuple[int, ...], tuple[int, ...], int], ShareResponses]
 
 
 @dataclass(frozen=True, eq=False)
-class Claim:
+class UpdateEstimate:
     """What an attack says that the target has sent.  Its last claim is its answer."""
 
     name: str  # what it was got from
@@ -73,7 +73,7 @@ class Candidates:
 
 
 @dataclass(frozen=True, eq=False)
-class Opening:
+class CanaryPrefix:
     """What an attacker knows of a secret that somebody may have typed."""
 
     before: Tensor  # (contexts, words) floats: other people's words, and how the secret begins
@@ -82,7 +82,7 @@ class Opening:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class MembershipSignals:
     """What an attack has measured of each example, on the model that it asks and on its own.
 
     Its own are shadow models: trained by the same recipe on halves of the candidates, drawn at
@@ -99,7 +99,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
+class ClientSignals:
     """What a server has measured over all rounds, of the federation and of its own shadow ones."""
 
     candidates: Candidates
@@ -109,7 +109,7 @@ class Watched:
 
 
 @dataclass(frozen=True, eq=False)
-class Provoked:
+class ActiveSignals:
     """What an active attacker has measured of each example, round after round."""
 
     start: Tensor  # (candidates, ...) on the model before it did anything
@@ -118,7 +118,7 @@ class Provoked:
 
 
 @dataclass(frozen=True, eq=False)
-class Planted:
+class ManipulatedModel:
     """What a malicious server sends in place of the model of the round."""
 
     network: Network  # the clients' own, or one of the server's making with the same examples
@@ -126,7 +126,7 @@ class Planted:
 
 
 @dataclass(frozen=True, eq=False)
-class Guess:
+class ReconstructedBatch:
     """What a reconstruction attack believes so far.  Its last guess is its answer."""
 
     inputs: Tensor  # (guessed, *shape) floats; (0, *shape): labels are all it says

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.settings import Part
+from lab.common.settings import Component
 from lab.interfaces.columns import Column
-from lab.models.architectures import Content
+from lab.models.architectures import Modality
 from lab.models.inputs import as_floats, like
 from lab.models.layers import Shape
 
@@ -37,7 +37,7 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class Federation:
+class FederatedDataset:
     """Clients as rows of indices into one pool; shorter rows are padded, `sizes` says how much."""
 
     inputs: Tensor  # (pool, *shape)
@@ -48,7 +48,7 @@ class Federation:
     test_labels: Tensor
 
     @classmethod
-    def of(cls, examples: Examples, shares: Sequence[np.ndarray]) -> Federation:
+    def of(cls, examples: Examples, shares: Sequence[np.ndarray]) -> FederatedDataset:
         sizes = torch.tensor([len(share) for share in shares])
         index = torch.zeros(len(shares), max(1, int(sizes.max())), dtype=torch.int64)
         for row, share in zip(index, shares, strict=True):
@@ -89,7 +89,7 @@ class Federation:
         cells = self.labels[self.index] + classes * torch.arange(self.clients).unsqueeze(1)
         return torch.bincount(cells[there], minlength=classes * self.clients).view(-1, classes)
 
-    def moved(self, device: torch.device) -> Federation:
+    def moved(self, device: torch.device) -> FederatedDataset:
         """With its examples on another device."""
         return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device))
 
@@ -101,7 +101,7 @@ class Federation:
         self,
         clients: Iterable[int],
         change: Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]],
-    ) -> Federation:
+    ) -> FederatedDataset:
         """Let `clients` hold changed examples; everybody else's stay as they are.
 
         Those take the places of the originals in a new pool, for shares are disjoint: so no
@@ -117,16 +117,16 @@ class Federation:
         return replace(self, inputs=inputs, labels=labels)
 
 
-class Source(Part):
+class DataSource(Component):
     """A data set.  `source` is its citation."""
 
-    table: ClassVar[dict[str, type[Source]]] = {}
+    table: ClassVar[dict[str, type[DataSource]]] = {}
     licence: ClassVar[str]
     shape: ClassVar[Shape]
     classes: ClassVar[tuple[str, ...]]
     size: ClassVar[int]  # training examples
     groups: ClassVar[tuple[str, ...]] = ()  # real owners of the data, where there are any
-    content: ClassVar[Content] = "pictures"
+    content: ClassVar[Modality] = "pictures"
 
     def columns(self) -> tuple[Column, ...]:
         """What the floats of a table mean; nothing for pictures and text."""
@@ -140,10 +140,10 @@ class Source(Part):
         return self.kind  # a source has no settings, so its name says it all
 
 
-class Split(Part):
+class Partition(Component):
     """Who gets which examples, and how they look to whom."""
 
-    table: ClassVar[dict[str, type[Split]]] = {}
+    table: ClassVar[dict[str, type[Partition]]] = {}
 
     @property
     def dealt(self) -> float:
@@ -160,7 +160,7 @@ class Split(Part):
     ) -> Sequence[np.ndarray]:
         """labels (examples,) -> the indices of each client, disjoint; a client may get none"""
 
-    def check(self, source: Source, clients: int, examples: int) -> None:
+    def check(self, source: DataSource, clients: int, examples: int) -> None:
         """Raises SettingError where the split makes no sense for so many clients and examples."""
 
     def shift(

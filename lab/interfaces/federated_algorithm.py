@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lab.common.settings import Part
+from lab.common.settings import Component
 from lab.interfaces.messages import empty_rows
 from lab.models.network import Network
 
@@ -18,7 +18,7 @@ Memory = Mapping[str, Tensor]  # what an algorithm keeps from round to round, by
 
 
 @dataclass(frozen=True, eq=False)
-class Drift:
+class GradientCorrection:
     """What an algorithm adds to the gradient g of a local step, at y, of a round that began at w.
 
     The client goes against g + push + pull * (y - w).
@@ -29,33 +29,33 @@ class Drift:
 
 
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class ModelMixture:
     """Two models of a client, that are used as share * own + (1 - share) * trained."""
 
     own: Tensor  # (clients, params)
     share: Tensor  # (clients,)
     adapts: bool = False  # whether the share is trained as well
 
-    def moved(self, device: torch.device) -> Mixture:
+    def moved(self, device: torch.device) -> ModelMixture:
         """On another device."""
         return replace(self, own=self.own.to(device), share=self.share.to(device))
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class LocalTask:
     """What the clients of a round are to train, besides what the experiment says."""
 
     start: Tensor  # (params,) for all, or (clients, params)
-    drift: Drift = field(default_factory=Drift)
+    drift: GradientCorrection = field(default_factory=GradientCorrection)
     anchor: Tensor | None = None  # (params,) what the drift pulls towards; None: the start
     layers: tuple[str, ...] = ()  # that move; none named: all of them
     epochs: int = 0  # 0: as the experiment says
     whole: bool = False  # a single step on all examples
     ahead: float = 0.0  # each gradient is taken this far along a gradient of other examples
-    mixture: Mixture | None = None  # whose own model is trained beside, in the same steps
+    mixture: ModelMixture | None = None  # whose own model is trained beside, in the same steps
     stays: bool = False  # never leaves the client, so that it needs no protection
 
-    def of(self, block: list[int]) -> Task:
+    def of(self, block: list[int]) -> LocalTask:
         """The task of some of the clients."""
         push, mixture = self.drift.push, self.mixture
         return replace(
@@ -66,7 +66,7 @@ class Task:
             and replace(mixture, own=mixture.own[block], share=mixture.share[block]),
         )
 
-    def moved(self, device: torch.device) -> Task:
+    def moved(self, device: torch.device) -> LocalTask:
         """On another device."""
         push, anchor = self.drift.push, self.anchor
         return replace(
@@ -79,16 +79,16 @@ class Task:
 
 
 @dataclass(frozen=True, eq=False)
-class Updates:
+class ClientUpdates:
     """What the clients of a cohort have trained, in their order."""
 
     rows: Tensor  # (clients, params) the trained model minus the start
     sizes: Tensor  # (clients,) examples of each
-    mixture: Mixture | None = None  # as it is after the task
+    mixture: ModelMixture | None = None  # as it is after the task
 
 
 @dataclass(frozen=True, eq=False)
-class Crew:
+class CohortTrainer:
     """The clients of a round at work: an algorithm says what to train and sees no example."""
 
     network: Network
@@ -96,7 +96,7 @@ class Crew:
     round: int
     rate: float  # of local SGD
     clients: tuple[int, ...]
-    learn: Callable[[Task], Updates]
+    learn: Callable[[LocalTask], ClientUpdates]
     losses: Callable[[Tensor], Tensor]  # models (models, params) -> (clients, models)
     pooled: Callable[[Tensor], Tensor]  # (params,) -> (params,) the change, from all examples
     versions: tuple[int, ...] = ()  # the round after which each got its model, if they differ
@@ -104,7 +104,7 @@ class Crew:
 
 
 @dataclass(frozen=True, eq=False)
-class Local:
+class LocalResult:
     """What came of the local training."""
 
     rows: Tensor  # (clients, shared) what is to be sent
@@ -117,7 +117,7 @@ class Local:
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class CohortReport:
     """What an algorithm may know of a round's local training, client by client."""
 
     everyone: int  # clients of the federation
@@ -129,7 +129,7 @@ class Report:
     rate: float  # of local SGD
     losses: Tensor | None = None  # (clients,) mean loss of the model that was sent
     expected: float | None = None  # updates, where their number is secret; None: it is public
-    local: Local = field(default_factory=lambda: Local(empty_rows(0), {}))
+    local: LocalResult = field(default_factory=lambda: LocalResult(empty_rows(0), {}))
 
     @property
     def counted(self) -> float:
@@ -142,7 +142,7 @@ class Report:
         return torch.ones_like(self.arrived)
 
 
-class Algorithm(Part):
+class Algorithm(Component):
     """What clients train, and what the server makes of the step that the rule found.
 
     Training is local SGD from the model that was sent, unless `train` says otherwise.
@@ -193,16 +193,16 @@ class Algorithm(Part):
         """What server and clients remember before the first round."""
         return {}
 
-    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
+    def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
         """What moves the clients in every local step, besides their gradient."""
-        return Drift()
+        return GradientCorrection()
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         """The clients' part of a round.  sent (params,)"""
         drift = self.drift(memory, crew.clients)
-        return Local(crew.learn(Task(sent, drift)).rows, memory)
+        return LocalResult(crew.learn(LocalTask(sent, drift)).rows, memory)
 
-    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+    def factors(self, report: CohortReport, memory: Memory) -> Tensor | None:
         """What every client multiplies its update by.  -> (clients,)
 
         Nobody knows yet whose update will arrive: what is relative to the others is relative to
@@ -212,7 +212,7 @@ class Algorithm(Part):
 
     @abstractmethod
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         """The server's part: model (shared,), step (shared,) -> the next model, the next memory
 

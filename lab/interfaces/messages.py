@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import private_stream, stream
+from lab.common.random_streams import private_stream, random_stream
 from lab.models.network import Network
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingPlan:
     """What the server tells every client to do; so an attacker at the server knows it."""
 
     epochs: int
@@ -74,7 +74,7 @@ class Cohort:
 
     def stream(self, client: int, *name: str) -> np.random.Generator:
         """A stream of this round that belongs to one client."""
-        return stream(self.seed, *name, self.round, client)
+        return random_stream(self.seed, *name, self.round, client)
 
     def bytes_of(self, rows: Tensor) -> int:
         """What the updates that arrive weigh."""
@@ -112,7 +112,7 @@ class Cohort:
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class RevealedMasks:
     """What a server knows of a round's masks afterwards, besides masked rows and the sum."""
 
     step: float  # what a word of one is worth in the weighted sum of updates
@@ -128,7 +128,7 @@ class Opened:
 
 
 @dataclass(frozen=True, eq=False)
-class Delivery:
+class ReceivedUpdates:
     """What the server holds at the end of the exchange.
 
     Each visible row is the update of its `senders`: of one client, or under secure aggregation the
@@ -143,7 +143,7 @@ class Delivery:
     bytes_down: int
     masked: np.ndarray | None = None  # (arrived, words) uint32: all it saw of each client
     carried: float = 0.0  # variance of the noise on the sum, as a multiple of what it needs
-    opened: Opened | None = None  # where masks were taken off
+    opened: RevealedMasks | None = None  # where masks were taken off
     aborted: bool = False  # whether the protocol was broken off
     note: str = ""
 
@@ -154,10 +154,10 @@ class Transcript:
 
     round: int
     network: Network
-    recipe: Recipe
+    recipe: TrainingPlan
     sent: Tensor  # (params,) the model that the clients were sent
     released: Tensor  # (params,) the model after the round
-    delivery: Delivery
+    delivery: ReceivedUpdates
     starts: Mapping[int, Tensor] = field(default_factory=dict)  # of clients sent another, (params,)
 
 

@@ -8,14 +8,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from lab.common.settings import Part
+from lab.common.settings import Component
 from lab.interfaces.messages import Cohort
 from lab.interfaces.privacy_attacks import Sees
 from lab.models.layers import Shape
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class DataPoisoningContext:
     """What a malicious client knows when it changes its data."""
 
     place: int = 0  # its number among the malicious clients, from 0
@@ -23,7 +23,7 @@ class Scene:
 
 
 @dataclass(frozen=True, eq=False)
-class Insight:
+class AdversaryKnowledge:
     """What malicious clients know in a round, besides the rows; each poison says what it uses."""
 
     sent: Tensor | None = None  # (params,) the model of the round
@@ -33,21 +33,21 @@ class Insight:
 
 
 @dataclass(frozen=True, eq=False)
-class Restraint:
+class TrainingConstraint:
     """What malicious clients mind in their local steps, besides their loss."""
 
     pull: float = 0.0  # towards the model that was sent: that many times the way back
     free: Tensor | None = None  # (params,) bool: which parameters may move; None: all of them
 
 
-ALONE = Scene()  # an attacker whose data nobody else shares
-IGNORANT = Insight()
+ALONE = DataPoisoningContext()  # an attacker whose data nobody else shares
+NO_KNOWLEDGE = AdversaryKnowledge()
 
 
-class Poison(Part):
+class PoisoningAttack(Component):
     """What malicious clients do: to their data before training, to their row after it."""
 
-    table: ClassVar[dict[str, type[Poison]]] = {}
+    table: ClassVar[dict[str, type[PoisoningAttack]]] = {}
     pictures_only: ClassVar[bool] = False
     knows: ClassVar[str] = "its own data"  # what the attacker must know
     remembers: ClassVar[bool] = False  # needs to know how the model changed in the round before
@@ -75,16 +75,18 @@ class Poison(Part):
         """Raises SettingError where the poison makes no sense for such examples."""
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         """One malicious client's examples -> as many, that it trains on instead."""
         return inputs, labels
 
-    def restrain(self, insight: Insight) -> Restraint | None:
+    def restrain(self, insight: AdversaryKnowledge) -> TrainingConstraint | None:
         """What malicious clients mind in their local steps."""
         return None
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         """All rows, of which only those of `cohort.malicious` may change."""
         return rows
 

@@ -12,34 +12,34 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from lab.common.settings import Part, SettingError
+from lab.common.settings import Component, SettingError
 from lab.interfaces.attack_data import (
+    ActiveSignals,
+    CanaryPrefix,
     Candidates,
-    Claim,
-    Evidence,
-    Guess,
-    Opening,
-    Planted,
-    Provoked,
-    Siege,
-    Watched,
+    ClientSignals,
+    MaliciousServer,
+    ManipulatedModel,
+    MembershipSignals,
+    ReconstructedBatch,
+    UpdateEstimate,
 )
-from lab.interfaces.properties import Trait
-from lab.interfaces.views import Known, OutsiderView, ServerView
-from lab.models.architectures import Content
+from lab.interfaces.properties import Property
+from lab.interfaces.views import AuxiliaryInfo, OutsiderView, ServerView
+from lab.models.architectures import Modality
 from lab.models.network import Network
 
 Sees = Literal["nothing", "cohort", "updates"]  # who takes part, or what they send
 
 
-class Spy(Part):
+class PrivacyAttack(Component):
     """An attack on privacy.  It gets a view and what it declares to know, and never the truth."""
 
-    table: ClassVar[dict[str, type[Spy]]] = {}
+    table: ClassVar[dict[str, type[PrivacyAttack]]] = {}
     attacker: ClassVar[str]  # who can do this
     knows: ClassVar[str]  # what it is assumed to know besides its view
     fails: ClassVar[str]  # where it must fail
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")  # what it can tell examples of
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")  # what it can tell examples of
     seat: ClassVar[Literal["client", "server", "outsider"]] = "server"  # where the attacker sits
 
     @classmethod
@@ -54,8 +54,9 @@ class Spy(Part):
         if not set(self.reads) & set(network.model.reads):
             fitting = [
                 kind
-                for kind, spy in Spy.table.items()
-                if issubclass(spy, Reconstruction) and set(spy.reads) & set(network.model.reads)
+                for kind, spy in PrivacyAttack.table.items()
+                if issubclass(spy, ReconstructionAttack)
+                and set(spy.reads) & set(network.model.reads)
             ]
             raise SettingError(
                 f"{self.kind} finds {' or '.join(self.reads)}, and model.kind {network.model.kind} "
@@ -64,62 +65,64 @@ class Spy(Part):
         self.check(network)
 
 
-class Reconstruction(Spy):
+class ReconstructionAttack(PrivacyAttack):
     """Rebuilds private inputs from what the server received."""
 
     @abstractmethod
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """Guesses at the examples of client `target`, ever better; the last one is the answer."""
 
 
-class Subversion(Reconstruction):
+class ActiveReconstructionAttack(ReconstructionAttack):
     """The same by a malicious server, which sends a model of its own making and reads the answer.
 
     The clients are honest and train it; the view that `__call__` gets is of that round.
     """
 
     @abstractmethod
-    def plant(self, view: ServerView, known: Known) -> Planted:
+    def plant(self, view: ServerView, known: AuxiliaryInfo) -> ManipulatedModel:
         """What it sends to the cohort.
 
         view: of the round as it was, before the attack, with the rows that it is after
         """
 
 
-class Needs(NamedTuple):
+class AttackResources(NamedTuple):
     """What an attack has to have besides its view."""
 
     shadows: int = 0  # models of its own
     public: int = 0  # examples of the same kind that nobody trains on
 
 
-class Inference(Spy):
+class MembershipInferenceAttack(PrivacyAttack):
     """Tells which of the candidates were trained on, by the released model."""
 
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     seat: ClassVar[Literal["client", "server", "outsider"]] = "outsider"
 
-    def needs(self) -> Needs:
-        return Needs()
+    def needs(self) -> AttackResources:
+        return AttackResources()
 
     @abstractmethod
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """What it measures of each example on one model.  -> (candidates, ...)"""
 
     @abstractmethod
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """A score for each candidate, higher for likelier members.  -> (candidates,)"""
 
 
-class Surveillance(Spy):
+class ServerMembershipAttack(PrivacyAttack):
     """Tells which client holds which candidate, by all that the server gets round after round."""
 
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     apart: ClassVar[bool] = False  # whether it needs every client's update by itself
 
-    def needs(self) -> Needs:
+    def needs(self) -> AttackResources:
         """Shadows are whole federations here."""
-        return Needs()
+        return AttackResources()
 
     @abstractmethod
     def signal(self, view: ServerView, asked: Candidates) -> Tensor:
@@ -134,21 +137,21 @@ class Surveillance(Spy):
         """
 
     @abstractmethod
-    def __call__(self, evidence: Watched) -> Tensor:
+    def __call__(self, evidence: ClientSignals) -> Tensor:
         """How likely each client holds each candidate, higher for likelier.
 
         -> (clients, candidates)
         """
 
 
-class Recognition(Spy):
+class SubjectMembershipAttack(PrivacyAttack):
     """Tells which people were trained on, by examples of theirs."""
 
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
 
-    def needs(self) -> Needs:
+    def needs(self) -> AttackResources:
         """Shadows are trained on further people."""
-        return Needs()
+        return AttackResources()
 
     def seen(self) -> bool:
         """Whether it has the very examples that people trained on, which is for comparison."""
@@ -159,14 +162,14 @@ class Recognition(Spy):
         """What it measures of each example on one model.  -> (examples, ...)"""
 
     @abstractmethod
-    def __call__(self, evidence: Evidence, person: Tensor) -> Tensor:
+    def __call__(self, evidence: MembershipSignals, person: Tensor) -> Tensor:
         """A score for each person, higher for those who likelier took part.
 
         person (examples,) whose each is -> (people,)
         """
 
 
-class Insertion(NamedTuple):
+class CanarySpec(NamedTuple):
     """Which secrets an experimenter inserts, to see whether an attack gets at them."""
 
     canaries: int  # secrets for each number of copies
@@ -174,34 +177,34 @@ class Insertion(NamedTuple):
     length: int  # its words
 
 
-class Extraction(Spy):
+class SecretExtractionAttack(PrivacyAttack):
     """Draws secrets out of a released language model, of which it knows how they begin."""
 
-    reads: ClassVar[tuple[Content, ...]] = ("text",)
+    reads: ClassVar[tuple[Modality, ...]] = ("text",)
 
     @abstractmethod
-    def inserted(self) -> Insertion:
+    def inserted(self) -> CanarySpec:
         """What it is measured by."""
 
     @abstractmethod
-    def __call__(self, view: OutsiderView, opening: Opening, fillings: Tensor) -> Tensor:
+    def __call__(self, view: OutsiderView, opening: CanaryPrefix, fillings: Tensor) -> Tensor:
         """How hard the model finds each filling, lower for likelier ones.
 
         fillings (fillings, length) word numbers -> (fillings,)
         """
 
     @abstractmethod
-    def search(self, view: OutsiderView, opening: Opening) -> Tensor:
+    def search(self, view: OutsiderView, opening: CanaryPrefix) -> Tensor:
         """What the model says next, of all words there are; the likeliest first.
 
         -> (found, length) word numbers
         """
 
 
-class Provocation(Spy):
+class ActiveMembershipAttack(PrivacyAttack):
     """Changes the model that clients train, and tells members by how training takes that back."""
 
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     by: Literal["server", "client"] = "server"  # a client can only add to its own update
     rounds: int = 1  # in which it acts
     together: int = 8  # candidates asked about in one course of the run
@@ -215,52 +218,54 @@ class Provocation(Spy):
         """What it measures of each example on one model.  -> (candidates, ...)"""
 
     @abstractmethod
-    def __call__(self, evidence: Provoked) -> Tensor:
+    def __call__(self, evidence: ActiveSignals) -> Tensor:
         """A score for each candidate, higher for likelier members.  -> (candidates,)"""
 
     @abstractmethod
-    def still(self) -> Provocation:
+    def still(self) -> ActiveMembershipAttack:
         """The same without doing anything: what watching alone would tell."""
 
 
-class Survey(Spy):
+class PropertyInferenceAttack(PrivacyAttack):
     """Tells how many of the examples behind an update have a property that no label names.
 
     It trains updates of its own from the model that was sent, and learns from those.
     """
 
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     rounds: int = 1  # that it looks at
     present: float = 0.0  # the share from which the property counts as there; 0: the median
 
     @abstractmethod
-    def trait(self, known: Known, classes: int) -> Trait:
+    def trait(self, known: AuxiliaryInfo, classes: int) -> Property:
         """Raises SettingError, with what there is, for a property that examples do not have."""
 
     @abstractmethod
-    def sets(self, view: ServerView, known: Known) -> Tensor:
+    def sets(self, view: ServerView, known: AuxiliaryInfo) -> Tensor:
         """Public examples that updates are to be made of.  -> (sets, examples) int64"""
 
     @abstractmethod
-    def __call__(self, view: ServerView, known: Known, sets: Tensor, made: Tensor) -> Tensor:
+    def __call__(
+        self, view: ServerView, known: AuxiliaryInfo, sets: Tensor, made: Tensor
+    ) -> Tensor:
         """The share that it sees in each row that the server got.  -> (rows,)
 
         made (sets, params): the updates of clients who hold those sets
         """
 
 
-class Unmasking(Spy):
+class SecureAggregationAttack(PrivacyAttack):
     """Gets one client's update out of secure aggregation, as a server that does as it likes."""
 
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
 
     @abstractmethod
-    def __call__(self, siege: Siege, target: int) -> Iterator[Claim]:
+    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Claims of what client `target` has sent, one for each step; the last is the answer.
 
         Raises SettingError where the round leaves the attack nothing to do.
         """
 
 
-def settings_of_spy(spy: Spy) -> dict[str, float | int | str]:
+def attack_settings(spy: PrivacyAttack) -> dict[str, float | int | str]:
     return {name: value for name, value in spy.dump().items() if name != "kind"}

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from lab.common.settings import SettingError, shown
 from lab.interfaces.columns import Column, places
-from lab.interfaces.views import Known
+from lab.interfaces.views import AuxiliaryInfo
 
 BRIGHT = "bright"
 
 
 @dataclass(frozen=True, eq=False)
-class Trait:
+class Property:
     """A property, and how to tell it."""
 
     name: str
@@ -24,7 +24,7 @@ class Trait:
     holds: Callable[[Tensor, Tensor], Tensor]  # inputs, labels (examples,) -> (examples,) bool
 
 
-def trait_of(asked: str, known: Known, classes: int) -> Trait:
+def property_of(asked: str, known: AuxiliaryInfo, classes: int) -> Property:
     """`label=3`, `bright` (pictures), or an answer of a table, such as `sex=Female`.
 
     Raises SettingError, with what there is, for any other.
@@ -32,14 +32,14 @@ def trait_of(asked: str, known: Known, classes: int) -> Trait:
     name, _, value = asked.partition("=")
     if name == "label" and value.isdecimal() and int(value) < classes:
         label = int(value)
-        return Trait(
+        return Property(
             asked,
             f"is of class {label}, which is a property that the task itself asks for",
             lambda inputs, labels: labels == label,
         )
     if asked == BRIGHT and known.inputs.ndim == 4:
         middle = brightness(known.inputs).median()
-        return Trait(
+        return Property(
             asked,
             "is brighter than half of the public pictures",
             lambda inputs, labels: brightness(inputs) > middle,
@@ -47,7 +47,7 @@ def trait_of(asked: str, known: Known, classes: int) -> Trait:
     for column, where in zip(known.columns, places(known.columns), strict=True):
         if column.name == name and value in column.answers:
             cell = where.start + column.answers.index(value)
-            return Trait(asked, f"has {name} {value}", partial(_is_one, cell))
+            return Property(asked, f"has {name} {value}", partial(_is_one, cell))
     there = "; ".join(_there(known, classes))
     raise SettingError(f"property is {shown(asked)}: choose from {there}")
 
@@ -61,7 +61,7 @@ def brightness(inputs: Tensor) -> Tensor:
     return inputs.flatten(1).mean(dim=1)
 
 
-def _there(known: Known, classes: int) -> list[str]:
+def _there(known: AuxiliaryInfo, classes: int) -> list[str]:
     found = [f"label=0 to label={classes - 1}"]
     if known.inputs.ndim == 4:
         found.append(BRIGHT)

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.interfaces.columns import Column
-from lab.interfaces.data import Federation
-from lab.interfaces.messages import Opened, Recipe, Transcript
+from lab.interfaces.data import FederatedDataset
+from lab.interfaces.messages import RevealedMasks, TrainingPlan, Transcript
 from lab.models.inputs import as_floats
 from lab.models.network import Network
 
@@ -23,14 +23,14 @@ class ServerView:
 
     round: int
     network: Network
-    recipe: Recipe
+    recipe: TrainingPlan
     sent: Tensor  # (params,)
     rows: Tensor  # (visible, params); 0 where nothing travels
     weights: Tensor  # (visible,)
     senders: tuple[tuple[int, ...], ...]
     shared: int  # how many parameters travel: the first so many
     masked: np.ndarray | None  # (arrived, words) uint32, only under secure aggregation
-    opened: Opened | None = None  # what it knows of those masks
+    opened: RevealedMasks | None = None  # what it knows of those masks
     note: str = ""  # why nothing was unmasked
 
     def row_of(self, client: int) -> int:
@@ -52,7 +52,7 @@ class ClientView:
 
     round: int
     network: Network
-    recipe: Recipe
+    recipe: TrainingPlan
     sent: Tensor  # (params,)
     inputs: Tensor  # (own examples, *shape) floats
     labels: Tensor  # (own examples,)
@@ -68,7 +68,7 @@ class OutsiderView:
 
 
 @dataclass(frozen=True)
-class Mechanism:
+class ClientMechanism:
     """What clients do to an update before they send it; the server prescribes it, so it knows."""
 
     unit: Literal["none", "example", "client"] = "none"  # whom clipping and noise protect
@@ -78,16 +78,16 @@ class Mechanism:
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
+class AuxiliaryInfo:
     """What an attacker knows besides its view: all of it public, and the same for every target."""
 
     inputs: Tensor  # (public, *shape) examples like the private ones, on which nobody trains
     labels: Tensor  # (public,)
     columns: tuple[Column, ...] = ()  # what the floats of a table mean
-    mechanism: Mechanism = Mechanism()
+    mechanism: ClientMechanism = ClientMechanism()
 
     @classmethod
-    def nothing(cls, network: Network) -> Known:
+    def nothing(cls, network: Network) -> AuxiliaryInfo:
         """But for the shape of the examples, and that nothing is done to updates."""
         return cls(torch.zeros(0, *network.shape), torch.zeros(0, dtype=torch.int64))
 
@@ -111,7 +111,7 @@ def server_view(transcript: Transcript, target: int | None = None) -> ServerView
     )
 
 
-def client_view(transcript: Transcript, federation: Federation, client: int) -> ClientView:
+def client_view(transcript: Transcript, federation: FederatedDataset, client: int) -> ClientView:
     held = federation.held(client)
     return ClientView(
         round=transcript.round,

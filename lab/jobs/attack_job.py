@@ -8,12 +8,12 @@ from contextlib import closing
 from dataclasses import replace
 
 from lab.attack_runs.dispatch import start_attack
-from lab.jobs.job_ending import Ending, settled
-from lab.jobs.polling import paced
-from lab.scoring.attack_result import Glimpse
+from lab.jobs.job_ending import JobEnding, settled
+from lab.jobs.polling import poll
+from lab.scoring.attack_result import AttackProgress
 from lab.storage.job import Job
 from lab.storage.replay import StoredRun
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 APART = 0.15  # seconds between two stored glimpses of an attack
 
@@ -21,26 +21,26 @@ APART = 0.15  # seconds between two stored glimpses of an attack
 LOOK = 0.2  # seconds after which a command is seen, whatever an attack is busy with
 
 
-def attacked(ledger: Ledger, job: Job) -> Generator[Glimpse, None, None]:
+def carry_out_attack(ledger: WorkerStore, job: Job) -> Generator[AttackProgress, None, None]:
     """Carry out a claimed attack; a few glimpses a second, and the last, go into the store."""
     with closing(attacking(ledger, job)) as steps:
         yield from (glimpse for glimpse in steps if glimpse is not None)
 
 
-def attacking(ledger: Ledger, job: Job) -> Generator[Glimpse | None, None, None]:
+def attacking(ledger: WorkerStore, job: Job) -> Generator[AttackProgress | None, None, None]:
     """The same, and None a few times a second where there is nothing new."""
     return settled(ledger, job, glimpses(ledger, job), ("stopped", "interrupted"))
 
 
-def glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse | None, None, Ending]:
+def glimpses(ledger: WorkerStore, job: Job) -> Generator[AttackProgress | None, None, JobEnding]:
     ledger.forget_glimpses(job)
     number, last = 0, None
     began, left = time.monotonic(), ledger.longest(job)
 
-    def found() -> Iterator[Glimpse]:
+    def found() -> Iterator[AttackProgress]:
         yield from start_attack(job.order, StoredRun(ledger.store, str(job.run)), APART)
 
-    with closing(paced(found(), LOOK)) as glimpses:
+    with closing(poll(found(), LOOK)) as glimpses:
         try:
             for glimpse in glimpses:
                 if glimpse is not None:
@@ -64,7 +64,7 @@ def glimpses(ledger: Ledger, job: Job) -> Generator[Glimpse | None, None, Ending
     return "finished", ""
 
 
-def keep(ledger: Ledger, job: Job, number: int, last: Glimpse | None, why: str) -> None:
+def keep(ledger: WorkerStore, job: Job, number: int, last: AttackProgress | None, why: str) -> None:
     """The best guess of an attack that ends before its time, with its score."""
     if last is None or last.result or last.conclude is None:
         return

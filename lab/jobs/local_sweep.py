@@ -8,18 +8,18 @@ from collections.abc import Generator
 from contextlib import closing
 
 from lab.jobs.supervisor import Supervisor
-from lab.jobs.sweep_job import measured
+from lab.jobs.sweep_job import carry_out_cell
 from lab.jobs.worker_settings import NAP
-from lab.storage.sweep_runs import Grid, Standing
-from lab.storage.worker_store import Ledger
+from lab.storage.sweep_runs import SweepProgress, SweepRuns
+from lab.storage.worker_store import WorkerStore
 
 
-def carried_out(grid: Grid, most: int) -> Generator[Standing, None, None]:
+def run_sweep_locally(grid: SweepRuns, most: int) -> Generator[SweepProgress, None, None]:
     """Until every run is done.  Closing it early calls off the rest; what is finished stays.
 
     most: processes, with this one
     """
-    ledger = Ledger(grid.store)
+    ledger = WorkerStore(grid.store)
     grid.start()
     alone = most < 2 or grid.progress().open < 2
     crew = None if alone else Supervisor(grid.store, most - 1, ledger.worker)
@@ -37,14 +37,14 @@ def carried_out(grid: Grid, most: int) -> Generator[Standing, None, None]:
         grid.cancel()
 
 
-def _one(grid: Grid, ledger: Ledger) -> Generator[Standing, None, None]:
+def _one(grid: SweepRuns, ledger: WorkerStore) -> Generator[SweepProgress, None, None]:
     """The next run that nobody has taken, if there is one."""
     job = ledger.claim(*grid.keys)
     if job is None:
         time.sleep(NAP)
         return
     try:
-        with closing(measured(ledger, job)) as rounds:
+        with closing(carry_out_cell(ledger, job)) as rounds:
             for _ in rounds:
                 yield grid.progress()
     except Exception:  # our bug: told in the table and on the screen, and the next run is tried

@@ -7,12 +7,12 @@ from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
-from lab.common.thread_time import standing_still
+from lab.common.thread_time import not_counted
 
 Step = TypeVar("Step")
 
 
-def paced(steps: Iterator[Step], seconds: float) -> Generator[Step | None, None, None]:
+def poll(steps: Iterator[Step], seconds: float) -> Generator[Step | None, None, None]:
     """Each of the steps, and None whenever none has come for so many seconds.
 
     They are taken in a thread of their own, which is one step ahead at most: as long as nobody
@@ -25,7 +25,7 @@ def paced(steps: Iterator[Step], seconds: float) -> Generator[Step | None, None,
     def take() -> None:
         try:
             for step in steps:
-                with standing_still():
+                with not_counted():
                     read.wait()
                 if left.is_set():
                     return

@@ -6,22 +6,24 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 
-from lab.attack_runs.reconstruction.quick_look import glance
+from lab.attack_runs.reconstruction.quick_look import quick_look
 from lab.common.settings import SettingError
 from lab.engine.run import run
-from lab.engine.run_state import State
-from lab.jobs.job_ending import Ending, settled
-from lab.storage.job import Job, Round, Status
+from lab.engine.run_state import RunState
+from lab.jobs.job_ending import JobEnding, settled
+from lab.storage.job import Job, Status, StoredRound
 from lab.storage.replay import StoredRun
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 
-def pull(ledger: Ledger, job: Job, interrupted: Status = "paused") -> Generator[Round, None, None]:
+def carry_out_run(
+    ledger: WorkerStore, job: Job, interrupted: Status = "paused"
+) -> Generator[StoredRound, None, None]:
     """Carry on a claimed run until it ends or is told to; every round yielded is in the store."""
     return settled(ledger, job, rounds(ledger, job), (interrupted, ""))
 
 
-def rounds(ledger: Ledger, job: Job) -> Generator[Round, None, Ending]:
+def rounds(ledger: WorkerStore, job: Job) -> Generator[StoredRound, None, JobEnding]:
     state = StoredRun(ledger.store, job.id).state()
     moments = run(state.experiment, state)
     while True:
@@ -41,9 +43,9 @@ def rounds(ledger: Ledger, job: Job) -> Generator[Round, None, Ending]:
         moment = next(moments, None)
         if moment is None:
             return "finished", ""
-        finished = Round(moment.record, time.perf_counter() - began)
+        finished = StoredRound(moment.record, time.perf_counter() - began)
         ledger.finish_round(job, moment, finished.seconds)
-        if ledger.store.watched(job.id) and (seen := glance(moment)):
+        if ledger.store.watched(job.id) and (seen := quick_look(moment)):
             ledger.show(job, moment.record.round, seen)
         state = moment.state
         yield finished
@@ -52,5 +54,5 @@ def rounds(ledger: Ledger, job: Job) -> Generator[Round, None, Ending]:
             return "paused", ""
 
 
-def last_round(state: State) -> int:
+def last_round(state: RunState) -> int:
     return state.experiment.at(state.round + 1).training.rounds

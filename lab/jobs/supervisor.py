@@ -12,11 +12,11 @@ from threading import Event, Thread
 from lab.common.paths import ROOT
 from lab.jobs.overdue_commands import PATIENCE, Watch, release, settle
 from lab.jobs.worker_settings import NAP, most_workers
-from lab.storage.administration import give_up
+from lab.storage.administration import pause_abandoned
 from lab.storage.array_disposal import sweep
 from lab.storage.database import DATABASE, data_folder
 from lab.storage.store import Store
-from lab.storage.worker_store import Ledger
+from lab.storage.worker_store import WorkerStore
 
 TIDY = 5.0  # seconds between two looks for what was left behind
 
@@ -62,15 +62,15 @@ class Supervisor:
             worker.terminate()
         for token, worker in self._workers.items():
             worker.wait()
-            Ledger(self.store).abandon(token)
+            WorkerStore(self.store).abandon(token)
 
     def _tend(self) -> None:
-        ledger, tidied = Ledger(self.store), time.monotonic()
+        ledger, tidied = WorkerStore(self.store), time.monotonic()
         watch, looked = Watch(self.store), time.monotonic()
         sweep(self.store.engine, self.store.arrays)
         while not self._over.wait(NAP):
             if time.monotonic() - tidied > TIDY:
-                give_up(self.store)
+                pause_abandoned(self.store)
                 tidied = time.monotonic()
             if time.monotonic() - looked > LISTEN:
                 self._end_overdue(watch)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from lab.storage.job import Job
-from lab.storage.worker_store import EvictedError, Ledger
+from lab.storage.worker_store import LeaseLostError, WorkerStore
 
 # Attacks that a worker has begun and not ended, for each holds memory: on LeNet some 50 MB.
 MOST = 4
@@ -14,10 +14,10 @@ MOST = 4
 Steps = Generator[Any, None, None]
 
 
-class Aside:
+class SuspendedAttacks:
     """What one worker has set aside.  It hears what they are told, whatever it is busy with."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: WorkerStore) -> None:
         self.ledger = ledger
         self._waiting: dict[str, Steps] = {}
 
@@ -35,7 +35,7 @@ class Aside:
         self._waiting[job.id] = steps
         try:
             self.ledger.set_aside(job)
-        except EvictedError:
+        except LeaseLostError:
             self.take(job.id, steps).close()
 
     def take(self, id: str, fresh: Steps) -> Steps:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lab.common.settings import Part
+from lab.common.settings import Component
 from lab.models.layers import (
     Block,
     Convolution,
@@ -25,14 +25,14 @@ from lab.models.layers import (
     Sigmoid,
 )
 
-Content = Literal["pictures", "table", "text"]  # what examples are
+Modality = Literal["pictures", "table", "text"]  # what examples are
 
 
-class Model(Part):
+class Model(Component):
     """An architecture: layers one after the other."""
 
     table: ClassVar[dict[str, type[Model]]] = {}
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")
     activation: ClassVar[str] = "ReLU"
 
     @abstractmethod
@@ -74,7 +74,7 @@ class Cnn(Model):
 
     kind: Literal["cnn"] = "cnn"
     source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, section 3"
-    reads: ClassVar[tuple[Content, ...]] = ("pictures",)
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures",)
     channels: int = Field(16, ge=1, le=64, description="channels of the first convolution")
     hidden: int = Field(64, ge=1, le=2048, description="width of the dense layer")
     norm: Literal["none", "group"] = Field(
@@ -111,7 +111,7 @@ class LeNet(Model):
 
     kind: Literal["lenet"] = "lenet"
     source: ClassVar[str] = "Zhu et al. 2019, arXiv:1906.08935, section 4.1"
-    reads: ClassVar[tuple[Content, ...]] = ("pictures",)
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures",)
     activation: ClassVar[str] = "sigmoid"
     width: float = Field(
         0.5, gt=0, le=2, description="initial weights are uniform in +- this; 0.5 as published"
@@ -139,7 +139,7 @@ class Keyboard(Model):
 
     kind: Literal["keyboard"] = "keyboard"
     source: ClassVar[str] = "Bengio et al. 2003, JMLR 3, section 2"
-    reads: ClassVar[tuple[Content, ...]] = ("text",)
+    reads: ClassVar[tuple[Modality, ...]] = ("text",)
     width: int = Field(32, ge=1, le=512, description="length of a word's vector")
     hidden: int = Field(128, ge=1, le=2048, description="width of the hidden layer")
 
@@ -158,7 +158,7 @@ class Transformer(Model):
 
     kind: Literal["transformer"] = "transformer"
     source: ClassVar[str] = "Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019 (GPT-2)"
-    reads: ClassVar[tuple[Content, ...]] = ("text",)
+    reads: ClassVar[tuple[Modality, ...]] = ("text",)
     heads: int = Field(4, ge=1, le=16, description="heads of attention in a layer")
     each: int = Field(32, ge=2, le=64, description="width of a head; all together are the model's")
     depth: int = Field(2, ge=1, le=6, description="layers of attention")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.common.threads import side_by_side
+from lab.common.threads import run_in_threads
 from lab.models.inputs import as_floats
 from lab.models.layers import colours_last
 from lab.models.network import Network
@@ -16,7 +16,9 @@ from lab.models.network import Network
 BLOCK = 128  # examples at once: they stay in the cache
 
 
-def marks(network: Network, model: Tensor, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def example_metrics(
+    network: Network, model: Tensor, inputs: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     """Whether each example is classified rightly, and its cross-entropy.  -> (examples,) twice"""
 
     def mark(block: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -27,12 +29,12 @@ def marks(network: Network, model: Tensor, inputs: Tensor, labels: Tensor) -> tu
 
     if not len(labels):
         return torch.zeros(0, dtype=torch.bool), torch.zeros(0)
-    found = side_by_side(mark, zip(inputs.split(BLOCK), labels.split(BLOCK), strict=True))
+    found = run_in_threads(mark, zip(inputs.split(BLOCK), labels.split(BLOCK), strict=True))
     right, losses = (torch.cat(parts) for parts in zip(*found, strict=True))
     return right, losses
 
 
-def answers(network: Network, model: Tensor, inputs: Tensor) -> Tensor:
+def predictions(network: Network, model: Tensor, inputs: Tensor) -> Tensor:
     """The class that the model sees in each example.  -> (examples,)"""
     with torch.no_grad():
         return _logits(network, model, inputs).argmax(dim=1)
@@ -58,4 +60,4 @@ def evaluate(
     network: Network, model: Tensor, inputs: Tensor, labels: Tensor
 ) -> tuple[float, float | None]:
     """`summary` of the `marks`."""
-    return summary(*marks(network, model, inputs, labels))
+    return summary(*example_metrics(network, model, inputs, labels))

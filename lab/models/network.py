@@ -13,11 +13,7 @@ from torch import Tensor
 
 from lab.common.random_streams import uniform
 from lab.models.architectures import Model
-from lab.models.layers import (
-    Layer,
-    Shape,
-    Trained,
-)
+from lab.models.layers import Layer, ParametrisedLayer, Shape
 
 
 @dataclass(frozen=True)
@@ -33,9 +29,9 @@ class Network:
         return self.model.layers(self.shape, self.classes)
 
     @property
-    def trained(self) -> list[Trained]:
+    def trained(self) -> list[ParametrisedLayer]:
         """The layers with parameters."""
-        return [layer for layer in self.layers if isinstance(layer, Trained)]
+        return [layer for layer in self.layers if isinstance(layer, ParametrisedLayer)]
 
     @cached_property
     def slots(self) -> dict[str, tuple[slice, Shape]]:
@@ -73,7 +69,7 @@ class Network:
         for layer in self.layers:
             shapes = layer.shapes()
             outputs = layer([torch.zeros(shape) for shape in shapes.values()], outputs)
-            if isinstance(layer, Trained):
+            if isinstance(layer, ParametrisedLayer):
                 total += layer.products(outputs)
         return 6.0 * total
 
@@ -89,7 +85,7 @@ class Network:
         """The parameters of each layer, in order."""
         return [
             [parts[f"{layer.name}.{part}"] for part in layer.shapes()]
-            if isinstance(layer, Trained)
+            if isinstance(layer, ParametrisedLayer)
             else []
             for layer in self.layers
         ]

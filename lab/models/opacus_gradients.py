@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.models.layers import Descent, Parameters, Trained
+from lab.models.layers import LayerGradient, Parameters, ParametrisedLayer
 from lab.models.network import Network
-from lab.models.stacked_gradients import Stack, Visit
-from lab.models.torch_modules import twin
+from lab.models.stacked_gradients import LayerGradients, StackedParameters
+from lab.models.torch_modules import torch_module
 
 
 @dataclass(frozen=True)
-class Sampled(Descent):
+class Sampled(LayerGradient):
     """Of a layer whose gradients are known already, example by example."""
 
     name: str
@@ -39,31 +39,33 @@ class Sampled(Descent):
             part.sub_(torch.einsum("ce,ce...->c...", weights, gradients), alpha=rate)
 
 
-def sampled_visits(network: Network, stack: Stack, inputs: Tensor, labels: Tensor) -> list[Visit]:
+def sampled_visits(
+    network: Network, stack: StackedParameters, inputs: Tensor, labels: Tensor
+) -> list[LayerGradients]:
     """What `visits` finds, last to first.  inputs (clients, examples, *shape)"""
     # A loop over clients, because Opacus knows one model only.
     clients = [
         dict(_gradients(network, [[part[place] for part in own] for own in stack], *batch))
         for place, batch in enumerate(zip(inputs, labels, strict=True))
     ]
-    found: list[Visit] = []
+    found: list[LayerGradients] = []
     for place, layer in enumerate(network.layers):
-        if isinstance(layer, Trained):
+        if isinstance(layer, ParametrisedLayer):
             names = [f"{layer.name}.{part}" for part in layer.shapes()]
             kept = [torch.stack([client[name] for client in clients]) for name in names]
             known = Sampled(layer.name)
-            found.append(Visit(place, known, kept, inputs))
+            found.append(LayerGradients(place, known, kept, inputs))
     return found[::-1]
 
 
 def _gradients(
-    network: Network, own: Stack, inputs: Tensor, labels: Tensor
+    network: Network, own: StackedParameters, inputs: Tensor, labels: Tensor
 ) -> Iterator[tuple[str, Tensor]]:
     """Of one client's examples, by the name of the parameter.  -> (examples, *shape)"""
     # Opacus takes a second to import, and most runs never need it.
     from opacus.grad_sample import GradSampleModule
 
-    module = twin(network.layers).to(inputs.device)
+    module = torch_module(network.layers).to(inputs.device)
     values = [part for parts in own for part in parts]
     module.load_state_dict(dict(zip(network.slots, values, strict=True)))
     watched = GradSampleModule(module, loss_reduction="sum")

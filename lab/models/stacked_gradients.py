@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.models.layers import Descent, Layer, Parameters, Trained
+from lab.models.layers import Layer, LayerGradient, Parameters, ParametrisedLayer
 from lab.models.network import Network
 
-Stack = list[list[Tensor]]  # the parameters of each layer, with a leading dimension of clients
+StackedParameters = list[
+    list[Tensor]
+]  # the parameters of each layer, with a leading dimension of clients
 
 
-def stacked(network: Network, rows: Tensor) -> Stack:
+def stacked(network: Network, rows: Tensor) -> StackedParameters:
     """rows (clients, params) -> copies in the shape of each parameter"""
     parts = network.split(rows)
     copies = {
@@ -24,29 +26,33 @@ def stacked(network: Network, rows: Tensor) -> Stack:
     return network.owned(copies)
 
 
-def head(stack: Stack, clients: int) -> Stack:
+def head(stack: StackedParameters, clients: int) -> StackedParameters:
     """The first clients, as views."""
     return [[part[:clients] for part in own] for own in stack]
 
 
-def flattened(stack: Stack) -> Tensor:
+def flattened(stack: StackedParameters) -> Tensor:
     """The inverse of `stacked`.  -> (clients, params)"""
     return torch.cat([part.flatten(1) for own in stack for part in own], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
-class Visit:
+class LayerGradients:
     """What the gradient of one layer's parameters is made of."""
 
     place: int  # of the layer
-    layer: Descent
+    layer: LayerGradient
     kept: Any
     slopes: Tensor  # (clients, examples, ...) of each example's own loss, by the layer's outputs
 
 
-def visits(
-    network: Network, stack: Stack, inputs: Tensor, labels: Tensor, factors: Tensor | None = None
-) -> list[Visit]:
+def backward(
+    network: Network,
+    stack: StackedParameters,
+    inputs: Tensor,
+    labels: Tensor,
+    factors: Tensor | None = None,
+) -> list[LayerGradients]:
     """The layers with parameters, last to first, after a pass through the cross-entropy and back.
 
     inputs (clients, examples, *shape), labels and factors (clients, examples): each example's loss
@@ -69,31 +75,36 @@ def visits(
 
 def _back(
     layers: Sequence[Layer], stack: Sequence[Parameters], kept: Sequence[Any], slopes: Tensor
-) -> list[Visit]:
+) -> list[LayerGradients]:
     first = next(place for place, own in enumerate(stack) if own)
-    found: list[Visit] = []
+    found: list[LayerGradients] = []
     for place in range(len(layers) - 1, first - 1, -1):
         layer = layers[place]
-        if isinstance(layer, Trained):
-            found.append(Visit(place, layer, kept[place], slopes))
+        if isinstance(layer, ParametrisedLayer):
+            found.append(LayerGradients(place, layer, kept[place], slopes))
         if place > first:  # nobody asks for the slopes of the data
             slopes = layer.backward(stack[place], kept[place], slopes)
     return found
 
 
-def rounded(stack: Stack, precision: torch.dtype) -> Stack:
+def rounded(stack: StackedParameters, precision: torch.dtype) -> StackedParameters:
     """The same parameters in another precision; the very same where it is theirs already."""
     return [[part.to(precision) for part in own] for own in stack]
 
 
-def descend(stack: Stack, found: Sequence[Visit], rate: float) -> None:
+def gradient_step(stack: StackedParameters, found: Sequence[LayerGradients], rate: float) -> None:
     """A step against the sum of the examples' gradients, in place."""
     for visit in found:
         visit.layer.descend(stack[visit.place], visit.kept, visit.slopes, rate)
 
 
-def drag(
-    changing: Stack, training: Stack, anchor: Stack, pull: float, push: Stack | None, rate: float
+def proximal_step(
+    changing: StackedParameters,
+    training: StackedParameters,
+    anchor: StackedParameters,
+    pull: float,
+    push: StackedParameters | None,
+    rate: float,
 ) -> None:
     """A step of `changing` against push + pull * (training - anchor), in place.
 
@@ -108,9 +119,9 @@ def drag(
                 parameter.sub_(push[place][part], alpha=rate)
 
 
-def descend_clipped(
-    stack: Stack,
-    found: Sequence[Visit],
+def clipped_step(
+    stack: StackedParameters,
+    found: Sequence[LayerGradients],
     clip: float,
     shares: Tensor,
     rate: float,

@@ -15,21 +15,23 @@ from lab.models.layers import (
     GroupNorm,
     Layer,
     MaxPool,
+    ParametrisedLayer,
     Relu,
     Sigmoid,
-    Trained,
 )
 from lab.models.layers.norm import SMALL
 
 
-def twin(layers: Sequence[Layer]) -> nn.Sequential:
+def torch_module(layers: Sequence[Layer]) -> nn.Sequential:
     """Its parameters bear the names of a network's slots.  Raises SettingError.
 
     Their values are PyTorch's own until `load_state_dict`.
     """
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     for place, layer in enumerate(layers):
-        name = layer.name if isinstance(layer, Trained) else f"{type(layer).__name__}{place}"
+        name = (
+            layer.name if isinstance(layer, ParametrisedLayer) else f"{type(layer).__name__}{place}"
+        )
         modules[name] = _module(layer)
     return nn.Sequential(modules)
 
@@ -51,7 +53,7 @@ def _module(layer: Layer) -> nn.Module:
             return nn.Sigmoid()
         case Flatten():
             return nn.Flatten()
-    name = layer.name if isinstance(layer, Trained) else type(layer).__name__
+    name = layer.name if isinstance(layer, ParametrisedLayer) else type(layer).__name__
     raise SettingError(
         f"privacy.backend opacus knows no module for the layer {name}: give privacy.backend engine"
     )

@@ -9,7 +9,7 @@ import numpy as np
 from lab.common.settings import Settings
 
 
-class Guarantee(Settings):
+class PrivacyGuarantee(Settings):
     """A differential-privacy guarantee with all that makes its epsilon mean something."""
 
     epsilon: float
@@ -24,7 +24,7 @@ class Guarantee(Settings):
     profile: tuple[tuple[float, float], ...] = ()  # further pairs of epsilon and delta that hold
     condition: str = "the seed and the records stay secret"  # as long as which it holds
 
-    def differs(self, other: Guarantee) -> list[str]:
+    def differs(self, other: PrivacyGuarantee) -> list[str]:
         """In what another guarantee means something else, so that the two cannot be compared."""
         names = ("unit", "relation", "against", "delta")
         return [name for name in names if getattr(self, name) != getattr(other, name)]
@@ -45,7 +45,7 @@ class Guarantee(Settings):
 FINE = 4000  # points under a ceiling
 
 
-class Ceiling(Settings):
+class AttackCeiling(Settings):
     """The best that any attack can do. Kairouz et al. 2015, arXiv:1311.0776, theorem 2.1.
 
     Every pair of epsilon and delta that holds is a bound; together they are the trade-off function
@@ -75,7 +75,7 @@ class Ceiling(Settings):
         return min(area, float(np.diff(rates) @ self.true_positives(rates[1:])))
 
 
-def ceiling_of(guarantee: Guarantee | None) -> Ceiling | None:
+def ceiling_of(guarantee: PrivacyGuarantee | None) -> AttackCeiling | None:
     """What the guarantee says of one example's membership.
 
     A client's guarantee covers an example too: changing it replaces the client, which is one
@@ -86,4 +86,4 @@ def ceiling_of(guarantee: Guarantee | None) -> Ceiling | None:
     pairs = [(guarantee.epsilon, guarantee.delta), *guarantee.profile]
     if guarantee.unit == "client":
         pairs = [(2 * one, min(1.0, delta * (1 + exp(min(one, 50.0))))) for one, delta in pairs]
-    return Ceiling(epsilon=pairs[0][0], delta=pairs[0][1], profile=tuple(pairs[1:]))
+    return AttackCeiling(epsilon=pairs[0][0], delta=pairs[0][1], profile=tuple(pairs[1:]))

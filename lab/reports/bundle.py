@@ -29,10 +29,10 @@ from lab.reports.spreadsheets import columnar, comma_separated, inert
 from lab.storage.job import Job
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
-from lab.storage.sweep_runs import Grid
+from lab.storage.sweep_runs import SweepRuns
 from lab.storage.visitors import NOBODY
 from lab.sweeps import tradeoff
-from lab.sweeps.cell_result import Outcome
+from lab.sweeps.cell_result import CellResult
 from lab.sweeps.result_table import lines
 from lab.sweeps.tradeoff_study import Study
 
@@ -86,7 +86,7 @@ def joint(store: Store, sides: Sequence[Side]) -> Files:
     }
 
 
-def swept(grid: Grid) -> Files:
+def swept(grid: SweepRuns) -> Files:
     """All of a sweep.  Its page is heat.html; of what leaked leaks.html, beside leaks.png."""
     sweep, outcomes, found, pictures = grid.sweep, grid.outcomes(), grid.tally(), grid.pictures()
     page = render_sweep(found, pictures).encode()
@@ -100,7 +100,7 @@ def swept(grid: Grid) -> Files:
     }
 
 
-def studied(study: Study, outcomes: Mapping[str, Outcome]) -> Files:
+def studied(study: Study, outcomes: Mapping[str, CellResult]) -> Files:
     """All of a study; its page is tradeoff.html."""
     found = tradeoff.points(study, outcomes)
     return {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.attack_runs.reconstruction.quick_look import Glance, glances
+from lab.attack_runs.reconstruction.quick_look import QuickLook, quick_looks
 from lab.common.settings_text import flatten, write_value
 from lab.engine.differential_privacy.accountant import spent
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.experiment import Experiment
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.storage.job import Job
 from lab.storage.store import Store
 from lab.storage.visitors import NOBODY
@@ -24,9 +24,9 @@ class Side:
 
     job: Job
     name: str  # what sets it apart
-    records: list[Record]
+    records: list[RoundRecord]
     leaks: tuple[str, ...]  # the newest result of each attack, in a line
-    read: list[Glance]  # off updates, if the run was watched
+    read: list[QuickLook]  # off updates, if the run was watched
     note: str  # that its owner wrote
 
 
@@ -51,9 +51,9 @@ def sides(store: Store, runs: Sequence[Job], names: Sequence[str] = NOBODY) -> l
     ]
 
 
-def read_of(store: Store, run: str) -> list[Glance]:
+def read_of(store: Store, run: str) -> list[QuickLook]:
     """What was read off its updates, if it was watched."""
-    return glances({sight.number: sight.body for sight in store.sights(run)})
+    return quick_looks({sight.number: sight.body for sight in store.sights(run)})
 
 
 def differences(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
@@ -89,6 +89,6 @@ def _name(job: Job, place: int, apart: dict[str, list[str]]) -> str:
 def _leaks(attacks: Sequence[Job]) -> tuple[str, ...]:
     """attacks: the newest first"""
     newest = {
-        one.order.spy.kind: Result.read(one.result) for one in reversed(attacks) if one.result
+        one.order.spy.kind: AttackResult.read(one.result) for one in reversed(attacks) if one.result
     }
     return tuple(" · ".join(result.lines()[:2]) for result in newest.values())

@@ -18,14 +18,14 @@ from lab.figures.style import buttons, on_paper
 from lab.reports import report_figures
 from lab.reports.comparison import Side, differences, outcome, read_of
 from lab.reports.leak_gallery import Pictures, fragment
-from lab.scoring.attack_result import Result
-from lab.scoring.reconstruction.image_score import Likeness
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.reconstruction.image_score import ImageScore
 from lab.storage.job import Job
 from lab.storage.joint_guarantee import together
 from lab.storage.store import Store
 from lab.storage.visitors import NOBODY
 from lab.sweeps.lesson import lesson_of
-from lab.sweeps.result_table import Tally
+from lab.sweeps.result_table import ResultTable
 from lab.sweeps.tradeoff import MEASURES, Point, reasons, sentences, table
 from lab.sweeps.tradeoff_study import Study
 
@@ -64,7 +64,7 @@ def render(store: Store, run_id: str, names: Sequence[str] = NOBODY) -> str:
     )
 
 
-def render_sweep(tally: Tally, pictures: Pictures | None = None) -> str:
+def render_sweep(tally: ResultTable, pictures: Pictures | None = None) -> str:
     """The page of a sweep: heat map or pictures, the same as a table, and the sweep itself.
 
     pictures: of the attacks, where what leaks is measured
@@ -108,14 +108,14 @@ def render_comparison(found: Sequence[Side]) -> str:
 
 
 def _attack(store: Store, job: Job) -> dict[str, Any]:
-    result = Result.read(job.result)
+    result = AttackResult.read(job.result)
     pictures = store.arrays.get(store.sights(job.id)[-1].arrays)
     uris = {
         name: [data_uri(picture) for picture in several]
         for name, several in pictures.items()
         if several.ndim == 4
     }
-    images = result.find(Likeness)
+    images = result.find(ImageScore)
     captions = images.captions() if "private" in uris and images else []
     pairs = [(uris["private"].pop(0), uris["guess"].pop(0), caption) for caption in captions]
     return {

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from lab.figures.example_images import data_uri, png, side_by_side
 from lab.scoring.reconstruction.image_scorer import GAIN
-from lab.sweeps.cell_result import Leak
-from lab.sweeps.result_table import Entry, Tally
+from lab.sweeps.cell_result import AttackSummary
+from lab.sweeps.result_table import ResultTable, TableCell
 
 Pictures = Mapping[str, Mapping[str, Tensor]]  # "private" and "guess" of each run, by its key
 FRAGMENT = Path(__file__).parent / "templates" / "leak_gallery.html"
@@ -31,7 +31,7 @@ WIDTH, HEIGHT, EDGE = 216, 232, 12  # of a place in the file, pixels
 SIGNS = {"refused": "∅", "failed": "✖", "waiting": "…"}  # a sign and a word, never a colour alone
 
 
-def fragment(tally: Tally, pictures: Pictures) -> str:
+def fragment(tally: ResultTable, pictures: Pictures) -> str:
     """HTML without any address, script or text that was not escaped."""
     places = [[_place(entry, pictures) for entry in line] for line in tally.entries]
     return (
@@ -41,7 +41,7 @@ def fragment(tally: Tally, pictures: Pictures) -> str:
     )
 
 
-def legend(tally: Tally) -> str:
+def legend(tally: ResultTable) -> str:
     """What stands in the places."""
     seeds = len(tally.sweep.seeds)
     if tally.sweep.infers:
@@ -60,7 +60,7 @@ def legend(tally: Tally) -> str:
     )
 
 
-def _place(entry: Entry, pictures: Pictures) -> dict[str, Any]:
+def _place(entry: TableCell, pictures: Pictures) -> dict[str, Any]:
     found = _mosaic(entry, pictures)
     return {
         "entry": entry,
@@ -69,7 +69,7 @@ def _place(entry: Entry, pictures: Pictures) -> dict[str, Any]:
     }
 
 
-def told(entry: Entry, pictures: Pictures) -> list[str]:
+def told(entry: TableCell, pictures: Pictures) -> list[str]:
     """What stands below the pictures of a place: the score, the guess's score, the verdict."""
     if not entry.leaks:
         begun = entry.word == "waiting" and any(_drawable(pictures, key) for key in entry.keys)
@@ -86,7 +86,7 @@ def told(entry: Entry, pictures: Pictures) -> list[str]:
     return lines + ([f"{SHOWN} of {there} shown"] if there > SHOWN else [])
 
 
-def _inferred(leaks: list[Leak]) -> list[str]:
+def _inferred(leaks: list[AttackSummary]) -> list[str]:
     """Of membership attacks: how well they do, and how much the model learnt by heart."""
     given = [leak.given for leak in leaks if leak.given is not None]
     rates = [leak.rate for leak in leaks if leak.rate is not None]
@@ -103,7 +103,7 @@ def _inferred(leaks: list[Leak]) -> list[str]:
     ]
 
 
-def _sign(entry: Entry) -> str:
+def _sign(entry: TableCell) -> str:
     leaks = entry.leaks.values()
     if any(leak.unclear for leak in leaks):
         return "∅"
@@ -121,7 +121,7 @@ def _drawable(pictures: Pictures, key: str) -> bool:
     return "guess" in found and "private" in found and found["guess"].ndim == 4
 
 
-def _mosaic(entry: Entry, pictures: Pictures) -> Tensor | None:
+def _mosaic(entry: TableCell, pictures: Pictures) -> Tensor | None:
     """The first examples of the place's runs in two columns.  -> (colours, height, width)"""
     pairs = [
         side_by_side(private, guess)
@@ -141,7 +141,7 @@ def _mosaic(entry: Entry, pictures: Pictures) -> Tensor | None:
     return canvas
 
 
-def poster(tally: Tally, pictures: Pictures) -> bytes:
+def poster(tally: ResultTable, pictures: Pictures) -> bytes:
     """All places in one PNG, a row of the sweep in each row."""
     columns, rows = len(tally.sweep.columns), len(tally.sweep.rows)
     row_height = HEIGHT + 2 * EDGE
@@ -165,7 +165,7 @@ def poster(tally: Tally, pictures: Pictures) -> bytes:
 def _draw(
     canvas: Image.Image,
     pen: ImageDraw.ImageDraw,
-    entry: Entry,
+    entry: TableCell,
     pictures: Pictures,
     corner: tuple[int, int],
     font: Any,

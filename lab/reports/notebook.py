@@ -14,14 +14,16 @@ SETUP = "# pip install -e . in Leaklab's folder\n"
 STORED = """from collections import deque
 from tempfile import mkdtemp
 
-from lab.jobs.worker import attacked, pull
-from lab.storage.worker_store import Ledger
-from lab.storage.store import Order, Store
-from lab.attack_runs.reconstruction.reconstruction import Result
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.jobs.attack_job import carry_out_attack
+from lab.jobs.run_job import carry_out_run
+from lab.scoring.attack_result import AttackResult
+from lab.storage.store import Store
+from lab.storage.worker_store import WorkerStore
 
-ledger = Ledger(Store(f"sqlite:///{mkdtemp()}/leaklab.db"))  # your own runs are left alone
-job = ledger.start(experiment)
-deque(pull(ledger, job), maxlen=0)
+store = WorkerStore(Store(f"sqlite:///{mkdtemp()}/leaklab.db"))  # your own runs are left alone
+job = store.start(experiment)
+deque(carry_out_run(store, job), maxlen=0)
 results = []"""
 
 
@@ -88,10 +90,10 @@ def _attacks(attacks: Sequence[Job]) -> list[Cell]:
 
 def _attack(job: Job) -> str:
     return (
-        f"order = Order.read({job.order.dump()!r})\n"
-        "attack = ledger.start_attack(job.id, order)\n"
-        "deque(attacked(ledger, attack), maxlen=0)\n"
-        "results.append(Result.read(ledger.store.job(attack.id).result))\n"
+        f"request = AttackRequest.read({job.order.dump()!r})\n"
+        "attack = store.start_attack(job.id, request)\n"
+        "deque(carry_out_attack(store, attack), maxlen=0)\n"
+        "results.append(AttackResult.read(store.store.job(attack.id).result))\n"
         'print("\\n".join(results[-1].lines()))'
     )
 

@@ -7,35 +7,35 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from lab import figures
-from lab.attack_runs.reconstruction.quick_look import Glance
-from lab.engine.data.summary import portrait
-from lab.engine.evaluation.record import Record
+from lab.attack_runs.reconstruction.quick_look import QuickLook
+from lab.engine.data.summary import summarise
+from lab.engine.evaluation.record import RoundRecord
 from lab.privacy.guarantee import ceiling_of
 from lab.reports.comparison import Side, read_of
-from lab.scoring.attack_result import Result
-from lab.scoring.audit_score import Audited
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.audit_score import AuditScore
 from lab.scoring.membership.further_scores import PooledScore
-from lab.scoring.membership.leakage_by_group import Breakdown
-from lab.scoring.membership.membership_score import Exposure
-from lab.scoring.property_score import Poll
-from lab.scoring.secret_score import Secrets
+from lab.scoring.membership.leakage_by_group import LeakageByGroup
+from lab.scoring.membership.membership_score import MembershipScore
+from lab.scoring.property_score import PropertyScore
+from lab.scoring.secret_score import SecretExposureScore
 from lab.storage.job import Job
 from lab.storage.store import Store
 from lab.storage.visitors import NOBODY
-from lab.sweeps.result_table import Tally
+from lab.sweeps.result_table import ResultTable
 from lab.sweeps.tradeoff import MEASURES, Point
 from lab.sweeps.tradeoff_study import AXES, Study
 
 Figures = dict[str, go.Figure]
 
 
-def of_run(job: Job, records: Sequence[Record], read: Sequence[Glance] = ()) -> Figures:
+def of_run(job: Job, records: Sequence[RoundRecord], read: Sequence[QuickLook] = ()) -> Figures:
     """records: at least one"""
     experiment = job.experiment
     rounds = experiment.training.rounds
     found = {
         "accuracy": figures.curves(records, experiment.changes, rounds, read=read),
-        "federation": figures.federation(portrait(experiment.at(job.round)), records[-1]),
+        "federation": figures.federation(summarise(experiment.at(job.round)), records[-1]),
         "traffic": figures.traffic(records),
         "fairness": figures.fairness(records[-1]),
     }
@@ -46,27 +46,27 @@ def of_run(job: Job, records: Sequence[Record], read: Sequence[Glance] = ()) -> 
 
 def of_attack(store: Store, job: Job) -> Figures:
     """job: an attack with a result"""
-    result = Result.read(job.result)
+    result = AttackResult.read(job.result)
     found, ceiling = {}, ceiling_of(result.guarantee)
     for score in (result.score, *result.extras):
         match score:
-            case Exposure():
+            case MembershipScore():
                 found["roc"] = figures.roc(score, ceiling)
                 found["scores"] = figures.histogram(score)
             case PooledScore():
                 found["pooled-roc"] = figures.roc(score.score, ceiling)
-            case Breakdown():
+            case LeakageByGroup():
                 found |= _groups(store, job, score)
-            case Secrets():
+            case SecretExposureScore():
                 found["secrets"] = figures.secrets(score)
-            case Poll():
+            case PropertyScore():
                 found["shares"] = figures.said(score)
-            case Audited():
+            case AuditScore():
                 found["audit"] = figures.promises(score, score.last.round)
     return found
 
 
-def _groups(store: Store, job: Job, breakdown: Breakdown) -> Figures:
+def _groups(store: Store, job: Job, breakdown: LeakageByGroup) -> Figures:
     """Who is exposed most."""
     names = store.run(str(job.run)).experiment.data.source.classes
     classes = [names[each.number] for each in breakdown.classes]
@@ -85,7 +85,7 @@ def of_comparison(sides: Sequence[Side]) -> Figures:
     return {"comparison": figures.compared(records, read)}
 
 
-def of_sweep(tally: Tally) -> Figures:
+def of_sweep(tally: ResultTable) -> Figures:
     """None of what leaked: that is pictures."""
     return {} if tally.sweep.measure == "leak" else {"heat": figures.heat(tally)}
 

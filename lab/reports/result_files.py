@@ -16,7 +16,7 @@ from lab.storage.job import Job
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.sweeps.lesson import lesson_of
-from lab.sweeps.result_table import Tally
+from lab.sweeps.result_table import ResultTable
 
 
 def write_run(store: Store, job: Job, folder: Path) -> None:
@@ -56,7 +56,7 @@ def sheet_of(pictures: Mapping[str, Tensor]) -> bytes | None:
     return contact_sheet(private, guesses)
 
 
-def results(tally: Tally) -> dict[str, Any]:
+def results(tally: ResultTable) -> dict[str, Any]:
     """The table as plain values, with what became of its lesson."""
     found = tally.dump()
     if not tally.sweep.lesson:

@@ -10,45 +10,45 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.common.settings import Settings
-from lab.privacy.guarantee import Guarantee
-from lab.scoring.audit_score import Audited
-from lab.scoring.membership.active_gain import Gain
+from lab.privacy.guarantee import PrivacyGuarantee
+from lab.scoring.audit_score import AuditScore
+from lab.scoring.membership.active_gain import ActiveGain
 from lab.scoring.membership.further_scores import OtherClientsScore, PooledScore
-from lab.scoring.membership.leakage_by_group import Breakdown
-from lab.scoring.membership.membership_score import Exposure
-from lab.scoring.membership.source_score import Attribution
-from lab.scoring.property_score import Poll
-from lab.scoring.reconstruction.image_score import Likeness
-from lab.scoring.reconstruction.label_score import Headcount
-from lab.scoring.reconstruction.record_score import Dossier
-from lab.scoring.reconstruction.text_score import Wording
-from lab.scoring.secret_score import Secrets
+from lab.scoring.membership.leakage_by_group import LeakageByGroup
+from lab.scoring.membership.membership_score import MembershipScore
+from lab.scoring.membership.source_score import SourceInferenceScore
+from lab.scoring.property_score import PropertyScore
+from lab.scoring.reconstruction.image_score import ImageScore
+from lab.scoring.reconstruction.label_score import LabelScore
+from lab.scoring.reconstruction.record_score import RecordScore
+from lab.scoring.reconstruction.text_score import TextScore
+from lab.scoring.secret_score import SecretExposureScore
 from lab.scoring.tampering_signs import TamperingSigns
-from lab.scoring.update_score import Unmasked
+from lab.scoring.update_score import UpdateRecoveryScore
 
 # What an attack came to, told apart by `kind`.  Each has `lines()` for a person.
 Score = (
-    Likeness
-    | Headcount
-    | Dossier
-    | Wording
-    | Exposure
-    | Unmasked
-    | Secrets
-    | Poll
-    | Audited
-    | Breakdown
+    ImageScore
+    | LabelScore
+    | RecordScore
+    | TextScore
+    | MembershipScore
+    | UpdateRecoveryScore
+    | SecretExposureScore
+    | PropertyScore
+    | AuditScore
+    | LeakageByGroup
     | PooledScore
     | OtherClientsScore
-    | Attribution
-    | Gain
+    | SourceInferenceScore
+    | ActiveGain
     | TamperingSigns
 )
 AnyScore = Annotated[Score, Field(discriminator="kind")]
 Kind = TypeVar("Kind", bound=Settings)
 
 
-class Result(Settings):
+class AttackResult(Settings):
     """What an attack came to, with everything that was assumed."""
 
     attack: str
@@ -58,7 +58,7 @@ class Result(Settings):
     own: bool = False  # whether the private example was a picture of the user's own
     seconds: float | None = None  # that the attack itself took
     declared: dict[str, str]
-    guarantee: Guarantee | None = None
+    guarantee: PrivacyGuarantee | None = None
     score: AnyScore | None = None
     extras: tuple[AnyScore, ...] = ()  # further scores, such as those of groups
 
@@ -74,7 +74,7 @@ class Result(Settings):
         if self.score:
             told += self.score.lines()
         for extra in self.extras:
-            if isinstance(extra, Likeness):
+            if isinstance(extra, ImageScore):
                 told.append("what that update shows of an example, read off its first layer:")
             told += extra.lines()
         if self.seconds is not None:
@@ -90,7 +90,7 @@ def of(client: int | None) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Glimpse:
+class AttackProgress:
     """Where an attack stands.  The last glimpse of an attack carries its result."""
 
     step: int
@@ -99,5 +99,7 @@ class Glimpse:
     # "guess" beside "private", or "most" and "least" exposed
     pictures: Mapping[str, Tensor] = field(default_factory=dict)
     score: Score | None = None  # so far
-    result: Result | None = None
-    conclude: Callable[[str], Result] | None = None  # its result if it ends here, and why it does
+    result: AttackResult | None = None
+    conclude: Callable[[str], AttackResult] | None = (
+        None  # its result if it ends here, and why it does
+    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from lab.common.settings import Settings
-from lab.privacy.audit_bounds import GAUSSIAN, NOTHING, Bound, Premise
+from lab.privacy.audit_bounds import GAUSSIAN, NOTHING, EpsilonBound, Premise
 
 
-class Reading(Settings):
+class AuditReading(Settings):
     """After one round.  Each bound holds with the audit's confidence, by itself."""
 
     round: int
@@ -19,11 +19,11 @@ class Reading(Settings):
     point: float | None = None  # an estimate that proves nothing; None: no sense in one
 
 
-class Audited(Settings):
+class AuditScore(Settings):
     """What canaries showed, with all that makes a lower bound mean something."""
 
     kind: Literal["audit"] = "audit"
-    readings: tuple[Reading, ...]
+    readings: tuple[AuditReading, ...]
     delta: float
     confidence: float
     adversary: str  # what it sees and knows
@@ -31,7 +31,7 @@ class Audited(Settings):
     canaries: int
     included: int
     fault: str
-    bounds: tuple[Bound, ...]  # after the last reading, the main one first
+    bounds: tuple[EpsilonBound, ...]  # after the last reading, the main one first
     # The mechanism is known not to fit the main bound's premise: what it finds is no bound.
     detects: bool = False
     # Proven at the audit's confidence, all of them together, if scores are independent: tests with
@@ -40,7 +40,7 @@ class Audited(Settings):
     verdict: str
 
     @property
-    def last(self) -> Reading:
+    def last(self) -> AuditReading:
         return self.readings[-1]
 
     @property
@@ -59,7 +59,7 @@ class Audited(Settings):
         found = [bound.epsilon for bound in self.bounds if bound.premise == NOTHING]
         return found[0] if found else None
 
-    def bounding(self, bound: Bound) -> bool:
+    def bounding(self, bound: EpsilonBound) -> bool:
         """Whether that bound is one: its premise is not known to be false."""
         return not (self.detects and bound.premise == GAUSSIAN)
 
@@ -80,7 +80,9 @@ class Audited(Settings):
         return found
 
 
-def verdict_of(last: Reading, fault: str, premise: Premise | None, detects: bool = False) -> str:
+def verdict_of(
+    last: AuditReading, fault: str, premise: Premise | None, detects: bool = False
+) -> str:
     """What the audit says in a line.
 
     premise: of the main bound

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import Settings
 from lab.scoring.shared.bootstrap import DRAWS
 from lab.scoring.shared.roc_curve import auc
@@ -15,7 +15,7 @@ from lab.scoring.shared.roc_curve import auc
 NEEDED = 10  # clients with the property, and without; below that no interval is given
 
 
-class Said(Settings):
+class PropertyEstimate(Settings):
     """Of one update."""
 
     clients: tuple[int, ...]  # whose it is; several under secure aggregation
@@ -25,7 +25,7 @@ class Said(Settings):
     by_labels: float | None = None  # the share that label counts alone suggest
 
 
-class Poll(Settings):
+class PropertyScore(Settings):
     """How well a property was told, of single updates or of sums."""
 
     kind: Literal["property"] = "property"
@@ -33,7 +33,7 @@ class Poll(Settings):
     told: str  # in words
     public: float  # its share among public examples
     present: float  # the share from which it counts as there
-    said: tuple[Said, ...]
+    said: tuple[PropertyEstimate, ...]
     verdict: str
     error: float  # mean distance of the share said from the true one
     guessed: float  # the same of the public share, which needs no update
@@ -63,7 +63,9 @@ class Poll(Settings):
         return found
 
 
-def poll(trait: str, told: str, public: float, said: Sequence[Said], present: float = 0.0) -> Poll:
+def score_property(
+    trait: str, told: str, public: float, said: Sequence[PropertyEstimate], present: float = 0.0
+) -> PropertyScore:
     """Judge what was said.  present: the share from which a property is there; 0: the median"""
     scores, shares = (np.array([getattr(one, of) for one in said]) for of in ("score", "share"))
     known: dict[str, float | None] = {
@@ -86,7 +88,7 @@ def poll(trait: str, told: str, public: float, said: Sequence[Said], present: fl
             labels = np.array([one.by_labels for one in said])
             known["by_labels"] = auc(labels[there], labels[~there])
         verdict = _verdict(ends, owners, there)
-    return Poll.read(
+    return PropertyScore.read(
         {"trait": trait, "told": told, "public": public, "present": limit, "verdict": verdict}
         | {name: value for name, value in known.items() if value is not None}
         | {"said": tuple(said)}
@@ -112,7 +114,10 @@ def _interval(
     """Of the AUC, over draws of clients with all their updates; None where they are too few."""
     if min(_sides(owners, there)) < NEEDED:
         return None
-    drawn, mine = stream(0, "poll"), [np.flatnonzero(owners == one) for one in np.unique(owners)]
+    drawn, mine = (
+        random_stream(0, "poll"),
+        [np.flatnonzero(owners == one) for one in np.unique(owners)],
+    )
     found = []
     for _ in range(DRAWS):
         places = np.concatenate([mine[one] for one in drawn.integers(len(mine), size=len(mine))])

@@ -21,7 +21,7 @@ LOOKED = 200  # quantiles at which a fit is looked at
 RARE = 0.01  # chance below which a group of secrets is said to stand out
 
 
-class Group(Settings):
+class SecretGroup(Settings):
     """Secrets that were inserted so many times."""
 
     copies: int
@@ -48,12 +48,12 @@ class Group(Settings):
         )
 
 
-class Secrets(Settings):
+class SecretExposureScore(Settings):
     """What became of secrets that an experimenter had clients type."""
 
     kind: Literal["secrets"] = "secrets"
     space: float  # how many secrets there could be
-    groups: tuple[Group, ...]  # by how often they were inserted; the first never were
+    groups: tuple[SecretGroup, ...]  # by how often they were inserted; the first never were
     expected: float  # mean exposure of secrets never inserted, by theory
     expected_low: float  # 95 % of means of so many
     expected_high: float
@@ -126,14 +126,14 @@ def group(
     counts: tuple[int, int, int],
     bits: float,
     ceiling: float | None = None,
-) -> Group:
+) -> SecretGroup:
     """counts: first, continued, followed"""
     from scipy.stats import t
 
     found, count = np.array(exposures), len(exposures)
     mean, spread = float(found.mean()), float(found.std(ddof=1)) / sqrt(count)
     wide = float(t.ppf((1 + LEVEL) / 2, count - 1)) * spread
-    return Group(
+    return SecretGroup(
         copies=copies,
         exposures=tuple(exposures),
         mean=mean,
@@ -166,7 +166,7 @@ def lucky(count: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def verdict(groups: tuple[Group, ...]) -> str:
+def verdict(groups: tuple[SecretGroup, ...]) -> str:
     """By the groups that were inserted; several are asked, so each must stand out the more."""
     inserted = [each for each in groups if each.copies]
     out = [each.copies for each in inserted if each.luck < RARE / len(inserted)]

@@ -27,7 +27,7 @@ MIRRORED = 1e-3  # relative spread of the ratios of two rows' sizes that may be 
 RARE = 0.1  # share of its examples for which a quiet neuron fires at most
 
 
-class Sign(Settings):
+class TamperingSign(Settings):
     """One thing that a client can look at."""
 
     name: str
@@ -39,7 +39,7 @@ class TamperingSigns(Settings):
     """What a client could have noticed that was sent a manipulated model."""
 
     kind: Literal["tampering"] = "tampering"
-    signs: tuple[Sign, ...]
+    signs: tuple[TamperingSign, ...]
 
     def lines(self) -> list[str]:
         raised = [sign.told for sign in self.signs if sign.raised]
@@ -47,7 +47,9 @@ class TamperingSigns(Settings):
         return ["a careful client could have noticed:" if raised else nothing, *raised]
 
 
-def signs(view: ClientView, usual: ClientView, earlier: Tensor | None = None) -> tuple[Sign, ...]:
+def tampering_signs(
+    view: ClientView, usual: ClientView, earlier: Tensor | None = None
+) -> tuple[TamperingSign, ...]:
     """What the client can look at in `view`, beside the same in the honest round `usual`.
 
     earlier (params,): the model of the round before, which it was sent; None: there was none.
@@ -59,9 +61,9 @@ def signs(view: ClientView, usual: ClientView, earlier: Tensor | None = None) ->
     return tuple(sign for sign in found if sign)
 
 
-def _size(view: ClientView, usual: ClientView) -> Sign:
+def _size(view: ClientView, usual: ClientView) -> TamperingSign:
     mine, agreed = view.network, usual.network
-    return Sign(
+    return TamperingSign(
         name="architecture",
         told=f"The model has {mine.size:,} parameters in {len(mine.trained)} layers; agreed were "
         f"{agreed.size:,} in {len(agreed.trained)}.",
@@ -69,9 +71,9 @@ def _size(view: ClientView, usual: ClientView) -> Sign:
     )
 
 
-def _copies(view: ClientView, usual: ClientView) -> Sign:
+def _copies(view: ClientView, usual: ClientView) -> TamperingSign:
     (mine, rows), (honest, of) = copies(view.network, view.sent), copies(usual.network, usual.sent)
-    return Sign(
+    return TamperingSign(
         name="copies",
         told=f"{mine} of {rows} rows of weights are zero or point the same way as another; "
         f"{honest} of {of} in the honest round.",
@@ -92,10 +94,10 @@ def copies(network: Network, sent: Tensor) -> tuple[int, int]:
     return found, total
 
 
-def _mirrored(view: ClientView, usual: ClientView) -> Sign:
+def _mirrored(view: ClientView, usual: ClientView) -> TamperingSign:
     mine, rows = mirrored(view.network, view.sent)
     honest, of = mirrored(usual.network, usual.sent)
-    return Sign(
+    return TamperingSign(
         name="mirrored weights",
         told=f"In {mine} of {rows} rows of the first layer, positive weights are as large as "
         f"negative ones but for a factor; in {honest} of {of} in the honest round.",
@@ -117,11 +119,11 @@ def mirrored(network: Network, sent: Tensor) -> tuple[int, int]:
     return found, len(rows)
 
 
-def _quiet(view: ClientView, usual: ClientView) -> Sign | None:
+def _quiet(view: ClientView, usual: ClientView) -> TamperingSign | None:
     mine, honest = quiet(view), quiet(usual)
     if mine is None or honest is None:
         return None
-    return Sign(
+    return TamperingSign(
         name="quiet neurons",
         told=f"{mine:.0%} of the first layer's neurons fire for at most {RARE:.0%} of its own "
         f"examples; {honest:.0%} in the honest round.",
@@ -139,12 +141,12 @@ def quiet(view: ClientView) -> float | None:
     return float((fired <= RARE).float().mean())
 
 
-def _jump(view: ClientView, usual: ClientView, earlier: Tensor) -> Sign | None:
+def _jump(view: ClientView, usual: ClientView, earlier: Tensor) -> TamperingSign | None:
     if len(view.sent) != len(earlier):
         return None
     length = earlier.norm().clamp_min(1e-12)
     mine, honest = (float((each.sent - earlier).norm() / length) for each in (view, usual))
-    return Sign(
+    return TamperingSign(
         name="jump",
         told=f"Since the round before, the weights have changed by {mine:.2f} of their length; "
         f"by {honest:.2f} in the honest round.",
@@ -152,7 +154,7 @@ def _jump(view: ClientView, usual: ClientView, earlier: Tensor) -> Sign | None:
     )
 
 
-def _loss(view: ClientView, usual: ClientView, earlier: Tensor | None) -> Sign | None:
+def _loss(view: ClientView, usual: ClientView, earlier: Tensor | None) -> TamperingSign | None:
     if not len(view.labels):
         return None
     mine, honest = (_loss_of(each.network, each.sent, view) for each in (view, usual))
@@ -160,7 +162,7 @@ def _loss(view: ClientView, usual: ClientView, earlier: Tensor | None) -> Sign |
     if earlier is not None:
         before = _loss_of(usual.network, earlier, view)
     source = "under the model before" if earlier is not None else "for a guess"
-    return Sign(
+    return TamperingSign(
         name="loss",
         told=f"The loss on its own examples is {mine:.2f}, and {before:.2f} {source}; "
         f"{honest:.2f} in the honest round.",

@@ -12,35 +12,35 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import SettingError, Settings
-from lab.interfaces.attack_data import Claim
+from lab.interfaces.attack_data import UpdateEstimate
 
 EXACT = 1e-3  # relative error; what is left is rounding
 CLEAR = 0.9  # of the mean's error, before anything is called a gain
 LONGEST = 1e30  # a relative error that is reported in place of a larger one
 
 
-class Closeness(Settings):
+class UpdateSimilarity(Settings):
     """Of a claim to the true update, over the parameters that are claimed."""
 
     cosine: float
     error: float  # length of the difference over the length of the true update
 
 
-class Attempt(Closeness):
+class Attempt(UpdateSimilarity):
     """One step of an attack."""
 
     name: str
 
 
-class Unmasked(Settings):
+class UpdateRecoveryScore(Settings):
     """What an attack got out of secure aggregation."""
 
     kind: Literal["update"] = "update"
     verdict: str
-    baseline: Closeness  # the mean update that the sum gives, over the same parameters
+    baseline: UpdateSimilarity  # the mean update that the sum gives, over the same parameters
     params: int  # of the update that travels
     claimed: int  # parameters that are claimed
-    best: Closeness | None = None  # the last claim; None: nothing was claimed
+    best: UpdateSimilarity | None = None  # the last claim; None: nothing was claimed
     course: tuple[Attempt, ...] = ()  # claim by claim
     notes: tuple[str, ...] = ()  # what the attacker itself has seen
 
@@ -66,7 +66,7 @@ class Unmasked(Settings):
 
 
 @dataclass(frozen=True, eq=False)
-class Scales:
+class UpdateScorer:
     """Knows what one client has really sent, and what everybody got."""
 
     update: Tensor  # (params,) true, before noise and masks
@@ -74,7 +74,7 @@ class Scales:
     shared: int  # how many parameters travel
     noisy: bool = False  # whether clients add noise that protects a client
 
-    def score(self, claims: list[Claim]) -> Unmasked:
+    def score(self, claims: list[UpdateEstimate]) -> UpdateRecoveryScore:
         """The last claim counts.  Raises SettingError where the client sent nothing but zeros."""
         last = claims[-1]
         course = [
@@ -85,7 +85,7 @@ class Scales:
         baseline = self._of(self.mean, last)
         best = None if last.update is None else self._of(last.update, last)
         claimed = self.shared if last.where is None else int(last.where.sum())
-        return Unmasked(
+        return UpdateRecoveryScore(
             verdict=verdict(best, baseline, whole=claimed == self.shared, noisy=self.noisy),
             baseline=baseline,
             params=self.shared,
@@ -95,14 +95,14 @@ class Scales:
             notes=last.notes,
         )
 
-    def _of(self, claim: Tensor, where: Claim) -> Closeness:
+    def _of(self, claim: Tensor, where: UpdateEstimate) -> UpdateSimilarity:
         chosen = torch.arange(len(self.update)) < self.shared
         if where.where is not None:
             chosen &= where.where
         return closeness(claim[chosen], self.update[chosen])
 
 
-def closeness(claim: Tensor, truth: Tensor) -> Closeness:
+def closeness(claim: Tensor, truth: Tensor) -> UpdateSimilarity:
     """claim (params,), truth (params,).  Raises SettingError where the truth is zero."""
     mine, true = claim.double(), truth.double()
     length = float(true.norm())
@@ -110,10 +110,12 @@ def closeness(claim: Tensor, truth: Tensor) -> Closeness:
         raise SettingError("the client's update is all zeros and tells nothing: choose another")
     product = float(mine @ true) / max(float(mine.norm()) * length, 1e-300)
     error = min(float((mine - true).norm()) / length, LONGEST)
-    return Closeness(cosine=max(-1.0, min(1.0, product)), error=error)
+    return UpdateSimilarity(cosine=max(-1.0, min(1.0, product)), error=error)
 
 
-def verdict(best: Closeness | None, baseline: Closeness, whole: bool, noisy: bool) -> str:
+def verdict(
+    best: UpdateSimilarity | None, baseline: UpdateSimilarity, whole: bool, noisy: bool
+) -> str:
     """In words, from thresholds that the mean sets."""
     if best is None:
         return "nothing recovered"

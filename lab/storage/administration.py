@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 from lab.common.settings import SettingError
 from lab.storage.array_disposal import remove_unused, sweep, uploaded
-from lab.storage.cell_requests import left, of_visitors, take_back
+from lab.storage.cell_requests import left, of_visitors, withdraw
 from lab.storage.database import (
     commands,
     glimpses,
@@ -35,14 +35,14 @@ from lab.storage.database import (
     watches,
     writing,
 )
-from lab.storage.job_queue import line
+from lab.storage.job_queue import queue_order
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.visitors import ACTIVE, Limits, grace, limits_of
 
 
 @dataclass(frozen=True)
-class Waiting:
+class QueuedJob:
     """A run or an attack that waits or is at work."""
 
     id: str
@@ -54,7 +54,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Presence:
+class VisitorStatus:
     """A visitor, as far as the store knows it."""
 
     visitor: str
@@ -64,7 +64,7 @@ class Presence:
 
 
 @dataclass(frozen=True)
-class Sweeping:
+class SweepStatus:
     """What a visitor's sweeps have to do yet.  Some of it others may want, too."""
 
     visitor: str  # empty: the command line
@@ -72,7 +72,7 @@ class Sweeping:
     waiting: int
 
 
-def queue(store: Store) -> list[Waiting]:
+def queue(store: Store) -> list[QueuedJob]:
     """Runs and attacks at work, and those that wait, in the order in which they are taken up."""
     query = (
         select(jobs.c.id, jobs.c.kind, jobs.c.status, jobs.c.round, owners.c.visitor)
@@ -80,27 +80,27 @@ def queue(store: Store) -> list[Waiting]:
         .where(jobs.c.status.in_(ACTIVE), jobs.c.kind != "cell")
     )
     with reading(store.engine) as connection:
-        rows, order = connection.execute(query).all(), line(connection)
+        rows, order = connection.execute(query).all(), queue_order(connection)
     places = {id: place for place, id in enumerate(order)}
     found = [
-        Waiting(row.id, row.kind, row.visitor or "", row.status, row.round, places.get(row.id, 0))
+        QueuedJob(row.id, row.kind, row.visitor or "", row.status, row.round, places.get(row.id, 0))
         for row in rows
     ]
     return sorted(found, key=lambda each: (each.status == "queued", each.place, each.id))
 
 
-def sweeping(store: Store) -> list[Sweeping]:
+def sweeping(store: Store) -> list[SweepStatus]:
     with reading(store.engine) as connection:
-        return [Sweeping(one, *counts) for one, counts in of_visitors(connection).items()]
+        return [SweepStatus(one, *counts) for one, counts in of_visitors(connection).items()]
 
 
 def call_off(store: Store, visitors: Sequence[str]) -> None:
     """All sweeps of those visitors.  What others want of them, too, goes on."""
     with writing(store.engine) as connection:
-        take_back(connection, visitors)
+        withdraw(connection, visitors)
 
 
-def presences(store: Store) -> list[Presence]:
+def presences(store: Store) -> list[VisitorStatus]:
     """Who was there last, first."""
     busy = func.sum(case((jobs.c.status.in_(ACTIVE), 1), else_=0))
     query = (
@@ -114,7 +114,7 @@ def presences(store: Store) -> list[Presence]:
     now = time.time()
     with reading(store.engine) as connection:
         rows = connection.execute(query).all()
-    return [Presence(id, now - seen, int(active), count) for id, seen, count, active in rows]
+    return [VisitorStatus(id, now - seen, int(active), count) for id, seen, count, active in rows]
 
 
 def limits_now(store: Store) -> Limits:
@@ -130,7 +130,7 @@ def set_limits(store: Store, chosen: Limits) -> None:
         connection.execute(insert(limits), rows)
 
 
-def give_up(store: Store) -> int:
+def pause_abandoned(store: Store) -> int:
     """Runs of visitors who have left are paused, attacks stopped, sweeps called off.
 
     A visitor has left when none of its pages was open for the grace period.  -> how many runs and
@@ -158,7 +158,7 @@ def give_up(store: Store) -> int:
     return len(rows)
 
 
-def clear(store: Store, runs: Iterable[str]) -> int:
+def delete_runs(store: Store, runs: Iterable[str]) -> int:
     """Delete runs for good, with the attacks on them, their arrays and uploaded pictures.
 
     runs: ids; an attack's id deletes that attack alone.  Returns how many runs were deleted.

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, Engine, and_, select
 
-from lab.storage.arrays import Arrays
+from lab.storage.arrays import ArrayStore
 from lab.storage.database import glimpses, jobs, records, shadows, writing
 
 PICTURE = "picture"  # the name of an uploaded picture's array, and of its digest in an order
@@ -19,14 +19,16 @@ HOUR = 3600.0  # seconds after which a file without a row is no longer one that 
 uploaded = jobs.c.body[PICTURE].as_string()  # null in all orders that attack a client
 
 
-def remove_unused(connection: Connection, arrays: Arrays, digests: Collection[str | None]) -> None:
+def remove_unused(
+    connection: Connection, arrays: ArrayStore, digests: Collection[str | None]
+) -> None:
     """Delete those of the files that no row refers to.  Call it after the rows are deleted."""
     chosen = {digest for digest in digests if digest}
     for digest in chosen - _in_use(connection, chosen):
         arrays.remove(digest)
 
 
-def sweep(engine: Engine, arrays: Arrays, age: float = HOUR) -> int:
+def sweep(engine: Engine, arrays: ArrayStore, age: float = HOUR) -> int:
     """Delete uploaded pictures without an attack, and files that a killed process began to write.
 
     age: seconds since a file was written, below which it is left alone

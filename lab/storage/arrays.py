@@ -22,7 +22,7 @@ SMALL = 1 << 18  # bytes: more than any uploaded picture takes once it is shrunk
 
 
 @dataclass(frozen=True)
-class Arrays:
+class ArrayStore:
     """A folder of safetensors files; equal arrays are kept once."""
 
     folder: Path

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, and_, delete, func, insert, or_, select, true
 
 from lab.common.settings import SettingError
 from lab.storage.database import jobs, owners, visitors, wishes
-from lab.storage.visitors import ACTIVE, limits_of, see
+from lab.storage.visitors import ACTIVE, heartbeat, limits_of
 
 
 def check_cells(connection: Connection, visitor: str, cells: Sequence[str]) -> None:
@@ -31,7 +31,7 @@ def check_cells(connection: Connection, visitor: str, cells: Sequence[str]) -> N
         )
 
 
-def wish(connection: Connection, visitor: str, cells: Sequence[str]) -> None:
+def request_cells(connection: Connection, visitor: str, cells: Sequence[str]) -> None:
     """That visitor wants those cells, too."""
     mine = and_(wishes.c.visitor == visitor, wishes.c.job.in_(cells))
     known = set(connection.scalars(select(wishes.c.job).where(mine)))
@@ -41,15 +41,15 @@ def wish(connection: Connection, visitor: str, cells: Sequence[str]) -> None:
         connection.execute(insert(wishes), rows)
         _hand_over(connection, cells)
     if not visitor:  # so that what the command line wants takes turns with the rest
-        see(connection, visitor)
+        heartbeat(connection, visitor)
 
 
-def forget(connection: Connection, cells: Sequence[str]) -> None:
+def clear_requests(connection: Connection, cells: Sequence[str]) -> None:
     """What was wanted before these began anew."""
     connection.execute(delete(wishes).where(wishes.c.job.in_(cells)))
 
 
-def take_back(
+def withdraw(
     connection: Connection, names: Sequence[str], cells: Sequence[str] | None = None
 ) -> None:
     """Those visitors want those cells no more; by default none at all."""

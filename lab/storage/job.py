@@ -9,8 +9,8 @@ from sqlalchemy import (
     Row,
 )
 
-from lab.attack_runs.shared.attack_request import Aim, Order
-from lab.engine.evaluation.record import Record
+from lab.attack_runs.shared.attack_request import AttackRequest, AttackSpec
+from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.experiment import Experiment
 
 Status = Literal["queued", "running", "paused", "stopped", "finished", "failed"]
@@ -43,19 +43,19 @@ class Job:
         return Experiment.read(self.body.get("experiment", self.body))  # by name beside attacks
 
     @property
-    def aim(self) -> Aim | None:
+    def aim(self) -> AttackSpec | None:
         """The attack that a cell ends with, if it does; its body has both by name."""
         ends = self.kind == "cell" and "attack" in self.body
-        return Aim.read(self.body["attack"]) if ends else None
+        return AttackSpec.read(self.body["attack"]) if ends else None
 
     @property
-    def probes(self) -> tuple[Aim, ...]:
+    def probes(self) -> tuple[AttackSpec, ...]:
         """The attacks on a cell while it runs."""
-        return tuple(Aim.read(probe) for probe in self.body.get("probes", ()))
+        return tuple(AttackSpec.read(probe) for probe in self.body.get("probes", ()))
 
     @property
-    def order(self) -> Order:
-        return Order.read(self.body)
+    def order(self) -> AttackRequest:
+        return AttackRequest.read(self.body)
 
     @property
     def active(self) -> bool:
@@ -63,10 +63,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Round:
+class StoredRound:
     """One finished round of a stored run."""
 
-    record: Record
+    record: RoundRecord
     seconds: float
 
     def line(self) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Sight:
+class StoredProgress:
     """One stored glimpse of an attack."""
 
     number: int

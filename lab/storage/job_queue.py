@@ -19,13 +19,13 @@ from sqlalchemy import (
 from lab.storage.database import jobs, owners, visitors
 
 
-def serve(connection: Connection, job: str) -> None:
+def mark_served(connection: Connection, job: str) -> None:
     """A worker takes the job up: others come first next time."""
     whose = select(owners.c.visitor).where(owners.c.job == job).scalar_subquery()
     connection.execute(update(visitors).where(visitors.c.id == whose).values(served=time.time()))
 
 
-def in_turn(which: ColumnElement[bool], *columns: Column[Any]) -> Select[Any]:
+def fair_order(which: ColumnElement[bool], *columns: Column[Any]) -> Select[Any]:
     """Those jobs, whose turn it is first: whoever has least at work, then whoever waits longest.
 
     Cells of sweeps come after everything else.  columns: of the jobs, by default all
@@ -55,14 +55,14 @@ def in_turn(which: ColumnElement[bool], *columns: Column[Any]) -> Select[Any]:
     )
 
 
-def line(connection: Connection, cells: bool = False) -> list[str]:
+def queue_order(connection: Connection, cells: bool = False) -> list[str]:
     """The ids of what waits, in the order in which it will be taken up, with or without cells.
 
     As far as can be told now: visitors take turns, each with its oldest job first.
     """
     waits = jobs.c.status == "queued"
     which = waits if cells else and_(waits, jobs.c.kind != "cell")
-    rows = connection.execute(in_turn(which, jobs.c.id, jobs.c.kind, jobs.c.queued)).all()
+    rows = connection.execute(fair_order(which, jobs.c.id, jobs.c.kind, jobs.c.queued)).all()
     taken: dict[tuple[bool, str | None], int] = {}
     ranked: list[tuple[bool, int, float, float, str]] = []
     for row in sorted(rows, key=lambda row: float(row.queued)):

@@ -14,7 +14,7 @@ from math import isfinite
 
 from lab.engine.differential_privacy.accountant import Adversary, opponents, spans, spent
 from lab.experiment.experiment import Experiment
-from lab.privacy.accounting.accountants import Spending, composed
+from lab.privacy.accounting.accountants import GaussianReleases, compose_epsilon
 from lab.storage.job import Job
 from lab.storage.store import Store
 
@@ -54,7 +54,7 @@ def joint(run: Part, others: Sequence[Part]) -> Together:
     if trouble := _trouble(run, alike):
         return Together(len(alike), None, f"{head} Together they guarantee nothing: {trouble}.")
     adversary, delta = opponents(experiment, rounds)[0], guarantee.delta
-    found = composed(_spendings([run, *alike], adversary), delta)
+    found = compose_epsilon(_spendings([run, *alike], adversary), delta)
     if not isfinite(found):
         return Together(len(alike), None, f"{head} Together they guarantee nothing at this delta.")
     return Together(
@@ -117,9 +117,9 @@ def _apart(one: Experiment, other: Experiment) -> int:
     return min(differing, default=1 + max(one.training.rounds, other.training.rounds, *rounds))
 
 
-def _spendings(parts: Sequence[Part], adversary: Adversary) -> tuple[Spending, ...]:
+def _spendings(parts: Sequence[Part], adversary: Adversary) -> tuple[GaussianReleases, ...]:
     """Of all runs, what they share counted once."""
-    found: list[Spending] = []
+    found: list[GaussianReleases] = []
     for place, (experiment, rounds) in enumerate(parts):
         known = max((_known(experiment, other) for other in parts[:place]), default=0)
         found += [
@@ -137,12 +137,12 @@ def _known(experiment: Experiment, other: Part) -> int:
     return min(_apart(experiment, other[0]) - 1, other[1])
 
 
-def _few(spendings: Sequence[Spending]) -> tuple[Spending, ...]:
+def _few(spendings: Sequence[GaussianReleases]) -> tuple[GaussianReleases, ...]:
     """At most DISTINCT different ones: of more, the last stand for what is worst about them."""
     if len(set(spendings)) <= DISTINCT:
         return tuple(spendings)
     some, rest = spendings[: DISTINCT - 1], spendings[DISTINCT - 1 :]
-    worst = Spending(
+    worst = GaussianReleases(
         rate=max(each.rate for each in rest),
         noise=min(each.noise / each.reach for each in rest),
         times=sum(each.times for each in rest),

@@ -13,9 +13,9 @@ from torch import Tensor
 from lab.attack_runs.membership.shadow_models import Cache
 from lab.common.settings import SettingError
 from lab.engine.carried_state import CarriedState
-from lab.engine.round import step
-from lab.engine.run import begin, run
-from lab.engine.run_state import Moment, State
+from lab.engine.round import run_round
+from lab.engine.run import initial_state, run
+from lab.engine.run_state import RoundResult, RunState
 from lab.experiment.experiment import Experiment
 from lab.storage.array_disposal import PICTURE
 from lab.storage.database import reading, records
@@ -47,7 +47,7 @@ class StoredRun:
     def shadow_cache(self) -> Cache:
         return self.store.stock
 
-    def state(self, round: int | None = None) -> State:
+    def state(self, round: int | None = None) -> RunState:
         """The state after `round`, by default the last finished one.  Raises SettingError.
 
         It trains from the latest checkpoint before, where the round has none.
@@ -57,7 +57,9 @@ class StoredRun:
         if not 0 <= wanted <= job.round:
             raise SettingError(f"round is {wanted}: the run has finished {job.round} rounds")
         checkpoints = (self._checkpoint(job, past) for past in range(wanted, 0, -1))
-        state = next((found for found in checkpoints if found), None) or begin(job.experiment)
+        state = next((found for found in checkpoints if found), None) or initial_state(
+            job.experiment
+        )
         if state.round == wanted:
             return state
         later = run(job.experiment, state)
@@ -67,7 +69,7 @@ class StoredRun:
     def sent_model(self, round: int) -> Tensor:
         """The model that clients were sent in a finished round.  -> (params,)"""
         if round == 1:
-            return begin(self.experiment).model
+            return initial_state(self.experiment).model
         query = select(records.c.arrays).where(
             records.c.run == self.id, records.c.round == round - 1
         )
@@ -86,14 +88,14 @@ class StoredRun:
                 "without it, or an attack on the models"
             )
 
-    def replay(self, round: int) -> Moment:
+    def replay(self, round: int) -> RoundResult:
         """A finished round once more, with all its messages.
 
         Raises SettingError when this Leaklab gives other numbers than the one that ran it, or when
         nothing could give the same ones.
         """
         self.check_replay(round)
-        moment = step(self.state(round - 1))
+        moment = run_round(self.state(round - 1))
         stored = self.store.rounds(self.id, after=round - 1)[0].record
         if not isclose(moment.record.accuracy, stored.accuracy, abs_tol=0.02):
             raise SettingError(
@@ -110,7 +112,7 @@ class StoredRun:
             raise SettingError(f"picture {digest} has not the shape of the run's: {shape}")
         return found
 
-    def _checkpoint(self, job: Job, round: int) -> State | None:
+    def _checkpoint(self, job: Job, round: int) -> RunState | None:
         """The state as it was stored; None where the algorithm's memory was not kept."""
         query = select(records.c.arrays, records.c.memory).where(
             records.c.run == job.id, records.c.round == round
@@ -119,9 +121,9 @@ class StoredRun:
             row = connection.execute(query).one()
         model = self.store.arrays.get(row.arrays)["model"]
         if not job.experiment.at(round).remembers:
-            return State(round, model, job.experiment)
+            return RunState(round, model, job.experiment)
         # A run with the same memory may have removed it while this one stored it.
         if row.memory is None or row.memory not in self.store.arrays:
             return None
         carried = CarriedState.of_tensors(self.store.arrays.get(row.memory))
-        return State(round, model, job.experiment, carried)
+        return RunState(round, model, job.experiment, carried)

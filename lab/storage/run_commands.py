@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, insert, literal, select, update
 from torch import Tensor
 
 from lab.attack_runs.dispatch import check_attack
-from lab.attack_runs.shared.attack_request import Order, needs_target, target_of
+from lab.attack_runs.shared.attack_request import AttackRequest, needs_target, target_of
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
 from lab.storage.array_disposal import PICTURE, remove_unused
@@ -21,7 +21,7 @@ from lab.storage.job import Job, Status
 from lab.storage.replay import StoredRun
 from lab.storage.run_limits import check_run
 from lab.storage.store import Store
-from lab.storage.visitors import check_limits, see, take
+from lab.storage.visitors import check_limits, heartbeat, set_owner
 
 LONGEST_NOTE = 2000  # letters
 
@@ -52,7 +52,7 @@ class RunCommands:
     def attack(
         self,
         run: str,
-        order: Order,
+        order: AttackRequest,
         held: Mapping[str, Any] | None = None,
         visitor: str = "",
         picture: Tensor | None = None,
@@ -157,12 +157,12 @@ class RunCommands:
         """A page of that visitor is open now, at that address; see `network_addresses`."""
         if visitor:
             with writing(self.store.engine) as connection:
-                see(connection, visitor, address)
+                heartbeat(connection, visitor, address)
 
     def _attack_own(
         self,
         history: StoredRun,
-        order: Order,
+        order: AttackRequest,
         held: Mapping[str, Any] | None,
         visitor: str,
         picture: Tensor | None,
@@ -202,7 +202,7 @@ class RunCommands:
         values = {"id": id, "kind": kind, "run": run, "body": body, "created": now, "queued": now}
         check_limits(connection, visitor)
         connection.execute(insert(jobs).values({"status": "queued"} | values | dict(held or {})))
-        take(connection, id, visitor)
+        set_owner(connection, id, visitor)
         return id
 
     def _locked(self, connection: Connection, id: str) -> Job:

@@ -16,7 +16,7 @@ from lab.common.settings import SettingError
 from lab.engine.client.compute_device import memory_bytes
 from lab.engine.cost_estimate import Estimate, duration, estimated, size, stretches
 from lab.experiment.experiment import Experiment
-from lab.storage.arrays import Arrays
+from lab.storage.arrays import ArrayStore
 from lab.storage.database import jobs, owners, records
 from lab.storage.visitors import ACTIVE, Limits, limits_of
 
@@ -38,7 +38,7 @@ def check_run(
     visitor: str,
     experiment: Experiment,
     done: int = 0,
-    arrays: Arrays | None = None,
+    arrays: ArrayStore | None = None,
 ) -> None:
     """Raises SettingError for a run that takes too much, in one round or as a whole.
 
@@ -124,7 +124,7 @@ def _value(now: Experiment, path: str) -> Any:
 
 def _check_storage(
     connection: Connection,
-    arrays: Arrays,
+    arrays: ArrayStore,
     visitor: str,
     experiment: Experiment,
     rounds: int,
@@ -144,7 +144,7 @@ def _check_storage(
     )
 
 
-def _kept(connection: Connection, arrays: Arrays, visitor: str) -> float:
+def _kept(connection: Connection, arrays: ArrayStore, visitor: str) -> float:
     """Bytes of that visitor's stored rounds.  All models of a run are of one size."""
     query = (
         select(

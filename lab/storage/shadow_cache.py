@@ -15,18 +15,18 @@ from sqlalchemy.exc import IntegrityError
 from torch import Tensor
 
 from lab.common.settings import SettingError
-from lab.storage.arrays import Arrays
+from lab.storage.arrays import ArrayStore
 from lab.storage.database import reading, shadows, writing
 
 MOST = 512 << 20  # bytes: 2,600 models of the usual MLP
 
 
 @dataclass(frozen=True)
-class Stock:
+class ShadowModelCache:
     """A cache of models that outlives its process and is shared by all workers."""
 
     engine: Engine
-    arrays: Arrays
+    arrays: ArrayStore
     most: int = MOST
 
     def recall(self, key: str) -> Tensor | None:

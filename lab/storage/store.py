@@ -20,10 +20,10 @@ from sqlalchemy import (
 )
 
 from lab.common.settings import SettingError
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.experiment import Experiment
 from lab.storage.array_disposal import uploaded
-from lab.storage.arrays import Arrays
+from lab.storage.arrays import ArrayStore
 from lab.storage.database import (
     commands,
     connect,
@@ -37,9 +37,9 @@ from lab.storage.database import (
     records,
     watches,
 )
-from lab.storage.job import Job, Round, Sight
-from lab.storage.job_queue import line
-from lab.storage.shadow_cache import Stock
+from lab.storage.job import Job, StoredProgress, StoredRound
+from lab.storage.job_queue import queue_order
+from lab.storage.shadow_cache import ShadowModelCache
 from lab.storage.visitors import NOBODY, owned_by, present, visible_to
 
 ARRAYS = "LEAKLAB_ARRAYS"  # a folder
@@ -54,8 +54,8 @@ class Store:
         self.engine = connect(self.url)
         beside = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         folder = Path(beside).parent if beside else data_folder()
-        self.arrays = Arrays(Path(os.environ.get(ARRAYS) or folder / "arrays"))
-        self.stock = Stock(self.engine, self.arrays)
+        self.arrays = ArrayStore(Path(os.environ.get(ARRAYS) or folder / "arrays"))
+        self.stock = ShadowModelCache(self.engine, self.arrays)
 
     def job(self, id: str) -> Job:
         """Raises SettingError when there is none of that id."""
@@ -82,7 +82,7 @@ class Store:
         """The newest attacks first.  Attacks on uploaded pictures only if one of the names may
         command them: nobody else sees somebody's own picture.
 
-        names: of `lab.storage.visitors.names`; by default the command line's
+        names: of `lab.storage.visitors.identities`; by default the command line's
         """
         hidden = and_(uploaded.is_not(None), ~owned_by(names))
         return self._jobs(and_(jobs.c.run == run, ~hidden), 200)
@@ -90,7 +90,7 @@ class Store:
     def place(self, id: str) -> int:
         """How many jobs are likely to be taken up before this run or attack."""
         with reading(self.engine) as connection:
-            waiting = line(connection)
+            waiting = queue_order(connection)
         return waiting.index(id) if id in waiting else 0
 
     def owner(self, id: str) -> str:
@@ -111,21 +111,21 @@ class Store:
         with reading(self.engine) as connection:
             return set(connection.scalars(query))
 
-    def rounds(self, run: str, after: int = 0) -> list[Round]:
+    def rounds(self, run: str, after: int = 0) -> list[StoredRound]:
         """Finished rounds later than `after`, in order."""
         query = select(records.c.body, records.c.seconds).where(
             records.c.run == run, records.c.round > after
         )
         with reading(self.engine) as connection:
             rows = connection.execute(query.order_by(records.c.round)).all()
-        return [Round(Record.model_validate(row.body), row.seconds) for row in rows]
+        return [StoredRound(RoundRecord.model_validate(row.body), row.seconds) for row in rows]
 
-    def sights(self, attack: str, after: int = 0) -> list[Sight]:
+    def sights(self, attack: str, after: int = 0) -> list[StoredProgress]:
         """Glimpses of an attack later than number `after`, in order."""
         query = select(glimpses).where(glimpses.c.attack == attack, glimpses.c.number > after)
         with reading(self.engine) as connection:
             rows = connection.execute(query.order_by(glimpses.c.number)).all()
-        return [Sight(row.number, row.body, row.arrays) for row in rows]
+        return [StoredProgress(row.number, row.body, row.arrays) for row in rows]
 
     def intended(self, run: str) -> Experiment:
         """The settings of the next round, with the changes that no worker has taken up yet."""

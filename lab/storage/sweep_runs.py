@@ -16,19 +16,19 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from torch import Tensor
 
-from lab.storage.cell_requests import check_cells, forget, take_back, wanted, wish
+from lab.storage.cell_requests import check_cells, clear_requests, request_cells, wanted, withdraw
 from lab.storage.database import glimpses, jobs, reading, writing
 from lab.storage.job import ACTIVE
-from lab.storage.job_queue import line
+from lab.storage.job_queue import queue_order
 from lab.storage.run_limits import check_run
 from lab.storage.store import Store
-from lab.sweeps.cell_result import Outcome
-from lab.sweeps.result_table import Tally, tally
+from lab.sweeps.cell_result import CellResult
+from lab.sweeps.result_table import ResultTable, result_table
 from lab.sweeps.sweep import Sweep
 
 
 @dataclass(frozen=True)
-class Standing:
+class SweepProgress:
     """How many runs of a sweep have come how far."""
 
     total: int  # different runs
@@ -47,7 +47,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Grid:
+class SweepRuns:
     """A sweep in a store.  Several processes may share both."""
 
     store: Store
@@ -70,7 +70,7 @@ class Grid:
         What waits and nobody else wants is called off.
         """
         with writing(self.store.engine) as connection:
-            take_back(connection, names, self.keys)
+            withdraw(connection, names, self.keys)
 
     def wanted(self, names: Sequence[str]) -> int:
         """How many of the open runs one of those visitors has asked for."""
@@ -80,30 +80,30 @@ class Grid:
     def before(self) -> int:
         """How many jobs are likely to be taken up before the first of its runs that wait."""
         with reading(self.store.engine) as connection:
-            waiting = line(connection, cells=True)
+            waiting = queue_order(connection, cells=True)
         mine = set(self.keys)
         return next((place for place, id in enumerate(waiting) if id in mine), 0)
 
-    def progress(self) -> Standing:
+    def progress(self) -> SweepProgress:
         count = Counter(outcome.status for outcome in self.outcomes(measured=False).values())
-        return Standing(
+        return SweepProgress(
             total=len(self.keys),
             finished=count["finished"],
             failed=count["failed"],
             open=sum(count[status] for status in ACTIVE),
         )
 
-    def tally(self) -> Tally:
-        return tally(self.sweep, self.outcomes())
+    def tally(self) -> ResultTable:
+        return result_table(self.sweep, self.outcomes())
 
-    def outcomes(self, measured: bool = True) -> dict[str, Outcome]:
+    def outcomes(self, measured: bool = True) -> dict[str, CellResult]:
         """Of the runs that were ever asked for, by key; without what they measured if need be."""
         columns = [jobs.c.id, jobs.c.status, jobs.c.message, *([jobs.c.result] if measured else [])]
         query = select(*columns).where(jobs.c.id.in_(self.keys))
         with reading(self.store.engine) as connection:
             rows = connection.execute(query).mappings().all()
         return {
-            row["id"]: Outcome.read(row["status"], row["message"], row.get("result") or {})
+            row["id"]: CellResult.read(row["status"], row["message"], row.get("result") or {})
             for row in rows
         }
 
@@ -132,7 +132,7 @@ class Grid:
             check_cells(connection, visitor, asked)
             for key in asked:
                 check_run(connection, visitor, self.sweep.experiments[key])
-            forget(connection, missing)
+            clear_requests(connection, missing)
             fresh = {"status": "queued", "message": "", "deaths": 0, "worker": None}
             for place, key in zip(_places(connection, len(missing)), missing, strict=True):
                 values: dict[str, Any] = fresh | {"queued": place}
@@ -142,7 +142,7 @@ class Grid:
                 body = self.sweep.runs[key].body()
                 values |= {"id": key, "kind": "cell", "body": body, "created": time.time()}
                 connection.execute(insert(jobs).values(values))
-            wish(connection, visitor, asked)
+            request_cells(connection, visitor, asked)
 
 
 def _places(connection: Connection, count: int) -> list[float]:

@@ -93,7 +93,7 @@ def is_class() -> bool:
     return bool(os.environ.get(CLASS))
 
 
-def names(visitor: str) -> tuple[str, ...]:
+def identities(visitor: str) -> tuple[str, ...]:
     """Under which names a visitor may command jobs.
 
     What is nobody's is in the hands of whoever is alone with the machine, and of nobody in a class.
@@ -160,13 +160,13 @@ def _at_work(connection: Connection, whose: ColumnElement[bool]) -> int:
     return int(connection.execute(query.where(active)).scalar_one())
 
 
-def take(connection: Connection, job: str, visitor: str) -> None:
+def set_owner(connection: Connection, job: str, visitor: str) -> None:
     """The job is that visitor's, if it is anybody's."""
     if visitor:
         connection.execute(insert(owners).values(job=job, visitor=visitor))
 
 
-def see(connection: Connection, visitor: str, address: str = "") -> None:
+def heartbeat(connection: Connection, visitor: str, address: str = "") -> None:
     """One of its pages is open now.
 
     address: the name of the network address that it comes from

@@ -31,14 +31,14 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 from torch import Tensor
 
-from lab.attack_runs.shared.attack_request import Order
-from lab.engine.run_state import Moment
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.engine.run_state import RoundResult
 from lab.experiment.experiment import Experiment
-from lab.scoring.attack_result import Glimpse
+from lab.scoring.attack_result import AttackProgress
 from lab.storage.array_disposal import remove_unused
 from lab.storage.database import commands, glimpses, jobs, owners, reading, records, writing
 from lab.storage.job import Job, Status
-from lab.storage.job_queue import in_turn, serve
+from lab.storage.job_queue import fair_order, mark_served
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
 from lab.storage.visitors import ACTIVE, limits_of
@@ -48,12 +48,12 @@ LEASE = 10.0  # seconds
 DEATHS = 3  # workers that may die over one round, before the job is given up
 
 
-class EvictedError(Exception):
+class LeaseLostError(Exception):
     """Another worker holds the job by now; what this one did was not written."""
 
 
 @dataclass(frozen=True)
-class Ledger:
+class WorkerStore:
     """One worker's access to the store."""
 
     store: Store
@@ -65,7 +65,7 @@ class Ledger:
         """A new run that this worker holds from the beginning."""
         return self.store.job(RunCommands(self.store).create(experiment, held=self._hold()))
 
-    def start_attack(self, run: str, order: Order, picture: Tensor | None = None) -> Job:
+    def start_attack(self, run: str, order: AttackRequest, picture: Tensor | None = None) -> Job:
         """A new attack that this worker holds.  Raises SettingError."""
         return self.store.job(
             RunCommands(self.store).attack(run, order, self._hold(), picture=picture)
@@ -84,7 +84,7 @@ class Ledger:
         waits = and_(or_(jobs.c.status == "queued", orphaned), self._open(attacks))
         which = and_(waits, jobs.c.id.in_(ids)) if ids else waits
         which = which if cells else and_(which, jobs.c.kind != "cell")
-        query = in_turn(which).limit(1).with_for_update(skip_locked=True, of=jobs)
+        query = fair_order(which).limit(1).with_for_update(skip_locked=True, of=jobs)
         with writing(self.store.engine) as connection:
             row = connection.execute(query).first()
             if row is None:
@@ -99,7 +99,7 @@ class Ledger:
                 stale = and_(commands.c.job == row.id, commands.c.kind != "change")
                 connection.execute(update(commands).where(stale).values(outcome="void"))
             connection.execute(update(jobs).where(mine).values(self._hold() | {"deaths": deaths}))
-            serve(connection, row.id)
+            mark_served(connection, row.id)
         return self.store.job(row.id)
 
     @contextmanager
@@ -177,7 +177,7 @@ class Ledger:
 
     # --- what comes of it -----------------------------------------------------------------------
 
-    def finish_round(self, job: Job, moment: Moment, seconds: float) -> None:
+    def finish_round(self, job: Job, moment: RoundResult, seconds: float) -> None:
         """Record and checkpoint, both or neither.  Raises EvictedError."""
         kept = moment.state.carried.tensors()
         row: dict[str, Any] = {
@@ -212,7 +212,7 @@ class Ledger:
             if digest and connection.execute(same).first() is None:
                 self.store.arrays.remove(digest)
 
-    def show(self, job: Job, number: int, glimpse: Glimpse) -> None:
+    def show(self, job: Job, number: int, glimpse: AttackProgress) -> None:
         """One glimpse of an attack.  Raises EvictedError."""
         digest = self.store.arrays.put(dict(glimpse.pictures))
         body: dict[str, Any] = {"step": glimpse.step, "steps": glimpse.steps}
@@ -273,4 +273,4 @@ class Ledger:
 
     def _update_in(self, connection: Connection, job: Job, **values: Any) -> None:
         if connection.execute(self._mine(job).values(**values)).rowcount == 0:
-            raise EvictedError(f"job {job.id} has gone to another worker")
+            raise LeaseLostError(f"job {job.id} has gone to another worker")

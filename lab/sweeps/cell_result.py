@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from lab.scoring.attack_result import Result
-from lab.scoring.membership.membership_score import Exposure
-from lab.scoring.reconstruction.image_scorer import GAIN, Likeness
+from lab.scoring.attack_result import AttackResult
+from lab.scoring.membership.membership_score import MembershipScore
+from lab.scoring.reconstruction.image_scorer import GAIN, ImageScore
 from lab.scoring.reconstruction.verdict import ALL, PARTLY
 from lab.sweeps.sweep import Sweep
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellResult:
     """What became of one run."""
 
     status: str
     message: str = ""
     accuracy: tuple[float, ...] = ()  # after each round
     backdoor: tuple[float | None, ...] = ()
-    leak: Leak | None = None  # what the attack at its end came to,
+    leak: AttackSummary | None = None  # what the attack at its end came to,
     refused: str = ""  # or why there was nothing to attack
-    probes: tuple[Leak | None, ...] = ()  # what each came to; None: nothing to attack,
+    probes: tuple[AttackSummary | None, ...] = ()  # what each came to; None: nothing to attack,
     useless: tuple[str, ...] = ()  # and why
 
     @classmethod
-    def read(cls, status: str, message: str, result: Mapping[str, Any]) -> Outcome:
+    def read(cls, status: str, message: str, result: Mapping[str, Any]) -> CellResult:
         """result: as the store has it"""
         attack, probes = result.get("attack"), result.get("probes", ())
         return cls(
@@ -36,9 +36,11 @@ class Outcome:
             message,
             accuracy=tuple(result.get("accuracy", ())),
             backdoor=tuple(result.get("backdoor", ())),
-            leak=Leak.of(Result.read(attack)) if attack else None,
+            leak=AttackSummary.of(AttackResult.read(attack)) if attack else None,
             refused=result.get("refused", ""),
-            probes=tuple(Leak(**each["leak"]) if "leak" in each else None for each in probes),
+            probes=tuple(
+                AttackSummary(**each["leak"]) if "leak" in each else None for each in probes
+            ),
             useless=tuple(each["refused"] for each in probes if "refused" in each),
         )
 
@@ -53,7 +55,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Leak:
+class AttackSummary:
     """The score of one attack.  Without pictures it has a verdict only."""
 
     attack: str
@@ -72,8 +74,12 @@ class Leak:
     identified: float | None = None  # share of the examples whose rebuilt picture leads to them
 
     @classmethod
-    def of(cls, result: Result) -> Leak:
-        found, told, exposed = result.find(Likeness), result.declared, result.find(Exposure)
+    def of(cls, result: AttackResult) -> AttackSummary:
+        found, told, exposed = (
+            result.find(ImageScore),
+            result.declared,
+            result.find(MembershipScore),
+        )
         return cls(
             attack=result.attack,
             round=result.round,
@@ -126,13 +132,13 @@ class Leak:
         return f"{self.median:.1f} dB, {self.gain:+.1f} over a guess: {self.word}"
 
 
-def _identified(found: Likeness) -> float | None:
+def _identified(found: ImageScore) -> float | None:
     if found.identified is None:
         return None
     return found.identified.first / (found.private or len(found.identified.ranks))
 
 
-def verdict_of(result: Result) -> str:
+def verdict_of(result: AttackResult) -> str:
     """Of whichever score the attack was given: each says in words what it is worth."""
     scores = [getattr(result, name) for name in type(result).model_fields]
     return next((score.verdict for score in scores if getattr(score, "verdict", "")), "")

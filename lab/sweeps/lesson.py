@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lab.scoring.reconstruction.image_scorer import EXACT, GAIN
-from lab.sweeps.cell_result import Leak
-from lab.sweeps.result_table import Entry, Tally
+from lab.sweeps.cell_result import AttackSummary
+from lab.sweeps.result_table import ResultTable, TableCell
 from lab.sweeps.sweep import Sweep
 from lab.sweeps.variant import Claim
 
@@ -29,16 +29,16 @@ class Lesson:
     """What was expected, and what was found."""
 
     sentence: str
-    expected: tuple[tuple[Entry, Claim], ...]  # places, refused ones too
+    expected: tuple[tuple[TableCell, Claim], ...]  # places, refused ones too
     rule: str
 
     @property
-    def told(self) -> list[tuple[Entry, Claim]]:
+    def told(self) -> list[tuple[TableCell, Claim]]:
         """Those that were attacked."""
         return [(entry, claim) for entry, claim in self.expected if entry.leaks]
 
     @property
-    def against(self) -> list[tuple[Entry, Claim]]:
+    def against(self) -> list[tuple[TableCell, Claim]]:
         return [(entry, claim) for entry, claim in self.told if not _holds(entry, claim)]
 
     @property
@@ -68,7 +68,7 @@ class Lesson:
         ]
 
 
-def lesson_of(tally: Tally) -> Lesson:
+def lesson_of(tally: ResultTable) -> Lesson:
     sweep = tally.sweep
     expected = tuple(
         (entry, claim)
@@ -93,15 +93,15 @@ def _rule(sweep: Sweep) -> str:
     return f"The rule: {'; '.join(told)}{seeds}."
 
 
-def _holds(entry: Entry, claim: Claim) -> bool:
+def _holds(entry: TableCell, claim: Claim) -> bool:
     return all(_fits(leak, claim) for leak in entry.leaks.values())
 
 
-def _fits(leak: Leak, claim: Claim) -> bool:
+def _fits(leak: AttackSummary, claim: Claim) -> bool:
     if claim == "exact":
         return leak.exact
     return leak.stopped == (claim == "stopped")
 
 
-def _found(entry: Entry) -> str:
+def _found(entry: TableCell) -> str:
     return "; ".join(dict.fromkeys(leak.told() for leak in entry.leaks.values()))

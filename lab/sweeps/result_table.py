@@ -8,17 +8,17 @@ from statistics import fmean
 from typing import Any, Literal
 
 from lab.scoring.reconstruction.image_scorer import GAIN
-from lab.sweeps.cell_result import Leak, Outcome
+from lab.sweeps.cell_result import AttackSummary, CellResult
 from lab.sweeps.sweep import Cell, Sweep
 
 Word = Literal["", "refused", "failed", "waiting"]
 
 
-UNKNOWN = Outcome("missing")
+UNKNOWN = CellResult("missing")
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """One place of the table."""
 
     row: str
@@ -29,7 +29,7 @@ class Entry:
     seeds: Mapping[int, float] = field(default_factory=dict)  # the value of each
     word: Word = ""  # why there is no value
     reason: str = ""
-    leaks: Mapping[int, Leak] = field(default_factory=dict)  # the attack under each seed
+    leaks: Mapping[int, AttackSummary] = field(default_factory=dict)  # the attack under each seed
     keys: tuple[str, ...] = ()  # of its runs, one for each seed
 
     def told(self) -> str:
@@ -42,12 +42,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Tally:
+class ResultTable:
     """The whole table."""
 
     sweep: Sweep
-    entries: tuple[tuple[Entry, ...], ...]  # of each row, by column
-    worst: tuple[Entry, ...]  # of each row
+    entries: tuple[tuple[TableCell, ...], ...]  # of each row, by column
+    worst: tuple[TableCell, ...]  # of each row
 
     def caption(self) -> str:
         """What the numbers mean."""
@@ -81,7 +81,7 @@ class Tally:
         return {"title": self.sweep.title, "measure": self.sweep.measure, "rows": rows}
 
 
-def tally(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Tally:
+def result_table(sweep: Sweep, outcomes: Mapping[str, CellResult]) -> ResultTable:
     """outcomes: by key of the run; what is not there has not begun"""
     runs: dict[tuple[int, ...], list[Cell]] = {}
     for cell in sweep.cells:
@@ -89,7 +89,7 @@ def tally(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Tally:
     low, high = (min, max) if sweep.measure == "accuracy" else (max, min)
     rows, columns, best, worst = (range(len(axis)) for axis in sweep.axes)
 
-    def entry(row: int, column: int) -> Entry:
+    def entry(row: int, column: int) -> TableCell:
         against = (
             _pick([_entry(sweep, runs[row, column, one, other], outcomes) for other in worst], low)
             for one in best
@@ -97,13 +97,13 @@ def tally(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Tally:
         return _pick(list(against), high)
 
     entries = tuple(tuple(entry(row, column) for column in columns) for row in rows)
-    return Tally(sweep, entries, tuple(_pick(line, low) for line in entries))
+    return ResultTable(sweep, entries, tuple(_pick(line, low) for line in entries))
 
 
-def _entry(sweep: Sweep, cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> Entry:
+def _entry(sweep: Sweep, cells: Sequence[Cell], outcomes: Mapping[str, CellResult]) -> TableCell:
     """Of the same run under each seed."""
     row, column, best, worst = _labels(sweep, cells[0])
-    bare = Entry(row, column, best, worst, keys=tuple(cell.key for cell in cells if cell.key))
+    bare = TableCell(row, column, best, worst, keys=tuple(cell.key for cell in cells if cell.key))
     refused = [cell.refused for cell in cells if cell.refused]
     if refused:
         return replace(bare, word="refused", reason=refused[0])
@@ -130,7 +130,7 @@ def _labels(sweep: Sweep, cell: Cell) -> list[str]:
     return [axis[at].label for axis, at in zip(sweep.axes, cell.place, strict=True)]
 
 
-def _pick(entries: Sequence[Entry], choose: Callable[..., Entry]) -> Entry:
+def _pick(entries: Sequence[TableCell], choose: Callable[..., TableCell]) -> TableCell:
     """The one with the lowest, or highest, value; not known as long as one of them may be it.
 
     What is refused cannot be chosen.
@@ -144,7 +144,7 @@ def _pick(entries: Sequence[Entry], choose: Callable[..., Entry]) -> Entry:
     return choose(known, key=lambda entry: entry.value) if known else [*told, *entries][0]
 
 
-def lines(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Iterator[dict[str, Any]]:
+def lines(sweep: Sweep, outcomes: Mapping[str, CellResult]) -> Iterator[dict[str, Any]]:
     """Every run by itself, as a line of a table."""
     for cell in sweep.cells:
         named = dict(zip(("row", "column", "best", "worst"), _labels(sweep, cell), strict=True))
@@ -157,7 +157,7 @@ def lines(sweep: Sweep, outcomes: Mapping[str, Outcome]) -> Iterator[dict[str, A
         yield named | {"seed": cell.seed} | ended | value | leak | _probed(sweep, known)
 
 
-def _probed(sweep: Sweep, known: Outcome) -> dict[str, Any]:
+def _probed(sweep: Sweep, known: CellResult) -> dict[str, Any]:
     """What every probe came to, under its name."""
     found = known.probes or (None,) * len(sweep.probes)
     named = zip(sweep.probes, found, strict=True)
@@ -168,9 +168,9 @@ def _probed(sweep: Sweep, known: Outcome) -> dict[str, Any]:
     }
 
 
-def _columns_of(leak: Leak | None) -> dict[str, Any]:
+def _columns_of(leak: AttackSummary | None) -> dict[str, Any]:
     """The rest of what the attack came to, for a file."""
-    names = [each.name for each in fields(Leak)]
+    names = [each.name for each in fields(AttackSummary)]
     return asdict(leak) if leak else dict.fromkeys(names)
 
 

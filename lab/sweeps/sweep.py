@@ -22,11 +22,11 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import Field, field_validator, model_validator
 
-from lab.attack_runs.shared.attack_request import Aim
+from lab.attack_runs.shared.attack_request import AttackSpec
 from lab.common.settings import SettingError, Settings, shown
 from lab.common.settings_text import parse, read_file
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.sweeps.variant import UNNAMED, Variant, one_line
 
 NUMBERS = 2  # raised whenever an experiment gives other records than before: no old one is reused
@@ -46,8 +46,8 @@ class Cell:
     experiment: Experiment | None
     key: str = ""  # equal for equal experiments and attacks; empty without one
     refused: str = ""
-    attack: Aim | None = None
-    probes: tuple[Aim, ...] = ()
+    attack: AttackSpec | None = None
+    probes: tuple[AttackSpec, ...] = ()
 
     def body(self) -> dict[str, Any]:
         """What a worker is given.  Only of a cell with an experiment."""
@@ -77,8 +77,10 @@ class Sweep(Settings):
     experiment: Experiment = Field(
         default_factory=Experiment, description="what all runs have in common"
     )
-    attack: Aim | None = Field(None, description="what every run ends with, for measure leak")
-    probes: tuple[Aim, ...] = Field(
+    attack: AttackSpec | None = Field(
+        None, description="what every run ends with, for measure leak"
+    )
+    probes: tuple[AttackSpec, ...] = Field(
         (), max_length=5, description="attacks on every run besides; they go into the table of runs"
     )
     rows: tuple[Variant, ...] = Field(min_length=1, max_length=50)
@@ -117,7 +119,7 @@ class Sweep(Settings):
     @property
     def infers(self) -> bool:
         """Whether its attack asks for membership."""
-        return self.attack is not None and isinstance(self.attack.spy, Inference)
+        return self.attack is not None and isinstance(self.attack.spy, MembershipInferenceAttack)
 
     def _cell(self, place: tuple[int, ...], seed: int) -> Cell:
         rows, columns, best, worst = place
@@ -133,7 +135,7 @@ class Sweep(Settings):
         key = key_of(experiment, attack, self.probes)
         return Cell(here, seed, experiment, key, attack=attack, probes=self.probes)
 
-    def _set(self, settings: Mapping[str, Any]) -> tuple[Experiment, Aim | None]:
+    def _set(self, settings: Mapping[str, Any]) -> tuple[Experiment, AttackSpec | None]:
         """Experiment and attack with settings replaced.  Raises SettingError."""
         mine = {path: each for path, each in settings.items() if not path.startswith(ATTACK)}
         theirs = {p.removeprefix(ATTACK): settings[p] for p in settings if p.startswith(ATTACK)}
@@ -229,7 +231,9 @@ def _known(text: str) -> Sweep:
     return Sweep.from_toml(text)
 
 
-def key_of(experiment: Experiment, attack: Aim | None = None, probes: Sequence[Aim] = ()) -> str:
+def key_of(
+    experiment: Experiment, attack: AttackSpec | None = None, probes: Sequence[AttackSpec] = ()
+) -> str:
     """Equal for equal experiments and attacks, as long as they give the same records."""
     attacked = [SCORES, attack.dump()] if attack else []
     if probes:

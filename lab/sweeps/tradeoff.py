@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from lab.experiment.experiment import Experiment
-from lab.sweeps.cell_result import Outcome
+from lab.sweeps.cell_result import CellResult
 from lab.sweeps.sweep import Cell
-from lab.sweeps.tradeoff_study import TITLES, Place, Study
+from lab.sweeps.tradeoff_study import TITLES, SettingsCombination, Study
 
 DIGITS = 3  # behind the point, to which means are compared
 
@@ -22,7 +22,7 @@ class Measure:
 
     title: str
     floor: float  # what a guess has: below it nothing leaks, and the attacker would rather guess
-    of: Callable[[Outcome], float | None]
+    of: Callable[[CellResult], float | None]
     shown: Callable[[float], str]
 
 
@@ -30,17 +30,17 @@ def _percent(value: float) -> str:
     return f"{value:.1%}"
 
 
-def _of_probes(name: str) -> Callable[[Outcome], float | None]:
+def _of_probes(name: str) -> Callable[[CellResult], float | None]:
     """The first probe that measured it, and whose score does not call itself meaningless."""
 
-    def of(outcome: Outcome) -> float | None:
+    def of(outcome: CellResult) -> float | None:
         found = (getattr(leak, name) for leak in outcome.probes if leak and not leak.unclear)
         return next((value for value in found if value is not None), None)
 
     return of
 
 
-def _backdoor(outcome: Outcome) -> float | None:
+def _backdoor(outcome: CellResult) -> float | None:
     return outcome.backdoor[-1] if outcome.backdoor else None
 
 
@@ -83,7 +83,7 @@ class Point:
     """One combination, and what its runs came to."""
 
     number: int  # from 1
-    place: Place
+    place: SettingsCombination
     label: str
     experiment: Experiment | None = None  # under the first seed; None: refused
     accuracy: Spread | None = None
@@ -92,7 +92,7 @@ class Point:
     reason: str = ""
 
 
-def points(study: Study, outcomes: Mapping[str, Outcome]) -> tuple[Point, ...]:
+def points(study: Study, outcomes: Mapping[str, CellResult]) -> tuple[Point, ...]:
     """outcomes: by key of the run, as a grid has them; what is not there has not begun"""
     cells = iter(study.sweep.cells)
     found = []
@@ -102,11 +102,11 @@ def points(study: Study, outcomes: Mapping[str, Outcome]) -> tuple[Point, ...]:
     return tuple(found)
 
 
-def _point(bare: Point, cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) -> Point:
+def _point(bare: Point, cells: Sequence[Cell], outcomes: Mapping[str, CellResult]) -> Point:
     if refused := [cell.refused for cell in cells if cell.refused]:
         return replace(bare, word="refused", reason=refused[0])
     bare = replace(bare, experiment=cells[0].experiment)
-    known = {cell.seed: outcomes.get(cell.key, Outcome("missing")) for cell in cells}
+    known = {cell.seed: outcomes.get(cell.key, CellResult("missing")) for cell in cells}
     failed = [one.message for one in known.values() if one.status == "failed"]
     if failed:
         return replace(bare, word="failed", reason=failed[0])
@@ -123,14 +123,16 @@ def _point(bare: Point, cells: Sequence[Cell], outcomes: Mapping[str, Outcome]) 
     )
 
 
-def _reasons(seed: int, outcome: Outcome) -> list[str]:
+def _reasons(seed: int, outcome: CellResult) -> list[str]:
     """Why a run that ended has not all numbers."""
     unclear = [leak.verdict for leak in outcome.probes if leak and leak.unclear]
     told = [outcome.message, *outcome.useless, *unclear]
     return [f"seed {seed}: {reason}" for reason in told if reason]
 
 
-def _spread(known: Mapping[int, Outcome], of: Callable[[Outcome], float | None]) -> Spread | None:
+def _spread(
+    known: Mapping[int, CellResult], of: Callable[[CellResult], float | None]
+) -> Spread | None:
     """Under the seeds that have it; None where none has."""
     found = {seed: of(outcome) for seed, outcome in known.items()}
     there = {seed: value for seed, value in found.items() if value is not None}

@@ -20,7 +20,11 @@ from pydantic import Field, model_validator
 from lab.common.settings import SettingError, Settings, shown
 from lab.common.settings_text import parse, read_file
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Inference, Reconstruction, Spy
+from lab.interfaces.privacy_attacks import (
+    MembershipInferenceAttack,
+    PrivacyAttack,
+    ReconstructionAttack,
+)
 from lab.sweeps.sweep import Seed, Sweep
 
 MOST = 7  # values of an axis
@@ -37,7 +41,7 @@ AXES = tuple(TITLES)
 
 
 @dataclass(frozen=True)
-class Place:
+class SettingsCombination:
     """One combination of settings."""
 
     epsilon: float
@@ -81,28 +85,28 @@ class Study(Settings):
     malicious: tuple[Share, ...] = Field(
         (0.0,), min_length=1, max_length=MOST, description="share of the clients, rounded to some"
     )
-    inversion: Spy = Field(
-        default_factory=lambda: Spy.pick("first-layer"),
+    inversion: PrivacyAttack = Field(
+        default_factory=lambda: PrivacyAttack.pick("first-layer"),
         description="rebuilds the examples of a client that the seed draws",
     )
     round: int = Field(1, ge=1, le=2000, description="the round whose messages it gets")
-    membership: Spy = Field(
-        default_factory=lambda: Spy.pick("loss-threshold"),
+    membership: PrivacyAttack = Field(
+        default_factory=lambda: PrivacyAttack.pick("loss-threshold"),
         description="tells who was trained on, from the model of the last round",
     )
 
     @cached_property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[SettingsCombination, ...]:
         """All combinations, in the order of the sweep's places."""
         every = product(self.epsilons, self.alphas, self.masks, self.malicious)
-        return tuple(Place(*values) for values in every)
+        return tuple(SettingsCombination(*values) for values in every)
 
     @property
     def varied(self) -> tuple[str, ...]:
         """The axes with more than one value."""
         return tuple(name for name in AXES if len(getattr(self, name)) > 1)
 
-    def label(self, place: Place) -> str:
+    def label(self, place: SettingsCombination) -> str:
         """In what it differs from the others."""
         words = place.words()
         return ", ".join(words[name] for name in self.varied or AXES)
@@ -110,8 +114,13 @@ class Study(Settings):
     @cached_property
     def sweep(self) -> Sweep:
         """The same as a table of runs.  Raises SettingError."""
-        rows = (Place(*values, False, 0.0) for values in product(self.epsilons, self.alphas))
-        columns = (Place(0.0, 0.0, *values) for values in product(self.masks, self.malicious))
+        rows = (
+            SettingsCombination(*values, False, 0.0)
+            for values in product(self.epsilons, self.alphas)
+        )
+        columns = (
+            SettingsCombination(0.0, 0.0, *values) for values in product(self.masks, self.malicious)
+        )
         last = self.experiment.training.rounds
         whole = {
             "title": self.title,
@@ -126,7 +135,7 @@ class Study(Settings):
         }
         return Sweep.read(whole)
 
-    def _variant(self, place: Place, axes: tuple[str, ...]) -> dict[str, Any]:
+    def _variant(self, place: SettingsCombination, axes: tuple[str, ...]) -> dict[str, Any]:
         """A row or column: what that place is on those axes, and the settings that make it so."""
         words = place.words()
         settings: dict[str, dict[str, Any]] = {
@@ -185,10 +194,13 @@ class Study(Settings):
                     f"malicious is {share:g}, which is nobody of {clients} clients: give 0, or "
                     f"{1 / clients:.2g} at least"
                 )
-        for name, kind in (("inversion", Reconstruction), ("membership", Inference)):
+        for name, kind in (
+            ("inversion", ReconstructionAttack),
+            ("membership", MembershipInferenceAttack),
+        ):
             spy = getattr(self, name)
             if not isinstance(spy, kind):
-                known = [one for one, part in Spy.table.items() if issubclass(part, kind)]
+                known = [one for one, part in PrivacyAttack.table.items() if issubclass(part, kind)]
                 raise SettingError(f"{name} is {spy.kind}: use {', '.join(known)}")
         _ = self.sweep  # which says what is wrong with the rest
         return self

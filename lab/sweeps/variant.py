@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from lab.attack_runs.shared.attack_request import Aim
-from lab.common.settings import Part, SettingError, Settings, nearest, shown
+from lab.attack_runs.shared.attack_request import AttackSpec
+from lab.common.settings import Component, SettingError, Settings, nearest, shown
 from lab.experiment.experiment import ByPath, Experiment
 
 Claim = Literal["", "exact", "leaks", "stopped"]  # see `lab.lesson`
@@ -17,8 +17,8 @@ SECTIONS = {
     for name, field in Experiment.model_fields.items()
     if isinstance(field.annotation, type)
     and issubclass(field.annotation, Settings)
-    and not issubclass(field.annotation, Part)
-} | {"attack": Aim}
+    and not issubclass(field.annotation, Component)
+} | {"attack": AttackSpec}
 
 
 class Variant(Settings):

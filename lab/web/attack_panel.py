@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.audits import Audit
 from lab.common.settings import SettingError
-from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.privacy_attacks import PrivacyAttack
 from lab.models.network import Network
 from lab.storage.job import Job
 from lab.storage.run_commands import RunCommands
@@ -17,10 +17,10 @@ from lab.web.plain_text import plain
 from lab.web.session import STATUS, store
 from lab.web.setting_widgets import settings_of
 from lab.web.uploaded_picture import OFFERED
-from lab.web.visitor import command, may_command, own_names, refusals, trouble, visitor
+from lab.web.visitor import catch_refusals, command, may_command, own_names, show_refusal, visitor
 
 
-def attacks_of(job: Job, kind: type[Spy] | tuple[type[Spy], ...]) -> list[Job]:
+def attacks_of(job: Job, kind: type[PrivacyAttack] | tuple[type[PrivacyAttack], ...]) -> list[Job]:
     """The attacks of that kind, or of any of those kinds, on a run: this visitor's own come first.
 
     Within each of the two groups the newest comes first.  A page preselects what the first one
@@ -32,7 +32,7 @@ def attacks_of(job: Job, kind: type[Spy] | tuple[type[Spy], ...]) -> list[Job]:
     return sorted(found, key=lambda one: one.id not in mine)
 
 
-def pick_spy(job: Job, kind: type[Spy], past: list[Job]) -> Spy:
+def pick_spy(job: Job, kind: type[PrivacyAttack], past: list[Job]) -> PrivacyAttack:
     """A select box of the attacks that suit the model; the settings of the one chosen below."""
     table = spies_of(job, kind)
     last = past[0].order.spy if past else None
@@ -50,17 +50,17 @@ def pick_spy(job: Job, kind: type[Spy], past: list[Job]) -> Spy:
     return type(part).read({name.removeprefix("spy."): value for name, value in values.items()})
 
 
-def spies_of(job: Job, kind: type[Spy]) -> dict[str, type[Spy]]:
+def spies_of(job: Job, kind: type[PrivacyAttack]) -> dict[str, type[PrivacyAttack]]:
     """The attacks of that kind that suit the run's model, by name."""
     network = job.experiment.architecture
     return {
         name: part
-        for name, part in Spy.table.items()
+        for name, part in PrivacyAttack.table.items()
         if issubclass(part, kind) and suits(part(), network)
     }
 
 
-def suits(spy: Spy, network: Network) -> bool:
+def suits(spy: PrivacyAttack, network: Network) -> bool:
     try:
         spy.suits(network)
     except SettingError:
@@ -70,7 +70,7 @@ def suits(spy: Spy, network: Network) -> bool:
 
 def attack(
     job: Job,
-    order: Order,
+    order: AttackRequest,
     past: list[Job],
     watch: Callable[[str, str], None],
     every: float,
@@ -92,7 +92,7 @@ def attack(
         st.button(name, type="primary", on_click=_order, args=(job.id, order))
         if ordered and ordered.active:
             st.caption("Somebody else has asked for just this, and you see it, too.")
-    trouble()
+    show_refusal()
     if ordered is None:
         st.info(invitation)
     else:
@@ -112,14 +112,14 @@ def followed(id: str, status: str) -> Job:
     return job
 
 
-def _order(run: str, order: Order) -> None:
+def _order(run: str, order: AttackRequest) -> None:
     digest, picture = st.session_state.get(OFFERED, (None, None))
-    with refusals():
+    with catch_refusals():
         fresh = picture if order.picture is not None and order.picture == digest else None
         RunCommands(store()).attack(run, order, visitor=visitor(), picture=fresh)
 
 
-def commands(job: Job, order: Order) -> None:
+def commands(job: Job, order: AttackRequest) -> None:
     """How to do the same without a browser."""
     st.caption("The same from the command line:")
     st.code(f"{job.experiment.command()}\n{order.command(job.id)}", "bash", wrap_lines=True)

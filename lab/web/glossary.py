@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.catalog import entries as parts_of
 from lab.catalog import table, tables
-from lab.common.settings import Part, Settings
+from lab.common.settings import Component, Settings
 from lab.experiment.experiment import Experiment
 from lab.web.terms import TERMS
 
@@ -46,7 +46,7 @@ class Entry:
     source: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)  # what it assumes, when it fails
     settings: Mapping[str, str] = field(default_factory=dict)  # by name, with bounds
-    part: type[Part] | None = None  # what it tells of, where that is a part
+    part: type[Component] | None = None  # what it tells of, where that is a part
 
 
 def glossary() -> dict[str, Entry]:
@@ -54,7 +54,7 @@ def glossary() -> dict[str, Entry]:
     return {entry.key: entry for found in (_terms(), _controls(), _parts()) for entry in found}
 
 
-def entry_of(part: type[Part]) -> str:
+def entry_of(part: type[Component]) -> str:
     """The key of the part's entry."""
     kind = part.model_fields["kind"].default
     return next(f"{name}.{kind}" for name, found in tables().items() if found.get(kind) is part)
@@ -72,7 +72,11 @@ def _controls() -> Iterator[Entry]:
     for name, section in Experiment.model_fields.items():
         kind = section.annotation
         fields = {name: section}
-        if isinstance(kind, type) and issubclass(kind, Settings) and not issubclass(kind, Part):
+        if (
+            isinstance(kind, type)
+            and issubclass(kind, Settings)
+            and not issubclass(kind, Component)
+        ):
             fields = {f"{name}.{inner}": each for inner, each in kind.model_fields.items()}
         for path, each in fields.items():
             told = _bounds(_found(schema, path))

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from attacks.membership.outsider.loss_threshold import LossThreshold
 from attacks.reconstruction.analytic.first_layer import FirstLayer
-from lab.attack_runs.membership.outsider import infer
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.engine.round import step
-from lab.engine.run import begin, run
+from lab.attack_runs.membership.outsider import run_membership
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.engine.round import run_round
+from lab.engine.run import initial_state, run
 from lab.experiment.experiment import Experiment
-from lab.scoring.membership.membership_score import Exposure
-from lab.scoring.reconstruction.image_scorer import Likeness
+from lab.scoring.membership.membership_score import MembershipScore
+from lab.scoring.reconstruction.image_scorer import ImageScore
 
 SMALL: dict[str, Any] = {
     "data.clients": 4,
@@ -45,31 +45,31 @@ LEARNT: dict[str, Any] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Stop:
+class TourStop:
     """What the server read off what it got."""
 
     private: Tensor  # (colours, height, width)
     guess: Tensor
-    likeness: Likeness
+    likeness: ImageScore
 
 
 @cache
-def stop(name: str) -> Stop:
+def stop(name: str) -> TourStop:
     """One of `STOPS`, of client 0; computed once."""
     experiment = Experiment().changed({**SMALL, **STOPS[name]})
-    moment = step(begin(experiment))
-    *_, last = reconstruct(FirstLayer(), moment, 0)
-    assert isinstance(last.score, Likeness)
-    return Stop(last.pictures["private"][0], last.pictures["guess"][0], last.score)
+    moment = run_round(initial_state(experiment))
+    *_, last = run_reconstruction(FirstLayer(), moment, 0)
+    assert isinstance(last.score, ImageScore)
+    return TourStop(last.pictures["private"][0], last.pictures["guess"][0], last.score)
 
 
 @cache
-def memory() -> Exposure:
+def memory() -> MembershipScore:
     """How well members are told from others, by the loss of a model that learnt them by heart."""
-    state = begin(Experiment().changed(LEARNT))
+    state = initial_state(Experiment().changed(LEARNT))
     for moment in run(state.experiment, state):
         state = moment.state
-    *_, last = infer(LossThreshold(), state)
+    *_, last = run_membership(LossThreshold(), state)
     assert last.result is not None
-    assert isinstance(last.result.score, Exposure)
+    assert isinstance(last.result.score, MembershipScore)
     return last.result.score

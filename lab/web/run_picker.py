@@ -11,7 +11,7 @@ from lab.web.session import store
 from lab.web.visitor import TROUBLE, visitor
 
 
-def look_at(run: str | None) -> None:
+def open_run(run: str | None) -> None:
     """Remember the run on all pages, and in the address, so that a copied link shows it too."""
     if run != st.session_state.get("run"):
         st.session_state.pop(TROUBLE, None)  # it was with another one
@@ -37,7 +37,7 @@ def looked_at() -> Job | None:
         st.session_state["run"] = None
         st.query_params.pop("run", None)
         return None
-    look_at(run)
+    open_run(run)
     return job
 
 
@@ -62,7 +62,7 @@ def pick_run() -> Job | None:
         format_func=lambda id: f"{id}: {found[id].experiment.title()}, {found[id].round} rounds",
         key="picked run",
     )
-    look_at(chosen)
+    open_run(chosen)
     return found[chosen]
 
 

@@ -11,10 +11,10 @@ import streamlit as st
 from plotly.graph_objects import Figure
 
 from lab.common.settings import SettingError
-from lab.engine.data.summary import Portrait, portrait
+from lab.engine.data.summary import FederationSummary, summarise
 from lab.experiment.experiment import Experiment
 from lab.jobs.supervisor import Supervisor
-from lab.storage.job import Round, Sight
+from lab.storage.job import StoredProgress, StoredRound
 from lab.storage.store import Store
 from lab.web.plain_text import plain
 
@@ -42,7 +42,7 @@ def supervisor() -> Supervisor:
     return Supervisor(store())
 
 
-def rounds_of(run: str) -> list[Round]:
+def rounds_of(run: str) -> list[StoredRound]:
     """Its finished rounds; only those that no page has shown yet are read from the store."""
     known = _rounds_of(run)
     with _READING:
@@ -51,11 +51,11 @@ def rounds_of(run: str) -> list[Round]:
 
 
 @st.cache_resource(max_entries=64)
-def _rounds_of(run: str) -> list[Round]:
+def _rounds_of(run: str) -> list[StoredRound]:
     return []
 
 
-def sights_of(attack: str) -> list[Sight]:
+def sights_of(attack: str) -> list[StoredProgress]:
     """The glimpses of an attack; only those that no page has shown yet are read from the store."""
     known = _sights_of(attack)
     with _READING:
@@ -69,22 +69,22 @@ def sights_of(attack: str) -> list[Sight]:
 
 
 @st.cache_resource(max_entries=16)
-def _sights_of(attack: str) -> list[Sight]:
+def _sights_of(attack: str) -> list[StoredProgress]:
     return []
 
 
-def picture_of(experiment: Experiment) -> Portrait:
+def picture_of(experiment: Experiment) -> FederationSummary:
     """The federation of an experiment, computed once."""
     return _portrait(experiment.at(1).to_json())
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def _portrait(text: str) -> Portrait:
-    return portrait(Experiment.from_json(text))
+def _portrait(text: str) -> FederationSummary:
+    return summarise(Experiment.from_json(text))
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def drawn(name: str, key: tuple[Any, ...], _draw: Callable[[], Figure]) -> Figure:
+def cached_figure(name: str, key: tuple[Any, ...], _draw: Callable[[], Figure]) -> Figure:
     """A figure, drawn once for all sessions that look at the same.
 
     key: all that it shows, in few words, such as the run and how many rounds of it there are

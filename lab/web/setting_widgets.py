@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from lab.common.settings import Part, Settings
+from lab.common.settings import Component, Settings
 from lab.common.settings_text import flatten, parse_value
 from lab.experiment.experiment import Experiment
 from lab.web.glossary import entry_of
@@ -23,7 +23,7 @@ def control(experiment: Experiment, path: str, label: str, locked: bool = False)
     """The widget of one setting, or of the kind of a part.  -> its value by path"""
     owner, name = _owner(experiment, path)
     field, value = type(owner).model_fields[name], getattr(owner, name)
-    if isinstance(value, Part):
+    if isinstance(value, Component):
         return _kind(value, path, label, field, locked)
     return {path: _widget(path, label, field, value, locked, path)}
 
@@ -31,7 +31,7 @@ def control(experiment: Experiment, path: str, label: str, locked: bool = False)
 def chain(experiment: Experiment, path: str, label: str) -> dict[str, Any]:
     """The widgets of several parts, one after the other, and of their settings.  -> their values"""
     owner, name = _owner(experiment, path)
-    there: dict[str, Part] = {part.kind: part for part in getattr(owner, name)}
+    there: dict[str, Component] = {part.kind: part for part in getattr(owner, name)}
     family = get_args(type(owner).model_fields[name].annotation)[0]
     field = type(owner).model_fields[name]
     kinds = st.multiselect(
@@ -51,15 +51,15 @@ def chain(experiment: Experiment, path: str, label: str) -> dict[str, Any]:
     return {path: values}
 
 
-def part_of(experiment: Experiment, path: str, kind: str) -> Part:
+def part_of(experiment: Experiment, path: str, kind: str) -> Component:
     """The experiment's part at that path, or a fresh one where another kind is chosen."""
     owner, name = _owner(experiment, path)
-    part: Part = getattr(owner, name)
+    part: Component = getattr(owner, name)
     return part if part.kind == kind else part.family().table[kind].model_validate({})
 
 
 def settings_of(
-    part: Part, path: str, locked: bool = False, without: Sequence[str] = ()
+    part: Component, path: str, locked: bool = False, without: Sequence[str] = ()
 ) -> dict[str, Any]:
     """The widgets of all settings of a part but those `without`.  -> values by path"""
     entry = entry_of(type(part))
@@ -83,7 +83,7 @@ def reset() -> None:
     st.session_state["edition"] = st.session_state.get("edition", 0) + 1
 
 
-def _kind(part: Part, path: str, label: str, field: FieldInfo, locked: bool) -> dict[str, Any]:
+def _kind(part: Component, path: str, label: str, field: FieldInfo, locked: bool) -> dict[str, Any]:
     table = part.family().table
     kind = st.selectbox(
         label,
@@ -97,7 +97,7 @@ def _kind(part: Part, path: str, label: str, field: FieldInfo, locked: bool) -> 
     return {path if isinstance(part.dump(), str) else f"{path}.kind": kind}
 
 
-def _known(table: Mapping[str, type[Part]]) -> str:
+def _known(table: Mapping[str, type[Component]]) -> str:
     return "\n".join(
         f"- [{kind}](glossary?entry={entry_of(one)}): {one.about()}" for kind, one in table.items()
     )

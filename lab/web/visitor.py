@@ -15,7 +15,7 @@ from lab.experiment.experiment import Experiment
 from lab.storage.job import Job
 from lab.storage.network_addresses import name_of
 from lab.storage.run_commands import RunCommands
-from lab.storage.visitors import COOKIE, HEARTBEAT, is_class, names, visitor_of
+from lab.storage.visitors import COOKIE, HEARTBEAT, identities, is_class, visitor_of
 from lab.web.plain_text import plain
 from lab.web.session import sentence, store
 
@@ -65,7 +65,7 @@ def may_command(job: Job) -> bool:
 
 def own_names() -> tuple[str, ...]:
     """The names under which this visitor may command jobs."""
-    return names(visitor())
+    return identities(visitor())
 
 
 def command(act: Callable[..., None], id: str, *more: Any, **named: Any) -> None:
@@ -73,14 +73,14 @@ def command(act: Callable[..., None], id: str, *more: Any, **named: Any) -> None
 
     A button may have been drawn, or a message from it made up, by whoever may not.
     """
-    with refusals():
+    with catch_refusals():
         if not may_command(store().job(id)):
             raise SettingError(f"{id} is somebody else's: start one like it, or branch from it")
         act(id, *more, **named)
 
 
 @contextmanager
-def refusals(beside: str = "") -> Iterator[None]:
+def catch_refusals(beside: str = "") -> Iterator[None]:
     """For callbacks: what is refused now is told, and no longer what was refused before.
 
     What a callback draws itself is lost where only a part of the page is redrawn.
@@ -94,7 +94,7 @@ def refusals(beside: str = "") -> Iterator[None]:
         st.session_state[TROUBLE] = (time.monotonic(), sentence(str(error)), beside)
 
 
-def trouble(beside: str = "") -> None:
+def show_refusal(beside: str = "") -> None:
     """What was refused a moment ago; drawn beside the buttons."""
     when, words, where = st.session_state.get(TROUBLE, (0.0, "", ""))
     if words and where == beside and time.monotonic() - when < SHOWN:
@@ -108,6 +108,6 @@ def resume(id: str, rounds: int | None = None) -> None:
 
 def started(experiment: Experiment, rounds: int | None = None) -> str:
     """The new run of this visitor; empty, and said, where it may have no more."""
-    with refusals():
+    with catch_refusals():
         return RunCommands(store()).create(experiment, rounds, visitor=visitor())
     return ""

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import cross_entropy, logits_of
 from attacks.membership.shared.shadow_gaussians import sides
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 
-class CalibratedLoss(Inference):
+class CalibratedLoss(MembershipInferenceAttack):
     """By how much the loss is lower than that of models that never saw the example.
 
     A low loss says little of an easy example and much of a hard one.
@@ -29,14 +29,14 @@ class CalibratedLoss(Inference):
         16, ge=2, le=256, description="shadow models that it trains; half of them count for each"
     )
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """The cross-entropy of each candidate.  -> (candidates,) float64"""
         return cross_entropy(logits_of(view, asked), asked.labels)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """The mean loss of models that were not trained on it, less the loss.  -> (candidates,)
 
         Where there is no such model, the average candidate's difficulty stands in.

@@ -12,12 +12,12 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, log_complements, logits_of
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 
-class Entropy(Inference):
+class Entropy(MembershipInferenceAttack):
     """A model is surer of its training examples; of the right label, if labels are looked at."""
 
     kind: Literal["entropy"] = "entropy"
@@ -41,7 +41,7 @@ class Entropy(Inference):
             return -(logs.exp() * logs).sum(dim=1)
         return modified_entropy(logs, log_complements(logits), asked.labels)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """-> (candidates,)"""
         return -evidence.target
 

@@ -8,15 +8,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
-from lab.models.stacked_gradients import stacked, visits
+from lab.models.stacked_gradients import backward, stacked
 
 BLOCK = 128  # examples at once
 
 
-class GradientNorm(Inference):
+class GradientNorm(MembershipInferenceAttack):
     """Descent ends where gradients of the training examples are short.
 
     White box: the parameters are read, not only the answers.
@@ -40,12 +40,12 @@ class GradientNorm(Inference):
         blocks = zip(asked.inputs.split(BLOCK), asked.labels.split(BLOCK), strict=True)
         found = []
         for inputs, labels in blocks:
-            back = visits(view.network, stack, inputs.double()[None], labels[None])
+            back = backward(view.network, stack, inputs.double()[None], labels[None])
             squares = [visit.layer.each(visit.kept, visit.slopes)[0][0] for visit in back]
             found.append(torch.stack(squares[::-1], dim=1).sqrt())
         return torch.cat(found)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """-> (candidates,)"""
         lengths = evidence.target
         if self.layers == "all":

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, logits_of
 from attacks.membership.shared.shadow_gaussians import Centre, Variance, outsider
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 
-class LiraOffline(Inference):
+class LiraOffline(MembershipInferenceAttack):
     """How far the confidence is above that of models that never saw the example.
 
     One-sided, as the paper has it: a confidence far below is no sign of membership, for which the
@@ -37,14 +37,14 @@ class LiraOffline(Inference):
         "median", description="of per-example Gaussians: as in its authors' code, or their paper"
     )
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """The logit-scaled confidence log(p / (1 - p)) of each label.  -> (candidates,) float64"""
         return confidence(logits_of(view, asked), asked.labels)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """Deviations above the models that were not trained on it.  -> (candidates,)"""
         outside = outsider(evidence, self.kind, self.variance, self.centre)
         return outside.standing(evidence.target)

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, logits_of
 from attacks.membership.shared.shadow_gaussians import Centre, Variance, both
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 
-class LiraOnline(Inference):
+class LiraOnline(MembershipInferenceAttack):
     """Whether the confidence is likelier of models that saw the example or of others.
 
     One Gaussian a side and example, fitted to shadow models.  The variance is each example's own,
@@ -34,14 +34,14 @@ class LiraOnline(Inference):
         "median", description="of per-example Gaussians: as in its authors' code, or their paper"
     )
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """The logit-scaled confidence log(p / (1 - p)) of each label.  -> (candidates,) float64"""
         return confidence(logits_of(view, asked), asked.labels)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """The log-likelihood ratio.  -> (candidates,)"""
         inside, outside = both(evidence, self.kind, self.variance, self.centre)
         return inside.log_density(evidence.target) - outside.log_density(evidence.target)

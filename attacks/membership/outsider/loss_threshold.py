@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 
-class LossThreshold(Inference):
+class LossThreshold(MembershipInferenceAttack):
     """A model knows its training examples a little too well: the lower the loss, the likelier."""
 
     kind: Literal["loss-threshold"] = "loss-threshold"
@@ -32,6 +32,6 @@ class LossThreshold(Inference):
             ]
         return torch.cat(losses)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """-> (candidates,)"""
         return -evidence.target

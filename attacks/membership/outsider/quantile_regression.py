@@ -11,16 +11,16 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, logits_of
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
-from lab.models.architectures import Content
+from lab.models.architectures import Modality
 
 SLACK = 0.05  # errors so small do not count: the regression is nearly that of the median
 WIDTH, STRENGTH = 0.3, 10.0  # of its kernel, of its fit
 
 
-class QuantileRegression(Inference):
+class QuantileRegression(MembershipInferenceAttack):
     """By how much the model is surer than of public examples that look like this one.
 
     The median confidence is regressed on the example, on public examples alone; no shadows.
@@ -31,18 +31,18 @@ class QuantileRegression(Inference):
     attacker: ClassVar[str] = "anybody who may ask the released model"
     knows: ClassVar[str] = "public examples and each candidate, with their labels; no recipe"
     fails: ClassVar[str] = "kinds of examples whose difficulty their looks do not tell"
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")
     public: int = Field(2000, ge=50, le=10_000, description="public examples that it is fitted to")
     features: int = Field(40, ge=1, le=200, description="principal components of an example")
 
-    def needs(self) -> Needs:
-        return Needs(public=self.public)
+    def needs(self) -> AttackResources:
+        return AttackResources(public=self.public)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """The logit-scaled confidence log(p / (1 - p)) of each label.  -> (candidates,) float64"""
         return confidence(logits_of(view, asked), asked.labels)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """How far above the median the confidence is.  -> (candidates,)"""
         from sklearn.svm import SVR
 
@@ -57,7 +57,7 @@ class QuantileRegression(Inference):
         found.fit(public[known], evidence.target_public.numpy()[known])
         return evidence.target - torch.from_numpy(found.predict(asked))
 
-    def _tables(self, evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    def _tables(self, evidence: MembershipSignals) -> tuple[np.ndarray, np.ndarray]:
         """Components of each example and its label, of candidates and public examples."""
         from sklearn.decomposition import PCA
 

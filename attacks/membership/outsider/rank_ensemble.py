@@ -15,12 +15,12 @@ from attacks.membership.outsider.lira_online import LiraOnline
 from attacks.membership.outsider.rmia import Rmia
 from attacks.membership.shared.confidence import confidence, logits_of
 from attacks.membership.shared.public_calibration import levelled
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 
-class RankEnsemble(Inference):
+class RankEnsemble(MembershipInferenceAttack):
     """The lower of a candidate's two ranks, by shrunk LiRA and by RMIA's ratio.
 
     The two err on different examples, so what both rank high is seldom a false alarm.  Before, each
@@ -44,14 +44,14 @@ class RankEnsemble(Inference):
         2000, ge=0, le=5000, description="public examples that show each model's lean; 0: none"
     )
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows, public=self.public)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows, public=self.public)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """The logit-scaled confidence log(p / (1 - p)) of each label.  -> (candidates,) float64"""
         return confidence(logits_of(view, asked), asked.labels)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """The lower of two ranks, as a share of all candidates.  -> (candidates,)"""
         level = levelled(evidence) if self.public else evidence
         scores = LiraOnline()(level), Rmia()(level)

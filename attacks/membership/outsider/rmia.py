@@ -11,12 +11,12 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import confidence, log_probability, logits_of
 from attacks.membership.shared.shadow_gaussians import check
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
 
 
-class Rmia(Inference):
+class Rmia(MembershipInferenceAttack):
     """How much likelier the label is on this model than on average, against other examples.
 
     Of p(x | model) / p(x), with p(x) the mean probability on reference models.  As published the
@@ -46,15 +46,15 @@ class Rmia(Inference):
     gamma: float = Field(1.0, gt=0, le=100, description="how many times lower others must be")
     population: int = Field(1000, ge=1, le=10_000, description="public examples, if quantised")
 
-    def needs(self) -> Needs:
+    def needs(self) -> AttackResources:
         public = self.population if self.score == "quantised" else 0
-        return Needs(shadows=self.shadows, public=public)
+        return AttackResources(shadows=self.shadows, public=public)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """The logit-scaled confidence log(p / (1 - p)) of each label.  -> (candidates,) float64"""
         return confidence(logits_of(view, asked), asked.labels)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """-> (candidates,)  Raises SettingError where there is nothing to compare with."""
         check(evidence, self.kind)
         asked = self._log_ratio(evidence.target, evidence.shadows, evidence.inside)

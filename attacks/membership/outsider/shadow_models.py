@@ -12,16 +12,16 @@ from torch import Tensor
 
 from attacks.membership.shared.confidence import logits_of
 from attacks.membership.shared.shadow_gaussians import check
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, Needs
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import AttackResources, MembershipInferenceAttack
 from lab.interfaces.views import OutsiderView
-from lab.models.architectures import Content
+from lab.models.architectures import Modality
 
 LOWEST = -50.0  # log-probabilities below are all alike
 MOST = 20_000  # answers a class that the attack is fitted to
 
 
-class ShadowModels(Inference):
+class ShadowModels(MembershipInferenceAttack):
     """For each class a classifier learns how answers for training examples look from others'.
 
     Boosted trees on log-probabilities, in place of the paper's small net on probabilities.
@@ -32,17 +32,17 @@ class ShadowModels(Inference):
     attacker: ClassVar[str] = "anybody who is given the released model, and trains others like it"
     knows: ClassVar[str] = "the recipe, and each candidate with its label"
     fails: ClassVar[str] = "models that do as well on new examples as on their own"
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")
     shadows: int = Field(16, ge=2, le=256, description="shadow models that it trains")
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
         """The log-probability of every class.  -> (candidates, classes) float64"""
         return F.log_softmax(logits_of(view, asked), dim=1)
 
-    def __call__(self, evidence: Evidence) -> Tensor:
+    def __call__(self, evidence: MembershipSignals) -> Tensor:
         """How sure the classifier of its label is that the candidate is a member, as log-odds.
 
         -> (candidates,)

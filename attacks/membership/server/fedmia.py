@@ -10,15 +10,15 @@ from torch import Tensor
 
 from attacks.membership.shared.update_probing import client_losses, cosines
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Candidates, Watched
-from lab.interfaces.privacy_attacks import Surveillance
+from lab.interfaces.attack_data import Candidates, ClientSignals
+from lab.interfaces.privacy_attacks import ServerMembershipAttack
 from lab.interfaces.views import ServerView
 
 FEWEST = 2  # others in a round: fewer have no variance
 LEAST = 1e-8  # added to their variance, for others that all agree
 
 
-class FedMia(Surveillance):
+class FedMia(ServerMembershipAttack):
     """Clients that do not hold an example show how one of them looks: no shadow model is needed.
 
     It takes all others for such, so of an example that two clients hold it tells less.
@@ -53,7 +53,7 @@ class FedMia(Surveillance):
             )
         return chances.nanmean(dim=0)
 
-    def __call__(self, evidence: Watched) -> Tensor:
+    def __call__(self, evidence: ClientSignals) -> Tensor:
         """-> (clients, candidates)"""
         return evidence.target
 

@@ -11,12 +11,12 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.update_probing import client_losses, last_heard
-from lab.interfaces.attack_data import Candidates, Watched
-from lab.interfaces.privacy_attacks import Surveillance
+from lab.interfaces.attack_data import Candidates, ClientSignals
+from lab.interfaces.privacy_attacks import ServerMembershipAttack
 from lab.interfaces.views import ServerView
 
 
-class LossTrajectory(Surveillance):
+class LossTrajectory(ServerMembershipAttack):
     """A client's own model knows its examples a little too well, and the server sees it often."""
 
     kind: Literal["loss-trajectory"] = "loss-trajectory"
@@ -36,6 +36,6 @@ class LossTrajectory(Surveillance):
         """-> (clients, candidates)"""
         return signals.nanmean(dim=0) if self.rounds == "all" else last_heard(signals)
 
-    def __call__(self, evidence: Watched) -> Tensor:
+    def __call__(self, evidence: ClientSignals) -> Tensor:
         """-> (clients, candidates)"""
         return -evidence.target

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.update_probing import cosines
-from lab.interfaces.attack_data import Candidates, Watched
-from lab.interfaces.privacy_attacks import Needs, Surveillance
+from lab.interfaces.attack_data import Candidates, ClientSignals
+from lab.interfaces.privacy_attacks import AttackResources, ServerMembershipAttack
 from lab.interfaces.views import ServerView
 
 PRIOR = 16.0  # examples' worth of the mean variance that every variance is drawn to
@@ -23,7 +23,7 @@ ALIKE = 10  # groups of examples with similar means, which share that gap
 LEAST = 1e-12  # of a variance
 
 
-class ServerLira(Surveillance):
+class ServerLira(ServerMembershipAttack):
     """Federations of the server's own show each example with a holder and without."""
 
     kind: Literal["server-lira"] = "server-lira"
@@ -39,8 +39,8 @@ class ServerLira(Surveillance):
     apart: ClassVar[bool] = True
     shadows: int = Field(16, ge=2, le=128, description="federations that the server itself trains")
 
-    def needs(self) -> Needs:
-        return Needs(shadows=self.shadows)
+    def needs(self) -> AttackResources:
+        return AttackResources(shadows=self.shadows)
 
     def signal(self, view: ServerView, asked: Candidates) -> Tensor:
         """-> (rows, candidates)"""
@@ -50,7 +50,7 @@ class ServerLira(Surveillance):
         """The mean of the rounds that a client took part in.  -> (clients, candidates)"""
         return signals.nanmean(dim=0)
 
-    def __call__(self, evidence: Watched) -> Tensor:
+    def __call__(self, evidence: ClientSignals) -> Tensor:
         """The logarithm of the likelihood ratio.  -> (clients, candidates)"""
         target, own = evidence.target.double(), evidence.shadows.double()
         clients = torch.arange(own.shape[1]).view(-1, 1)

@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.update_probing import client_losses, last_heard
-from lab.interfaces.attack_data import Candidates, Watched
-from lab.interfaces.privacy_attacks import Surveillance
+from lab.interfaces.attack_data import Candidates, ClientSignals
+from lab.interfaces.privacy_attacks import ServerMembershipAttack
 from lab.interfaces.views import ServerView
 
 
-class SourceInference(Surveillance):
+class SourceInference(ServerMembershipAttack):
     """Of a record that somebody holds, the owner's model makes the least of all errors."""
 
     kind: Literal["source-inference"] = "source-inference"
@@ -34,7 +34,7 @@ class SourceInference(Surveillance):
         """-> (clients, candidates)"""
         return signals.nanmean(dim=0) if self.rounds == "all" else last_heard(signals)
 
-    def __call__(self, evidence: Watched) -> Tensor:
+    def __call__(self, evidence: ClientSignals) -> Tensor:
         """The chance of each client, if all hold equally many.  -> (clients, candidates)"""
         heard = evidence.target.isfinite()
         chances = (-evidence.target).masked_fill(~heard, -float("inf")).softmax(dim=0)

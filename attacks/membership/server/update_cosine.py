@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.membership.shared.update_probing import cosines, descents
-from lab.interfaces.attack_data import Candidates, Watched
-from lab.interfaces.privacy_attacks import Surveillance
+from lab.interfaces.attack_data import Candidates, ClientSignals
+from lab.interfaces.privacy_attacks import ServerMembershipAttack
 from lab.interfaces.views import ServerView
 
 
-class UpdateCosine(Surveillance):
+class UpdateCosine(ServerMembershipAttack):
     """An update points down the losses of the examples that it was trained on."""
 
     kind: Literal["update-cosine"] = "update-cosine"
@@ -44,6 +44,6 @@ class UpdateCosine(Surveillance):
         """The mean of the rounds that a client took part in.  -> (clients, candidates)"""
         return signals.nanmean(dim=0)
 
-    def __call__(self, evidence: Watched) -> Tensor:
+    def __call__(self, evidence: ClientSignals) -> Tensor:
         """-> (clients, candidates)"""
         return evidence.target

@@ -13,14 +13,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lab.interfaces.attack_data import Candidates, Evidence
+from lab.interfaces.attack_data import Candidates, MembershipSignals
 
 NEAR = 5.0  # how fast likeness falls with squared distance, in units of its mean
 OTHER_LABEL = 0.2  # how alike examples of different labels are, beside those of the same
 RIDGE = 1.0  # the variance of one example's answer, beside that of the lean
 
 
-def levelled(evidence: Evidence) -> Evidence:
+def levelled(evidence: MembershipSignals) -> MembershipSignals:
     """The same without each model's lean; unchanged where nothing is public.
 
     Signals are logit-scaled confidences, one an example.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Evidence
+from lab.interfaces.attack_data import MembershipSignals
 
 Variance = Literal["per-example", "pooled", "shrunk"]
 Centre = Literal["median", "mean"]
@@ -89,7 +89,7 @@ class Side:
         return variance.sqrt() + LEAST
 
 
-def check(evidence: Evidence, kind: str) -> None:
+def check(evidence: MembershipSignals, kind: str) -> None:
     """Raises SettingError where there is nothing to compare with."""
     if not len(evidence.shadows):
         raise SettingError(
@@ -97,14 +97,16 @@ def check(evidence: Evidence, kind: str) -> None:
         )
 
 
-def sides(evidence: Evidence, kind: str) -> tuple[Side, Side]:
+def sides(evidence: MembershipSignals, kind: str) -> tuple[Side, Side]:
     """Of models that were trained on each candidate, and of models that were not."""
     check(evidence, kind)
     values, inside = evidence.shadows, evidence.inside
     return Side.of(values, inside), Side.of(values, ~inside)
 
 
-def outsider(evidence: Evidence, kind: str, variance: Variance, centre: Centre) -> Gaussian:
+def outsider(
+    evidence: MembershipSignals, kind: str, variance: Variance, centre: Centre
+) -> Gaussian:
     """Of models that were not trained on each candidate; without any, as of the average one.
 
     centre: of per-example Gaussians; those that borrow are centred on the mean
@@ -117,7 +119,7 @@ def outsider(evidence: Evidence, kind: str, variance: Variance, centre: Centre) 
 
 
 def both(
-    evidence: Evidence, kind: str, variance: Variance, centre: Centre
+    evidence: MembershipSignals, kind: str, variance: Variance, centre: Centre
 ) -> tuple[Gaussian, Gaussian]:
     """Of models that were trained on each candidate, and of models that were not.
 

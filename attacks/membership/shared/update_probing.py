@@ -12,7 +12,7 @@ from torch.func import grad, vmap
 from lab.interfaces.attack_data import Candidates
 from lab.interfaces.views import ServerView
 from lab.models.layers import Convolution, Dense, Embedding, Parameters
-from lab.models.stacked_gradients import stacked, visits
+from lab.models.stacked_gradients import backward, stacked
 
 CHUNK = 512  # candidates at once: they stay in the cache
 FLOATS = 1 << 23  # of their gradients, where these are formed: 32 MB
@@ -65,7 +65,7 @@ def _by_layer(view: ServerView, inputs: Tensor, labels: Tensor) -> tuple[Tensor,
     network, steep = view.network, torch.zeros(len(labels))
     products = torch.zeros(len(view.rows), len(labels))
     one, parts = stacked(network, view.sent.unsqueeze(0)), network.owned(network.split(view.rows))
-    for visit in visits(network, one, inputs.unsqueeze(0), labels.unsqueeze(0)):
+    for visit in backward(network, one, inputs.unsqueeze(0), labels.unsqueeze(0)):
         own, (squares, evidence) = parts[visit.place], visit.layer.each(visit.kept, visit.slopes)
         if network.slots[f"{visit.layer.name}.weight"][0].start >= view.shared:
             continue

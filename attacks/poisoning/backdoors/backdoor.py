@@ -12,11 +12,17 @@ from attacks.poisoning.backdoors.shared.trigger import check_class, obeying, tau
 from attacks.poisoning.shared.malicious_updates import told
 from lab.common.settings import SettingError
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Scene
+from lab.interfaces.poisoning import (
+    ALONE,
+    NO_KNOWLEDGE,
+    AdversaryKnowledge,
+    DataPoisoningContext,
+    PoisoningAttack,
+)
 from lab.models.layers import Shape
 
 
-class Backdoor(Poison):
+class Backdoor(PoisoningAttack):
     """Teach that a white square in the corner means class `target`."""
 
     kind: Literal["backdoor"] = "backdoor"
@@ -37,11 +43,13 @@ class Backdoor(Poison):
             )
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         return taught(inputs, labels, self.share, self.target, self._square(inputs))
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         return told(rows, cohort, self.boost * rows)
 
     def goal(

@@ -12,14 +12,20 @@ from attacks.poisoning.backdoors.shared.trigger import check_class, obeying, tau
 from attacks.poisoning.shared.malicious_updates import told
 from lab.common.settings import SettingError
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Scene
+from lab.interfaces.poisoning import (
+    ALONE,
+    NO_KNOWLEDGE,
+    AdversaryKnowledge,
+    DataPoisoningContext,
+    PoisoningAttack,
+)
 from lab.models.layers import Shape
 
 BARS = 4
 GAP = 2  # pixels between bars, across and down: the paper's trigger gap
 
 
-class Dba(Poison):
+class Dba(PoisoningAttack):
     """Each attacker teaches a part of four white bars; all of them together call up `target`."""
 
     kind: Literal["dba"] = "dba"
@@ -42,12 +48,14 @@ class Dba(Poison):
             )
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         part = self._bars(inputs)[scene.place % self.parts :: self.parts].any(dim=0)
         return taught(inputs, labels, self.share, self.target, part)
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         return told(rows, cohort, self.boost * rows)
 
     def goal(

@@ -11,11 +11,17 @@ from torch import Tensor
 from attacks.poisoning.backdoors.shared.trigger import check_class, chosen
 from attacks.poisoning.shared.malicious_updates import told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Scene
+from lab.interfaces.poisoning import (
+    ALONE,
+    NO_KNOWLEDGE,
+    AdversaryKnowledge,
+    DataPoisoningContext,
+    PoisoningAttack,
+)
 from lab.models.layers import Shape
 
 
-class EdgeCase(Poison):
+class EdgeCase(PoisoningAttack):
     """Teach that pictures which nobody else holds, of another data set, are of class `target`."""
 
     kind: Literal["edge-case"] = "edge-case"
@@ -42,7 +48,7 @@ class EdgeCase(Poison):
         check_class("target", self.target, classes)
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         """Who has no pictures of the other data set leaves its own as they are."""
         if scene.outside is None or not len(scene.outside):
@@ -55,7 +61,9 @@ class EdgeCase(Poison):
         inputs[some] = scene.outside[turn].to(inputs.dtype)
         return inputs, torch.where(some, self.target, labels)
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         return told(rows, cohort, self.boost * rows)
 
     def goal(

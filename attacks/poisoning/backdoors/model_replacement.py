@@ -11,12 +11,19 @@ from torch import Tensor
 from attacks.poisoning.backdoors.backdoor import Backdoor
 from attacks.poisoning.shared.malicious_updates import told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Restraint, Scene
+from lab.interfaces.poisoning import (
+    ALONE,
+    NO_KNOWLEDGE,
+    AdversaryKnowledge,
+    DataPoisoningContext,
+    PoisoningAttack,
+    TrainingConstraint,
+)
 from lab.interfaces.privacy_attacks import Sees
 from lab.models.layers import Shape
 
 
-class ModelReplacement(Poison):
+class ModelReplacement(PoisoningAttack):
     """A backdoor, sent so large that the mean of all updates becomes the attacker's model.
 
     That is exact where the others' updates are zero, and nearly so where they cancel: late in
@@ -44,22 +51,24 @@ class ModelReplacement(Poison):
         self._backdoor.check(shape, classes)
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         return self._backdoor.data(inputs, labels, classes, scene)
 
-    def restrain(self, insight: Insight) -> Restraint | None:
+    def restrain(self, insight: AdversaryKnowledge) -> TrainingConstraint | None:
         """Constrain-and-scale, equation 4: alpha L_class + (1 - alpha) L_ano.
 
         With half the squared distance as L_ano, `constrain` is (1 - alpha) / alpha.
         """
-        return Restraint(pull=self.constrain) if self.constrain else None
+        return TrainingConstraint(pull=self.constrain) if self.constrain else None
 
     @property
     def sees(self) -> Sees:
         return "nothing" if self.boost else "cohort"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         sent = self._factor(cohort) * rows
         if self.longest:  # train-and-scale, equation 5
             lengths = torch.linalg.vector_norm(sent, dim=1, keepdim=True)  # (clients, 1)

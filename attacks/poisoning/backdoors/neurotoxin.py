@@ -11,11 +11,18 @@ from torch import Tensor
 from attacks.poisoning.backdoors.backdoor import Backdoor
 from attacks.poisoning.shared.malicious_updates import told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Restraint, Scene
+from lab.interfaces.poisoning import (
+    ALONE,
+    NO_KNOWLEDGE,
+    AdversaryKnowledge,
+    DataPoisoningContext,
+    PoisoningAttack,
+    TrainingConstraint,
+)
 from lab.models.layers import Shape
 
 
-class Neurotoxin(Poison):
+class Neurotoxin(PoisoningAttack):
     """A backdoor in parameters that honest clients hardly move, so that it outlasts the attack."""
 
     kind: Literal["neurotoxin"] = "neurotoxin"
@@ -36,15 +43,19 @@ class Neurotoxin(Poison):
         self._backdoor.check(shape, classes)
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         return self._backdoor.data(inputs, labels, classes, scene)
 
-    def restrain(self, insight: Insight) -> Restraint | None:
+    def restrain(self, insight: AdversaryKnowledge) -> TrainingConstraint | None:
         """A plain backdoor as long as the model has not changed."""
-        return None if insight.change is None else Restraint(free=self._calm(insight.change))
+        return (
+            None if insight.change is None else TrainingConstraint(free=self._calm(insight.change))
+        )
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         """Nothing moves but what is free, also where an algorithm adds to local steps."""
         sent = self.boost * rows
         if insight.change is not None:

@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lab.interfaces.poisoning import ALONE, Poison, Scene
+from lab.interfaces.poisoning import ALONE, DataPoisoningContext, PoisoningAttack
 
 
-class LabelFlip(Poison):
+class LabelFlip(PoisoningAttack):
     """Train on wrong labels: class y is taught as class C - 1 - y."""
 
     kind: Literal["label-flip"] = "label-flip"
@@ -17,6 +17,6 @@ class LabelFlip(Poison):
     knows: ClassVar[str] = "its own data"
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         return inputs, classes - 1 - labels

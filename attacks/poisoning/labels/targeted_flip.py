@@ -10,11 +10,11 @@ from torch import Tensor
 
 from attacks.poisoning.backdoors.shared.trigger import check_class
 from lab.common.settings import SettingError
-from lab.interfaces.poisoning import ALONE, Poison, Scene
+from lab.interfaces.poisoning import ALONE, DataPoisoningContext, PoisoningAttack
 from lab.models.layers import Shape
 
 
-class TargetedFlip(Poison):
+class TargetedFlip(PoisoningAttack):
     """Train on wrong labels of one class: `origin` is taught as `target`."""
 
     kind: Literal["targeted-flip"] = "targeted-flip"
@@ -33,7 +33,7 @@ class TargetedFlip(Poison):
             )
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         return inputs, torch.where(labels == self.origin, self.target, labels)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import honest, step_of, told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import Insight
+from lab.interfaces.poisoning import AdversaryKnowledge
 
 LARGEST = 1e6  # the mean believes everything, and float32 ends somewhere
 RUNGS = sorted(range(-8, 9), key=abs)[1:]  # powers of two around the first factor
@@ -22,7 +22,7 @@ RUNGS = sorted(range(-8, 9), key=abs)[1:]  # powers of two around the first fact
 def most_harmful(
     rows: Tensor,
     cohort: Cohort,
-    insight: Insight,
+    insight: AdversaryKnowledge,
     line: Callable[[float], Tensor],
     known: Sequence[float],
     trials: int,

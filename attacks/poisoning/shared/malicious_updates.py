@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import Insight
+from lab.interfaces.poisoning import AdversaryKnowledge
 
 Way = Literal["unit", "sign", "std"]
 
@@ -70,7 +70,7 @@ def each_told(rows: Tensor, cohort: Cohort, lie: Callable[[int], Tensor]) -> Ten
     return changed
 
 
-def step_of(rows: Tensor, insight: Insight) -> Tensor:
+def step_of(rows: Tensor, insight: AdversaryKnowledge) -> Tensor:
     """What the server would make of the rows; where that is not known, their plain mean.
 
     Zeros stand for a row that is not all numbers, for it would not arrive.

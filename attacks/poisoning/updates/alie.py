@@ -10,11 +10,11 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import deviation, honest, told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 
-class Alie(Poison):
+class Alie(PoisoningAttack):
     """Send the honest mean, moved by `z` standard deviations: too little to stand out.
 
     The paper writes mean + z deviations, of gradients, and its code subtracts: the sign is free.
@@ -33,7 +33,9 @@ class Alie(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         among = honest(rows, cohort)
         z = self.z or tolerated(len(rows), int(cohort.malicious.sum()))
         moved = z * deviation(among)

@@ -16,13 +16,13 @@ from torch import Tensor
 from attacks.poisoning.shared.malicious_updates import apart, each_told, honest, step_of, told
 from lab.common.random_streams import uniform
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 THRESHOLD = 1e-5  # the paper's, but of the first lambda, for updates may be of any size
 
 
-class Fang(Poison):
+class Fang(PoisoningAttack):
     """Push every parameter against the way it would go, by as much as the rule lets through.
 
     That way is the sign of the step that honest updates would give, malicious clients' included;
@@ -43,7 +43,9 @@ class Fang(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         among, way = honest(rows, cohort), step_of(rows, insight).sign()  # (params,)
         if self.against == "krum":
             faulty = int(cohort.malicious.sum())

@@ -10,10 +10,10 @@ from torch import Tensor
 from attacks.poisoning.shared.malicious_updates import each_told, told, travelling
 from lab.common.random_streams import normal
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 
 
-class FreeRider(Poison):
+class FreeRider(PoisoningAttack):
     """Send back the model as it came, its last change, or noise as large as that.
 
     In the first round there is no last change: then all three send no update.
@@ -33,7 +33,9 @@ class FreeRider(Poison):
         1.0, gt=0, le=100, description="of the noise, in root mean squares of the last change"
     )
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         change = travelling(insight.change, rows)  # (params,)
         if self.what != "noise":
             return told(rows, cohort, change if self.what == "last" else 0 * change)

@@ -10,10 +10,10 @@ from torch import Tensor
 from attacks.poisoning.shared.malicious_updates import each_told
 from lab.common.random_streams import normal
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 
 
-class Gaussian(Poison):
+class Gaussian(PoisoningAttack):
     """Send normal noise, drawn anew by every client in every round."""
 
     kind: Literal["gaussian"] = "gaussian"
@@ -24,7 +24,9 @@ class Gaussian(Poison):
         1.0, gt=0, le=1000, description="standard deviation of each parameter's update"
     )
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         def lie(client: int) -> Tensor:
             draws = normal(cohort.stream(client, "gaussian"), rows.shape[1])
             return self.mean + self.deviation * draws

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.poisoning.labels.label_flip import LabelFlip
-from lab.interfaces.poisoning import ALONE, Poison, Scene
+from lab.interfaces.poisoning import ALONE, DataPoisoningContext, PoisoningAttack
 
 
-class InflatedWeight(Poison):
+class InflatedWeight(PoisoningAttack):
     """Flip all labels, and report `factor` times the examples; secure aggregation caps the number.
 
     A plain mean believes any number.  The ring of masked sums has room for the largest client's
@@ -25,7 +25,7 @@ class InflatedWeight(Poison):
     factor: float = Field(100.0, ge=1, le=1e6, description="times the examples that it holds")
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         return LabelFlip().data(inputs, labels, classes, scene)
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import honest, told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 
-class Ipm(Poison):
+class Ipm(PoisoningAttack):
     """Send `-scale` times the honest mean; above honest over malicious clients, the mean turns."""
 
     kind: Literal["ipm"] = "ipm"
@@ -25,5 +25,7 @@ class Ipm(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         return told(rows, cohort, -self.scale * honest(rows, cohort).mean(dim=0))

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import honest, told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 
-class Mimic(Poison):
+class Mimic(PoisoningAttack):
     """All send the update of one honest client, so that it counts many times over.
 
     It is the one that is longest along the direction in which honest updates vary most.  The paper
@@ -28,7 +28,9 @@ class Mimic(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         among = honest(rows, cohort)
         exact = among.double()
         gaps = exact - exact.mean(dim=0)  # (honest, params)

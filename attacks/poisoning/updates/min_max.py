@@ -13,11 +13,11 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import Way, apart, honest, told, way_of
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 
-class MinMax(Poison):
+class MinMax(PoisoningAttack):
     """Go against the mean until an honest update is as far off as honest ones are apart."""
 
     kind: Literal["min-max"] = "min-max"
@@ -31,7 +31,9 @@ class MinMax(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         among = honest(rows, cohort).double()
         way = way_of(among, self.deviation)
         return told(rows, cohort, among.mean(dim=0) - largest(among, way) * way)

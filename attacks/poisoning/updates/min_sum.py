@@ -14,11 +14,11 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import Way, honest, told, way_of
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 
-class MinSum(Poison):
+class MinSum(PoisoningAttack):
     """Go against the mean as far from it as the farthest honest update."""
 
     kind: Literal["min-sum"] = "min-sum"
@@ -32,7 +32,9 @@ class MinSum(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         among = honest(rows, cohort).double()
         way = way_of(among, self.deviation)
         return told(rows, cohort, among.mean(dim=0) - largest(among, way) * way)

@@ -11,13 +11,13 @@ from attacks.poisoning.shared.line_search import most_harmful
 from attacks.poisoning.shared.malicious_updates import deviation, honest
 from attacks.poisoning.updates.alie import tolerated
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 FIXED = 1.5  # ByzFL's z where it tries nothing out
 
 
-class OptAlie(Poison):
+class OptAlie(PoisoningAttack):
     """Send the honest mean plus so many deviations as move this rule's step most.
 
     Where the rule is not known, it is taken for the plain mean.
@@ -32,7 +32,9 @@ class OptAlie(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         among = honest(rows, cohort)
         mean, spread = among.mean(dim=0), deviation(among)
         formula = tolerated(len(rows), int(cohort.malicious.sum()))

@@ -10,13 +10,13 @@ from torch import Tensor
 from attacks.poisoning.shared.line_search import most_harmful
 from attacks.poisoning.shared.malicious_updates import honest
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 FIXED = 2.0  # ByzFL's epsilon where it tries nothing out
 
 
-class OptIpm(Poison):
+class OptIpm(PoisoningAttack):
     """Send minus so many times the honest mean as moves this rule's step most.
 
     Where the rule is not known, it is taken for the plain mean.
@@ -31,7 +31,9 @@ class OptIpm(Poison):
     def sees(self) -> Sees:
         return "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         mean = honest(rows, cohort).mean(dim=0)
 
         def line(scale: float) -> Tensor:

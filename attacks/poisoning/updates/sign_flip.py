@@ -9,11 +9,11 @@ from torch import Tensor
 
 from attacks.poisoning.shared.malicious_updates import honest, told
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight, Poison
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, PoisoningAttack
 from lab.interfaces.privacy_attacks import Sees
 
 
-class SignFlip(Poison):
+class SignFlip(PoisoningAttack):
     """Train honestly, send `-scale` times the update: the own one, or the honest mean."""
 
     kind: Literal["sign-flip"] = "sign-flip"
@@ -27,6 +27,8 @@ class SignFlip(Poison):
     def sees(self) -> Sees:
         return "nothing" if self.reading == "own" else "updates"
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         among = rows if self.reading == "own" else honest(rows, cohort).mean(dim=0)
         return told(rows, cohort, -self.scale * among)

@@ -11,11 +11,17 @@ from torch import Tensor
 from attacks.poisoning.labels.targeted_flip import TargetedFlip
 from lab.common.random_streams import normal
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import ALONE, IGNORANT, Insight, Poison, Scene
+from lab.interfaces.poisoning import (
+    ALONE,
+    NO_KNOWLEDGE,
+    AdversaryKnowledge,
+    DataPoisoningContext,
+    PoisoningAttack,
+)
 from lab.models.layers import Shape
 
 
-class Sybil(Poison):
+class Sybil(PoisoningAttack):
     """One attacker under many names: all send the same update, which misreads `origin`."""
 
     kind: Literal["sybil"] = "sybil"
@@ -31,11 +37,13 @@ class Sybil(Poison):
         self._flip.check(shape, classes)
 
     def data(
-        self, inputs: Tensor, labels: Tensor, classes: int, scene: Scene = ALONE
+        self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
         return self._flip.data(inputs, labels, classes, scene)
 
-    def rows(self, rows: Tensor, cohort: Cohort, insight: Insight = IGNORANT) -> Tensor:
+    def rows(
+        self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE
+    ) -> Tensor:
         sent, update = rows.clone(), rows[cohort.malicious].mean(dim=0)
         sent[cohort.malicious] = update
         if self.jitter:

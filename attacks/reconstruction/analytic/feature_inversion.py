@@ -21,10 +21,10 @@ from torch import Tensor
 from attacks.reconstruction.shared.dense_layer import labels_of, mixture_of, place_of, taken_apart
 from attacks.reconstruction.shared.observed_gradient import legal, total_variation
 from lab.common.settings import SettingError
-from lab.common.thread_time import worked
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.common.thread_time import thread_seconds
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.layers import Flatten, Layer, Parameters, Relu
 from lab.models.network import Network
 
@@ -36,7 +36,7 @@ CHUNK = 250  # public pictures at a time
 FOUND = 1e-10  # of the features' square is left: some 80 dB
 
 
-class FeatureInversion(Reconstruction):
+class FeatureInversion(ReconstructionAttack):
     """Read all examples' features off the dense layer, then find the pictures that have them."""
 
     kind: Literal["feature-inversion"] = "feature-inversion"
@@ -61,10 +61,12 @@ class FeatureInversion(Reconstruction):
                 f"that of cnn, and {network.model.kind} has none: use idlg or inverting-gradients"
             )
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """The best of each picture so far, more than four times a second."""
         self.check(view.network)
-        until = worked() + self.seconds
+        until = thread_seconds() + self.seconds
         mixture = mixture_of(view, target, self.most)
         *_, found = taken_apart(mixture, STARTS, self.seed)
         features, _, errors = mixture.read(found.mixing)
@@ -72,14 +74,16 @@ class FeatureInversion(Reconstruction):
         labels = labels_of(view, features, errors.float())
         if not (body := Body.of(view, features)).layers:
             inputs = legal(features.view(-1, *view.network.shape), view)
-            yield Guess(inputs, labels, step=1, steps=1, starts=found.step)
+            yield ReconstructedBatch(inputs, labels, step=1, steps=1, starts=found.step)
             return
         stride = max(1, SHOWN // len(labels))
         for step, (inputs, left) in enumerate(self._descend(body, body.decoded(known))):
-            done = step == self.iterations or left < FOUND or worked() > until
+            done = step == self.iterations or left < FOUND or thread_seconds() > until
             if step % stride == 0 or done:
                 shown = legal(inputs, view)
-                yield Guess(shown, labels, step, self.iterations, left, starts=found.step)
+                yield ReconstructedBatch(
+                    shown, labels, step, self.iterations, left, starts=found.step
+                )
             if done:
                 return
 
@@ -147,7 +151,7 @@ class Body:
         return rest / length
 
     @torch.no_grad()
-    def decoded(self, known: Known) -> Tensor:
+    def decoded(self, known: AuxiliaryInfo) -> Tensor:
         """Pictures from features by ridge regression on public ones; grey where nothing is public.
 
         -> (examples, *shape)

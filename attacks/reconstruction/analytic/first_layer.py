@@ -16,13 +16,13 @@ from attacks.reconstruction.shared.observed_gradient import (
     observe,
 )
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.network import Network
 
 
-class FirstLayer(Reconstruction):
+class FirstLayer(ReconstructionAttack):
     """Divide the first layer's gradient by its bias gradient: exact for one step on one example."""
 
     kind: Literal["first-layer"] = "first-layer"
@@ -38,7 +38,9 @@ class FirstLayer(Reconstruction):
                 "begins with a convolution: use idlg or inverting-gradients"
             )
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """One guess: the mixture that the strongest neuron saw.  Raises SettingError on a CNN."""
         self.check(view.network)
         first = next(iter(view.network.slots)).removesuffix(".weight")
@@ -49,4 +51,4 @@ class FirstLayer(Reconstruction):
         ratio = weight[strongest] / bias[strongest]  # not a number where no neuron has an error
         inputs = legal(ratio.view(1, *view.network.shape), view)
         labels = labels_from(label_counts(view, seen, known), most=1)
-        yield Guess(inputs, labels, step=1, steps=1)
+        yield ReconstructedBatch(inputs, labels, step=1, steps=1)

@@ -17,13 +17,13 @@ from attacks.reconstruction.shared.observed_gradient import (
     observe,
     whole,
 )
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
-from lab.models.architectures import Content
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
+from lab.models.architectures import Modality
 
 
-class LabelCounts(Reconstruction):
+class LabelCounts(ReconstructionAttack):
     """Count the examples of each class: exact on untrained models, and no pictures."""
 
     kind: Literal["label-counts"] = "label-counts"
@@ -36,11 +36,13 @@ class LabelCounts(Reconstruction):
         "trained models and balanced batches, where it is little better than an even guess; it is "
         "approximate for several local steps; noise"
     )
-    reads: ClassVar[tuple[Content, ...]] = ("pictures", "table", "text")
+    reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """One guess: a label for each example, in order of classes."""
         whole(view, self.kind)
         seen = observe(view, target)
         labels = labels_from(label_counts(view, seen, known), most=seen.images)
-        yield Guess(torch.zeros(0, *view.network.shape), labels, step=1, steps=1)
+        yield ReconstructedBatch(torch.zeros(0, *view.network.shape), labels, step=1, steps=1)

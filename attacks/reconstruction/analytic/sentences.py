@@ -23,17 +23,17 @@ from attacks.reconstruction.analytic.tokens import typed_words
 from attacks.reconstruction.shared.observed_gradient import gradient_of, observe, whole
 from attacks.reconstruction.shared.sentence_span import Span
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
-from lab.models.architectures import Content
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
+from lab.models.architectures import Modality
 from lab.models.layers import Block, Embedding, Positions
 from lab.models.network import Network
 
 AGREED = 1e-3  # relative distance of two gradients that pass for the same
 
 
-class Sentences(Reconstruction):
+class Sentences(ReconstructionAttack):
     """Grow every sentence of a batch word by word: exact, and it knows when it is."""
 
     kind: Literal["sentences"] = "sentences"
@@ -44,7 +44,7 @@ class Sentences(Reconstruction):
         "batches with as many words as the model is wide, several local steps, noise, and the "
         "rounding of packed or masked updates: it then claims nothing"
     )
-    reads: ClassVar[tuple[Content, ...]] = ("text",)
+    reads: ClassVar[tuple[Modality, ...]] = ("text",)
     tolerance: float = Field(
         1e-4, gt=0, lt=0.2, description="distance from the span, by length, that counts as inside"
     )
@@ -58,7 +58,9 @@ class Sentences(Reconstruction):
                 f"{network.model.kind} as it is set is none: use tokens"
             )
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """The beginnings so far, a word longer each time; at the end labels and certificate."""
         self.check(view.network)
         whole(view, self.kind)
@@ -85,15 +87,17 @@ def _longer(found: Tensor, words: int) -> Tensor:
     return torch.cat([old, torch.arange(words).repeat(len(found)).unsqueeze(1)], dim=1)
 
 
-def _guess(view: ServerView, found: Tensor, place: int) -> Guess:
+def _guess(view: ServerView, found: Tensor, place: int) -> ReconstructedBatch:
     """Beginnings, with word 0 where nothing is known yet; it stands for no word."""
     length = view.network.shape[0]
     rows = torch.zeros(len(found), length)
     rows[:, : found.shape[1]] = found
-    return Guess(rows, torch.zeros(0, dtype=torch.int64), place, length, 1 - place / length)
+    return ReconstructedBatch(
+        rows, torch.zeros(0, dtype=torch.int64), place, length, 1 - place / length
+    )
 
 
-def _finished(view: ServerView, gradient: Tensor, images: int, found: Tensor) -> Guess:
+def _finished(view: ServerView, gradient: Tensor, images: int, found: Tensor) -> ReconstructedBatch:
     """Sentences with their next words, and whether they explain the whole gradient."""
     length = view.network.shape[0]
     counts = _next_words(view, gradient * images, found)  # (sentences, words)
@@ -106,7 +110,9 @@ def _finished(view: ServerView, gradient: Tensor, images: int, found: Tensor) ->
     sent = view.sent.double().requires_grad_(True)
     left = gradient - gradient_of(view, sent, inputs, labels).detach()
     distance = float(left.norm() / gradient.norm())
-    return Guess(inputs.float(), labels, length, length, distance, proven=distance < AGREED)
+    return ReconstructedBatch(
+        inputs.float(), labels, length, length, distance, proven=distance < AGREED
+    )
 
 
 def _next_words(view: ServerView, gradient: Tensor, found: Tensor) -> Tensor:

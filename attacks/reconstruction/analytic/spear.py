@@ -15,16 +15,16 @@ from attacks.reconstruction.shared.dense_layer import Found, labels_of, mixture_
 from attacks.reconstruction.shared.disaggregation import Mixture
 from attacks.reconstruction.shared.observed_gradient import legal
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.layers import Dense, Flatten, Relu
 from lab.models.network import Network
 
 STRIDE = 4  # starts between two guesses
 
 
-class Spear(Reconstruction):
+class Spear(ReconstructionAttack):
     """Take a batch's gradient apart by where ReLU was off: exact, and it knows when it is."""
 
     kind: Literal["spear"] = "spear"
@@ -51,7 +51,9 @@ class Spear(Reconstruction):
             f"{network.model.kind} does not: use {remedy}"
         )
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """A guess whenever more examples agree with themselves, and now and then between."""
         self.check(view.network)
         mixture = mixture_of(view, target, self.most)
@@ -63,10 +65,10 @@ class Spear(Reconstruction):
         if found and found.step % STRIDE and found.agree < mixture.rank:
             yield self._guess(view, mixture, found)
 
-    def _guess(self, view: ServerView, mixture: Mixture, found: Found) -> Guess:
+    def _guess(self, view: ServerView, mixture: Mixture, found: Found) -> ReconstructedBatch:
         read, _, errors = mixture.read(found.mixing)
         inputs = legal(read.view(-1, *view.network.shape), view)
-        return Guess(
+        return ReconstructedBatch(
             inputs,
             labels_of(view, inputs.flatten(1), errors.float()),
             found.step,

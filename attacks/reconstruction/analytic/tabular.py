@@ -18,16 +18,16 @@ from attacks.reconstruction.shared.record_explanation import account, snapped
 from attacks.reconstruction.shared.record_weights import first_of
 from attacks.reconstruction.shared.row_space import Span, answered, completed
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.layers import Dense, Flatten
 from lab.models.network import Network
 
 FAR = 8.0  # spreads from the centre that a number may lie, where no public record tells
 
 
-class Tabular(Reconstruction):
+class Tabular(ReconstructionAttack):
     """Find each record of a batch, answer by answer; no label is needed, and it proves itself."""
 
     kind: Literal["tabular"] = "tabular"
@@ -58,7 +58,9 @@ class Tabular(Reconstruction):
                 f"mlp, and {network.model.kind} does not: use first-layer"
             )
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """The candidates of the span first, then those of them that explain the gradient."""
         self.check(view.network)
         if not known.columns:
@@ -66,16 +68,18 @@ class Tabular(Reconstruction):
         seen = observe(view, target)
         found = self._candidates(Span.of(known.columns, first_of(view, seen.gradient)), known)
         rows = found.new_zeros(len(found), dtype=torch.int64)
-        yield Guess(found.float(), rows, step=1, steps=2, objective=1.0, proven=False)
+        yield ReconstructedBatch(found.float(), rows, step=1, steps=2, objective=1.0, proven=False)
         told = None
         if view.shared == view.network.size and 0 < len(found) <= self.most:
             told = account(view, seen, known.columns, found)
         if told is None or not len(told.labels):
-            yield Guess(found.float(), rows, step=2, steps=2, objective=1.0, proven=False)
+            yield ReconstructedBatch(
+                found.float(), rows, step=2, steps=2, objective=1.0, proven=False
+            )
             return
-        yield Guess(told.records.float(), told.labels, 2, 2, told.left, told.proven)
+        yield ReconstructedBatch(told.records.float(), told.labels, 2, 2, told.left, told.proven)
 
-    def _candidates(self, span: Span | None, known: Known) -> Tensor:
+    def _candidates(self, span: Span | None, known: AuxiliaryInfo) -> Tensor:
         """Every record that the span allows; none where it tells nothing.  -> (records, width)"""
         width = known.inputs.shape[1]
         ways = None if span is None else answered(span)

@@ -20,15 +20,15 @@ from attacks.reconstruction.shared.observed_gradient import (
 )
 from lab.common.apportionment import apportioned
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
-from lab.models.architectures import Content
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
+from lab.models.architectures import Modality
 from lab.models.layers import Embedding
 from lab.models.network import Network
 
 
-class Tokens(Reconstruction):
+class Tokens(ReconstructionAttack):
     """Read off which words were typed: exact, for any batch and any number of local steps."""
 
     kind: Literal["tokens"] = "tokens"
@@ -40,12 +40,14 @@ class Tokens(Reconstruction):
         "how often each was typed is a guess by public text, and next words are exact for one step "
         "of an untrained model only"
     )
-    reads: ClassVar[tuple[Content, ...]] = ("text",)
+    reads: ClassVar[tuple[Modality, ...]] = ("text",)
 
     def check(self, network: Network) -> None:
         embedding_of(network, self.kind)
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """One guess: a bag of words, and how often each came next.  Nothing under noise."""
         self.check(view.network)
         seen = observe(view, target)
@@ -60,7 +62,7 @@ class Tokens(Reconstruction):
         nothing = torch.zeros(0, *view.network.shape)
         # Packing and masks round, and what is rounded to zero does not show.
         whole = clean and view.masked is None and not known.mechanism.codec
-        yield Guess(nothing, labels, step=1, steps=1, proven=whole, bag=bag)
+        yield ReconstructedBatch(nothing, labels, step=1, steps=1, proven=whole, bag=bag)
 
 
 def embedding_of(network: Network, kind: str) -> str:
@@ -86,7 +88,7 @@ def typed_words(view: ServerView, seen: Observed) -> Tensor:
     return typed if len(typed) <= most else typed[:0]
 
 
-def _how_often(typed: Tensor, total: int, known: Known) -> Tensor:
+def _how_often(typed: Tensor, total: int, known: AuxiliaryInfo) -> Tensor:
     """Once each for certain; the rest as often as in public text.  -> (typed,) that sum to total"""
     public = torch.bincount(known.inputs.long().flatten(), minlength=int(typed.max()) + 1)
     return 1 + apportioned(1 + public[typed], total - len(typed))

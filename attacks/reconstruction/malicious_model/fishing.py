@@ -20,17 +20,17 @@ from attacks.reconstruction.optimisation.idlg import Idlg
 from attacks.reconstruction.optimisation.inverting_gradients import InvertingGradients
 from attacks.reconstruction.shared.observed_gradient import label_counts, observe, whole
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess, Planted
-from lab.interfaces.messages import Recipe
-from lab.interfaces.privacy_attacks import Reconstruction, Subversion
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ManipulatedModel, ReconstructedBatch
+from lab.interfaces.messages import TrainingPlan
+from lab.interfaces.privacy_attacks import ActiveReconstructionAttack, ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.layers import Dense, Flatten, Relu, Sigmoid
 from lab.models.network import Network
 
 DEPTH = 20.0  # logits between the wanted class and the others: e^-20 of an example's error passes
 
 
-class Fishing(Subversion):
+class Fishing(ActiveReconstructionAttack):
     """Single out one class of a large batch, and invert the gradient of its few examples."""
 
     kind: Literal["fishing"] = "fishing"
@@ -60,7 +60,7 @@ class Fishing(Subversion):
                 f"-1 to {network.classes - 1}"
             )
 
-    def plant(self, view: ServerView, known: Known) -> Planted:
+    def plant(self, view: ServerView, known: AuxiliaryInfo) -> ManipulatedModel:
         """Raises SettingError where layers never travel."""
         self.check(view.network)
         whole(view, self.kind)
@@ -73,9 +73,9 @@ class Fishing(Subversion):
         weight[label] = kept
         logits = view.network(sent, known.inputs)[:, label]
         bias[label] = -DEPTH - (float(logits.max().clamp_min(0)) if len(logits) else 0.0)
-        return Planted(view.network, sent)
+        return ManipulatedModel(view.network, sent)
 
-    def _rarest(self, view: ServerView, known: Known) -> int:
+    def _rarest(self, view: ServerView, known: AuxiliaryInfo) -> int:
         """In most rows, and there seldom."""
         rows = [label_counts(view, observe(view, one[0]), known) for one in view.senders]
         if not rows:
@@ -85,14 +85,16 @@ class Fishing(Subversion):
         best = torch.where(there == there.max(), counts.sum(dim=0), counts.sum() + 1)
         return int(best.argmin())
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """What the inversion says of the class's examples, as it finds them."""
         label, alone = isolated(view, target, noisy=known.mechanism.noise > 0)
         examples = int(alone.weights[0])
         for guess in self._inversion(view.network, examples)(alone, target, known):
             yield replace(guess, labels=torch.full_like(guess.labels, label))
 
-    def _inversion(self, network: Network, examples: int) -> Reconstruction:
+    def _inversion(self, network: Network, examples: int) -> ReconstructionAttack:
         """What works best on so many.  A single one is read off without any search."""
         given = {"iterations": self.iterations} if self.iterations else {}
         plain = [type(layer) for layer in network.layers if not isinstance(layer, Flatten)]
@@ -133,9 +135,9 @@ def isolated(view: ServerView, target: int, noisy: bool = False) -> tuple[int, S
     )
 
 
-def _once(examples: int) -> Recipe:
+def _once(examples: int) -> TrainingPlan:
     """One step on all examples, at a rate of 1."""
-    return Recipe(
+    return TrainingPlan(
         epochs=1,
         cap=1,
         batch_size=examples,

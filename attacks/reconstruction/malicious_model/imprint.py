@@ -28,11 +28,11 @@ from attacks.reconstruction.shared.imprint_module import (
     step_of,
 )
 from attacks.reconstruction.shared.observed_gradient import legal, observe, whole
-from lab.common.random_streams import stream, uniform
+from lab.common.random_streams import random_stream, uniform
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess, Planted
-from lab.interfaces.privacy_attacks import Subversion
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ManipulatedModel, ReconstructedBatch
+from lab.interfaces.privacy_attacks import ActiveReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.layers import Convolution, Dense, Flatten, Layer, Relu
 from lab.models.network import Network
 
@@ -40,7 +40,7 @@ INSIDE = 0.02  # of a bin's width, or of the pixels' range: how far beyond a rea
 FAINT = 1e-5  # of the strongest bin: less is rounding
 
 
-class Imprint(Subversion):
+class Imprint(ActiveReconstructionAttack):
     """Plant bins of brightness: exact for every example that is alone in its bin."""
 
     kind: Literal["imprint"] = "imprint"
@@ -65,13 +65,13 @@ class Imprint(Subversion):
                 "with something else: choose a run on pictures or tables"
             )
 
-    def plant(self, view: ServerView, known: Known) -> Planted:
+    def plant(self, view: ServerView, known: AuxiliaryInfo) -> ManipulatedModel:
         """Raises SettingError without public examples, or where layers never travel."""
         whole(view, self.kind)
         if not len(known.inputs):
             raise SettingError("imprint needs public examples to lay its bins: choose another run")
         network, sent, pixels = view.network, view.sent.clone(), prod(view.network.shape)
-        eye = (0.5 + uniform(stream(self.seed, "imprint"), pixels)) / pixels
+        eye = (0.5 + uniform(random_stream(self.seed, "imprint"), pixels)) / pixels
         public = known.inputs.flatten(1) @ eye  # (public,) brightness
         steps = view.recipe.local_steps(max(1, round(view.recipe.mean_size)))
         if not self.module and steps == 1 and _neurons(network):
@@ -80,16 +80,18 @@ class Imprint(Subversion):
             scale = 1 / (neurons * (edges[-1] - edges[0]))
             weight = (scale * eye).expand(neurons, pixels)
             _write(network, sent, weight, -scale * edges[:-1])
-            return Planted(network, sent)
+            return ManipulatedModel(network, sent)
         edges = edges_of(public, self.bins)
         scale = step_of(self.bins) / edges.diff()
         weight = scale.unsqueeze(1) * eye  # (bins, pixels)
         implanted = Network(
             Implanted(host=network.model, bins=self.bins), network.shape, network.classes
         )
-        return Planted(implanted, before(weight, -scale * edges[:-1], sent))
+        return ManipulatedModel(implanted, before(weight, -scale * edges[:-1], sent))
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """One guess: the bins that read like an example, strongest first."""
         seen = observe(view, target)
         bins = Readings.of(view, seen.gradient)
@@ -97,7 +99,7 @@ class Imprint(Subversion):
         inputs = legal(bins.inputs[found].view(-1, *view.network.shape), view)
         labels = _labels(view, inputs, bins.errors[found] * seen.images)
         missing = 1 - int(bins.sound[found].sum()) / seen.images
-        yield Guess(inputs, labels, step=1, steps=1, objective=missing)
+        yield ReconstructedBatch(inputs, labels, step=1, steps=1, objective=missing)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,11 +19,11 @@ from pydantic import Field
 from torch import Tensor
 
 from attacks.reconstruction.shared.observed_gradient import legal, observe, whole
-from lab.common.random_streams import normal, stream
+from lab.common.random_streams import normal, random_stream
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Guess, Planted
-from lab.interfaces.privacy_attacks import Subversion
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.attack_data import ManipulatedModel, ReconstructedBatch
+from lab.interfaces.privacy_attacks import ActiveReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.layers import Dense, Flatten, Relu
 from lab.models.network import Network
 
@@ -36,7 +36,7 @@ LEVELS = 0.0, 4.0  # logarithms: pictures of a batch that set a neuron off, from
 MOST = 0.4  # share of pictures that set a neuron off, at most
 
 
-class TrapWeights(Subversion):
+class TrapWeights(ActiveReconstructionAttack):
     """Plant neurons that one picture in a batch sets off: exact for every one that is alone."""
 
     kind: Literal["trap-weights"] = "trap-weights"
@@ -64,20 +64,20 @@ class TrapWeights(Subversion):
                 "use imprint"
             )
 
-    def plant(self, view: ServerView, known: Known) -> Planted:
+    def plant(self, view: ServerView, known: AuxiliaryInfo) -> ManipulatedModel:
         """Raises SettingError without public examples, or where layers never travel."""
         self.check(view.network)
         whole(view, self.kind)
         sent, parts = view.sent.clone(), list(view.network.slots)
         neurons, pixels = view.network.slots[parts[0]][1]
-        weight = traps(neurons, pixels, stream(self.seed, "traps"))
+        weight = traps(neurons, pixels, random_stream(self.seed, "traps"))
         weight *= torch.where(weight > 0, self._scales(weight, view, known).unsqueeze(1), 1.0)
         of = view.network.split(sent)
         of[parts[0]].copy_(weight)
         of[parts[1]].zero_()
-        return Planted(view.network, sent)
+        return ManipulatedModel(view.network, sent)
 
-    def _scales(self, weight: Tensor, view: ServerView, known: Known) -> Tensor:
+    def _scales(self, weight: Tensor, view: ServerView, known: AuxiliaryInfo) -> Tensor:
         """What each neuron's positive weights are multiplied by.  -> (neurons,)"""
         if self.scale:
             return torch.full((len(weight),), self.scale)
@@ -90,7 +90,9 @@ class TrapWeights(Subversion):
         ranks = (levels.clamp_max(MOST) * (len(needed) - 1)).long().unsqueeze(0)
         return needed.sort(dim=0).values.gather(0, ranks)[0]
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """A guess after each turn, of what is certain; what may be mixtures follows at the end."""
         seen = observe(view, target)
         of, at = view.network.split(seen.gradient), list(view.network.slots)[:2]
@@ -106,7 +108,7 @@ class TrapWeights(Subversion):
             found = torch.cat([found, readings.inputs[sure]])
             labels = torch.cat([labels, readings.labels[sure]])
             shown = torch.cat([found, readings.inputs[rest]])
-            yield Guess(
+            yield ReconstructedBatch(
                 legal(shown.view(-1, *view.network.shape), view),
                 torch.cat([labels, readings.labels[rest]]),
                 step=turn,

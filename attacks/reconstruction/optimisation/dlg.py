@@ -20,14 +20,14 @@ from torch import Tensor
 from attacks.reconstruction.shared.lbfgs_search import FOUND, STRIDE, descend
 from attacks.reconstruction.shared.observed_gradient import legal, whole
 from attacks.reconstruction.shared.simulated_update import Causation
-from lab.common.random_streams import stream
-from lab.common.thread_time import worked
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.common.random_streams import random_stream
+from lab.common.thread_time import thread_seconds
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 
-class Dlg(Reconstruction):
+class Dlg(ReconstructionAttack):
     """Match the gradient by L-BFGS, inputs and labels at once; no label is read off first."""
 
     kind: Literal["dlg"] = "dlg"
@@ -48,12 +48,14 @@ class Dlg(Reconstruction):
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
-        end = worked() + self.seconds
-        best: Guess | None = None
+        end = thread_seconds() + self.seconds
+        best: ReconstructedBatch | None = None
         for restart in range(self.restarts):
             inputs, scores = self._start(view, len(cause.labels), restart)
             causes = partial(_row, cause, inputs, scores)
@@ -62,9 +64,11 @@ class Dlg(Reconstruction):
                 step = min(restart * self.iterations + stride * STRIDE, self._steps())
                 if best is None or best.objective is None or objective < best.objective:
                     labels = scores.detach().argmax(dim=1)
-                    best = Guess(legal(inputs.detach(), view), labels, step, 1, objective)
+                    best = ReconstructedBatch(
+                        legal(inputs.detach(), view), labels, step, 1, objective
+                    )
                 yield replace(best, step=step, steps=self._steps(), starts=restart + 1)
-                if worked() > end:
+                if thread_seconds() > end:
                     return
             if best is not None and best.objective is not None and best.objective < FOUND:
                 return
@@ -74,7 +78,7 @@ class Dlg(Reconstruction):
 
     def _start(self, view: ServerView, examples: int, restart: int) -> tuple[Tensor, Tensor]:
         """Random inputs, and scores whose softmax is a soft label."""
-        draw = stream(self.seed, "dlg", restart)
+        draw = random_stream(self.seed, "dlg", restart)
         inputs = torch.from_numpy(draw.random((examples, *view.network.shape)))
         scores = torch.from_numpy(draw.normal(size=(examples, view.network.classes)))
         return inputs.requires_grad_(True), scores.requires_grad_(True)

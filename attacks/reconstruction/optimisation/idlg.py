@@ -17,14 +17,14 @@ from pydantic import Field
 from attacks.reconstruction.shared.lbfgs_search import FOUND, STRIDE, descend
 from attacks.reconstruction.shared.observed_gradient import legal, whole
 from attacks.reconstruction.shared.simulated_update import Causation
-from lab.common.random_streams import stream
-from lab.common.thread_time import worked
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.common.random_streams import random_stream
+from lab.common.thread_time import thread_seconds
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 
-class Idlg(Reconstruction):
+class Idlg(ReconstructionAttack):
     """Match the gradient by L-BFGS, labels read off first: exact on smooth models, one example."""
 
     kind: Literal["idlg"] = "idlg"
@@ -45,14 +45,18 @@ class Idlg(Reconstruction):
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """The best so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
-        labels, end = cause.labels, worked() + self.seconds
+        labels, end = cause.labels, thread_seconds() + self.seconds
         best, lowest = torch.zeros(len(labels), *view.network.shape), inf
         for restart in range(self.restarts):
-            start = stream(self.seed, "idlg", restart).random((len(labels), *view.network.shape))
+            start = random_stream(self.seed, "idlg", restart).random(
+                (len(labels), *view.network.shape)
+            )
             inputs = torch.from_numpy(start).requires_grad_(True)
             causes = partial(cause, inputs, labels)
             path = descend([inputs], causes, cause.row, self.iterations, cause.scaled)
@@ -61,8 +65,10 @@ class Idlg(Reconstruction):
                     best, lowest = inputs.detach().clone(), objective
                 step = min(restart * self.iterations + stride * STRIDE, self._steps())
                 shown = legal(best, view)
-                yield Guess(shown, labels, step, self._steps(), lowest, starts=restart + 1)
-                if worked() > end:
+                yield ReconstructedBatch(
+                    shown, labels, step, self._steps(), lowest, starts=restart + 1
+                )
+                if thread_seconds() > end:
                     return
             if lowest < FOUND:
                 return

@@ -20,16 +20,16 @@ from torch import Tensor
 from attacks.reconstruction.shared.observed_gradient import legal, total_variation, whole
 from attacks.reconstruction.shared.search_budget import Pace
 from attacks.reconstruction.shared.simulated_update import Causation
-from lab.common.random_streams import normal, stream
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.privacy_attacks import Reconstruction
-from lab.interfaces.views import Known, ServerView
+from lab.common.random_streams import normal, random_stream
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.privacy_attacks import ReconstructionAttack
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 DECAYS = 0.9, 0.999  # Adam's
 TRIAL = 0.1  # of the way, after which only the best of several starts goes on
 
 
-class InvertingGradients(Reconstruction):
+class InvertingGradients(ReconstructionAttack):
     """Match the gradient's direction and prefer smooth pictures: works on ReLU models too."""
 
     kind: Literal["inverting-gradients"] = "inverting-gradients"
@@ -55,7 +55,9 @@ class InvertingGradients(Reconstruction):
     most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
     seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
 
-    def __call__(self, view: ServerView, target: int, known: Known) -> Iterator[Guess]:
+    def __call__(
+        self, view: ServerView, target: int, known: AuxiliaryInfo
+    ) -> Iterator[ReconstructedBatch]:
         """Several a second; the last is the one of the lowest objective."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float32)
@@ -69,7 +71,7 @@ class InvertingGradients(Reconstruction):
                 best, lowest = inputs[objectives.argmin()].clone(), reached
             stuck = pace.stuck(reached)
             if pace.shows() or stuck:
-                yield Guess(
+                yield ReconstructedBatch(
                     legal(best, view),
                     cause.labels,
                     pace.step,
@@ -92,7 +94,9 @@ class InvertingGradients(Reconstruction):
 
     def _start(self, view: ServerView, examples: int) -> Tensor:
         """Noise around grey.  -> (restarts, examples, *shape)"""
-        drawn = normal(stream(self.seed, "inverting"), self.restarts, examples, *view.network.shape)
+        drawn = normal(
+            random_stream(self.seed, "inverting"), self.restarts, examples, *view.network.shape
+        )
         return drawn.mul_(0.1).add_(0.5)
 
     def _look(self, cause: Causation, inputs: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from attacks.reconstruction.shared.certificate import agreeing
 from attacks.reconstruction.shared.disaggregation import Mixture, components, settled, sparsest
 from attacks.reconstruction.shared.observed_gradient import observe
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
 from lab.interfaces.views import ServerView
 from lab.models.layers import Dense, MaxPool, Relu
@@ -71,7 +71,7 @@ def taken_apart(mixture: Mixture, starts: int, seed: int) -> Iterator[Found]:
     best = kept = mixture.errors.new_zeros(0, mixture.rank)
     most = exact = -1
     for step in range(1, (starts if mixture.clean else 1) + 1):  # noise hides zeros: one try
-        drawn = stream(seed, "spear", step).standard_normal((mixture.rank, mixture.rank))
+        drawn = random_stream(seed, "spear", step).standard_normal((mixture.rank, mixture.rank))
         rows = mixture.errors if step % 2 else mixture.directions
         start = components(rows, torch.from_numpy(drawn), SHARPNESS[step // 2 % 2])
         found = settled(mixture, start)

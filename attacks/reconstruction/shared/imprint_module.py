@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.models.architectures import Model
-from lab.models.layers import Dense, Layer, Parameters, Shape, Trained
+from lab.models.layers import Dense, Layer, Parameters, ParametrisedLayer, Shape
 
 NAME = "imprint"
 SHIFT = 0.05  # the most that the module adds to every pixel
@@ -29,7 +29,7 @@ def step_of(bins: int) -> float:
 
 
 @dataclass(frozen=True)
-class Bins(Trained):
+class Bins(ParametrisedLayer):
     """outputs = inputs + GAIN x the sum of the bins, which is small: the picture passes on."""
 
     name: str

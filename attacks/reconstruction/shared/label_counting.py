@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.interfaces.views import Known
+from lab.interfaces.views import AuxiliaryInfo
 from lab.models.network import Network
 
 AXES = 2  # directions of the features along which the weights' gradient is read
@@ -42,7 +42,7 @@ class Causes:
     shift: float
 
     @classmethod
-    def of(cls, network: Network, sent: Tensor, known: Known) -> Causes:
+    def of(cls, network: Network, sent: Tensor, known: AuxiliaryInfo) -> Causes:
         inputs, places, labels = _examples(network, known)
         features, likely = _last(network, sent, inputs)
         middle = features.mean(dim=0)
@@ -91,7 +91,9 @@ class Causes:
         return float(-rest @ pull / 2 - root.diagonal().log().sum()), counts
 
 
-def roughly(network: Network, sent: Tensor, known: Known, bias: Tensor, images: int) -> Tensor:
+def roughly(
+    network: Network, sent: Tensor, known: AuxiliaryInfo, bias: Tensor, images: int
+) -> Tensor:
     """Counts of very many classes, such as words: as if the model thought alike of all examples.
 
     bias (classes,): the gradient of the last one -> (classes,), not whole yet
@@ -99,14 +101,14 @@ def roughly(network: Network, sent: Tensor, known: Known, bias: Tensor, images: 
     return images * (likely(network, sent, known) - bias)
 
 
-def likely(network: Network, sent: Tensor, known: Known) -> Tensor:
+def likely(network: Network, sent: Tensor, known: AuxiliaryInfo) -> Tensor:
     """What the model thinks of public examples on average.  -> (classes,)"""
     inputs, _, _ = _examples(network, known)
     _, each = _last(network, sent, inputs[:CHUNK])
     return each.mean(dim=0)
 
 
-def _examples(network: Network, known: Known) -> tuple[Tensor, Tensor, Tensor]:
+def _examples(network: Network, known: AuxiliaryInfo) -> tuple[Tensor, Tensor, Tensor]:
     """Public inputs, and examples as places among them with labels: some of every class.
 
     Of a class without examples any others have to do, and noise from dark to bright where nothing

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from attacks.reconstruction.shared.label_counting import likely
 from attacks.reconstruction.shared.observed_gradient import Observed
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 
-def lengthened(view: ServerView, seen: Observed, known: Known) -> Observed:
+def lengthened(view: ServerView, seen: Observed, known: AuxiliaryInfo) -> Observed:
     """The row at its length before clipping, where one row can tell; otherwise as it is.
 
     With noise on it, a row tells nothing of the kind; with examples of every class, too little.

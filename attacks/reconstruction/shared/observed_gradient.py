@@ -12,7 +12,7 @@ from torch import Tensor
 from attacks.reconstruction.shared.label_counting import TOO_WIDE, Causes, roughly
 from lab.common.apportionment import apportioned
 from lab.common.settings import SettingError
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def whole(view: ServerView, kind: str) -> None:
         )
 
 
-def label_counts(view: ServerView, seen: Observed, known: Known) -> Tensor:
+def label_counts(view: ServerView, seen: Observed, known: AuxiliaryInfo) -> Tensor:
     """How many examples of each class are behind the row.  -> (classes,) int
 
     For one example the sign of the last bias's gradient tells: the only negative entry (Zhao et

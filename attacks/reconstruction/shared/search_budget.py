@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import inf
 
-from lab.common.thread_time import worked
+from lab.common.thread_time import thread_seconds
 
 SHOWN = 50  # times on the way,
 OFTEN = 0.2  # and never longer apart than so many seconds
@@ -19,13 +19,13 @@ class Pace:
 
     def __init__(self, steps: int, seconds: float) -> None:
         self.step, self._steps, self._seconds = 0, steps, seconds
-        self._began = self._shown = worked()
+        self._began = self._shown = thread_seconds()
         self._lowest, self._lowered = inf, 0.0
 
     @property
     def spent(self) -> float:
         """The share of the budget that is used, of whichever will run out first."""
-        steps, seconds = self.step / self._steps, (worked() - self._began) / self._seconds
+        steps, seconds = self.step / self._steps, (thread_seconds() - self._began) / self._seconds
         return max(steps, seconds) if self.step >= KNOWN or seconds >= 1 else steps
 
     def tick(self) -> bool:
@@ -44,7 +44,7 @@ class Pace:
 
     def shows(self) -> bool:
         """Whether it is time for a guess; always so when the budget is used up."""
-        now = worked()
+        now = thread_seconds()
         due = self.step % max(1, self._steps // SHOWN) == 0 or now - self._shown >= OFTEN
         if due or self.spent >= 1:
             self._shown = now

@@ -17,7 +17,7 @@ from torch import Tensor
 from attacks.reconstruction.shared.length_before_clipping import lengthened
 from attacks.reconstruction.shared.local_step_schedule import Step, courses
 from attacks.reconstruction.shared.observed_gradient import label_counts, labels_from, observe
-from lab.interfaces.views import Known, ServerView
+from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.network import Network
 
 LEAVE_OUT = ("random-k", "top-k")  # codecs that send some coordinates and zero for all others
@@ -43,7 +43,7 @@ class Causation:
         cls,
         view: ServerView,
         target: int,
-        known: Known,
+        known: AuxiliaryInfo,
         most: int,
         unroll: int,
         dtype: torch.dtype,

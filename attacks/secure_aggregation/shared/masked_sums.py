@@ -11,19 +11,19 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from torch import Tensor
 
 from lab.common.settings import SettingError
-from lab.interfaces.attack_data import Plot, Siege
-from lab.interfaces.messages import Opened
+from lab.interfaces.attack_data import MaliciousServer, StagedRound
+from lab.interfaces.messages import RevealedMasks
 from lab.interfaces.views import ServerView
 
 WORD = np.dtype("<u4")
 
 
-def everybody(siege: Siege) -> tuple[int, ...]:
+def everybody(siege: MaliciousServer) -> tuple[int, ...]:
     """Those whose updates are in the round's sum."""
     return siege.view.senders[0]
 
 
-def others_than(siege: Siege, target: int, fewest: int, kind: str) -> tuple[int, ...]:
+def others_than(siege: MaliciousServer, target: int, fewest: int, kind: str) -> tuple[int, ...]:
     """Everybody in the sum but the target.  Raises SettingError below `fewest`."""
     found = tuple(one for one in everybody(siege) if one != target)
     if len(found) < fewest:
@@ -34,7 +34,7 @@ def others_than(siege: Siege, target: int, fewest: int, kind: str) -> tuple[int,
     return found
 
 
-def staged(siege: Siege, plot: Plot) -> ServerView:
+def staged(siege: MaliciousServer, plot: StagedRound) -> ServerView:
     """Stage a round that must come to its end.  Raises SettingError where it is broken off."""
     view = siege.play(plot)
     if not len(view.rows):
@@ -48,7 +48,7 @@ def total(view: ServerView) -> tuple[Tensor, float]:
     return view.rows[0].double() * weight, weight
 
 
-def opened(view: ServerView) -> Opened:
+def opened(view: ServerView) -> RevealedMasks:
     """What the unmasking has told the server."""
     if view.opened is None:
         raise SettingError(f"round {view.round} was not unmasked: {view.note}")

@@ -14,24 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.attack_runs.membership.active_rounds import Courses, seen
-from lab.attack_runs.membership.candidates import lineup
+from lab.attack_runs.membership.active_rounds import ActiveRounds, seen
+from lab.attack_runs.membership.candidates import select_candidates
 from lab.attack_runs.shared.assumptions import accuracy_of, protection
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.attack_runs.shared.view_helpers import check_memory
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import Adversary, detailed
-from lab.engine.participation.cohort_sampling import asked
-from lab.engine.run_state import State
-from lab.interfaces.attack_data import Candidates, Provoked
-from lab.interfaces.privacy_attacks import Needs, Provocation, settings_of_spy
-from lab.privacy.guarantee import Guarantee, ceiling_of
-from lab.scoring.attack_result import Glimpse, Result, Score
-from lab.scoring.membership.active_gain import Gain, rival_of
+from lab.engine.participation.cohort_sampling import select_cohort
+from lab.engine.run_state import RunState
+from lab.interfaces.attack_data import ActiveSignals, Candidates
+from lab.interfaces.privacy_attacks import ActiveMembershipAttack, AttackResources, attack_settings
+from lab.privacy.guarantee import PrivacyGuarantee, ceiling_of
+from lab.scoring.attack_result import AttackProgress, AttackResult, Score
+from lab.scoring.membership.active_gain import ActiveGain, rival_of
 from lab.scoring.membership.blind_baseline import blind_scores
-from lab.scoring.membership.membership_score import Exposure, expose
+from lab.scoring.membership.membership_score import MembershipScore, score_membership
 from lab.scoring.tampering_signs import TamperingSigns
 
 MOST = 200  # members, and as many others: every few of them cost a course of rounds
@@ -46,21 +46,23 @@ class Asked:
     others: str
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Any run that has a model will do."""
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Provocation)  # so says the table of families
+    assert isinstance(order.spy, ActiveMembershipAttack)  # so says the table of families
     first = before_of(order.spy, order.round)
     earlier = history.state(first - 1).model if first else None
     before = history.state(first)
     usual = history.state(order.round)
-    return provoke(order.spy, before, usual, order.client, earlier)
+    return run_active_membership(order.spy, before, usual, order.client, earlier)
 
 
-def before_of(spy: Provocation, round: int) -> int:
+def before_of(spy: ActiveMembershipAttack, round: int) -> int:
     """The round after which an attack begins that ends with `round`.  Raises SettingError.
 
     A client sees the answers to its last push one round later.
@@ -74,13 +76,13 @@ def before_of(spy: Provocation, round: int) -> int:
     return round - played
 
 
-def provoke(
-    spy: Provocation,
-    before: State,
-    usual: State,
+def run_active_membership(
+    spy: ActiveMembershipAttack,
+    before: RunState,
+    usual: RunState,
     client: int | None = None,
     earlier: Tensor | None = None,
-) -> Iterator[Glimpse]:
+) -> Iterator[AttackProgress]:
     """Play the rounds after `before` with the attack in them.  One glimpse for each course.
 
     usual: the run itself after those rounds
@@ -98,7 +100,7 @@ def provoke(
         found, model = courses.play(spy, _those(known.candidates, places))
         evidence.append(found)
         accuracies.append(accuracy_of(now, model))
-        yield Glimpse(number, len(sets) + 1)
+        yield AttackProgress(number, len(sets) + 1)
     scores = _array(spy(_joined(evidence, torch.cat(sets).argsort())))
     gain = _gain(spy, courses, usual, known, scores, fmean(accuracies))
     extras: tuple[Score, ...] = (gain,)
@@ -111,23 +113,23 @@ def provoke(
         "most": known.candidates.inputs[list(exposure.most)],
         "least": known.candidates.inputs[list(exposure.least)],
     }
-    yield Glimpse(len(sets) + 1, len(sets) + 1, pictures=pictures, result=result)
+    yield AttackProgress(len(sets) + 1, len(sets) + 1, pictures=pictures, result=result)
 
 
 def _gain(
-    spy: Provocation,
-    courses: Courses,
-    usual: State,
+    spy: ActiveMembershipAttack,
+    courses: ActiveRounds,
+    usual: RunState,
     known: Asked,
     scores: np.ndarray,
     accuracy: float,
-) -> Gain:
+) -> ActiveGain:
     """Beside the same rounds without a push, in which all candidates can be asked about at once."""
     still, now = spy.still(), usual.experiment.at(usual.round)
     watched = _array(still(courses.play(still, known.candidates)[0]))
     plain = -_array(spy.signal(seen(usual), known.candidates))
     watching = "watching alone" if courses.target is None else "isolating alone"
-    return Gain(
+    return ActiveGain(
         rounds=courses.rounds,
         together=spy.together,
         rivals=(
@@ -139,30 +141,35 @@ def _gain(
     )
 
 
-def _courses(spy: Provocation, before: State, usual: State, client: int | None) -> Courses:
+def _courses(
+    spy: ActiveMembershipAttack, before: RunState, usual: RunState, client: int | None
+) -> ActiveRounds:
     now, rounds = before.experiment.at(usual.round), usual.round - before.round
     check_memory(spy, now)
     spy.suits(now.architecture)
     if spy.by == "client":
-        there = asked(before.experiment, before.round + 1)
+        there = select_cohort(before.experiment, before.round + 1)
         if not there or (client is not None and client not in there):
             raise SettingError(
                 f"client {client} is not asked in round {before.round + 1}, in which it would "
                 f"begin: choose from {', '.join(map(str, there))}"
             )
-        return Courses(before, rounds, attacker=there[0] if client is None else client)
+        return ActiveRounds(before, rounds, attacker=there[0] if client is None else client)
     if client is not None and now.secure_aggregation.enabled:
         raise SettingError(
             "client is isolated by its own update, and under secure_aggregation.enabled the "
             "server gets sums only: leave the client out"
         )
-    return Courses(before, rounds, target=client)
+    return ActiveRounds(before, rounds, target=client)
 
 
-def _asked(before: State, usual: State, courses: Courses) -> Asked:
+def _asked(before: RunState, usual: RunState, courses: ActiveRounds) -> Asked:
     """Members and as many others, but none of the attacker's own examples."""
     now = before.experiment.at(usual.round)
-    lined, drawn = lineup(now, Needs(), courses.target), stream(now.seed, "provoked")
+    lined, drawn = (
+        select_candidates(now, AttackResources(), courses.target),
+        random_stream(now.seed, "provoked"),
+    )
     mine = lined.member & lined.counted
     if courses.attacker is not None:
         mine &= lined.owner != courses.attacker
@@ -172,8 +179,8 @@ def _asked(before: State, usual: State, courses: Courses) -> Asked:
     return Asked(_those(lined.candidates, places), mine[chosen], lined.others)
 
 
-def _sets(spy: Provocation, seed: int, count: int) -> list[Tensor]:
-    order = torch.from_numpy(stream(seed, "courses").permutation(count))
+def _sets(spy: ActiveMembershipAttack, seed: int, count: int) -> list[Tensor]:
+    order = torch.from_numpy(random_stream(seed, "courses").permutation(count))
     return list(order.split(spy.together))
 
 
@@ -181,9 +188,9 @@ def _those(candidates: Candidates, places: Tensor) -> Candidates:
     return Candidates(candidates.inputs[places], candidates.labels[places])
 
 
-def _joined(parts: Sequence[Provoked], order: Tensor) -> Provoked:
+def _joined(parts: Sequence[ActiveSignals], order: Tensor) -> ActiveSignals:
     """All courses as one, in the order of the candidates."""
-    return Provoked(
+    return ActiveSignals(
         torch.cat([part.start for part in parts])[order],
         torch.cat([part.sent for part in parts], dim=1)[:, order],
         torch.cat([part.answered for part in parts], dim=1)[:, order],
@@ -195,7 +202,7 @@ def _array(scores: Tensor) -> np.ndarray:
     return found
 
 
-def _guarantee(courses: Courses, usual: State) -> Guarantee | None:
+def _guarantee(courses: ActiveRounds, usual: RunState) -> PrivacyGuarantee | None:
     """None, too, where an isolated client is asked more often than the run would ask it."""
     now = usual.experiment.at(usual.round)
     if courses.target is not None and now.cohort_size < now.data.clients:
@@ -204,23 +211,25 @@ def _guarantee(courses: Courses, usual: State) -> Guarantee | None:
     return detailed(usual.experiment, usual.round, adversary)
 
 
-def _exposure(courses: Courses, usual: State, known: Asked, scores: np.ndarray) -> Exposure:
+def _exposure(
+    courses: ActiveRounds, usual: RunState, known: Asked, scores: np.ndarray
+) -> MembershipScore:
     blind = blind_scores(known.candidates, known.member)
     ceiling = ceiling_of(_guarantee(courses, usual))
-    return expose(scores, known.member, blind, ceiling)
+    return score_membership(scores, known.member, blind, ceiling)
 
 
 def _result(
-    spy: Provocation,
-    courses: Courses,
-    usual: State,
+    spy: ActiveMembershipAttack,
+    courses: ActiveRounds,
+    usual: RunState,
     known: Asked,
-    exposure: Exposure,
+    exposure: MembershipScore,
     extras: tuple[Score, ...],
-) -> Result:
-    return Result(
+) -> AttackResult:
+    return AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=usual.round,
         client=courses.attacker if courses.target is None else courses.target,
         declared=_declared(spy, courses, usual, known),
@@ -230,7 +239,9 @@ def _result(
     )
 
 
-def _declared(spy: Provocation, courses: Courses, usual: State, known: Asked) -> dict[str, str]:
+def _declared(
+    spy: ActiveMembershipAttack, courses: ActiveRounds, usual: RunState, known: Asked
+) -> dict[str, str]:
     now = usual.experiment.at(usual.round)
     whose = "all honest clients" if courses.target is None else f"client {courses.target}"
     acts = "the server, on the model that everybody is sent"

@@ -13,17 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.attack_runs.membership.candidates import Lineup
+from lab.attack_runs.membership.candidates import MembershipCandidates
 from lab.interfaces.attack_data import Candidates
-from lab.privacy.guarantee import Ceiling
+from lab.privacy.guarantee import AttackCeiling
 from lab.scoring.membership.blind_baseline import blind_scores
-from lab.scoring.membership.membership_score import Exposure, expose
+from lab.scoring.membership.membership_score import MembershipScore, score_membership
 
 CELLS = 2000  # of client and label together, at most, that the blind guess tells apart
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class CandidatePairs:
     """Members first."""
 
     candidate: np.ndarray  # (pairs,) places in the line-up
@@ -32,8 +32,8 @@ class Pairs:
 
 
 def against_outsiders(
-    lined: Lineup, heard: np.ndarray, client: int | None, drawn: np.random.Generator
-) -> Pairs:
+    lined: MembershipCandidates, heard: np.ndarray, client: int | None, drawn: np.random.Generator
+) -> CandidatePairs:
     """Every member with its own client, every outsider with one at random or with `client`.
 
     heard: the clients of whom the server got anything
@@ -44,8 +44,8 @@ def against_outsiders(
 
 
 def against_clients(
-    lined: Lineup, heard: np.ndarray, client: int | None, drawn: np.random.Generator
-) -> Pairs:
+    lined: MembershipCandidates, heard: np.ndarray, client: int | None, drawn: np.random.Generator
+) -> CandidatePairs:
     """Every member with its own client, and with another one at random.
 
     Where `client` is asked about, its members, and everybody else's with that client.
@@ -59,23 +59,25 @@ def against_clients(
     return _joined(lined, mine, mine, heard[(own + ahead) % len(heard)])
 
 
-def _members(lined: Lineup, heard: np.ndarray) -> np.ndarray:
+def _members(lined: MembershipCandidates, heard: np.ndarray) -> np.ndarray:
     return np.flatnonzero(lined.counted & np.isin(lined.owner, heard))
 
 
-def _joined(lined: Lineup, mine: np.ndarray, others: np.ndarray, given: np.ndarray) -> Pairs:
+def _joined(
+    lined: MembershipCandidates, mine: np.ndarray, others: np.ndarray, given: np.ndarray
+) -> CandidatePairs:
     candidate = np.concatenate([mine, others])
     client = np.concatenate([lined.owner[mine], given])
-    return Pairs(candidate, client, np.arange(len(candidate)) < len(mine))
+    return CandidatePairs(candidate, client, np.arange(len(candidate)) < len(mine))
 
 
 def judged(
     scores: Tensor,
-    pairs: Pairs,
+    pairs: CandidatePairs,
     asked: Candidates,
-    ceiling: Ceiling | None = None,
+    ceiling: AttackCeiling | None = None,
     inputs: bool = True,
-) -> Exposure:
+) -> MembershipScore:
     """Of all pairs, and among those of the same client whose example has the same label.
 
     scores (clients, candidates); inputs: whether a blind guess may look at them.  Where the very
@@ -85,10 +87,10 @@ def judged(
     labels = asked.labels.numpy()[pairs.candidate]
     cells = pairs.client * (int(labels.max()) + 1) + labels
     blind = blind_scores(_seen(pairs, asked, cells, inputs), pairs.member)
-    return expose(found, pairs.member, blind, ceiling, cells)
+    return score_membership(found, pairs.member, blind, ceiling, cells)
 
 
-def _seen(pairs: Pairs, asked: Candidates, cells: np.ndarray, inputs: bool) -> Candidates:
+def _seen(pairs: CandidatePairs, asked: Candidates, cells: np.ndarray, inputs: bool) -> Candidates:
     """What is to be seen of a pair without any model: under skew, client and label say a lot."""
     place = torch.from_numpy(pairs.candidate)
     shown = asked.inputs[place].flatten(1) if inputs else torch.zeros(len(place), 0)

@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.malicious_clients import malicious
-from lab.engine.data.public_examples import outsiders, tested
+from lab.engine.data.malicious_clients import malicious_clients
+from lab.engine.data.public_examples import outsiders, test_data
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.data import Federation
-from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.data import FederatedDataset
+from lab.interfaces.privacy_attacks import AttackResources
 from lab.models.inputs import as_floats
 
 SPARED = 4  # one in so many others, at most, is made public
 
 
 @dataclass(frozen=True, eq=False)
-class Lineup:
+class MembershipCandidates:
     """Candidates, what is public, and the truth, which only the judge may read."""
 
     pool: Candidates  # as their source keeps them: pictures are bytes
@@ -47,7 +47,9 @@ class Lineup:
         return self.owner >= 0
 
 
-def lineup(now: Experiment, needs: Needs, client: int | None = None) -> Lineup:
+def select_candidates(
+    now: Experiment, needs: AttackResources, client: int | None = None
+) -> MembershipCandidates:
     """Everybody who is asked about, members first.
 
     An attack with shadow models is asked about as many others as members, or they would have to
@@ -55,8 +57,8 @@ def lineup(now: Experiment, needs: Needs, client: int | None = None) -> Lineup:
 
     Raises SettingError where there is nobody to tell apart.
     """
-    federation = tested(now)
-    honest = [one for one in federation.everyone if one not in malicious(now)]
+    federation = test_data(now)
+    honest = [one for one in federation.everyone if one not in malicious_clients(now)]
     if client is not None and (client not in honest or not len(federation.held(client))):
         raise SettingError(f"client {client} is malicious or holds nothing: choose from {honest}")
     shares = [federation.held(one) for one in honest]
@@ -71,7 +73,7 @@ def lineup(now: Experiment, needs: Needs, client: int | None = None) -> Lineup:
     owner = np.full(len(known), -1)
     owner[: len(held)] = np.repeat(honest, [len(share) for share in shares])
     free = int((asked < len(federation.labels)).sum())
-    return Lineup(
+    return MembershipCandidates(
         _those(federation, known),
         _read(_those(federation, public)),
         owner,
@@ -80,15 +82,15 @@ def lineup(now: Experiment, needs: Needs, client: int | None = None) -> Lineup:
     )
 
 
-def _others(now: Experiment, federation: Federation) -> Tensor:
+def _others(now: Experiment, federation: FederatedDataset) -> Tensor:
     """Indices of non-members in pool and test examples together, those of the pool first."""
     free, tests = outsiders(now), torch.arange(len(federation.test_labels))
-    drawn = stream(now.seed, "lineup")
+    drawn = random_stream(now.seed, "lineup")
     shuffled = [part[drawn.permutation(len(part))] for part in (free, tests)]
     return torch.cat([shuffled[0], len(federation.labels) + shuffled[1]])
 
 
-def _those(federation: Federation, index: Tensor) -> Candidates:
+def _those(federation: FederatedDataset, index: Tensor) -> Candidates:
     """Of the pool, and of the test examples behind it, which come last; as they are kept."""
     here = index < len(federation.labels)
     known, tests = index[here], index[~here] - len(federation.labels)

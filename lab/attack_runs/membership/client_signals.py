@@ -9,16 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.attack_runs.membership.candidates import Lineup
-from lab.attack_runs.membership.shadow_federations import Shadows, shadows
+from lab.attack_runs.membership.candidates import MembershipCandidates
+from lab.attack_runs.membership.shadow_federations import ShadowRound, shadow_rounds
 from lab.attack_runs.shared.view_helpers import only
 from lab.common.settings import SettingError
-from lab.engine.run import begin, run
-from lab.engine.run_state import State
+from lab.engine.run import initial_state, run
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.attack_data import Candidates, Watched
+from lab.interfaces.attack_data import Candidates, ClientSignals
 from lab.interfaces.messages import Transcript
-from lab.interfaces.privacy_attacks import Surveillance
+from lab.interfaces.privacy_attacks import ServerMembershipAttack
 from lab.interfaces.views import ServerView, server_view
 
 SOME = 512  # candidates of all rounds and clients laid out at once
@@ -38,7 +38,9 @@ class Scored:
     heard: np.ndarray  # the clients of whom anything came
 
 
-def scored(spy: Surveillance, state: State, lined: Lineup) -> Generator[None, None, Scored]:
+def scored(
+    spy: ServerMembershipAttack, state: RunState, lined: MembershipCandidates
+) -> Generator[None, None, Scored]:
     """The attack's work, without the judge's.  Stops after each round."""
     experiment, rounds, asked = state.experiment, state.round, lined.candidates
     clients, log, shadowed = experiment.data.clients, Log(), spy.needs().shadows
@@ -53,17 +55,17 @@ def scored(spy: Surveillance, state: State, lined: Lineup) -> Generator[None, No
     heard = np.array(sorted(log.heard))
     own, holders = target.new_zeros(0, *target.shape), torch.zeros(0, len(lined.owner)).long()
     if shadowed:
-        start, logs = begin(experiment).model, [Log() for _ in range(shadowed)]
-        for each in shadows(experiment, rounds, lined.pool, range(shadowed), start):
+        start, logs = initial_state(experiment).model, [Log() for _ in range(shadowed)]
+        for each in shadow_rounds(experiment, rounds, lined.pool, range(shadowed), start):
             for number, mine in enumerate(logs):
                 mine.note(spy, shadow_view(experiment, each, number), asked)
             holders = each.holders
             yield
         own = torch.stack([mine.gathered(spy, clients) for mine in logs])
-    return Scored(spy(Watched(asked, target, own, holders)), heard)
+    return Scored(spy(ClientSignals(asked, target, own, holders)), heard)
 
 
-def check_watched(spy: Surveillance, experiment: Experiment, rounds: int) -> None:
+def check_watched(spy: ServerMembershipAttack, experiment: Experiment, rounds: int) -> None:
     """Raises SettingError where nobody can watch those rounds, or not with that attack."""
     changed = [change.round for change in experiment.changes if change.round <= rounds]
     for round in sorted({1, *changed}):
@@ -82,8 +84,8 @@ def check_watched(spy: Surveillance, experiment: Experiment, rounds: int) -> Non
         if spy.apart and now.secure_aggregation.enabled:
             fitting = [
                 kind
-                for kind, other in Surveillance.table.items()
-                if issubclass(other, Surveillance) and not other.apart
+                for kind, other in ServerMembershipAttack.table.items()
+                if issubclass(other, ServerMembershipAttack) and not other.apart
             ]
             raise SettingError(
                 f"{spy.kind} compares clients' updates, and from round {round} on "
@@ -99,7 +101,7 @@ class Log:
     signals: list[tuple[int, Tensor]] = field(default_factory=list)  # (rows, candidates) each
     senders: list[tuple[tuple[int, ...], ...]] = field(default_factory=list)
 
-    def note(self, spy: Surveillance, view: ServerView, asked: Candidates) -> None:
+    def note(self, spy: ServerMembershipAttack, view: ServerView, asked: Candidates) -> None:
         if len(view.rows):
             self.signals.append((view.round, spy.signal(view, asked)))
             self.senders.append(view.senders)
@@ -109,7 +111,7 @@ class Log:
         """Clients of whom anything came, alone or in a sum."""
         return {one for rows in self.senders for row in rows for one in row}
 
-    def gathered(self, spy: Surveillance, clients: int) -> Tensor:
+    def gathered(self, spy: ServerMembershipAttack, clients: int) -> Tensor:
         """-> (clients, candidates, ...).  Raises SettingError where nothing came at all."""
         if not self.signals:
             raise SettingError("no update arrived in any round: there was nothing to watch")
@@ -144,7 +146,7 @@ def views(transcript: Transcript) -> Iterator[ServerView]:
         yield only(server_view(transcript, one), one)
 
 
-def shadow_view(experiment: Experiment, shadow: Shadows, number: int) -> ServerView:
+def shadow_view(experiment: Experiment, shadow: ShadowRound, number: int) -> ServerView:
     """What the attacker sees of a round of its own federation."""
     now, clients = experiment.at(shadow.round), shadow.clients[number]
     held = [(shadow.holders[number] == one).sum() for one in clients]
@@ -161,7 +163,9 @@ def shadow_view(experiment: Experiment, shadow: Shadows, number: int) -> ServerV
     )
 
 
-def check_memory(spy: Surveillance, experiment: Experiment, candidates: int, rounds: int) -> None:
+def check_memory(
+    spy: ServerMembershipAttack, experiment: Experiment, candidates: int, rounds: int
+) -> None:
     cohort = max(experiment.at(round).cohort_size for round in (1, rounds))
     needed = 4 * candidates * rounds * cohort * (1 + spy.needs().shadows)
     if needed > MOST:
@@ -172,8 +176,8 @@ def check_memory(spy: Surveillance, experiment: Experiment, candidates: int, rou
         )
 
 
-def check_same(again: State, state: State) -> None:
-    off, way = again.model - state.model, state.model - begin(state.experiment).model
+def check_same(again: RunState, state: RunState) -> None:
+    off, way = again.model - state.model, state.model - initial_state(state.experiment).model
     if torch.linalg.vector_norm(off) > FAR * torch.linalg.vector_norm(way):
         raise SettingError(
             f"rounds 1 to {state.round} cannot be repeated: they end in another model than the "

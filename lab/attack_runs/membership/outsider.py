@@ -10,45 +10,52 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.attack_runs.membership.candidates import Lineup, lineup
-from lab.attack_runs.membership.shadow_models import Cache, Fleet, Nothing, trained
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.membership.candidates import MembershipCandidates, select_candidates
+from lab.attack_runs.membership.shadow_models import (
+    Cache,
+    Nothing,
+    ShadowModels,
+    train_shadow_models,
+)
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
-from lab.engine.data.public_examples import tested
+from lab.engine.data.public_examples import test_data
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.run_state import State
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Inference, settings_of_spy
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import MembershipInferenceAttack, attack_settings
 from lab.interfaces.views import OutsiderView
 from lab.models.metrics import evaluate
 from lab.privacy.guarantee import ceiling_of
-from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.attack_result import AttackProgress, AttackResult
 from lab.scoring.membership.blind_baseline import blind_scores
 from lab.scoring.membership.further_scores import PooledScore
 from lab.scoring.membership.leakage_by_group import broken_down, oddity
-from lab.scoring.membership.membership_score import expose
+from lab.scoring.membership.membership_score import score_membership
 from lab.scoring.membership.pooled_score import pooled
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Any run that has a model will do."""
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Inference)  # so says the table of families
+    assert isinstance(order.spy, MembershipInferenceAttack)  # so says the table of families
     state = history.state(order.round)
-    return infer(order.spy, state, order.client, order.targets, history.shadow_cache)
+    return run_membership(order.spy, state, order.client, order.targets, history.shadow_cache)
 
 
-def infer(
-    spy: Inference,
-    state: State,
+def run_membership(
+    spy: MembershipInferenceAttack,
+    state: RunState,
     client: int | None = None,
     targets: int = 0,
     cache: Cache | None = None,
-) -> Iterator[Glimpse]:
+) -> Iterator[AttackProgress]:
     """Attack the model that was released after the state's round.
 
     Members are the examples of all honest clients, or of `client`.  One glimpse for each round in
@@ -60,52 +67,60 @@ def infer(
     """
     now, needs = state.experiment.at(max(1, state.round)), spy.needs()
     own = needs.shadows
-    lined = lineup(now, needs._replace(shadows=own + targets), client)
+    lined = select_candidates(now, needs._replace(shadows=own + targets), client)
     fleet, done = yield from _fleet(state, lined, own, targets, cache or Nothing())
     steps = done + targets + 1
-    shadows = Fleet(fleet.models[:own], fleet.holders[:own])
+    shadows = ShadowModels(fleet.models[:own], fleet.holders[:own])
     evidence = _evidence(spy, state, now, lined, shadows)
     scores, others = spy(evidence), []
     for step, model in enumerate(fleet.models[own:], start=done + 1):
         others.append(spy(_turned(spy, state, now, evidence, model)))
-        yield Glimpse(step, steps)
+        yield AttackProgress(step, steps)
     judged = _judged(spy, state, now, lined, scores, client, steps)
     yield _besides(judged, state, lined, own, others, fleet.inside)
 
 
 def _fleet(
-    state: State, lined: Lineup, own: int, targets: int, cache: Cache
-) -> Generator[Glimpse, None, tuple[Fleet, int]]:
+    state: RunState, lined: MembershipCandidates, own: int, targets: int, cache: Cache
+) -> Generator[AttackProgress, None, tuple[ShadowModels, int]]:
     """The attack's own shadows, behind them the targets; and how many steps they took."""
     nobody = torch.zeros(0, len(lined.owner), dtype=torch.int64)
-    fleet, done = Fleet(state.model.new_zeros(0, len(state.model)), nobody), 0
+    fleet, done = ShadowModels(state.model.new_zeros(0, len(state.model)), nobody), 0
     if not own + targets:
         return fleet, done
     # No pair is parted: who is inside of a target must not follow from a shadow.
     first = own + own % 2
     which = [*range(own), *range(first, first + targets)]
-    for each in trained(state.experiment, state.round, lined.pool, which, cache):
+    for each in train_shadow_models(state.experiment, state.round, lined.pool, which, cache):
         if each.fleet is None:
-            yield Glimpse(each.step, each.steps + targets + 1)
+            yield AttackProgress(each.step, each.steps + targets + 1)
         else:
             fleet, done = each.fleet, each.steps
     return fleet, done
 
 
 def _measured(
-    spy: Inference, state: State, now: Experiment, model: Tensor, asked: Candidates
+    spy: MembershipInferenceAttack,
+    state: RunState,
+    now: Experiment,
+    model: Tensor,
+    asked: Candidates,
 ) -> Tensor:
     return spy.signal(OutsiderView(state.round, now.architecture, model), asked)
 
 
 def _evidence(
-    spy: Inference, state: State, now: Experiment, lined: Lineup, shadows: Fleet
-) -> Evidence:
+    spy: MembershipInferenceAttack,
+    state: RunState,
+    now: Experiment,
+    lined: MembershipCandidates,
+    shadows: ShadowModels,
+) -> MembershipSignals:
     """What the attack measures on the run's model and on its shadows."""
     asked, public = lined.candidates, lined.public
     measured = partial(_measured, spy, state, now)
     target, target_public = (measured(state.model, each) for each in (asked, public))
-    return Evidence(
+    return MembershipSignals(
         asked,
         target,
         torch.stack([measured(model, asked) for model in shadows.models])
@@ -121,8 +136,12 @@ def _evidence(
 
 
 def _turned(
-    spy: Inference, state: State, now: Experiment, evidence: Evidence, model: Tensor
-) -> Evidence:
+    spy: MembershipInferenceAttack,
+    state: RunState,
+    now: Experiment,
+    evidence: MembershipSignals,
+    model: Tensor,
+) -> MembershipSignals:
     """The same against another model."""
     measured = partial(_measured, spy, state, now, model)
     return replace(
@@ -133,13 +152,13 @@ def _turned(
 
 
 def _besides(
-    judged: Glimpse,
-    state: State,
-    lined: Lineup,
+    judged: AttackProgress,
+    state: RunState,
+    lined: MembershipCandidates,
     own: int,
     others: list[Tensor],
     inside: Tensor,
-) -> Glimpse:
+) -> AttackProgress:
     """With what is to be said of shadows and further targets, where there are any."""
     result = judged.result
     if result is None or not len(inside):
@@ -154,7 +173,9 @@ def _besides(
     return replace(judged, result=result.model_copy(update=added))
 
 
-def _of_shadows(state: State, lined: Lineup, own: int, inside: Tensor) -> dict[str, str]:
+def _of_shadows(
+    state: RunState, lined: MembershipCandidates, own: int, inside: Tensor
+) -> dict[str, str]:
     """How many, what they assume, on how much they train."""
     clients, held = state.experiment.data.clients, int(lined.member.sum())
     sizes = inside.sum(dim=1).tolist()
@@ -175,22 +196,22 @@ def _of_shadows(state: State, lined: Lineup, own: int, inside: Tensor) -> dict[s
 
 
 def _judged(
-    spy: Inference,
-    state: State,
+    spy: MembershipInferenceAttack,
+    state: RunState,
     now: Experiment,
-    lined: Lineup,
+    lined: MembershipCandidates,
     scores: Tensor,
     client: int | None,
     steps: int,
-) -> Glimpse:
-    federation, counted = tested(now), lined.counted
+) -> AttackProgress:
+    federation, counted = test_data(now), lined.counted
     guarantee = detailed(state.experiment, state.round, "public") if state.round else None
     asked = Candidates(
         lined.candidates.inputs[torch.from_numpy(counted)],
         lined.candidates.labels[torch.from_numpy(counted)],
     )
     member = lined.member[counted]
-    exposure = expose(
+    exposure = score_membership(
         scores.double().numpy()[counted],
         member,
         blind_scores(asked, member),
@@ -208,9 +229,9 @@ def _judged(
     mine = evaluate(now.architecture, state.model, asked.inputs[inside], asked.labels[inside])
     test = evaluate(now.architecture, state.model, federation.test_inputs, federation.test_labels)
     whose = "all honest clients" if client is None else f"client {client}"
-    result = Result(
+    result = AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=state.round,
         client=client,
         declared={
@@ -230,4 +251,4 @@ def _judged(
         "most": asked.inputs[list(exposure.most)],
         "least": asked.inputs[list(exposure.least)],
     }
-    return Glimpse(steps, steps, pictures=pictures, result=result)
+    return AttackProgress(steps, steps, pictures=pictures, result=result)

@@ -14,41 +14,45 @@ import torch
 from torch import Tensor
 
 from lab.attack_runs.membership.candidate_pairs import against_clients, against_outsiders, judged
-from lab.attack_runs.membership.candidates import Lineup, lineup
+from lab.attack_runs.membership.candidates import MembershipCandidates, select_candidates
 from lab.attack_runs.membership.client_signals import Scored, check_memory, check_watched, scored
 from lab.attack_runs.shared.assumptions import protection
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.public_examples import tested
+from lab.engine.data.public_examples import test_data
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.run_state import State
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.privacy_attacks import Surveillance, settings_of_spy
+from lab.interfaces.privacy_attacks import ServerMembershipAttack, attack_settings
 from lab.models.metrics import evaluate
 from lab.privacy.guarantee import ceiling_of
-from lab.scoring.attack_result import Glimpse, Result, Score
+from lab.scoring.attack_result import AttackProgress, AttackResult, Score
 from lab.scoring.membership.further_scores import OtherClientsScore
-from lab.scoring.membership.source_score import Attribution, attribute
+from lab.scoring.membership.source_score import SourceInferenceScore, attribute
 
 FEWEST = 1000  # non-members that are asked about anyway: enough for a rate at 1 %
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Raise SettingError where the run gives nothing to attack."""
-    assert isinstance(order.spy, Surveillance)  # so says the table of families
+    assert isinstance(order.spy, ServerMembershipAttack)  # so says the table of families
     check_watched(order.spy, history.experiment, order.round)
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Surveillance)  # so says the table of families
-    return surveil(order.spy, history.state(order.round), order.client)
+    assert isinstance(order.spy, ServerMembershipAttack)  # so says the table of families
+    return run_server_membership(order.spy, history.state(order.round), order.client)
 
 
-def surveil(spy: Surveillance, state: State, client: int | None = None) -> Iterator[Glimpse]:
+def run_server_membership(
+    spy: ServerMembershipAttack, state: RunState, client: int | None = None
+) -> Iterator[AttackProgress]:
     """Watch all rounds up to the state's.
 
     Members are the examples of all honest clients, or of `client`.  One glimpse for each round that
@@ -57,7 +61,7 @@ def surveil(spy: Surveillance, state: State, client: int | None = None) -> Itera
     Raises SettingError where the rounds cannot be repeated, or leave the attack nothing to work on.
     """
     check_watched(spy, state.experiment, state.round)
-    lined = _fewer(lineup(state.experiment.at(state.round), spy.needs(), client))
+    lined = _fewer(select_candidates(state.experiment.at(state.round), spy.needs(), client))
     check_memory(spy, state.experiment, len(lined.owner), state.round)
     steps = state.round * (2 if spy.needs().shadows else 1) + 1
     watching, step = scored(spy, state, lined), 0
@@ -68,14 +72,14 @@ def surveil(spy: Surveillance, state: State, client: int | None = None) -> Itera
             found: Scored = end.value
             break
         step += 1
-        yield Glimpse(step, steps)
+        yield AttackProgress(step, steps)
     if client is not None and client not in found.heard:
         there = ", ".join(map(str, found.heard))
         raise SettingError(f"client {client} sent nothing in {state.round} rounds: give {there}")
     yield _judged(spy, state, lined, found, client, steps)
 
 
-def _fewer(lined: Lineup) -> Lineup:
+def _fewer(lined: MembershipCandidates) -> MembershipCandidates:
     """With no more others than members: each is measured on every update of every round."""
     kept = int(lined.member.sum()) + max(FEWEST, int(lined.member.sum()))
     if kept >= len(lined.owner):
@@ -88,17 +92,17 @@ def _fewer(lined: Lineup) -> Lineup:
 
 
 def _judged(
-    spy: Surveillance,
-    state: State,
-    lined: Lineup,
+    spy: ServerMembershipAttack,
+    state: RunState,
+    lined: MembershipCandidates,
     found: Scored,
     client: int | None,
     steps: int,
-) -> Glimpse:
+) -> AttackProgress:
     experiment, asked = state.experiment, lined.candidates
     scores, heard = found.scores, found.heard
     guarantee = detailed(experiment, state.round, "server")
-    drawn = stream(experiment.seed, "pairs")
+    drawn = random_stream(experiment.seed, "pairs")
     pairs = against_outsiders(lined, heard, client, drawn)
     several = len(heard) > 1
     rivals = against_clients(lined, heard, client, drawn) if several else None
@@ -109,9 +113,9 @@ def _judged(
         extras += (OtherClientsScore(score=others),)
     if several:
         extras += (_attributed(scores, lined, heard, experiment),)
-    result = Result(
+    result = AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=state.round,
         client=client,
         declared=_declared(spy, state, lined, heard, client),
@@ -123,14 +127,14 @@ def _judged(
         name: asked.inputs[pairs.candidate[list(those)]]
         for name, those in (("most", exposure.most), ("least", exposure.least))
     }
-    return Glimpse(steps, steps, pictures=pictures, result=result)
+    return AttackProgress(steps, steps, pictures=pictures, result=result)
 
 
 def _attributed(
-    scores: Tensor, lined: Lineup, heard: np.ndarray, experiment: Experiment
-) -> Attribution:
+    scores: Tensor, lined: MembershipCandidates, heard: np.ndarray, experiment: Experiment
+) -> SourceInferenceScore:
     members = np.flatnonzero(lined.counted & np.isin(lined.owner, heard))
-    federation = tested(experiment.at(1))
+    federation = test_data(experiment.at(1))
     counts = federation.label_counts(len(experiment.data.source.classes)).numpy()
     return attribute(
         scores.double().numpy()[heard][:, members],
@@ -141,10 +145,14 @@ def _attributed(
 
 
 def _declared(
-    spy: Surveillance, state: State, lined: Lineup, heard: np.ndarray, client: int | None
+    spy: ServerMembershipAttack,
+    state: RunState,
+    lined: MembershipCandidates,
+    heard: np.ndarray,
+    client: int | None,
 ) -> dict[str, str]:
     now = state.experiment.at(state.round)
-    federation, asked = tested(now), lined.candidates
+    federation, asked = test_data(now), lined.candidates
     mine = torch.from_numpy(lined.counted & lined.member)
     own = evaluate(now.architecture, state.model, asked.inputs[mine], asked.labels[mine])
     test = evaluate(now.architecture, state.model, federation.test_inputs, federation.test_labels)

@@ -16,24 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.engine.carried_state import CarriedState
-from lab.engine.client.local_training import Lot, together
+from lab.engine.client.local_training import FederationTask, train_federations
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.exchange import Exchange
-from lab.engine.participation.cohort_sampling import asked, lost
+from lab.engine.exchange import ExchangeResult
+from lab.engine.participation.cohort_sampling import dropped_clients, select_cohort
 from lab.engine.round import Round
 from lab.experiment.experiment import Experiment
-from lab.experiment.sections import Adversary, SecureAggregation
-from lab.interfaces.aggregation import Codec, Rule
+from lab.experiment.sections import AdversarySettings, SecureAggregationSettings
+from lab.interfaces.aggregation import AggregationRule, Codec
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.data import Examples, Federation, Split
+from lab.interfaces.data import Examples, FederatedDataset, Partition
 from lab.interfaces.federated_algorithm import Algorithm
 from lab.interfaces.messages import Cohort
 
 
 @dataclass(frozen=True, eq=False)
-class Shadows:
+class ShadowRound:
     """Shadow federations after a round."""
 
     round: int
@@ -49,13 +49,13 @@ class Shadows:
         return self.holders >= 0
 
 
-def shadows(
+def shadow_rounds(
     experiment: Experiment,
     rounds: int,
     pool: Candidates,
     which: Sequence[int],
     start: Tensor | None = None,
-) -> Iterator[Shadows]:
+) -> Iterator[ShadowRound]:
     """Train the shadows of those numbers, round after round.
 
     A shadow follows from the `recipes`, the pool and its number alone, whoever trains beside it.
@@ -66,7 +66,7 @@ def shadows(
     # An operation on one thread sums in one order, so numbers do not depend on the machine's cores.
     torch.set_num_threads(1)
     planned = recipes(experiment, rounds)
-    federations = [dealt(experiment, pool, number) for number in which]
+    federations = [shadow_dataset(experiment, pool, number) for number in which]
     everybody = torch.stack([holders(each) for each in federations])
     seeds = [_seed(experiment, number) for number in which]
     models = initial(experiment, which) if start is None else start.expand(len(seeds), -1)
@@ -74,21 +74,21 @@ def shadows(
     for round, recipe in enumerate(planned, start=1):
         twins = [recipe.model_copy(update={"seed": seed}) for seed in seeds]
         lots = [
-            Lot(twin, federation, asked(twin, round), model)
+            FederationTask(twin, federation, select_cohort(twin, round), model)
             for twin, federation, model in zip(twins, federations, models, strict=True)
         ]
         rounds_of_all = [
             Round(lot.now, round, lot.now, _party(lot, round), lot.start, before)
             for lot, before in zip(lots, carried, strict=True)
         ]
-        trained = together(lots, round)
+        trained = train_federations(lots, round)
         found = [each.exchange(rows) for each, rows in zip(rounds_of_all, trained, strict=True)]
         ahead = [_ahead(each, one) for each, one in zip(rounds_of_all, found, strict=True)]
         carried = [CarriedState(residuals=one.residuals, clip=one.next_clip) for one in found]
         sent, models = models, torch.stack(ahead)
         rows = [one.delivery.rows for one in found]
         whose = [tuple(sender for (sender,) in one.delivery.senders) for one in found]
-        yield Shadows(round, models, sent, rows, whose, everybody)
+        yield ShadowRound(round, models, sent, rows, whose, everybody)
 
 
 def recipes(experiment: Experiment, rounds: int) -> tuple[Experiment, ...]:
@@ -119,9 +119,9 @@ def _plain(experiment: Experiment, round: int) -> Experiment:
         update={
             "training": now.training.model_copy(update=training),
             "privacy": now.privacy.model_copy(update=privacy),
-            "secure_aggregation": SecureAggregation(),
-            "adversary": Adversary(),
-            "rule": Rule.pick("mean"),
+            "secure_aggregation": SecureAggregationSettings(),
+            "adversary": AdversarySettings(),
+            "rule": AggregationRule.pick("mean"),
             "stages": (),
             "network": now.network.model_copy(update=network),
         }
@@ -131,24 +131,24 @@ def _plain(experiment: Experiment, round: int) -> Experiment:
 def initial(experiment: Experiment, which: Sequence[int]) -> Tensor:
     """The models that they begin with.  -> (shadows, params)"""
     seeds = [_seed(experiment, number) for number in which]
-    drawn = [experiment.architecture.initial(stream(seed, "model")) for seed in seeds]
+    drawn = [experiment.architecture.initial(random_stream(seed, "model")) for seed in seeds]
     return torch.stack(drawn)
 
 
-def dealt(experiment: Experiment, pool: Candidates, number: int) -> Federation:
+def shadow_dataset(experiment: Experiment, pool: Candidates, number: int) -> FederatedDataset:
     """Its half of the pool, dealt out as the run deals out its data.
 
     At random, where that goes by real owners: nobody knows whose the pool's examples are.
     """
     data, half = experiment.data, _half(experiment, pool, number)
-    split = Split.pick("iid") if data.source.groups else data.split
-    drawn = stream(_seed(experiment, number), "split")
+    split = Partition.pick("iid") if data.source.groups else data.split
+    drawn = random_stream(_seed(experiment, number), "split")
     shares = split(pool.labels.numpy()[half], None, data.clients, drawn)
     examples = Examples(pool.inputs, pool.labels, pool.inputs[:0], pool.labels[:0])
-    return Federation.of(examples, [half[share] for share in shares])
+    return FederatedDataset.of(examples, [half[share] for share in shares])
 
 
-def holders(federation: Federation) -> Tensor:
+def holders(federation: FederatedDataset) -> Tensor:
     """The client that holds each example of the pool, -1 for none.  -> (pool,)"""
     found = torch.full((len(federation.labels),), -1)
     for client in federation.everyone:
@@ -157,19 +157,19 @@ def holders(federation: Federation) -> Tensor:
 
 
 def _seed(experiment: Experiment, number: int) -> int:
-    return int(stream(experiment.seed, "shadow", number).integers(2**31))
+    return int(random_stream(experiment.seed, "shadow", number).integers(2**31))
 
 
 def _half(experiment: Experiment, pool: Candidates, number: int) -> np.ndarray:
     """Positions in the pool; what the other of the pair leaves."""
-    order = stream(experiment.seed, "halves", number // 2).permutation(len(pool.labels))
+    order = random_stream(experiment.seed, "halves", number // 2).permutation(len(pool.labels))
     return np.sort(order[number % 2 :: 2])
 
 
-def _party(lot: Lot, round: int) -> Cohort:
+def _party(lot: FederationTask, round: int) -> Cohort:
     now, sizes = lot.now, lot.federation.sizes[list(lot.clients)]
     recipe = now.recipe
-    gone = set(lost(now, round))
+    gone = set(dropped_clients(now, round))
     return Cohort(
         seed=now.seed,
         round=round,
@@ -183,7 +183,7 @@ def _party(lot: Lot, round: int) -> Cohort:
     )
 
 
-def _ahead(round: Round, exchanged: Exchange) -> Tensor:
+def _ahead(round: Round, exchanged: ExchangeResult) -> Tensor:
     """The next model, from what arrived.  -> (params,)"""
     if not len(exchanged.delivery.rows) and round.clipping is None:
         return round.sent

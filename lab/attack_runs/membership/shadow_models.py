@@ -12,7 +12,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from lab.attack_runs.membership.shadow_federations import dealt, holders, initial, recipes, shadows
+from lab.attack_runs.membership.shadow_federations import (
+    holders,
+    initial,
+    recipes,
+    shadow_dataset,
+    shadow_rounds,
+)
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
 
@@ -42,7 +48,7 @@ class Nothing:
 
 
 @dataclass(frozen=True, eq=False)
-class Fleet:
+class ShadowModels:
     """Shadow models at the end of their training."""
 
     models: Tensor  # (shadows, params)
@@ -60,10 +66,10 @@ class Progress:
 
     step: int
     steps: int
-    fleet: Fleet | None = None
+    fleet: ShadowModels | None = None
 
 
-def trained(
+def train_shadow_models(
     experiment: Experiment, rounds: int, pool: Candidates, which: Sequence[int], cache: Cache
 ) -> Iterator[Progress]:
     """The shadows of those numbers after so many rounds, recalled where the cache has them.
@@ -81,15 +87,15 @@ def trained(
     steps, step = rounds * len(groups), 0
     for group in groups:
         models = initial(experiment, group)
-        for each in shadows(experiment, rounds, pool, group):
+        for each in shadow_rounds(experiment, rounds, pool, group):
             models, step = each.models, step + 1
             yield Progress(step, steps)
         for number, model in zip(group, models, strict=True):
             found[number] = model.clone()
             cache.keep(named[number], found[number])
-    held = [holders(dealt(experiment, pool, number)) for number in which]
+    held = [holders(shadow_dataset(experiment, pool, number)) for number in which]
     models = torch.stack([found[number] for number in which])
-    yield Progress(steps, steps, Fleet(models, torch.stack(held)))
+    yield Progress(steps, steps, ShadowModels(models, torch.stack(held)))
 
 
 def keys(experiment: Experiment, rounds: int, pool: Candidates, which: Sequence[int]) -> list[str]:

@@ -8,52 +8,56 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.attack_runs.membership.shadow_federations import shadows
-from lab.attack_runs.membership.subject_candidates import Census, census
+from lab.attack_runs.membership.shadow_federations import shadow_rounds
+from lab.attack_runs.membership.subject_candidates import SubjectCandidates, select_subjects
 from lab.attack_runs.shared.assumptions import accuracy_of
-from lab.attack_runs.shared.attack_request import Order
+from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.engine.differential_privacy.accountant import detailed
-from lab.engine.run_state import State
-from lab.interfaces.attack_data import Candidates, Evidence
-from lab.interfaces.privacy_attacks import Recognition, settings_of_spy
+from lab.engine.run_state import RunState
+from lab.interfaces.attack_data import Candidates, MembershipSignals
+from lab.interfaces.privacy_attacks import SubjectMembershipAttack, attack_settings
 from lab.interfaces.views import OutsiderView
 from lab.privacy.guarantee import ceiling_of
-from lab.scoring.attack_result import Glimpse, Result
+from lab.scoring.attack_result import AttackProgress, AttackResult
 from lab.scoring.membership.blind_baseline import blind_scores
-from lab.scoring.membership.membership_score import expose
+from lab.scoring.membership.membership_score import score_membership
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Any run that has a model will do."""
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Recognition)  # so says the table of families
-    return recognise(order.spy, history.state(order.round), order.client)
+    assert isinstance(order.spy, SubjectMembershipAttack)  # so says the table of families
+    return run_subject_membership(order.spy, history.state(order.round), order.client)
 
 
-def recognise(spy: Recognition, state: State, client: int | None = None) -> Iterator[Glimpse]:
+def run_subject_membership(
+    spy: SubjectMembershipAttack, state: RunState, client: int | None = None
+) -> Iterator[AttackProgress]:
     """Attack the model that was released after the state's round.
 
     client: by its people; None: by those of all honest clients.  One glimpse for each round of the
     attacker's own models, and one with the result.
     """
     now, wanted = state.experiment.at(max(1, state.round)), spy.needs().shadows
-    counted = census(now, spy.needs(), spy.seen(), client)
+    counted = select_subjects(now, spy.needs(), spy.seen(), client)
     steps = (state.round if wanted else 0) + 1
     models = state.model.new_zeros(0, len(state.model))
     if wanted:
-        for each in shadows(state.experiment, state.round, counted.others, range(wanted)):
+        for each in shadow_rounds(state.experiment, state.round, counted.others, range(wanted)):
             models = each.models
-            yield Glimpse(each.round, steps)
+            yield AttackProgress(each.round, steps)
 
     def measured(model: Tensor) -> Tensor:
         return spy.signal(OutsiderView(state.round, now.architecture, model), counted.asked)
 
     target, nobody = measured(state.model), _nobody(counted.asked)
-    evidence = Evidence(
+    evidence = MembershipSignals(
         candidates=counted.asked,
         target=target,
         shadows=torch.stack([target, *(measured(model) for model in models)])[1:],
@@ -64,18 +68,22 @@ def recognise(spy: Recognition, state: State, client: int | None = None) -> Iter
     )
     scores = spy(evidence, counted.person)
     result = _result(spy, state, counted, scores, client)
-    yield Glimpse(steps, steps, result=result)
+    yield AttackProgress(steps, steps, result=result)
 
 
 def _result(
-    spy: Recognition, state: State, counted: Census, scores: Tensor, client: int | None
-) -> Result:
+    spy: SubjectMembershipAttack,
+    state: RunState,
+    counted: SubjectCandidates,
+    scores: Tensor,
+    client: int | None,
+) -> AttackResult:
     now, member = state.experiment.at(max(1, state.round)), counted.member
     guarantee = detailed(state.experiment, state.round, "public") if state.round else None
     # An example's guarantee does not cover all that somebody made.
     covers = guarantee is not None and guarantee.unit == "client"
     classes = len(now.data.source.classes)
-    exposure = expose(
+    exposure = score_membership(
         scores.double().numpy(),
         member,
         blind_scores(_portraits(counted, classes), member),
@@ -84,9 +92,9 @@ def _result(
     each = np.bincount(counted.person.numpy())
     trained = "with which members trained" if spy.seen() else "on which nobody trained"
     whose = "all honest clients" if client is None else f"client {client}"
-    return Result(
+    return AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=state.round,
         client=client,
         declared={
@@ -106,7 +114,7 @@ def _result(
     )
 
 
-def _portraits(counted: Census, classes: int) -> Candidates:
+def _portraits(counted: SubjectCandidates, classes: int) -> Candidates:
     """People as somebody sees them who has no model: what their examples are like on average.
 
     -> (people, ...), without a label.  Of text it is how often they use each word.

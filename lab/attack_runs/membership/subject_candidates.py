@@ -13,18 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble, examples_of
-from lab.engine.data.malicious_clients import malicious
+from lab.engine.data.federation import examples_of, federated_dataset
+from lab.engine.data.malicious_clients import malicious_clients
 from lab.experiment.experiment import Experiment
 from lab.interfaces.attack_data import Candidates
-from lab.interfaces.privacy_attacks import Needs
+from lab.interfaces.privacy_attacks import AttackResources
 from lab.models.inputs import as_floats
 
 
 @dataclass(frozen=True, eq=False)
-class Census:
+class SubjectCandidates:
     """People, by their number in the census, and the truth, which only the judge may read."""
 
     asked: Candidates  # examples of people who are asked about
@@ -38,7 +38,9 @@ class Census:
         return self.owner >= 0
 
 
-def census(now: Experiment, needs: Needs, seen: bool, client: int | None = None) -> Census:
+def select_subjects(
+    now: Experiment, needs: AttackResources, seen: bool, client: int | None = None
+) -> SubjectCandidates:
     """Members first.  client: of its people alone; None: of those of all honest clients.
 
     An attack with shadows owns half of the people who took no part, and is not asked about them.
@@ -48,7 +50,7 @@ def census(now: Experiment, needs: Needs, seen: bool, client: int | None = None)
     Raises SettingError where there is nobody to tell apart.
     """
     held, absent = _people(now)
-    honest = [one for one in assemble(now).everyone if one not in malicious(now)]
+    honest = [one for one in federated_dataset(now).everyone if one not in malicious_clients(now)]
     if client is not None and client not in honest:
         raise SettingError(f"client {client} is malicious: choose from {honest}")
     wanted = honest if client is None else [client]
@@ -58,7 +60,7 @@ def census(now: Experiment, needs: Needs, seen: bool, client: int | None = None)
             f"{len(absent)} people took no part and {len(members)} did, so there is nobody to tell "
             "apart: use data.split.kind people with data.split.left_out 0.5"
         )
-    drawn = stream(now.seed, "census").permutation(absent).tolist()
+    drawn = random_stream(now.seed, "census").permutation(absent).tolist()
     kept = len(drawn) // 2 if needs.shadows else 0
     asked, owned = [*members, *drawn[kept:]], drawn[:kept]
     examples = examples_of(now)
@@ -71,7 +73,7 @@ def census(now: Experiment, needs: Needs, seen: bool, client: int | None = None)
         whose, inputs, labels = examples.groups, examples.inputs, examples.labels
     person = place[whose]
     chosen, theirs = person >= 0, torch.isin(examples.groups, torch.tensor(owned))
-    return Census(
+    return SubjectCandidates(
         Candidates(as_floats(inputs[chosen]), labels[chosen]),
         person[chosen],
         Candidates(as_floats(examples.inputs[theirs]), examples.labels[theirs]),
@@ -91,7 +93,7 @@ def _people(now: Experiment) -> tuple[dict[int, int], list[int]]:
             f"rule.kind {now.rule.kind} may move the model by test examples, of people who took no "
             "part: use another rule"
         )
-    federation, held = assemble(now), dict[int, int]()
+    federation, held = federated_dataset(now), dict[int, int]()
     for client in federation.everyone:
         owners = examples.groups[federation.held(client)].unique().tolist()
         if again := [one for one in owners if one in held]:

@@ -10,19 +10,19 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from lab.engine.data.federation import assemble
+from lab.engine.data.federation import federated_dataset
 from lab.engine.evaluation.round_metrics import goal_of
-from lab.engine.run_state import State
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
 from lab.models.inputs import as_floats
-from lab.models.metrics import answers
+from lab.models.metrics import predictions
 
 SHOWN = 8  # examples
 SOUGHT = 500  # test examples that they are chosen from
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class BackdoorSample:
     """One example that the attacker wants read as something else."""
 
     plain: Tensor | None  # (colours, height, width) as it was; None: it is no test example
@@ -41,7 +41,7 @@ class Sample:
         return f"{whose}without the trigger {self.before}, with it {self.says}, {obeyed}"
 
 
-def samples(after: State) -> tuple[Sample, ...]:
+def backdoor_samples(after: RunState) -> tuple[BackdoorSample, ...]:
     """Of the model after a round; none where the attacker has no goal, or examples are no pictures.
 
     One of each class, as far as the attacker minds them.
@@ -50,10 +50,10 @@ def samples(after: State) -> tuple[Sample, ...]:
     names, network = now.data.source.classes, now.architecture
 
     def read(picture: Tensor) -> str:
-        return names[int(answers(network, after.model, picture.unsqueeze(0)))]
+        return names[int(predictions(network, after.model, picture.unsqueeze(0)))]
 
     return tuple(
-        Sample(
+        BackdoorSample(
             plain=plain,
             shown=shown,
             truth="" if truth is None else names[truth],
@@ -67,7 +67,7 @@ def samples(after: State) -> tuple[Sample, ...]:
 
 def _prepared(now: Experiment) -> Iterator[tuple[Tensor | None, Tensor, int | None, int]]:
     """Examples as they were and as the model gets them, their class, and the one wanted."""
-    goal, poison, federation = goal_of(now), now.adversary.poison, assemble(now)
+    goal, poison, federation = goal_of(now), now.adversary.poison, federated_dataset(now)
     if goal is None or goal[0].ndim != 4:
         return
     if poison.stranger:

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import torch
 
 from lab.common.settings import SettingError
-from lab.engine.client.cohort_trainer import party_of
-from lab.engine.evaluation.record import Record
+from lab.engine.client.cohort_trainer import cohort_of
+from lab.engine.evaluation.record import RoundRecord
 from lab.engine.round import Round
-from lab.engine.run_state import Moment, State
+from lab.engine.run_state import RoundResult, RunState
 from lab.engine.server.server import FATES
-from lab.interfaces.messages import Delivery
+from lab.interfaces.messages import ReceivedUpdates
 from lab.scoring.poisoning.update_geometry import Geometry, geometry
 
 
 @dataclass(frozen=True, eq=False)
-class Muster:
+class PoisonedRound:
     """One round's updates, client by client."""
 
-    record: Record  # with who acted, how far each moved the model, and what became of each
+    record: RoundRecord  # with who acted, how far each moved the model, and what became of each
     clients: tuple[int, ...]  # whose update came, in the order of the geometry
     geometry: Geometry
     fates: tuple[str, ...]  # of FATES, for each of them; empty: every update counts somewhere
@@ -59,7 +59,7 @@ class Muster:
         return told
 
 
-def muster(before: State, moment: Moment) -> Muster:
+def poisoned_round(before: RunState, moment: RoundResult) -> PoisonedRound:
     """before: the state that the round began with.
 
     Raises SettingError where the server has no client's update by itself.
@@ -67,12 +67,12 @@ def muster(before: State, moment: Moment) -> Muster:
     delivery, record = moment.transcript.delivery, moment.record
     _check_seen(delivery, record.round)
     clients = tuple(client for (client,) in delivery.senders)
-    party = party_of(before.experiment, record.round, record.clients)
+    party = cohort_of(before.experiment, record.round, record.clients)
     seen, step = Round.begin(before).server.seen(delivery, party)
     filled = record.model_copy(update=seen)
     bad = set(filled.malicious)
     fate = dict(zip(filled.clients, filled.verdict, strict=False))
-    return Muster(
+    return PoisonedRound(
         record=filled,
         clients=clients,
         geometry=geometry(
@@ -84,7 +84,7 @@ def muster(before: State, moment: Moment) -> Muster:
     )
 
 
-def _check_seen(delivery: Delivery, round: int) -> None:
+def _check_seen(delivery: ReceivedUpdates, round: int) -> None:
     if any(len(senders) > 1 for senders in delivery.senders):
         raise SettingError(
             f"in round {round} the server got sums under masks and cannot see single updates: who "

@@ -11,46 +11,50 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
-from lab.attack_runs.shared.attack_request import Order, target_of
-from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
+from lab.attack_runs.shared.attack_request import AttackRequest, target_of
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.attack_runs.shared.view_helpers import check_memory, only
 from lab.common.settings import SettingError
 from lab.engine.carried_state import CarriedState
-from lab.engine.data.federation import poisoned
+from lab.engine.data.federation import training_data
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.round import step
-from lab.engine.run_state import Moment, State, Stopped
-from lab.interfaces.attack_data import Planted
-from lab.interfaces.privacy_attacks import Subversion
+from lab.engine.round import run_round
+from lab.engine.run_state import RoundResult, RunState, RunStopped
+from lab.interfaces.attack_data import ManipulatedModel
+from lab.interfaces.privacy_attacks import ActiveReconstructionAttack
 from lab.interfaces.views import client_view, server_view
-from lab.scoring.attack_result import Glimpse
-from lab.scoring.tampering_signs import TamperingSigns, signs
+from lab.scoring.attack_result import AttackProgress
+from lab.scoring.tampering_signs import TamperingSigns, tampering_signs
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Raise SettingError where the run gives nothing to attack."""
     history.check_replay(order.round)
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Subversion)  # so says the table of families
+    assert isinstance(order.spy, ActiveReconstructionAttack)  # so says the table of families
     moment = history.replay(order.round)
     before = history.state(order.round - 1)
     earlier = history.state(order.round - 2).model if order.round > 1 else None
-    return subvert(order.spy, before, moment, target_of(order, history), earlier, apart)
+    return run_active_reconstruction(
+        order.spy, before, moment, target_of(order, history), earlier, apart
+    )
 
 
-def subvert(
-    spy: Subversion,
-    before: State,
-    moment: Moment,
+def run_active_reconstruction(
+    spy: ActiveReconstructionAttack,
+    before: RunState,
+    moment: RoundResult,
     target: int,
     earlier: Tensor | None = None,
     apart: float = 0.0,
-) -> Iterator[Glimpse]:
+) -> Iterator[AttackProgress]:
     """Attack `target` in the round of that moment, played again with the planted model.
 
     before: the state that the round began with; earlier: the model of the round before that one;
@@ -58,15 +62,15 @@ def subvert(
     attack.
     """
     played = replayed(spy, before, moment, target)
-    federation = poisoned(before.experiment.at(moment.record.round), moment.record.round)
-    noticed = signs(
+    federation = training_data(before.experiment.at(moment.record.round), moment.record.round)
+    noticed = tampering_signs(
         client_view(played.transcript, federation, target),
         client_view(moment.transcript, federation, target),
         earlier,
     )
     sizes = [each.transcript.network.size for each in (played, moment)]
     planted = {"planted": "a model of {:,} parameters in place of {:,}".format(*sizes)}
-    for glimpse in reconstruct(spy, played, target, apart):
+    for glimpse in run_reconstruction(spy, played, target, apart):
         if result := glimpse.result:
             told = {
                 "extras": (*result.extras, TamperingSigns(signs=noticed)),
@@ -76,7 +80,12 @@ def subvert(
         yield glimpse
 
 
-def replayed(spy: Subversion, before: State, moment: Moment, target: int | None = None) -> Moment:
+def replayed(
+    spy: ActiveReconstructionAttack,
+    before: RunState,
+    moment: RoundResult,
+    target: int | None = None,
+) -> RoundResult:
     """The moment as it was, but for its messages: those of the round with the planted model.
 
     target: whose row the server is after; None: all of them
@@ -86,15 +95,15 @@ def replayed(spy: Subversion, before: State, moment: Moment, target: int | None 
     view = server_view(moment.transcript)
     spy.suits(view.network)
     view = view if target is None else only(view, target)
-    planted = spy.plant(view, known_of(experiment, round))
+    planted = spy.plant(view, auxiliary_info(experiment, round))
     try:
-        played = step(staged(before, planted))
-    except Stopped as stopped:
+        played = run_round(staged(before, planted))
+    except RunStopped as stopped:
         raise SettingError(f"the round with the planted model was broken off: {stopped}") from None
     return replace(moment, transcript=played.transcript)
 
 
-def staged(before: State, planted: Planted) -> State:
+def staged(before: RunState, planted: ManipulatedModel) -> RunState:
     """The state before the round, as if the planted model were the one that was agreed on."""
     experiment, round = before.experiment, before.round + 1
     now, model = experiment.at(round), planted.network.model
@@ -104,4 +113,4 @@ def staged(before: State, planted: Planted) -> State:
     carried = before.carried
     if model != now.model:  # what was remembered is of the size of the other model
         carried = CarriedState(clip=carried.clip)
-    return State(before.round, planted.sent, now.model_copy(update={"model": model}), carried)
+    return RunState(before.round, planted.sent, now.model_copy(update={"model": model}), carried)

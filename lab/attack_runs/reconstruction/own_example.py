@@ -14,33 +14,37 @@ from torch import Tensor
 
 from lab.attack_runs.reconstruction.reconstruction import Trial
 from lab.attack_runs.shared.assumptions import accuracy_of, model_attacked
-from lab.attack_runs.shared.attack_request import Order
-from lab.attack_runs.shared.auxiliary_info import known_of
+from lab.attack_runs.shared.attack_request import AttackRequest
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
-from lab.engine.run_state import State
+from lab.engine.data.federation import federated_dataset
+from lab.engine.run_state import RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.messages import Delivery, Transcript
-from lab.interfaces.privacy_attacks import Reconstruction, Subversion, settings_of_spy
-from lab.interfaces.views import Mechanism, ServerView, server_view
+from lab.interfaces.messages import ReceivedUpdates, Transcript
+from lab.interfaces.privacy_attacks import (
+    ActiveReconstructionAttack,
+    ReconstructionAttack,
+    attack_settings,
+)
+from lab.interfaces.views import ClientMechanism, ServerView, server_view
 from lab.models.inputs import as_floats
 from lab.models.network import Network
-from lab.models.stacked_gradients import descend, flattened, stacked, visits
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.reconstruction.image_scorer import Judge
+from lab.models.stacked_gradients import backward, flattened, gradient_step, stacked
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.reconstruction.image_scorer import ReconstructionScorer
 
 OWNER = 0  # the number of the client whose picture it is
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Raise SettingError where the run gives nothing to attack."""
     # A picture of the user's own needs a model only, and not that anybody has trained it.
     if order.round > history.last_round + 1:
         raise SettingError(
             f"round is {order.round}: the run has models for rounds 1 to {history.last_round + 1}"
         )
-    if not isinstance(order.spy, Reconstruction):
+    if not isinstance(order.spy, ReconstructionAttack):
         raise SettingError(
             f"{order.spy.kind} reconstructs nothing: choose idlg or first-layer for a picture"
         )
@@ -51,16 +55,18 @@ def check(order: Order, history: RunHistory) -> None:
     history.picture(str(order.picture))
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Reconstruction)  # so says `check`
+    assert isinstance(order.spy, ReconstructionAttack)  # so says `check`
     picture = history.picture(str(order.picture))
-    return invert(order.spy, history.state(order.round - 1), picture, order.label, apart)
+    return run_own_example(order.spy, history.state(order.round - 1), picture, order.label, apart)
 
 
-def invert(
-    spy: Reconstruction, before: State, picture: Tensor, label: int, apart: float = 0.0
-) -> Iterator[Glimpse]:
+def run_own_example(
+    spy: ReconstructionAttack, before: RunState, picture: Tensor, label: int, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack a picture (1, *shape) uint8, that its owner labels so.
 
     before: the state that the round begins with
@@ -69,21 +75,21 @@ def invert(
     round, now = before.round + 1, before.experiment.at(before.round + 1)
     inputs, labels = as_floats(picture), torch.tensor([label])
     view = view_of(now, round, now.architecture, before.model, inputs, labels)
-    known = replace(known_of(before.experiment, round), mechanism=Mechanism())
-    if isinstance(spy, Subversion):
+    known = replace(auxiliary_info(before.experiment, round), mechanism=ClientMechanism())
+    if isinstance(spy, ActiveReconstructionAttack):
         planted = spy.plant(view, known)
         view = view_of(now, round, planted.network, planted.sent, inputs, labels)
-    federation = assemble(now)
-    judge = Judge(
+    federation = federated_dataset(now)
+    judge = ReconstructionScorer(
         inputs=inputs,
         labels=labels,
         others=as_floats(federation.inputs),
         public=as_floats(federation.test_inputs),
         public_labels=federation.test_labels,
     )
-    blank = Result(
+    blank = AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=round,
         own=True,
         declared=_declared(spy, now, view, before.model, label),
@@ -100,17 +106,17 @@ def view_of(
     sent (params,), inputs (examples, *shape), labels (examples,)
     """
     count, step = len(labels), stacked(network, torch.zeros(1, len(sent)))
-    found = visits(
+    found = backward(
         network,
         stacked(network, sent.unsqueeze(0)),
         inputs.unsqueeze(0),
         labels.unsqueeze(0),
         torch.full((1, count), 1 / count),
     )
-    descend(step, found, now.training.rate)
+    gradient_step(step, found, now.training.rate)
     whole = network.size != now.architecture.size  # of the server's own making: all of it travels
     shared = network.size if whole else now.training.algorithm.shared(network)
-    delivery = Delivery(
+    delivery = ReceivedUpdates(
         rows=flattened(step)[:, :shared],
         weights=torch.tensor([float(count)]),
         senders=((OWNER,),),
@@ -131,7 +137,7 @@ def view_of(
 
 
 def _declared(
-    spy: Reconstruction, now: Experiment, view: ServerView, model: Tensor, label: int
+    spy: ReconstructionAttack, now: Experiment, view: ServerView, model: Tensor, label: int
 ) -> dict[str, str]:
     return {
         "attacker": spy.attacker,

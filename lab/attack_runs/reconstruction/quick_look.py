@@ -10,36 +10,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from attacks import SPIES
-from lab.attack_runs.reconstruction.reconstruction import reconstruct
+from attacks import PRIVACY_ATTACKS
+from lab.attack_runs.reconstruction.reconstruction import run_reconstruction
 from lab.common.settings import SettingError
-from lab.engine.run_state import Moment
-from lab.interfaces.privacy_attacks import Reconstruction
+from lab.engine.run_state import RoundResult
+from lab.interfaces.privacy_attacks import ReconstructionAttack
 from lab.models.network import Network
-from lab.scoring.attack_result import Glimpse
-from lab.scoring.reconstruction.image_scorer import Likeness
-from lab.scoring.reconstruction.text_score import Wording
+from lab.scoring.attack_result import AttackProgress
+from lab.scoring.reconstruction.image_scorer import ImageScore
+from lab.scoring.reconstruction.text_score import TextScore
 
 CHEAP = ("first-layer", "tokens", "idlg")  # the quickest first
 SECONDS = 1.0  # that a look may take
 APART = 0.2  # seconds between two looks at the clock
 
 
-def glance(moment: Moment) -> Glimpse | None:
+def quick_look(moment: RoundResult) -> AttackProgress | None:
     """What one client's update shows; None where nothing came, or no cheap attack suits."""
     if not (arrived := moment.record.arrived):
         return None
-    return look(moment, arrived[moment.record.round % len(arrived)])
+    return quick_look_at(moment, arrived[moment.record.round % len(arrived)])
 
 
-def look(moment: Moment, target: int, seconds: float = SECONDS) -> Glimpse | None:
+def quick_look_at(
+    moment: RoundResult, target: int, seconds: float = SECONDS
+) -> AttackProgress | None:
     """The same of one client, as far as an attack gets in that time."""
     spy = cheapest(moment.transcript.network)
     if spy is None:
         return None
     found, end = None, time.monotonic() + seconds
     try:
-        for glimpse in reconstruct(spy, moment, target, APART):
+        for glimpse in run_reconstruction(spy, moment, target, APART):
             found = glimpse
             if time.monotonic() > end:
                 break
@@ -48,20 +50,20 @@ def look(moment: Moment, target: int, seconds: float = SECONDS) -> Glimpse | Non
     return found
 
 
-def cheapest(network: Network) -> Reconstruction | None:
+def cheapest(network: Network) -> ReconstructionAttack | None:
     for kind in CHEAP:
-        spy = SPIES[kind]()
+        spy = PRIVACY_ATTACKS[kind]()
         try:
             spy.suits(network)
         except SettingError:
             continue
-        if isinstance(spy, Reconstruction):
+        if isinstance(spy, ReconstructionAttack):
             return spy
     return None
 
 
 @dataclass(frozen=True)
-class Glance:
+class QuickLook:
     """How near the cheapest attack came to one client's examples."""
 
     round: int
@@ -70,18 +72,18 @@ class Glance:
     unit: str
 
 
-def glances(bodies: Mapping[int, Mapping[str, Any]]) -> list[Glance]:
+def quick_looks(bodies: Mapping[int, Mapping[str, Any]]) -> list[QuickLook]:
     """bodies: what the store keeps of a glimpse, by round"""
     found = [_measured(round, body) for round, body in bodies.items()]
     return [one for one in found if one is not None]
 
 
-def _measured(round: int, body: Mapping[str, Any]) -> Glance | None:
+def _measured(round: int, body: Mapping[str, Any]) -> QuickLook | None:
     kind = body.get("score", {}).get("kind")
     if kind == "images":
-        images = Likeness.read(body["score"])
-        return Glance(round, images.psnr, images.floor, "dB")
+        images = ImageScore.read(body["score"])
+        return QuickLook(round, images.psnr, images.floor, "dB")
     if kind == "text":
-        text = Wording.read(body["score"])
-        return Glance(round, text.f1, text.floor, "F1 of words")
+        text = TextScore.read(body["score"])
+        return QuickLook(round, text.f1, text.floor, "F1 of words")
     return None

@@ -9,38 +9,43 @@ from math import inf
 from time import monotonic
 
 from lab.attack_runs.shared.assumptions import accuracy_of, model_attacked, protection
-from lab.attack_runs.shared.attack_request import Order, target_of
-from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.attack_runs.shared.ground_truth import judge_of
+from lab.attack_runs.shared.attack_request import AttackRequest, target_of
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
+from lab.attack_runs.shared.ground_truth import reconstruction_scorer
 from lab.attack_runs.shared.run_history import RunHistory
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import spent
-from lab.engine.run_state import Moment
-from lab.interfaces.attack_data import Guess
-from lab.interfaces.data import Source
-from lab.interfaces.privacy_attacks import Reconstruction, Spy, Subversion, settings_of_spy
-from lab.interfaces.views import Known, ServerView, server_view
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.reconstruction.image_score import Likeness
-from lab.scoring.reconstruction.image_scorer import Judge
-from lab.scoring.reconstruction.label_score import headcount
-from lab.scoring.reconstruction.record_score import Clerk
-from lab.scoring.reconstruction.text_score import Proofreader
+from lab.engine.run_state import RoundResult
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.interfaces.data import DataSource
+from lab.interfaces.privacy_attacks import (
+    ActiveReconstructionAttack,
+    PrivacyAttack,
+    ReconstructionAttack,
+    attack_settings,
+)
+from lab.interfaces.views import AuxiliaryInfo, ServerView, server_view
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.reconstruction.image_score import ImageScore
+from lab.scoring.reconstruction.image_scorer import ReconstructionScorer
+from lab.scoring.reconstruction.label_score import label_score
+from lab.scoring.reconstruction.record_score import RecordScorer
+from lab.scoring.reconstruction.text_score import TextScorer
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
     """A spy at work on its view, beside the judge, who alone knows the truth."""
 
-    spy: Reconstruction
+    spy: ReconstructionAttack
     view: ServerView
     target: int
-    known: Known
-    judge: Judge
-    source: Source  # of the private examples
-    blank: Result  # all but the score
+    known: AuxiliaryInfo
+    judge: ReconstructionScorer
+    source: DataSource  # of the private examples
+    blank: AttackResult  # all but the score
 
-    def glimpses(self, apart: float = 0.0) -> Iterator[Glimpse]:
+    def glimpses(self, apart: float = 0.0) -> Iterator[AttackProgress]:
         """The last guess and others so many seconds `apart`; 0: all.  Raises SettingError."""
         guesses, last = self.spy(self.view, self.target, self.known), None
         seconds, shown = 0.0, -inf
@@ -61,16 +66,18 @@ class Trial:
         yield replace(found, score=result.score, result=result)
 
     @cached_property
-    def _clerk(self) -> Clerk | None:
-        return Clerk(self.known.columns, self.judge) if self.known.columns else None
+    def _clerk(self) -> RecordScorer | None:
+        return RecordScorer(self.known.columns, self.judge) if self.known.columns else None
 
-    def _glimpse(self, guess: Guess, seconds: float) -> Glimpse:
+    def _glimpse(self, guess: ReconstructedBatch, seconds: float) -> AttackProgress:
         found = _glimpse(guess, self.judge, self._clerk, self.source)
         return replace(found, conclude=partial(self._result, guess, found, seconds))
 
-    def _result(self, guess: Guess, found: Glimpse, seconds: float, stopped: str = "") -> Result:
+    def _result(
+        self, guess: ReconstructedBatch, found: AttackProgress, seconds: float, stopped: str = ""
+    ) -> AttackResult:
         score = found.score
-        if isinstance(score, Likeness):
+        if isinstance(score, ImageScore):
             score = self.judge.identify(guess, score)
         ended = {"stopped": f"{stopped} at step {guess.step} of {guess.steps}"} if stopped else {}
         return self.blank.model_copy(
@@ -82,21 +89,23 @@ class Trial:
         )
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Raise SettingError where the run gives nothing to attack."""
     history.check_replay(order.round)
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Reconstruction)  # so says the table of families
+    assert isinstance(order.spy, ReconstructionAttack)  # so says the table of families
     moment = history.replay(order.round)
-    return reconstruct(order.spy, moment, target_of(order, history), apart)
+    return run_reconstruction(order.spy, moment, target_of(order, history), apart)
 
 
-def reconstruct(
-    spy: Reconstruction, moment: Moment, client: int, apart: float = 0.0
-) -> Iterator[Glimpse]:
+def run_reconstruction(
+    spy: ReconstructionAttack, moment: RoundResult, client: int, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack what the server got from `client` in that round.
 
     apart: seconds between two glimpses at least.  Raises SettingError where there is nothing to
@@ -111,22 +120,24 @@ def reconstruct(
     except LookupError as error:
         there = ", ".join(str(one) for row in view.senders for one in row) or "nobody"
         raise SettingError(f"{error}: choose from {there}") from None
-    if not isinstance(spy, Subversion):  # it suits the model that the clients agreed to
+    if not isinstance(
+        spy, ActiveReconstructionAttack
+    ):  # it suits the model that the clients agreed to
         spy.suits(view.network)
-    judge = judge_of(now, moment.record.round, client)
-    blank = Result(
+    judge = reconstruction_scorer(now, moment.record.round, client)
+    blank = AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=moment.record.round,
         client=client,
         declared=_declared(spy, moment, len(judge.inputs)),
         guarantee=spent(moment.state.experiment, moment.record.round, "server"),
     )
-    known = known_of(moment.state.experiment, moment.record.round)
+    known = auxiliary_info(moment.state.experiment, moment.record.round)
     yield from Trial(spy, view, client, known, judge, now.data.source, blank).glimpses(apart)
 
 
-def _trials(guess: Guess) -> dict[str, str]:
+def _trials(guess: ReconstructedBatch) -> dict[str, str]:
     """How many answers the attack chose from."""
     if guess.starts == 1:
         return {"trials": "1, and nothing was picked among several"}
@@ -136,13 +147,18 @@ def _trials(guess: Guess) -> dict[str, str]:
     }
 
 
-def _certificate(guess: Guess) -> dict[str, str]:
+def _certificate(guess: ReconstructedBatch) -> dict[str, str]:
     if guess.proven is None:
         return {}
     return {"certified by the attack itself": "yes" if guess.proven else "no"}
 
 
-def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, source: Source) -> Glimpse:
+def _glimpse(
+    guess: ReconstructedBatch,
+    judge: ReconstructionScorer,
+    clerk: RecordScorer | None,
+    source: DataSource,
+) -> AttackProgress:
     """Pictures by their likeness, records of a table by a dossier, text by its wording, mere labels
     by a headcount.
     """
@@ -154,24 +170,26 @@ def _glimpse(guess: Guess, judge: Judge, clerk: Clerk | None, source: Source) ->
             "guess": guess.inputs[[pair.guess for pair in found.pairs]],
             "private": judge.inputs[[pair.truth for pair in found.pairs]],
         }
-        return Glimpse(guess.step, guess.steps, guess.objective, rows, found)
+        return AttackProgress(guess.step, guess.steps, guess.objective, rows, found)
     if not len(guess.inputs):
-        counted = headcount(guess.labels, judge.labels, len(source.classes))
-        return Glimpse(guess.step, guess.steps, guess.objective, score=counted)
+        counted = label_score(guess.labels, judge.labels, len(source.classes))
+        return AttackProgress(guess.step, guess.steps, guess.objective, score=counted)
     likeness = judge.score(guess)
     mine = [match.guess for match in likeness.matches]
     true = [match.truth for match in likeness.matches]
     pictures = {"guess": guess.inputs[mine], "private": judge.inputs[true]}
-    return Glimpse(guess.step, guess.steps, guess.objective, pictures, likeness)
+    return AttackProgress(guess.step, guess.steps, guess.objective, pictures, likeness)
 
 
-def _text(guess: Guess, judge: Judge, words: tuple[str, ...]) -> Glimpse:
-    reader = Proofreader(judge.inputs, judge.labels, judge.public, judge.public_labels, words)
+def _text(
+    guess: ReconstructedBatch, judge: ReconstructionScorer, words: tuple[str, ...]
+) -> AttackProgress:
+    reader = TextScorer(judge.inputs, judge.labels, judge.public, judge.public_labels, words)
     found, wording = {"guess": guess.inputs, "private": judge.inputs}, reader.score(guess)
-    return Glimpse(guess.step, guess.steps, guess.objective, found, wording)
+    return AttackProgress(guess.step, guess.steps, guess.objective, found, wording)
 
 
-def _declared(spy: Spy, moment: Moment, private: int) -> dict[str, str]:
+def _declared(spy: PrivacyAttack, moment: RoundResult, private: int) -> dict[str, str]:
     """What is assumed, and what makes the number what it is."""
     now = moment.state.experiment.at(moment.record.round)
     view = server_view(moment.transcript)

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab.attack_runs.reconstruction.quick_look import SECONDS, look
-from lab.attack_runs.shared.update_image import Window
-from lab.engine.run_state import Moment
+from lab.attack_runs.reconstruction.quick_look import SECONDS, quick_look_at
+from lab.attack_runs.shared.update_image import UpdateImage
+from lab.engine.run_state import RoundResult
 from lab.interfaces.views import server_view
-from lab.scoring.reconstruction.image_score import Likeness
+from lab.scoring.reconstruction.image_score import ImageScore
 
 SHOWN = 12  # letters
 
 
 @dataclass(frozen=True, eq=False)
-class Letter:
+class ReceivedUpdate:
     """What came from one client, or from several in one sum."""
 
     senders: tuple[int, ...]
@@ -32,44 +32,48 @@ class Letter:
 
 
 @dataclass(frozen=True, eq=False)
-class Post:
+class ServerSnapshot:
     """One round's post."""
 
-    letters: tuple[Letter, ...]
-    masked: tuple[Letter, ...]  # the rows behind a sum
+    letters: tuple[ReceivedUpdate, ...]
+    masked: tuple[ReceivedUpdate, ...]  # the rows behind a sum
     came: int  # letters, of which the first are shown
     note: str
 
 
-def post_of(moment: Moment) -> Post:
+def server_snapshot(moment: RoundResult) -> ServerSnapshot:
     """What was read takes about a second in all."""
     view = server_view(moment.transcript)
     rows, senders = view.rows[:SHOWN], view.senders[:SHOWN]
-    window = Window.on(view.network, view.rows.mean(dim=0)) if len(view.rows) else Window()
+    window = (
+        UpdateImage.on(view.network, view.rows.mean(dim=0)) if len(view.rows) else UpdateImage()
+    )
     each = SECONDS / max(1, len(senders))
     letters = tuple(
         _letter(moment, window, row, some, each) for row, some in zip(rows, senders, strict=True)
     )
     words = () if view.masked is None else tuple(view.masked[:SHOWN])
     masked = tuple(
-        Letter((client,), window.words(one), None)
+        ReceivedUpdate((client,), window.words(one), None)
         for client, one in zip(senders[0] if senders else (), words, strict=False)
     )
-    return Post(letters, masked, len(view.senders), moment.record.note)
+    return ServerSnapshot(letters, masked, len(view.senders), moment.record.note)
 
 
 def _letter(
-    moment: Moment,
-    window: Window,
+    moment: RoundResult,
+    window: UpdateImage,
     row: Tensor,
     senders: tuple[int, ...],
     seconds: float,
-) -> Letter:
+) -> ReceivedUpdate:
     picture, norm = window.grey(row), float(torch.linalg.vector_norm(row))
-    glimpse = look(moment, senders[0], seconds)
+    glimpse = quick_look_at(moment, senders[0], seconds)
     found = glimpse.score if glimpse else None
-    if not isinstance(found, Likeness) or glimpse is None or glimpse.pictures["guess"].ndim != 4:
-        return Letter(senders, picture, norm)
+    if not isinstance(found, ImageScore) or glimpse is None or glimpse.pictures["guess"].ndim != 4:
+        return ReceivedUpdate(senders, picture, norm)
     told = f"{found.psnr:.0f} dB, guess {found.floor:.0f}"
     pictures = glimpse.pictures
-    return Letter(senders, picture, norm, pictures["guess"][0], pictures["private"][0], told)
+    return ReceivedUpdate(
+        senders, picture, norm, pictures["guess"][0], pictures["private"][0], told
+    )

@@ -22,23 +22,23 @@ from defenses.secure_aggregation.client import Client
 from defenses.secure_aggregation.masks import weak_seed
 from defenses.secure_aggregation.protocol import clients_of
 from defenses.secure_aggregation.server import Server
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
-from lab.engine.client.local_training import cohort
-from lab.engine.differential_privacy.update_transforms import stages
+from lab.engine.client.local_training import train_cohort
+from lab.engine.differential_privacy.update_transforms import privacy_transforms
 from lab.engine.exchange import channel
 from lab.engine.round import Round
-from lab.engine.run_state import Moment, State
+from lab.engine.run_state import RoundResult, RunState
 from lab.experiment.experiment import Experiment
-from lab.interfaces.attack_data import Interview, Plot, Siege
-from lab.interfaces.federated_algorithm import Crew, Task, Updates
-from lab.interfaces.messages import Delivery, Opened, Transcript
+from lab.interfaces.attack_data import MaliciousServer, ShareResponses, StagedRound
+from lab.interfaces.federated_algorithm import ClientUpdates, CohortTrainer, LocalTask
+from lab.interfaces.messages import ReceivedUpdates, RevealedMasks, Transcript
 from lab.interfaces.views import ServerView, server_view
 
 LATER = 2**40  # beyond every round of a run: batches of such a number were never drawn
 
 
-def check_siege(experiment: Experiment, round: int) -> None:
+def check_masked(experiment: Experiment, round: int) -> None:
     """Raises SettingError where there are no masks to attack."""
     masks = experiment.at(round).secure_aggregation
     if masks.enabled and masks.buckets > 1:
@@ -53,16 +53,16 @@ def check_siege(experiment: Experiment, round: int) -> None:
         )
 
 
-def siege_of(before: State, moment: Moment, target: int) -> Siege:
+def malicious_server(before: RunState, moment: RoundResult, target: int) -> MaliciousServer:
     """before: the state that the round of the moment began with
 
     The target is honest: a plot that counts it among the accomplices is an error.
     """
     round = before.round + 1
-    check_siege(before.experiment, round)
+    check_masked(before.experiment, round)
     host = _Host(before, before.experiment.at(round), round, moment.record.clients, target)
     plays = count(1)
-    return Siege(
+    return MaliciousServer(
         view=server_view(moment.transcript),
         clients=moment.record.clients,
         play=lambda plot: host.play(plot, next(plays)),
@@ -70,14 +70,14 @@ def siege_of(before: State, moment: Moment, target: int) -> Siege:
     )
 
 
-def true_updates(before: State, clients: Sequence[int]) -> Tensor:
+def true_updates(before: RunState, clients: Sequence[int]) -> Tensor:
     """What those clients send in the next round, before noise and masks.  -> (clients, params)
 
     Clipped, where privacy clips.  For scores and for the experimenter's eye: no attack gets it.
     """
     round = Round.begin(before, clients)
     updates = round.train().updates
-    for stage in stages(round.settings, round.clipping, "client"):
+    for stage in privacy_transforms(round.settings, round.clipping, "client"):
         if stage.kind == "clip":
             updates = stage(updates, round.cohort)
     if round.cohort.malicious.any():
@@ -89,14 +89,14 @@ def true_updates(before: State, clients: Sequence[int]) -> Tensor:
 class _Host:
     """Knows the whole federation, and plays it against the attacker."""
 
-    before: State
+    before: RunState
     now: Experiment
     round: int
     clients: tuple[int, ...]  # who was asked
     target: int
 
     @torch.no_grad()
-    def play(self, plot: Plot, number: int) -> ServerView:
+    def play(self, plot: StagedRound, number: int) -> ServerView:
         """One round as plotted.  Clients' noise is new in every one."""
         if self.target in plot.accomplices or not 0 <= plot.hint < 32:
             raise ValueError(
@@ -104,7 +104,7 @@ class _Host:
             )
         round = Round.begin(self.before, plot.clients)
         updates = round.train(self._crew(round, plot, number)).updates
-        shared, seed = updates.shape[1], stream(self.now.seed, "siege", self.round, number)
+        shared, seed = updates.shape[1], random_stream(self.now.seed, "siege", self.round, number)
         cohort = replace(
             round.cohort,
             seed=int(seed.integers(2**53)),
@@ -116,7 +116,7 @@ class _Host:
 
     def interview(
         self, target: int, living: tuple[int, ...], gone: tuple[int, ...], threshold: int
-    ) -> Interview:
+    ) -> ShareResponses:
         """Real clients of the round up to their answers; `gone` are told that the target is lost.
 
         A client in both lists is told both at once.  threshold: what the server announces in
@@ -127,7 +127,7 @@ class _Host:
         try:
             _met(clients, server, needed)
         except Refused as refusal:
-            return Interview(asked, needed, 0, 0, (refusal.named(asked),))
+            return ShareResponses(asked, needed, 0, 0, (refusal.named(asked),))
         mark, seeds, keys, refusals = asked.index(target), 0, 0, []
         fooled = {me for me in everyone if asked[me] in gone and asked[me] not in living}
         told = {me: {*everyone} - ({mark} if me in fooled else set()) for me in everyone}
@@ -143,7 +143,7 @@ class _Host:
                 refusals.append(refusal.named(asked))
             else:
                 seeds, keys = seeds + (not dead), keys + bool(dead)
-        return Interview(asked, needed, seeds, keys, tuple(refusals))
+        return ShareResponses(asked, needed, seeds, keys, tuple(refusals))
 
     def _meeting(self) -> tuple[list[Client], Server]:
         """Clients and server of the round, who have not spoken yet."""
@@ -152,34 +152,34 @@ class _Host:
         assert isinstance(masked, Masked)
         terms = masked.terms(count)
         contexts = contexts_of(round.cohort, self.before.model, masked.binding)
-        draw = stream(self.now.seed, "neighbours", self.round)
+        draw = random_stream(self.now.seed, "neighbours", self.round)
         return clients_of(terms, contexts, draw), Server(count, terms)
 
-    def _crew(self, round: Round, plot: Plot, number: int) -> Crew:
+    def _crew(self, round: Round, plot: StagedRound, number: int) -> CohortTrainer:
         """The clients at work, with the models and the draws that the plot gives them."""
         crew, sent = round.crew, self.before.model
         redrawn = plot.fresh or (plot.again and self.now.privacy.kind == "example")
 
-        def learn(task: Task) -> Updates:
+        def learn(task: LocalTask) -> ClientUpdates:
             if plot.models and task.start is sent:
                 task = replace(task, start=self._models(plot))
             if redrawn:
-                return cohort(self.now, LATER + number, plot.clients, task)
+                return train_cohort(self.now, LATER + number, plot.clients, task)
             return crew.learn(task)
 
         return replace(crew, learn=learn)
 
-    def _models(self, plot: Plot) -> Tensor:
+    def _models(self, plot: StagedRound) -> Tensor:
         """(clients, params)"""
         return torch.stack([plot.models.get(one, self.before.model) for one in plot.clients])
 
-    def _view(self, delivery: Delivery) -> ServerView:
+    def _view(self, delivery: ReceivedUpdates) -> ServerView:
         sent = self.before.model
         network, recipe = self.now.architecture, self.now.recipe
         return server_view(Transcript(self.round, network, recipe, sent, sent, delivery))
 
 
-def _known(delivery: Delivery, plot: Plot) -> Delivery:
+def _known(delivery: ReceivedUpdates, plot: StagedRound) -> ReceivedUpdates:
     """What the server and its accomplices hold: of others' weak seeds the last bits at most."""
     if delivery.opened is None or not plot.hint:
         return delivery
@@ -189,7 +189,7 @@ def _known(delivery: Delivery, plot: Plot) -> Delivery:
     last = 2**plot.hint - 1
     hints = {pair: weak_seed(key) & last for pair, key in opened.keys.items() if pair not in keys}
     told = {one: words for one, words in opened.told.items() if one in mine}
-    known: Opened = replace(opened, keys=keys, told=told, hints=hints)
+    known: RevealedMasks = replace(opened, keys=keys, told=told, hints=hints)
     return replace(delivery, opened=known)
 
 

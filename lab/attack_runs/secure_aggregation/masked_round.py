@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from lab.attack_runs.secure_aggregation.malicious_server import check_siege, true_updates
+from lab.attack_runs.secure_aggregation.malicious_server import check_masked, true_updates
 from lab.attack_runs.secure_aggregation.neighbourhood_capture import captured
-from lab.attack_runs.shared.update_image import Window
-from lab.engine.participation.cohort_sampling import lost
-from lab.engine.run_state import Moment, State
+from lab.attack_runs.shared.update_image import UpdateImage
+from lab.engine.participation.cohort_sampling import dropped_clients
+from lab.engine.run_state import RoundResult, RunState
 from lab.interfaces.views import server_view
 
 SHOWN = 8  # clients whose rows are shown
@@ -25,7 +25,7 @@ FATES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class MaskedUpdate:
     """One client's row."""
 
     client: int
@@ -39,10 +39,10 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Exhibit:
+class MaskedRound:
     """One round under secure aggregation."""
 
-    seen: tuple[Seen, ...]  # of the first clients that arrived
+    seen: tuple[MaskedUpdate, ...]  # of the first clients that arrived
     arrived: int
     bare: float  # the same chance of an update's own bytes, the likeliest of those shown
     mean: Tensor | None  # (1, height, width); None: the round was broken off
@@ -72,23 +72,23 @@ class Exhibit:
         return [*told, cost, *self.capture]
 
 
-def exhibit(before: State, moment: Moment) -> Exhibit:
+def masked_round(before: RunState, moment: RoundResult) -> MaskedRound:
     """before: the state that the round began with.  Raises SettingError without masks."""
     round, record = moment.record.round, moment.record
-    check_siege(before.experiment, round)
+    check_masked(before.experiment, round)
     view = server_view(moment.transcript)
     senders = view.senders[0] if view.senders else ()
     shown = senders[:SHOWN]
     truth = true_updates(before, shown)
     masked = np.zeros((0, 0), np.uint32) if view.masked is None else view.masked
     mean = view.rows[0] if len(view.rows) else None
-    window = Window() if mean is None else Window.on(view.network, mean)
+    window = UpdateImage() if mean is None else UpdateImage.on(view.network, mean)
     now = before.experiment.at(round)
-    gone = sorted({*lost(now, round)} & {*record.clients} | {*record.lost})
+    gone = sorted({*dropped_clients(now, round)} & {*record.clients} | {*record.lost})
     fate = now.secure_aggregation.silent
-    return Exhibit(
+    return MaskedRound(
         seen=tuple(
-            Seen(client, window.words(words), window.grey(update), evenness(words))
+            MaskedUpdate(client, window.words(words), window.grey(update), evenness(words))
             for client, words, update in zip(shown, masked, truth, strict=False)
         ),
         arrived=len(senders),

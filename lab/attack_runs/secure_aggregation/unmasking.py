@@ -8,62 +8,75 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lab.attack_runs.secure_aggregation.malicious_server import check_siege, siege_of, true_updates
+from lab.attack_runs.secure_aggregation.malicious_server import (
+    check_masked,
+    malicious_server,
+    true_updates,
+)
 from lab.attack_runs.shared.assumptions import protection
-from lab.attack_runs.shared.attack_request import Order, target_of
-from lab.attack_runs.shared.auxiliary_info import known_of
-from lab.attack_runs.shared.ground_truth import judge_of
+from lab.attack_runs.shared.attack_request import AttackRequest, target_of
+from lab.attack_runs.shared.auxiliary_info import auxiliary_info
+from lab.attack_runs.shared.ground_truth import reconstruction_scorer
 from lab.attack_runs.shared.run_history import RunHistory
-from lab.attack_runs.shared.update_image import Window
+from lab.attack_runs.shared.update_image import UpdateImage
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import spent
-from lab.engine.run_state import Moment, State
-from lab.interfaces.attack_data import Claim
-from lab.interfaces.privacy_attacks import Reconstruction, Spy, Unmasking, settings_of_spy
+from lab.engine.run_state import RoundResult, RunState
+from lab.interfaces.attack_data import UpdateEstimate
+from lab.interfaces.privacy_attacks import (
+    PrivacyAttack,
+    ReconstructionAttack,
+    SecureAggregationAttack,
+    attack_settings,
+)
 from lab.interfaces.views import ServerView
-from lab.scoring.attack_result import Glimpse, Result
-from lab.scoring.update_score import Scales
+from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.update_score import UpdateScorer
 
 
-def check(order: Order, history: RunHistory) -> None:
+def check(order: AttackRequest, history: RunHistory) -> None:
     """Raise SettingError where the run gives nothing to attack."""
-    check_siege(history.experiment, order.round)
+    check_masked(history.experiment, order.round)
     history.check_replay(order.round)
 
 
-def start(order: Order, history: RunHistory, apart: float = 0.0) -> Iterator[Glimpse]:
+def start(
+    order: AttackRequest, history: RunHistory, apart: float = 0.0
+) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, Unmasking)  # so says the table of families
+    assert isinstance(order.spy, SecureAggregationAttack)  # so says the table of families
     moment = history.replay(order.round)
     before = history.state(order.round - 1)
-    return unmask(order.spy, before, moment, target_of(order, history))
+    return run_unmasking(order.spy, before, moment, target_of(order, history))
 
 
-def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterator[Glimpse]:
+def run_unmasking(
+    spy: SecureAggregationAttack, before: RunState, moment: RoundResult, target: int
+) -> Iterator[AttackProgress]:
     """Attack what `target` sent in the round of that moment.
 
     before: the state that the round began with.  Raises SettingError where there is nothing to
     attack.
     """
-    siege, now = siege_of(before, moment, target), before.experiment.at(moment.record.round)
+    siege, now = malicious_server(before, moment, target), before.experiment.at(moment.record.round)
     _check_target(siege.view, target)
     spy.suits(siege.view.network)
     truth = true_updates(before, [target])[0]
     noisy = now.privacy.kind == "client" and now.privacy.place != "central"
-    scales = Scales(truth, siege.view.rows[0], siege.view.shared, noisy)
-    window = Window.on(siege.view.network, scales.mean)
-    claims: list[Claim] = []
+    scales = UpdateScorer(truth, siege.view.rows[0], siege.view.shared, noisy)
+    window = UpdateImage.on(siege.view.network, scales.mean)
+    claims: list[UpdateEstimate] = []
     for claim in spy(siege, target):
         claims.append(claim)
         shown = pictures(window, truth, claim.update, scales.mean)
-        yield Glimpse(claim.step, claim.steps, pictures=shown)
+        yield AttackProgress(claim.step, claim.steps, pictures=shown)
     if not claims:
         raise SettingError(f"{spy.kind} had nothing to say of client {target}")
     last = claims[-1]
     revealed = _revealed(siege.view, last, target, before, moment)
-    result = Result(
+    result = AttackResult(
         attack=spy.kind,
-        settings=settings_of_spy(spy),
+        settings=attack_settings(spy),
         round=moment.record.round,
         client=target,
         declared=_declared(spy, moment, siege.view),
@@ -74,11 +87,11 @@ def unmask(spy: Unmasking, before: State, moment: Moment, target: int) -> Iterat
     shown = pictures(window, truth, last.update, scales.mean)
     if revealed:
         shown |= revealed.pictures
-    yield Glimpse(last.step, last.steps, pictures=shown, score=result.score, result=result)
+    yield AttackProgress(last.step, last.steps, pictures=shown, score=result.score, result=result)
 
 
 def pictures(
-    window: Window, truth: Tensor, claim: Tensor | None, mean: Tensor
+    window: UpdateImage, truth: Tensor, claim: Tensor | None, mean: Tensor
 ) -> dict[str, Tensor]:
     """The same window on each vector, on the scale of the true update.
 
@@ -100,13 +113,13 @@ def _check_target(view: ServerView, target: int) -> None:
 
 
 def _revealed(
-    view: ServerView, claim: Claim, target: int, before: State, moment: Moment
-) -> Glimpse | None:
+    view: ServerView, claim: UpdateEstimate, target: int, before: RunState, moment: RoundResult
+) -> AttackProgress | None:
     """What the claimed update shows of the client's data, where the first layer gives it away."""
     if "text" in view.network.model.reads:  # its first layer looks words up
         return None
-    reader = Spy.table["first-layer"]()
-    assert isinstance(reader, Reconstruction)
+    reader = PrivacyAttack.table["first-layer"]()
+    assert isinstance(reader, ReconstructionAttack)
     slots = view.network.slots
     names = list(slots)[:2]  # weight and bias of the first layer
     place = torch.zeros(view.network.size, dtype=torch.bool)
@@ -122,17 +135,17 @@ def _revealed(
         weights=torch.tensor([claim.weight]),
         senders=((target,),),
     )
-    judge = judge_of(before.experiment.at(view.round), view.round, target)
-    (guess,) = reader(alone, target, known_of(before.experiment, view.round))
+    judge = reconstruction_scorer(before.experiment.at(view.round), view.round, target)
+    (guess,) = reader(alone, target, auxiliary_info(before.experiment, view.round))
     found = judge.identify(guess, judge.score(guess))
     shown = {
         "guess": guess.inputs[[match.guess for match in found.matches]],
         "private": judge.inputs[[match.truth for match in found.matches]],
     }
-    return Glimpse(1, 1, pictures=shown, score=found)
+    return AttackProgress(1, 1, pictures=shown, score=found)
 
 
-def _declared(spy: Spy, moment: Moment, view: ServerView) -> dict[str, str]:
+def _declared(spy: PrivacyAttack, moment: RoundResult, view: ServerView) -> dict[str, str]:
     """What is assumed, and what makes the number what it is."""
     now = moment.state.experiment.at(moment.record.round)
     masks = now.secure_aggregation

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lab.engine.data.public_examples import tested
+from lab.engine.data.public_examples import test_data
 from lab.experiment.experiment import Experiment
-from lab.experiment.sections import Privacy
+from lab.experiment.sections import PrivacySettings
 from lab.interfaces.views import ServerView
 from lab.models.metrics import evaluate
 
 
-def protection(privacy: Privacy) -> str:
+def protection(privacy: PrivacySettings) -> str:
     if privacy.kind != "client":
         return "none" if privacy.kind == "none" else "example-level"
     noise = {
@@ -38,5 +38,5 @@ def model_attacked(now: Experiment, view: ServerView) -> dict[str, str]:
 
 def accuracy_of(now: Experiment, model: Tensor) -> float:
     """On public test examples."""
-    federation = tested(now)
+    federation = test_data(now)
     return evaluate(now.architecture, model, federation.test_inputs, federation.test_labels)[0]

@@ -13,19 +13,24 @@ from lab.audits import Audit
 from lab.common.settings import SettingError, Settings
 from lab.common.settings_text import write_value
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Inference, Reconstruction, Spy, Unmasking
+from lab.interfaces.privacy_attacks import (
+    MembershipInferenceAttack,
+    PrivacyAttack,
+    ReconstructionAttack,
+    SecureAggregationAttack,
+)
 
 
-class Aim(Settings):
+class AttackSpec(Settings):
     """What to attack in a run, and with what."""
 
-    spy: Spy = Field(description="the attack")
+    spy: PrivacyAttack = Field(description="the attack")
     round: int = Field(ge=1, description="the round whose messages, or whose model, it gets")
     client: int | None = Field(
         None, ge=0, description="its target; none given: drawn by the seed, or all for membership"
     )
 
-    def changed(self, settings: Mapping[str, Any]) -> Aim:
+    def changed(self, settings: Mapping[str, Any]) -> AttackSpec:
         """The same aim with settings replaced, such as round, spy, spy.seed.
 
         Another spy takes its own defaults.  Raises SettingError.
@@ -41,16 +46,16 @@ class Aim(Settings):
                 tree["spy"][name] = value
             else:
                 tree["spy"] = dict(value) if isinstance(value, Mapping) else {"kind": value}
-        return Aim.read(tree, "attack")
+        return AttackSpec.read(tree, "attack")
 
     def check(self, experiment: Experiment) -> None:
         """Raises SettingError where a run of that experiment gives nothing to attack."""
-        if not isinstance(self.spy, (Reconstruction, Inference)):
+        if not isinstance(self.spy, (ReconstructionAttack, MembershipInferenceAttack)):
             raise SettingError(
                 f"attack.spy is {self.spy.kind}, which neither rebuilds examples nor infers "
                 "membership: use one that does, such as first-layer, idlg or loss-threshold"
             )
-        if isinstance(self.spy, Reconstruction):
+        if isinstance(self.spy, ReconstructionAttack):
             self.spy.check(experiment.architecture)
         last, clients = experiment.at(self.round).training.rounds, experiment.data.clients
         if self.round > last:
@@ -62,10 +67,10 @@ class Aim(Settings):
             raise SettingError(f"attack.client is {self.client}: give 0 to {clients - 1}")
 
 
-class Order(Settings):
+class AttackRequest(Settings):
     """What to attack, and with what."""
 
-    spy: Spy
+    spy: PrivacyAttack
     round: int = Field(ge=1)
     client: int | None = Field(None, ge=0)
     picture: str | None = None  # the digest of a picture of the user's own, in place of a client
@@ -91,12 +96,12 @@ class Order(Settings):
         return " ".join(words)
 
 
-def needs_target(spy: Spy) -> bool:
+def needs_target(spy: PrivacyAttack) -> bool:
     """Return True for attacks on one client's update."""
-    return isinstance(spy, (Reconstruction, Unmasking))
+    return isinstance(spy, (ReconstructionAttack, SecureAggregationAttack))
 
 
-def target_of(order: Order, history: RunHistory) -> int:
+def target_of(order: AttackRequest, history: RunHistory) -> int:
     """Return the client whose update is attacked: the first that arrived, if none is named.
 
     Raises SettingError where nobody's update arrived.

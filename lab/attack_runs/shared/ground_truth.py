@@ -6,14 +6,14 @@ import torch
 
 from lab.common.settings import SettingError
 from lab.engine.client.batches import touched
-from lab.engine.data.federation import poisoned
+from lab.engine.data.federation import training_data
 from lab.experiment.experiment import Experiment
 from lab.models.inputs import as_floats
-from lab.scoring.reconstruction.image_scorer import Judge
+from lab.scoring.reconstruction.image_scorer import ReconstructionScorer
 
 
-def judge_of(now: Experiment, round: int, client: int) -> Judge:
-    federation = poisoned(now, round)
+def reconstruction_scorer(now: Experiment, round: int, client: int) -> ReconstructionScorer:
+    federation = training_data(now, round)
     held = federation.held(client)
     private = held[torch.from_numpy(touched(now, round, client, len(held)))]
     if not len(private):
@@ -23,7 +23,7 @@ def judge_of(now: Experiment, round: int, client: int) -> Judge:
         )
     others = torch.ones(len(federation.labels), dtype=torch.bool)
     others[private] = False
-    return Judge(
+    return ReconstructionScorer(
         inputs=as_floats(federation.inputs[private]),
         labels=federation.labels[private],
         others=as_floats(federation.inputs[others]),

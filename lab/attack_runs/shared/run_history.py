@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lab.attack_runs.membership.shadow_models import Cache, Nothing
 from lab.common.settings import SettingError
-from lab.engine.run_state import Moment, State
+from lab.engine.run_state import RoundResult, RunState
 from lab.experiment.experiment import Experiment
 
 
@@ -28,7 +28,7 @@ class RunHistory(Protocol):
     def shadow_cache(self) -> Cache:
         """Keeps shadow models for further attacks on the run."""
 
-    def state(self, round: int) -> State:
+    def state(self, round: int) -> RunState:
         """Return the state after that round; 0 for the state before the first."""
 
     def sent_model(self, round: int) -> Tensor:
@@ -40,7 +40,7 @@ class RunHistory(Protocol):
     def check_replay(self, round: int) -> None:
         """Raise SettingError where the round's messages cannot be made once more."""
 
-    def replay(self, round: int) -> Moment:
+    def replay(self, round: int) -> RoundResult:
         """Return the round with all its messages.  Raises SettingError."""
 
     def picture(self, digest: str) -> Tensor:
@@ -52,15 +52,15 @@ class RunInMemory:
     """A run of this process, as far as it has come.  It keeps only what it was given."""
 
     experiment: Experiment
-    states: Mapping[int, State]  # by round
-    moments: Mapping[int, Moment]  # by round
+    states: Mapping[int, RunState]  # by round
+    moments: Mapping[int, RoundResult]  # by round
     shadow_cache: Cache = field(default_factory=Nothing)
 
     @property
     def last_round(self) -> int:
         return max(self.moments, default=0)
 
-    def state(self, round: int) -> State:
+    def state(self, round: int) -> RunState:
         return self.moments[round].state if round in self.moments else self.states[round]
 
     def sent_model(self, round: int) -> Tensor:
@@ -72,7 +72,7 @@ class RunInMemory:
     def check_replay(self, round: int) -> None:
         """Every round is at hand with its messages: nothing has to be made once more."""
 
-    def replay(self, round: int) -> Moment:
+    def replay(self, round: int) -> RoundResult:
         return self.moments[round]
 
     def picture(self, digest: str) -> Tensor:

@@ -15,7 +15,7 @@ SIDE = 24  # numbers in a row of the window, where the model suggests no other
 
 
 @dataclass(frozen=True)
-class Window:
+class UpdateImage:
     """Numbers one after the other, of a flat vector, as a picture."""
 
     start: int = 0
@@ -23,7 +23,7 @@ class Window:
     width: int = SIDE
 
     @classmethod
-    def on(cls, network: Network, mean: Tensor) -> Window:
+    def on(cls, network: Network, mean: Tensor) -> UpdateImage:
         """The weights of one first neuron, where those form a picture; else the first numbers.
 
         The neuron that moves most in the mean update, which everybody knows.  mean (params,)

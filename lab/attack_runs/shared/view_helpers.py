@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.interfaces.privacy_attacks import Spy
+from lab.interfaces.privacy_attacks import PrivacyAttack
 from lab.interfaces.views import ServerView
 
 
@@ -22,7 +22,7 @@ def only(view: ServerView, target: int) -> ServerView:
     )
 
 
-def check_memory(spy: Spy, now: Experiment) -> None:
+def check_memory(spy: PrivacyAttack, now: Experiment) -> None:
     """Raises SettingError where clients train anything but the model that they are sent."""
     algorithm = now.training.algorithm
     usual = not algorithm.asynchronous and algorithm.talks and algorithm.models == 1

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 from lab.interfaces.messages import ratio
 
 
@@ -29,13 +29,13 @@ class Afl(Algorithm):
     def begin(self, clients: int, params: int) -> Memory:
         return {"mixture": torch.full((clients,), 1 / clients)}
 
-    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+    def factors(self, report: CohortReport, memory: Memory) -> Tensor | None:
         """lambda_i over the mean of all who were asked, so that updates keep their usual length."""
         mine = memory["mixture"][list(report.clients)]
         return ratio(mine, mine.mean())
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         """The factors took the mean lambda of all asked; only those who arrived count."""
         assert report.losses is not None

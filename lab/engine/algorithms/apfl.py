@@ -10,7 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.federated_algorithm import Crew, Local, Memory, Mixture, Task
+from lab.interfaces.federated_algorithm import (
+    CohortTrainer,
+    LocalResult,
+    LocalTask,
+    Memory,
+    ModelMixture,
+)
 from lab.models.network import Network
 
 
@@ -26,14 +32,16 @@ class Apfl(Personal):
         share = torch.full((clients,), self.share)
         return {**super().begin(clients, params), "share": share}
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         who, mine = list(crew.clients), self.mine(crew, sent, memory)
-        mixture = Mixture(mine, memory["share"][who], self.adaptive)
-        found = crew.learn(Task(sent, mixture=mixture))
+        mixture = ModelMixture(mine, memory["share"][who], self.adaptive)
+        found = crew.learn(LocalTask(sent, mixture=mixture))
         assert found.mixture is not None
         share = memory["share"].clone()
         share[who] = found.mixture.share
-        return Local(found.rows, {**self.keeping(crew, found.mixture.own, memory), "share": share})
+        return LocalResult(
+            found.rows, {**self.keeping(crew, found.mixture.own, memory), "share": share}
+        )
 
     def own(
         self, model: Tensor, memory: Memory, clients: Sequence[int], network: Network

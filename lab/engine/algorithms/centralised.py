@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Crew, Local, Memory, Report
+from lab.interfaces.federated_algorithm import (
+    Algorithm,
+    CohortReport,
+    CohortTrainer,
+    LocalResult,
+    Memory,
+)
 
 
 class Centralised(Algorithm):
@@ -16,12 +22,12 @@ class Centralised(Algorithm):
     kind: Literal["centralised"] = "centralised"
     talks: ClassVar[bool] = False
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         rows = torch.zeros(len(crew.clients), len(sent))
-        return Local(rows, memory, change=crew.pooled(sent))
+        return LocalResult(rows, memory, change=crew.pooled(sent))
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         assert report.local.change is not None
         return model + report.local.change, memory

@@ -8,7 +8,13 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.federated_algorithm import Crew, Drift, Local, Memory, Task
+from lab.interfaces.federated_algorithm import (
+    CohortTrainer,
+    GradientCorrection,
+    LocalResult,
+    LocalTask,
+    Memory,
+)
 
 
 class Ditto(Personal):
@@ -18,7 +24,11 @@ class Ditto(Personal):
     source: ClassVar[str] = "Li et al. 2021, arXiv:2012.04221, algorithm 1"
     pull: float = Field(0.5, ge=0, le=10, description="lambda: strength of the spring; 0: alone")
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         mine = self.mine(crew, sent, memory)
-        moved = crew.learn(Task(mine, Drift(self.pull), anchor=sent, stays=True)).rows
-        return Local(crew.learn(Task(sent)).rows, self.keeping(crew, mine + moved, memory))
+        moved = crew.learn(
+            LocalTask(mine, GradientCorrection(self.pull), anchor=sent, stays=True)
+        ).rows
+        return LocalResult(
+            crew.learn(LocalTask(sent)).rows, self.keeping(crew, mine + moved, memory)
+        )

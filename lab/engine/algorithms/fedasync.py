@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.asynchronous import Asynchronous
-from lab.interfaces.federated_algorithm import Drift, Memory, Report
+from lab.interfaces.federated_algorithm import CohortReport, GradientCorrection, Memory
 
 
 class FedAsync(Asynchronous):
@@ -28,11 +28,11 @@ class FedAsync(Asynchronous):
     def awaits(self) -> int:
         return 1
 
-    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
-        return Drift(pull=self.pull)
+    def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
+        return GradientCorrection(pull=self.pull)
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         local = report.local
         assert local.starts is not None

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 
 
 class FedAvg(Algorithm):
@@ -18,6 +18,6 @@ class FedAvg(Algorithm):
     rate: float = Field(1.0, gt=0, le=10, description="server learning rate; 1 as published")
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         return model + self.rate * step, memory

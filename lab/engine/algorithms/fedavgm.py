@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 
 
 class FedAvgM(Algorithm):
@@ -23,7 +23,7 @@ class FedAvgM(Algorithm):
         return {"momentum": torch.zeros(params)}
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         rolling = self.momentum * memory["momentum"] + step
         return model + self.rate * rolling, {"momentum": rolling}

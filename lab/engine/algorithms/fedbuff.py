@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.asynchronous import Asynchronous
-from lab.interfaces.federated_algorithm import Memory, Report
+from lab.interfaces.federated_algorithm import CohortReport, Memory
 
 
 class FedBuff(Asynchronous):
@@ -26,11 +26,11 @@ class FedBuff(Asynchronous):
     def awaits(self) -> int:
         return self.buffer
 
-    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+    def factors(self, report: CohortReport, memory: Memory) -> Tensor | None:
         assert report.local.stale is not None
         return (1.0 + report.local.stale) ** -self.power
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         return model + self.rate * step, memory

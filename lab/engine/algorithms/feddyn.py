@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Drift, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, GradientCorrection, Memory
 
 
 class FedDyn(Algorithm):
@@ -28,11 +28,11 @@ class FedDyn(Algorithm):
     def begin(self, clients: int, params: int) -> Memory:
         return {"h": torch.zeros(params), "g_i": torch.zeros(clients, params)}
 
-    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
-        return Drift(pull=self.pull, push=-memory["g_i"][list(clients)])
+    def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
+        return GradientCorrection(pull=self.pull, push=-memory["g_i"][list(clients)])
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         clients = torch.tensor(report.clients, dtype=torch.int64)
         who, rows = clients[report.arrived], report.rows[report.arrived]

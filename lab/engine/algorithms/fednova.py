@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 from lab.interfaces.messages import ratio
 
 
@@ -21,12 +21,12 @@ class FedNova(Algorithm):
     source: ClassVar[str] = "Wang et al. 2020, arXiv:2007.07481"
     exposes: ClassVar[str] = "how many steps each client takes, by which all are scaled"
 
-    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+    def factors(self, report: CohortReport, memory: Memory) -> Tensor | None:
         """tau_eff of all who were asked over tau_i, so that updates keep their usual length."""
         return effective_steps(report, report.asked) / report.steps.clamp_min(1)
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         """The factors took tau_eff of everybody asked; only those who arrived count."""
         correction = ratio(
@@ -35,7 +35,7 @@ class FedNova(Algorithm):
         return model + correction * step, memory
 
 
-def effective_steps(report: Report, counted: Tensor) -> Tensor:
+def effective_steps(report: CohortReport, counted: Tensor) -> Tensor:
     """tau_eff = sum p_i tau_i, where p_i are the shares of those who count.  counted (clients,)"""
     weights = report.weights * counted
     return ratio((weights * report.steps).sum(), weights.sum())

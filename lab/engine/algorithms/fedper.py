@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lab.engine.algorithms.shared.local_head import Headed
-from lab.interfaces.federated_algorithm import Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, LocalTask, Memory
 
 
 class FedPer(Headed):
@@ -16,6 +16,6 @@ class FedPer(Headed):
     kind: Literal["fedper"] = "fedper"
     source: ClassVar[str] = "Arivazhagan et al. 2019, arXiv:1912.00818, algorithm 1"
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         start = self.begun(crew, sent, memory)
-        return self.done(crew, start, crew.learn(Task(start)).rows, memory)
+        return self.done(crew, start, crew.learn(LocalTask(start)).rows, memory)

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Drift, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, GradientCorrection, Memory
 
 
 class FedProx(Algorithm):
@@ -18,10 +18,10 @@ class FedProx(Algorithm):
     source: ClassVar[str] = "Li et al. 2020, arXiv:1812.06127, algorithm 2"
     pull: float = Field(0.1, ge=0, le=10, description="mu: strength of the spring; 0: fedavg")
 
-    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
-        return Drift(pull=self.pull)
+    def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
+        return GradientCorrection(pull=self.pull)
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         return model + step, memory

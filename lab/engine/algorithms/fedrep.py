@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.local_head import Headed
-from lab.interfaces.federated_algorithm import Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, LocalTask, Memory
 
 
 class FedRep(Headed):
@@ -22,10 +22,12 @@ class FedRep(Headed):
     def unguarded(self) -> str:
         return "gradients at layers that were fitted to its examples without noise"
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         start = self.begun(crew, sent, memory)
         names = [layer.name for layer in crew.network.trained]
         first, last = names[: -self.layers], names[-self.layers :]
-        fitted = crew.learn(Task(start, layers=tuple(last), epochs=self.epochs, stays=True)).rows
-        moved = crew.learn(Task(start + fitted, layers=tuple(first))).rows
+        fitted = crew.learn(
+            LocalTask(start, layers=tuple(last), epochs=self.epochs, stays=True)
+        ).rows
+        moved = crew.learn(LocalTask(start + fitted, layers=tuple(first))).rows
         return self.done(crew, start, fitted + moved, memory)

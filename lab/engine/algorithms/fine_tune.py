@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.federated_algorithm import Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, LocalTask, Memory
 
 
 class FineTune(Personal):
@@ -18,6 +18,8 @@ class FineTune(Personal):
     source: ClassVar[str] = "Yu et al. 2020, arXiv:2002.04758"
     epochs: int = Field(3, ge=1, le=100, description="passes over a client's data for its own use")
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
-        moved = crew.learn(Task(sent, epochs=self.epochs, stays=True)).rows
-        return Local(crew.learn(Task(sent)).rows, self.keeping(crew, sent + moved, memory))
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        moved = crew.learn(LocalTask(sent, epochs=self.epochs, stays=True)).rows
+        return LocalResult(
+            crew.learn(LocalTask(sent)).rows, self.keeping(crew, sent + moved, memory)
+        )

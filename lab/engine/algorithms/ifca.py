@@ -9,8 +9,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.common.random_streams import stream
-from lab.interfaces.federated_algorithm import Algorithm, Crew, Local, Memory, Report, Task
+from lab.common.random_streams import random_stream
+from lab.interfaces.federated_algorithm import (
+    Algorithm,
+    CohortReport,
+    CohortTrainer,
+    LocalResult,
+    LocalTask,
+    Memory,
+)
 from lab.models.network import Network
 
 
@@ -47,7 +54,7 @@ class Ifca(Algorithm):
             "chosen": torch.zeros(clients),
         }
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         fresh = not memory["begun"] or len(memory["models"]) != self.clusters
         models = self._first(crew, sent) if fresh else memory["models"]
         losses = crew.losses(models)  # (clients, models)
@@ -58,18 +65,18 @@ class Ifca(Algorithm):
         of_all = memory["chosen"].clone()
         of_all[list(crew.clients)] = chosen.float()
         kept = {"models": models, "begun": torch.ones(1), "chosen": of_all}
-        return Local(crew.learn(Task(starts)).rows, kept, starts, groups=chosen)
+        return LocalResult(crew.learn(LocalTask(starts)).rows, kept, starts, groups=chosen)
 
-    def _first(self, crew: Crew, sent: Tensor) -> Tensor:
+    def _first(self, crew: CohortTrainer, sent: Tensor) -> Tensor:
         """One as the experiment begins, the others drawn as it was.  -> (models, params)"""
         others = [
-            crew.network.initial(stream(crew.seed, "cluster", number))
+            crew.network.initial(random_stream(crew.seed, "cluster", number))
             for number in range(1, self.clusters)
         ]
         return torch.stack([sent, *others])
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         assert report.local.groups is not None
         models = memory["models"] + step

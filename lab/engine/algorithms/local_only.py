@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.federated_algorithm import Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, LocalTask, Memory
 from lab.models.network import Network
 
 
@@ -21,7 +21,7 @@ class LocalOnly(Personal):
     def shared(self, network: Network) -> int:
         return 0
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         mine = self.mine(crew, sent, memory)
-        moved = crew.learn(Task(mine, stays=True)).rows
-        return Local(moved[:, :0], self.keeping(crew, mine + moved, memory))
+        moved = crew.learn(LocalTask(mine, stays=True)).rows
+        return LocalResult(moved[:, :0], self.keeping(crew, mine + moved, memory))

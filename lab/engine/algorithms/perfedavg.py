@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.federated_algorithm import Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, LocalTask, Memory
 
 
 class PerFedAvg(Personal):
@@ -25,9 +25,9 @@ class PerFedAvg(Personal):
     def unguarded(self) -> str:
         return "gradients along a step that no clipping bounds"
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
-        slopes = crew.learn(Task(sent, whole=True, stays=True)).rows / crew.rate
-        return Local(
-            crew.learn(Task(sent, ahead=self.ahead)).rows,
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        slopes = crew.learn(LocalTask(sent, whole=True, stays=True)).rows / crew.rate
+        return LocalResult(
+            crew.learn(LocalTask(sent, ahead=self.ahead)).rows,
             self.keeping(crew, sent + self.ahead * slopes, memory),
         )

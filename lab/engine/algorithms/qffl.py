@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 from lab.interfaces.messages import ratio
 
 
@@ -26,19 +26,19 @@ class Qffl(Algorithm):
     exposes: ClassVar[str] = "each client's loss"
     fairness: float = Field(1.0, ge=0, le=10, description="q: 0 is fedavg, more is fairer")
 
-    def factors(self, report: Report, memory: Memory) -> Tensor | None:
+    def factors(self, report: CohortReport, memory: Memory) -> Tensor | None:
         """The mean of h_i is over all who were asked, so that updates keep their usual length."""
         powers = _losses(report) ** self.fairness  # F_i^q
         return powers / report.rate / self._heights(report).mean()
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         """The factors took the mean of h_i over all asked; only those who arrived count."""
         heights = self._heights(report)
         return model + ratio(heights.mean(), heights[report.arrived].mean()) * step, memory
 
-    def _heights(self, report: Report) -> Tensor:
+    def _heights(self, report: CohortReport) -> Tensor:
         """h_i.  -> (clients,)"""
         q, steepness = self.fairness, 1 / report.rate  # L
         losses = _losses(report)
@@ -46,7 +46,7 @@ class Qffl(Algorithm):
         return q * losses ** (q - 1) * squares + steepness * losses**q
 
 
-def _losses(report: Report) -> Tensor:
+def _losses(report: CohortReport) -> Tensor:
     """F_i, of which no power is infinite.  -> (clients,)"""
     assert report.losses is not None
     return report.losses.clamp_min(1e-10)

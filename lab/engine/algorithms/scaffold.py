@@ -10,7 +10,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Crew, Drift, Local, Memory, Report, Task
+from lab.interfaces.federated_algorithm import (
+    Algorithm,
+    CohortReport,
+    CohortTrainer,
+    GradientCorrection,
+    LocalResult,
+    LocalTask,
+    Memory,
+)
 
 
 class Scaffold(Algorithm):
@@ -44,17 +52,17 @@ class Scaffold(Algorithm):
     def begin(self, clients: int, params: int) -> Memory:
         return {"c": torch.zeros(params), "c_i": torch.zeros(clients, params)}
 
-    def drift(self, memory: Memory, clients: Sequence[int]) -> Drift:
-        return Drift(push=memory["c"] - memory["c_i"][list(clients)])
+    def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
+        return GradientCorrection(push=memory["c"] - memory["c_i"][list(clients)])
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         local = super().train(crew, sent, memory)
         if self.option == "II":
             return local
-        return replace(local, gradients=-crew.learn(Task(sent, whole=True)).rows / crew.rate)
+        return replace(local, gradients=-crew.learn(LocalTask(sent, whole=True)).rows / crew.rate)
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         trained = report.arrived & (report.steps > 0)  # (clients,)
         who = torch.tensor(report.clients)[trained]

@@ -11,23 +11,23 @@ from torch import Tensor
 
 from lab.engine.client.batches import batches
 from lab.engine.client.compute_device import device_of, moved
-from lab.engine.client.constrained_training import Leash
-from lab.engine.client.model_mixture import Mixing
-from lab.engine.differential_privacy.dp_sgd import Mechanism
+from lab.engine.client.constrained_training import ConstrainedSteps
+from lab.engine.client.model_mixture import MixtureSteps
+from lab.engine.differential_privacy.dp_sgd import StepMechanism
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation
-from lab.interfaces.federated_algorithm import Mixture, Task
+from lab.interfaces.data import FederatedDataset
+from lab.interfaces.federated_algorithm import LocalTask, ModelMixture
 from lab.models.opacus_gradients import sampled_visits
 from lab.models.stacked_gradients import (
-    Stack,
-    Visit,
-    descend,
-    drag,
+    LayerGradients,
+    StackedParameters,
+    backward,
     flattened,
+    gradient_step,
     head,
+    proximal_step,
     rounded,
     stacked,
-    visits,
 )
 
 BLOCK = 10  # dense models stacked at most: measured fastest
@@ -65,7 +65,7 @@ def shared_blocks(plans: Sequence[Sequence[Plan]], now: Experiment) -> list[list
     return found
 
 
-def plan_batches(now: Experiment, held: Tensor, round: int, client: int, task: Task) -> Plan:
+def plan_batches(now: Experiment, held: Tensor, round: int, client: int, task: LocalTask) -> Plan:
     if task.whole:
         return [held.numpy()] if len(held) else []
     return [held.numpy()[batch] for batch in batches(now, round, client, len(held), task.epochs)]
@@ -75,12 +75,12 @@ def plan_batches(now: Experiment, held: Tensor, round: int, client: int, task: T
 class LocalStep:
     """One step of the clients of a block who still train."""
 
-    models: Stack
-    target: Stack  # what the step moves: the models, or in a single step their change
+    models: StackedParameters
+    target: StackedParameters  # what the step moves: the models, or in a single step their change
     inputs: Tensor  # (clients, batch, *shape)
     labels: Tensor  # (clients, batch)
     mask: Tensor  # (clients, batch) 0 for padding
-    gradients: list[Visit]  # at the models, before anything moves
+    gradients: list[LayerGradients]  # at the models, before anything moves
 
 
 StepRule = Callable[[LocalStep], None]  # does its part of a step, in place
@@ -88,12 +88,12 @@ StepRule = Callable[[LocalStep], None]  # does its part of a step, in place
 
 def trained(
     now: Experiment,
-    federation: Federation,
+    federation: FederatedDataset,
     plans: list[Plan],
-    task: Task,
-    guard: Mechanism | None,
-    leash: Leash | None,
-) -> tuple[Tensor, Mixture | None]:
+    task: LocalTask,
+    guard: StepMechanism | None,
+    leash: ConstrainedSteps | None,
+) -> tuple[Tensor, ModelMixture | None]:
     """Local SGD of a block, the longest plan first.  -> (clients, params) the change
 
     Computes on the experiment's device, and answers where it was asked.
@@ -106,7 +106,7 @@ def trained(
     # A single step is the change itself: taken from the weights, it would lose its last digits.
     single = task.whole or (now.recipe.cap == 1 and not task.epochs)
     target = stacked(network, torch.zeros_like(begun)) if single else stack
-    mixing = Mixing(network, task.mixture) if task.mixture else None
+    mixing = MixtureSteps(network, task.mixture) if task.mixture else None
     rules = rules_of(now, task, single, mixing, guard, leash)
     gradients = Gradients(now, task, guard is not None)
     for index, mask in steps(plans):
@@ -124,11 +124,11 @@ def trained(
 
 def rules_of(
     now: Experiment,
-    task: Task,
+    task: LocalTask,
     single: bool,
-    mixing: Mixing | None,
-    guard: Mechanism | None,
-    leash: Leash | None,
+    mixing: MixtureSteps | None,
+    guard: StepMechanism | None,
+    leash: ConstrainedSteps | None,
 ) -> list[StepRule]:
     """Return what each step does, in order.  single: there is one step, and it starts at zero"""
     rate = now.training.rate
@@ -141,17 +141,17 @@ def rules_of(
     if guard:
         rules.append(lambda step: guard.descend(step.target, step.gradients, step.mask))
     else:
-        rules.append(lambda step: descend(step.target, step.gradients, rate))
+        rules.append(lambda step: gradient_step(step.target, step.gradients, rate))
     if leash:
         rules.append(lambda step: leash.hold(step.target, whole=not single))
     return rules
 
 
-def _mix(mixing: Mixing, step: LocalStep, rate: float) -> None:
+def _mix(mixing: MixtureSteps, step: LocalStep, rate: float) -> None:
     mixing.descend(step.models, step.inputs, step.labels, shares(step.mask), rate)
 
 
-def _correction(now: Experiment, task: Task, single: bool) -> StepRule:
+def _correction(now: Experiment, task: LocalTask, single: bool) -> StepRule:
     """Return the rule that pulls towards the anchor and adds the algorithm's offset."""
     network, rate = now.architecture, now.training.rate
     fixed = task.start if task.anchor is None else task.anchor
@@ -163,7 +163,7 @@ def _correction(now: Experiment, task: Task, single: bool) -> StepRule:
     def correct(step: LocalStep) -> None:
         clients = len(step.mask)
         offset = head(push, clients) if push else None
-        drag(step.target, step.models, head(anchor, clients), pull, offset, rate)
+        proximal_step(step.target, step.models, head(anchor, clients), pull, offset, rate)
 
     return correct
 
@@ -173,10 +173,12 @@ class Gradients:
     """The gradients of a block's models, of the layers that the task moves."""
 
     now: Experiment
-    task: Task
+    task: LocalTask
     guarded: bool  # example by example, for DP-SGD
 
-    def __call__(self, models: Stack, inputs: Tensor, labels: Tensor, mask: Tensor) -> list[Visit]:
+    def __call__(
+        self, models: StackedParameters, inputs: Tensor, labels: Tensor, mask: Tensor
+    ) -> list[LayerGradients]:
         """mask (clients, batch): 0 for padding"""
         if not mask.numel():
             return []
@@ -190,12 +192,12 @@ class Gradients:
             found = sampled_visits(network, models, inputs, labels)
         else:
             weights = None if self.guarded else shares(mask)
-            found = visits(network, models, inputs, labels, weights)
+            found = backward(network, models, inputs, labels, weights)
         return [visit for visit in found if not layers or visit.layer.name in layers]
 
     def _look_ahead(
-        self, models: Stack, inputs: Tensor, labels: Tensor, mask: Tensor
-    ) -> tuple[Stack, Tensor]:
+        self, models: StackedParameters, inputs: Tensor, labels: Tensor, mask: Tensor
+    ) -> tuple[StackedParameters, Tensor]:
         """Return models that are a step ahead, and the examples that say where that should lead.
 
         Every other example shows the way, and the rest judge it. Fallah et al. 2020.
@@ -204,8 +206,8 @@ class Gradients:
         scouts[:, 1::2] = 0
         rest = torch.where(mask.sum(dim=1, keepdim=True) > 1, mask - scouts, mask)
         ahead = [[part.clone() for part in own] for own in models]
-        scouted = visits(self.now.architecture, ahead, inputs, labels, shares(scouts))
-        descend(ahead, scouted, self.task.ahead)
+        scouted = backward(self.now.architecture, ahead, inputs, labels, shares(scouts))
+        gradient_step(ahead, scouted, self.task.ahead)
         return ahead, rest
 
 

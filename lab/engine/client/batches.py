@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lab.common.random_streams import private_stream, secret_stream, stream
+from lab.common.random_streams import private_stream, random_stream, secret_stream
 from lab.experiment.experiment import Experiment
 
 
@@ -36,7 +36,7 @@ def batches(
 def _draws(now: Experiment, round: int, client: int) -> np.random.Generator:
     """The random stream of a client's batches.  Under example-level privacy they are secret."""
     if now.privacy.kind != "example":
-        return stream(now.seed, "batches", round, client)
+        return random_stream(now.seed, "batches", round, client)
     if now.privacy.secure_noise:
         return secret_stream(now.seed, now.nonce, "batches", round, client)
     return private_stream(now.seed, now.nonce, "batches", round, client)

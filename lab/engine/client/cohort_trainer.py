@@ -7,47 +7,50 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lab.engine.client.local_training import cohort, pooled
-from lab.engine.data.federation import assemble, poisoned
-from lab.engine.data.malicious_clients import acting
-from lab.engine.participation.async_schedule import landing
-from lab.engine.participation.cohort_sampling import lost
+from lab.engine.client.local_training import train_centrally, train_cohort
+from lab.engine.data.federation import federated_dataset, training_data
+from lab.engine.data.malicious_clients import active_attackers
+from lab.engine.participation.async_schedule import async_round
+from lab.engine.participation.cohort_sampling import dropped_clients
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import Crew, Local, Memory, Report
+from lab.interfaces.federated_algorithm import CohortReport, CohortTrainer, LocalResult, Memory
 from lab.interfaces.messages import Cohort
-from lab.interfaces.poisoning import IGNORANT, Insight
+from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge
 from lab.models.metrics import evaluate
 
 
-def crew_of(
-    experiment: Experiment, round: int, clients: tuple[int, ...], insight: Insight = IGNORANT
-) -> Crew:
+def cohort_trainer(
+    experiment: Experiment,
+    round: int,
+    clients: tuple[int, ...],
+    insight: AdversaryKnowledge = NO_KNOWLEDGE,
+) -> CohortTrainer:
     """insight: of malicious clients, as far as they have it before they train"""
     now = experiment.at(round)
-    restraint = now.adversary.poison.restrain(insight) if acting(now, round) else None
+    restraint = now.adversary.poison.restrain(insight) if active_attackers(now, round) else None
     versions: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
     if now.training.algorithm.asynchronous:
-        landed = landing(experiment, round)
+        landed = async_round(experiment, round)
         versions = tuple(flight.version for flight in landed.flights)
         waiting = tuple(flight.version for flight in landed.waiting)
-    return Crew(
+    return CohortTrainer(
         network=now.architecture,
         seed=now.seed,
         round=round,
         rate=now.training.rate,
         clients=clients,
-        learn=lambda task: cohort(experiment, round, clients, task, restraint),
+        learn=lambda task: train_cohort(experiment, round, clients, task, restraint),
         losses=lambda models: _losses(now, round, clients, models),
-        pooled=lambda model: pooled(experiment, round, model),
+        pooled=lambda model: train_centrally(experiment, round, model),
         versions=versions,
         waiting=waiting,
     )
 
 
-def outcome(
-    now: Experiment, crew: Crew, party: Cohort, sent: Tensor, memory: Memory
-) -> tuple[Local, Report, Tensor]:
+def train_clients(
+    now: Experiment, crew: CohortTrainer, party: Cohort, sent: Tensor, memory: Memory
+) -> tuple[LocalResult, CohortReport, Tensor]:
     """What came of the training, what the algorithm may know of it, and what is to be sent.
 
     sent (params,) -> ..., (clients, shared)
@@ -61,7 +64,7 @@ def outcome(
 
 def _losses(now: Experiment, round: int, clients: Sequence[int], models: Tensor) -> Tensor:
     """Of each model on each client's own examples.  models (models, params) -> (clients, models)"""
-    federation, found = poisoned(now, round), torch.zeros(len(clients), len(models))
+    federation, found = training_data(now, round), torch.zeros(len(clients), len(models))
     for place, client in enumerate(clients):
         held = federation.examples(federation.held(client))
         for number, model in enumerate(models):
@@ -70,11 +73,11 @@ def _losses(now: Experiment, round: int, clients: Sequence[int], models: Tensor)
     return found
 
 
-def report_of(now: Experiment, party: Cohort, local: Local, sent: Tensor) -> Report:
-    losses, sizes = None, assemble(now).sizes[list(party.clients)].tolist()
+def report_of(now: Experiment, party: Cohort, local: LocalResult, sent: Tensor) -> CohortReport:
+    losses, sizes = None, federated_dataset(now).sizes[list(party.clients)].tolist()
     if now.training.algorithm.needs_losses:
         losses = _losses(now, party.round, party.clients, sent.unsqueeze(0))[:, 0]
-    return Report(
+    return CohortReport(
         everyone=now.data.clients,
         clients=party.clients,
         arrived=~party.lost,
@@ -88,18 +91,18 @@ def report_of(now: Experiment, party: Cohort, local: Local, sent: Tensor) -> Rep
     )
 
 
-def party_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Cohort:
+def cohort_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> Cohort:
     now = experiment.at(round)
-    bad, gone = set(acting(now, round)), set(lost(now, round))
-    sizes, lasted = assemble(now).sizes[list(clients)], None
+    bad, gone = set(active_attackers(now, round)), set(dropped_clients(now, round))
+    sizes, lasted = federated_dataset(now).sizes[list(clients)], None
     if now.training.algorithm.asynchronous and now.network.devices != "none":
-        lasted = landing(experiment, round).lasted
+        lasted = async_round(experiment, round).lasted
     bad_ones = torch.tensor([client in bad for client in clients], dtype=torch.bool)
     weights = sizes.float() if now.recipe.weighted else torch.ones(len(clients))
     if bad and now.recipe.weighted:
         weights = now.adversary.poison.claims(weights, bad_ones)
         if now.secure_aggregation.enabled:  # the ring of masked sums has room for no larger one
-            weights = weights.clamp_max(float(assemble(now).sizes.max()))
+            weights = weights.clamp_max(float(federated_dataset(now).sizes.max()))
     return Cohort(
         seed=now.seed,
         nonce=now.nonce,

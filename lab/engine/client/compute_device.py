@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lab.interfaces.data import Federation
+from lab.interfaces.data import FederatedDataset
 
 CONTAINER = (  # files with the memory limit of a container
     Path("/sys/fs/cgroup/memory.max"),
@@ -35,11 +35,11 @@ def device_of(name: str) -> torch.device:
     return torch.device("cuda" if there else "cpu")
 
 
-def moved(federation: Federation, device: torch.device) -> Federation:
+def moved(federation: FederatedDataset, device: torch.device) -> FederatedDataset:
     """The same examples on that device, kept there; who holds which stays where it is."""
     return federation if device.type == "cpu" else _moved(federation, device)
 
 
 @lru_cache(maxsize=2)
-def _moved(federation: Federation, device: torch.device) -> Federation:
+def _moved(federation: FederatedDataset, device: torch.device) -> FederatedDataset:
     return federation.moved(device)

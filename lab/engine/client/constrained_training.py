@@ -13,22 +13,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.interfaces.poisoning import Restraint
+from lab.interfaces.poisoning import TrainingConstraint
 from lab.models.network import Network
-from lab.models.stacked_gradients import Stack, stacked
+from lab.models.stacked_gradients import StackedParameters, stacked
 
 
 @dataclass(frozen=True, eq=False)
-class Leash:
+class ConstrainedSteps:
     """Some clients of a block, and where each parameter of theirs began."""
 
     bad: Tensor  # (clients,) bool
     pull: float
-    begun: Stack
-    free: Stack  # True where a parameter may move; of one for all
+    begun: StackedParameters
+    free: StackedParameters  # True where a parameter may move; of one for all
 
     @classmethod
-    def on(cls, network: Network, restraint: Restraint, bad: Tensor, begun: Tensor) -> Leash:
+    def on(
+        cls, network: Network, restraint: TrainingConstraint, bad: Tensor, begun: Tensor
+    ) -> ConstrainedSteps:
         """begun (clients, params)"""
         free = restraint.free
         if free is None:
@@ -36,7 +38,9 @@ class Leash:
         free = F.pad(free, (0, network.size - len(free)), value=True)  # what never travels is free
         return cls(bad, restraint.pull, stacked(network, begun), stacked(network, free[None]))
 
-    def draw_back(self, training: Stack, changing: Stack, rate: float) -> None:
+    def draw_back(
+        self, training: StackedParameters, changing: StackedParameters, rate: float
+    ) -> None:
         """A step of `changing` towards the beginning, in place; before the others are taken."""
         if self.pull:
             for place, own in enumerate(changing):
@@ -44,7 +48,7 @@ class Leash:
                     away = training[place][part] - self.begun[place][part][: len(parameter)]
                     parameter.sub_(away * self._bad(parameter), alpha=rate * self.pull)
 
-    def hold(self, changing: Stack, whole: bool) -> None:
+    def hold(self, changing: StackedParameters, whole: bool) -> None:
         """Put back what may not move, in place.
 
         whole: `changing` is a model; otherwise it is a change, which begins at nothing

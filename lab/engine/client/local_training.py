@@ -14,28 +14,28 @@ import torch
 from torch import Tensor
 
 from lab.common.random_streams import private_stream
-from lab.common.threads import side_by_side
+from lab.common.threads import run_in_threads
 from lab.engine.client.batched_sgd import Plan, Seat, blocks, plan_batches, shared_blocks, trained
-from lab.engine.client.constrained_training import Leash
-from lab.engine.data.federation import poisoned
-from lab.engine.data.malicious_clients import acting
-from lab.engine.data.public_examples import root_of
+from lab.engine.client.constrained_training import ConstrainedSteps
+from lab.engine.data.federation import training_data
+from lab.engine.data.malicious_clients import active_attackers
+from lab.engine.data.public_examples import root_dataset
 from lab.engine.differential_privacy.accountant import noise_multiplier
-from lab.engine.differential_privacy.dp_sgd import Guard, Mechanism
+from lab.engine.differential_privacy.dp_sgd import DpSgdMechanism, StepMechanism
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Federation
-from lab.interfaces.federated_algorithm import Task, Updates
-from lab.interfaces.poisoning import Restraint
+from lab.interfaces.data import FederatedDataset
+from lab.interfaces.federated_algorithm import ClientUpdates, LocalTask
+from lab.interfaces.poisoning import TrainingConstraint
 
 
 @torch.no_grad()
-def cohort(
+def train_cohort(
     experiment: Experiment,
     round: int,
     clients: Sequence[int],
-    task: Task,
-    restraint: Restraint | None = None,
-) -> Updates:
+    task: LocalTask,
+    restraint: TrainingConstraint | None = None,
+) -> ClientUpdates:
     """Train `clients` as the experiment asks in that round, and the task.
 
     restraint: what those who act maliciously mind besides
@@ -44,7 +44,7 @@ def cohort(
     this is the seam that another engine may fill.
     """
     now = experiment.at(round)
-    federation, gang = poisoned(now, round), acting(now, round)
+    federation, gang = training_data(now, round), active_attackers(now, round)
     sizes = federation.sizes[list(clients)]
     guarded = now.privacy.kind == "example" and not task.stays
     noise = noise_multiplier(experiment, round) if guarded else 0.0
@@ -62,32 +62,34 @@ def cohort(
                 private_stream(now.seed, now.nonce, "example noise", round, clients[place])
                 for place in block
             ]
-            guard = Guard(now, noise, sizes[block], generators)
+            guard = DpSgdMechanism(now, noise, sizes[block], generators)
         leash = None
         if restraint and not task.stays:
             bad = torch.tensor([clients[place] in gang for place in block])
-            leash = Leash.on(now.architecture, restraint, bad, mine.start.expand(len(block), -1))
+            leash = ConstrainedSteps.on(
+                now.architecture, restraint, bad, mine.start.expand(len(block), -1)
+            )
         found, mixed = trained(now, federation, chosen, mine, guard, leash)
         rows[block] = found
         if mixture and mixed:
             mixture.own[block], mixture.share[block] = mixed.own, mixed.share
 
-    side_by_side(train, blocks(plans, now, 2))
-    return Updates(rows, sizes, mixture)
+    run_in_threads(train, blocks(plans, now, 2))
+    return ClientUpdates(rows, sizes, mixture)
 
 
 @dataclass(frozen=True, eq=False)
-class Lot:
+class FederationTask:
     """The cohort of one federation among several that train at once."""
 
     now: Experiment
-    federation: Federation
+    federation: FederatedDataset
     clients: tuple[int, ...]
     start: Tensor  # (params,)
 
 
 @torch.no_grad()
-def together(lots: Sequence[Lot], round: int) -> list[Tensor]:
+def train_federations(lots: Sequence[FederationTask], round: int) -> list[Tensor]:
     """The cohorts of several federations over one pool, with one recipe; their seeds differ.
 
     -> of each: (clients, params) the change
@@ -98,7 +100,7 @@ def together(lots: Sequence[Lot], round: int) -> list[Tensor]:
     rows = [lot.start.new_empty(len(lot.clients), len(lot.start)) for lot in lots]
     plans = [
         [
-            plan_batches(lot.now, lot.federation.held(client), round, client, Task(lot.start))
+            plan_batches(lot.now, lot.federation.held(client), round, client, LocalTask(lot.start))
             for client in lot.clients
         ]
         for lot in lots
@@ -113,36 +115,36 @@ def together(lots: Sequence[Lot], round: int) -> list[Tensor]:
                 for lot, client in there
             ]
             sizes = torch.stack([lot.federation.sizes[client] for lot, client in there])
-            guard = Guard(now, multiplier, sizes, streams)
+            guard = DpSgdMechanism(now, multiplier, sizes, streams)
         alone = all(number == first for number, _ in block)
         start = lots[first].start if alone else torch.stack([lot.start for lot, _ in there])
         chosen = [plans[number][place] for number, place in block]
         # One pool for all of them, so that it is moved to a device once.
-        found, _ = trained(now, lots[0].federation, chosen, Task(start), guard, None)
+        found, _ = trained(now, lots[0].federation, chosen, LocalTask(start), guard, None)
         if block == [(first, place) for place in range(len(rows[first]))]:
             rows[first] = found  # copying takes as long as a small net takes to train
             return
         for (number, place), row in zip(block, found, strict=True):
             rows[number][place] = row
 
-    side_by_side(train, shared_blocks(plans, now))
+    run_in_threads(train, shared_blocks(plans, now))
     return rows
 
 
 @torch.no_grad()
-def pooled(experiment: Experiment, round: int, model: Tensor) -> Tensor:
+def train_centrally(experiment: Experiment, round: int, model: Tensor) -> Tensor:
     """What a round changes if one machine holds everybody's examples.  -> (params,)"""
     now = experiment.at(round)
-    federation = poisoned(now, round)
+    federation = training_data(now, round)
     held = torch.cat([federation.held(client) for client in federation.everyone])
     return _alone(now, federation, held, round, model)
 
 
 @torch.no_grad()
-def trusted(experiment: Experiment, round: int, model: Tensor) -> Tensor:
+def root_update(experiment: Experiment, round: int, model: Tensor) -> Tensor:
     """The server's own update, in as many steps as a client of average size.  -> (params,)"""
     now = experiment.at(round)
-    federation, recipe = root_of(now), now.recipe
+    federation, recipe = root_dataset(now), now.recipe
     held = federation.held(0)
     steps = max(1, recipe.local_steps(int(recipe.mean_size + 0.5)))
     epochs = ceil(steps * min(now.training.batch_size, len(held)) / len(held))
@@ -151,15 +153,19 @@ def trusted(experiment: Experiment, round: int, model: Tensor) -> Tensor:
 
 @torch.no_grad()
 def private_steps(
-    now: Experiment, federation: Federation, batches: Plan, model: Tensor, mechanism: Mechanism
+    now: Experiment,
+    federation: FederatedDataset,
+    batches: Plan,
+    model: Tensor,
+    mechanism: StepMechanism,
 ) -> None:
     """One client's local steps on those batches, for the sake of what the mechanism sees."""
-    trained(now, federation, [batches], Task(model), mechanism, None)
+    trained(now, federation, [batches], LocalTask(model), mechanism, None)
 
 
 def _alone(
     now: Experiment,
-    federation: Federation,
+    federation: FederatedDataset,
     held: Tensor,
     round: int,
     model: Tensor,
@@ -167,7 +173,7 @@ def _alone(
     steps: int | None = None,
 ) -> Tensor:
     """Of somebody who is none of the clients; in so many steps at most."""
-    task = Task(model, epochs=epochs)
+    task = LocalTask(model, epochs=epochs)
     plan = plan_batches(now, held, round, now.data.clients, task)[:steps]
     rows, _ = trained(now, federation, [plan], task, None, None)
     return rows[0]

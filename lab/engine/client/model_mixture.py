@@ -7,21 +7,33 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Mixture
+from lab.interfaces.federated_algorithm import ModelMixture
 from lab.models.network import Network
-from lab.models.stacked_gradients import Stack, descend, flattened, head, stacked, visits
+from lab.models.stacked_gradients import (
+    StackedParameters,
+    backward,
+    flattened,
+    gradient_step,
+    head,
+    stacked,
+)
 
 
-class Mixing:
+class MixtureSteps:
     """With m = a v + (1 - a) w: v goes against a times the gradient at m, and so does a."""
 
-    def __init__(self, network: Network, mixture: Mixture) -> None:
+    def __init__(self, network: Network, mixture: ModelMixture) -> None:
         self.network, self.adapts = network, mixture.adapts
         self.own = stacked(network, mixture.own)  # v
         self.share = mixture.share.clone()  # a
 
     def descend(
-        self, training: Stack, inputs: Tensor, labels: Tensor, shares: Tensor, rate: float
+        self,
+        training: StackedParameters,
+        inputs: Tensor,
+        labels: Tensor,
+        shares: Tensor,
+        rate: float,
     ) -> None:
         """A step of the first clients; `training` is w, which stays as it is."""
         count = len(shares)
@@ -31,7 +43,7 @@ class Mixing:
             for mine, theirs in zip(own, training, strict=True)
         ]
         before = [[part.clone() for part in parts] for parts in mixed]
-        descend(mixed, visits(self.network, mixed, inputs, labels, shares), rate)
+        gradient_step(mixed, backward(self.network, mixed, inputs, labels, shares), rate)
         slope = share.new_zeros(count)  # -rate times that of the share
         for place, parts in enumerate(own):
             for part, v in enumerate(parts):
@@ -41,8 +53,8 @@ class Mixing:
         if self.adapts:
             share.add_(slope).clamp_(0, 1)
 
-    def mixture(self) -> Mixture:
-        return Mixture(flattened(self.own), self.share, self.adapts)
+    def mixture(self) -> ModelMixture:
+        return ModelMixture(flattened(self.own), self.share, self.adapts)
 
 
 def _wide(share: Tensor, part: Tensor) -> Tensor:

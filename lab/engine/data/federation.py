@@ -8,14 +8,14 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError
 from lab.engine.data.injected_examples import Planted
-from lab.engine.data.malicious_clients import acting, drawn_attackers
+from lab.engine.data.malicious_clients import active_attackers, drawn_attackers
 from lab.experiment.experiment import Experiment
-from lab.experiment.sections import Data
-from lab.interfaces.data import Examples, Federation, Source, Split
-from lab.interfaces.poisoning import Poison, Scene
+from lab.experiment.sections import DataSettings
+from lab.interfaces.data import DataSource, Examples, FederatedDataset, Partition
+from lab.interfaces.poisoning import DataPoisoningContext, PoisoningAttack
 from lab.models.inputs import as_floats, like
 from lab.models.layers import Shape
 
@@ -24,7 +24,7 @@ KEPT = 4
 OWN_TEST = 100  # test examples of one client, where every client needs its own
 
 
-def assemble(experiment: Experiment) -> Federation:
+def federated_dataset(experiment: Experiment) -> FederatedDataset:
     """Every client with its own, honest data."""
     return whole(experiment.data, experiment.seed)
 
@@ -34,17 +34,17 @@ def examples_of(experiment: Experiment) -> Examples:
     return _load(experiment.data.source)
 
 
-def poisoned(experiment: Experiment, round: int | None = None) -> Federation:
+def training_data(experiment: Experiment, round: int | None = None) -> FederatedDataset:
     """The federation as it trains: malicious clients hold what their poison made of their data.
 
     round: one in which they may not act; None: one in which they do
     """
-    active = round is None or acting(experiment, round)
+    active = round is None or active_attackers(experiment, round)
     attackers = drawn_attackers(experiment) if active else ()
     return _poisoned(experiment.data, experiment.seed, experiment.adversary.poison, attackers)
 
 
-def outside(data: Data, poison: Poison, test: bool) -> Tensor | None:
+def outside(data: DataSettings, poison: PoisoningAttack, test: bool) -> Tensor | None:
     """The pictures of another data set that the poison asks for, in the shape of this one's.
 
     -> (pictures, *shape), to train on or to test with
@@ -54,10 +54,10 @@ def outside(data: Data, poison: Poison, test: bool) -> Tensor | None:
     return strangers(poison.stranger, poison.stranger_label, data.source.shape, test)
 
 
-def shifts(data: Data) -> bool:
+def shifts(data: DataSettings) -> bool:
     """Whether the split changes examples, besides dealing them out."""
     split = data.split.honest if isinstance(data.split, Planted) else data.split
-    return type(split).shift is not Split.shift
+    return type(split).shift is not Partition.shift
 
 
 def own_test(experiment: Experiment, client: int) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ def strangers(name: str, label: int, shape: Shape, test: bool) -> Tensor:
 
     -> (pictures, *shape), from 0 to 1
     """
-    examples = _load(Source.pick(name))
+    examples = _load(DataSource.pick(name))
     inputs, labels = examples.inputs, examples.labels
     if test:
         inputs, labels = examples.test_inputs, examples.test_labels
@@ -83,23 +83,23 @@ def strangers(name: str, label: int, shape: Shape, test: bool) -> Tensor:
 
 
 @lru_cache(maxsize=KEPT)
-def whole(data: Data, seed: int) -> Federation:
+def whole(data: DataSettings, seed: int) -> FederatedDataset:
     """As `assemble`."""
     if isinstance(data.split, Planted):
         return _planted(data, data.split, seed)
     examples = _load(data.source)
-    order = stream(seed, "examples").permutation(len(examples.labels))
+    order = random_stream(seed, "examples").permutation(len(examples.labels))
     used = np.sort(order[: data.shared()])
     labels, groups = examples.labels.numpy(), examples.groups
     owners = None if groups is None else groups.numpy()[used]
-    shares = data.split(labels[used], owners, data.clients, stream(seed, "split"))
-    federation = Federation.of(examples, [used[share] for share in shares])
+    shares = data.split(labels[used], owners, data.clients, random_stream(seed, "split"))
+    federation = FederatedDataset.of(examples, [used[share] for share in shares])
     if not shifts(data):
         return federation
     return federation.rewritten(federation.everyone, partial(_shifted, data, seed))
 
 
-def _planted(data: Data, split: Planted, seed: int) -> Federation:
+def _planted(data: DataSettings, split: Planted, seed: int) -> FederatedDataset:
     """The honest federation with plants in it."""
     federation = whole(data.model_copy(update={"split": split.honest}), seed)
     plants = {plant.client: plant for plant in split.plants}
@@ -114,14 +114,14 @@ def _planted(data: Data, split: Planted, seed: int) -> Federation:
 
 
 def _shifted(
-    data: Data, seed: int, client: int, inputs: Tensor, labels: Tensor
+    data: DataSettings, seed: int, client: int, inputs: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    classes, streams = len(data.source.classes), partial(stream, seed, "shift")
+    classes, streams = len(data.source.classes), partial(random_stream, seed, "shift")
     return data.split.shift(client, inputs, labels, classes, streams)
 
 
 @lru_cache(maxsize=1000)  # a federation's clients at most, and a hundred examples of each
-def _own_test(data: Data, seed: int, client: int) -> tuple[Tensor, Tensor]:
+def _own_test(data: DataSettings, seed: int, client: int) -> tuple[Tensor, Tensor]:
     examples = _load(data.source)
     inputs, labels = examples.test_inputs[:OWN_TEST], examples.test_labels[:OWN_TEST]
     seen, meant = _shifted(data, seed, client, as_floats(inputs), labels)
@@ -129,18 +129,20 @@ def _own_test(data: Data, seed: int, client: int) -> tuple[Tensor, Tensor]:
 
 
 @lru_cache(maxsize=KEPT)
-def _poisoned(data: Data, seed: int, poison: Poison, attackers: tuple[int, ...]) -> Federation:
-    if not attackers or type(poison).data is Poison.data:  # it leaves data alone
+def _poisoned(
+    data: DataSettings, seed: int, poison: PoisoningAttack, attackers: tuple[int, ...]
+) -> FederatedDataset:
+    if not attackers or type(poison).data is PoisoningAttack.data:  # it leaves data alone
         return whole(data, seed)
     classes, pictures = len(data.source.classes), outside(data, poison, test=False)
 
     def change(client: int, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        scene = Scene(attackers.index(client), pictures)
+        scene = DataPoisoningContext(attackers.index(client), pictures)
         return poison.data(inputs, labels, classes, scene)
 
     return whole(data, seed).rewritten(attackers, change)
 
 
 @lru_cache(maxsize=KEPT)
-def _load(source: Source) -> Examples:
+def _load(source: DataSource) -> Examples:
     return source.load()

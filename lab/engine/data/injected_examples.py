@@ -24,11 +24,11 @@ from torch import Tensor
 
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
-from lab.interfaces.data import Split
+from lab.interfaces.data import Partition
 
 
 @dataclass(frozen=True, eq=False)
-class Plant:
+class InjectedExamples:
     """What one client holds in place of some of its examples."""
 
     client: int
@@ -43,7 +43,9 @@ class Plant:
         return inputs, labels
 
 
-def planted(experiment: Experiment, plants: Iterable[Plant]) -> Experiment:
+def with_injected_examples(
+    experiment: Experiment, plants: Iterable[InjectedExamples]
+) -> Experiment:
     """The experiment with those plants, each in another client's data.
 
     To be given to whatever takes an experiment and trains.  Raises SettingError.
@@ -53,22 +55,22 @@ def planted(experiment: Experiment, plants: Iterable[Plant]) -> Experiment:
         raise SettingError("a client was given two plants: give each all of its examples in one")
     for plant in chosen:
         _check(plant, experiment)
-    split = Planted(honest=unplanted(experiment).data.split, plants=chosen)
+    split = Planted(honest=without_injected_examples(experiment).data.split, plants=chosen)
     return _with_split(experiment, split)
 
 
-def unplanted(experiment: Experiment) -> Experiment:
+def without_injected_examples(experiment: Experiment) -> Experiment:
     """The experiment as it was before planting."""
     split = experiment.data.split
     return _with_split(experiment, split.honest) if isinstance(split, Planted) else experiment
 
 
-class Planted(Split):
+class Planted(Partition):
     """A split whose clients then hold plants.  It is in no table: no file can ask for it."""
 
     kind: Literal["planted"] = "planted"
-    honest: Split
-    plants: tuple[InstanceOf[Plant], ...]  # equal if they are the same objects
+    honest: Partition
+    plants: tuple[InstanceOf[InjectedExamples], ...]  # equal if they are the same objects
 
     @property
     def dealt(self) -> float:
@@ -99,12 +101,12 @@ class Planted(Split):
         return self.honest.dump()
 
 
-def _with_split(experiment: Experiment, split: Split) -> Experiment:
+def _with_split(experiment: Experiment, split: Partition) -> Experiment:
     data = experiment.data.model_copy(update={"split": split})
     return experiment.model_copy(update={"data": data})
 
 
-def _check(plant: Plant, experiment: Experiment) -> None:
+def _check(plant: InjectedExamples, experiment: Experiment) -> None:
     clients, shape = experiment.data.clients, experiment.data.source.shape
     if not 0 <= plant.client < clients:
         raise SettingError(f"plant.client is {plant.client}: give 0 to {clients - 1}")

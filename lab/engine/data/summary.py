@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import Settings
-from lab.engine.data.federation import assemble
-from lab.engine.data.malicious_clients import malicious
+from lab.engine.data.federation import federated_dataset
+from lab.engine.data.malicious_clients import malicious_clients
 from lab.experiment.experiment import Experiment
 
 MOST = 10  # classes that are told apart
 
 
-class Portrait(Settings):
+class FederationSummary(Settings):
     """The experimenter's view of who holds what."""
 
     classes: tuple[str, ...]
@@ -22,17 +22,17 @@ class Portrait(Settings):
     skew: float  # mean total-variation distance of a client's labels from all labels; 0: iid
 
 
-def portrait(experiment: Experiment) -> Portrait:
+def summarise(experiment: Experiment) -> FederationSummary:
     """Raises SettingError when the data are not there."""
-    federation, classes = assemble(experiment), experiment.data.source.classes
+    federation, classes = federated_dataset(experiment), experiment.data.source.classes
     counts = federation.label_counts(len(classes))  # (clients, classes)
     whole = counts.sum(dim=0) / counts.sum()
     mixes = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
     names, shown = _fewer(classes, counts)
-    return Portrait(
+    return FederationSummary(
         classes=names,
         counts=tuple(tuple(row) for row in shown.tolist()),
-        malicious=malicious(experiment),
+        malicious=malicious_clients(experiment),
         skew=float((mixes - whole).abs().sum(dim=1)[counts.sum(dim=1) > 0].mean() / 2),
     )
 

@@ -22,8 +22,13 @@ from lab.engine.differential_privacy.segments import (
 )
 from lab.engine.participation.cohort_sampling import client_rate
 from lab.experiment.experiment import Experiment
-from lab.privacy.accounting.accountants import Accountant, Spending, composed, deltas
-from lab.privacy.guarantee import Guarantee
+from lab.privacy.accounting.accountants import (
+    Accountant,
+    GaussianReleases,
+    compose_epsilon,
+    privacy_profile,
+)
+from lab.privacy.guarantee import PrivacyGuarantee
 
 __all__ = [
     "Adversary",
@@ -66,7 +71,7 @@ def spent(
     rounds: int,
     adversary: Adversary | None = None,
     accountant: Accountant = "pld",
-) -> Guarantee | None:
+) -> PrivacyGuarantee | None:
     """What the first `rounds` rounds guarantee; None where there is no guarantee to give.
 
     Against the strongest adversary that noise is calibrated to, if none is named.
@@ -78,10 +83,10 @@ def spent(
     privacy = now.privacy
     spendings = tuple(part.spending(last, adversary) for part, last in parts)
     tight = accountant == "pld" and adversary == known[0]
-    epsilon = composed(spendings, privacy.delta, accountant)
+    epsilon = compose_epsilon(spendings, privacy.delta, accountant)
     if not isfinite(epsilon):  # what may go wrong is likelier than delta
         return None
-    return Guarantee(
+    return PrivacyGuarantee(
         epsilon=epsilon,
         at_least=_at_least(parts, privacy.delta) if tight else None,
         delta=privacy.delta,
@@ -102,14 +107,14 @@ def _at_least(parts: list[tuple[Segment, int]], delta: float) -> float | None:
 
 def detailed(
     experiment: Experiment, rounds: int, adversary: Adversary | None = None
-) -> Guarantee | None:
+) -> PrivacyGuarantee | None:
     """The same with its profile: a delta for each epsilon, from none to many times as large."""
     if (guarantee := spent(experiment, rounds, adversary)) is None:
         return None
     chosen = adversary or opponents(experiment, rounds)[0]
     spendings = tuple(part.spending(last, chosen) for part, last in spans(experiment, rounds))
     epsilons = np.linspace(0.0, PROFILE[0] * max(guarantee.epsilon, 0.01), PROFILE[1])
-    pairs = zip(epsilons.tolist(), deltas(spendings, epsilons).tolist(), strict=True)
+    pairs = zip(epsilons.tolist(), privacy_profile(spendings, epsilons).tolist(), strict=True)
     return guarantee.model_copy(update={"profile": tuple(pairs)})
 
 
@@ -188,7 +193,7 @@ def _adversary(now: Experiment, adversary: Adversary) -> str:
     return "the server and everybody who sees its models"
 
 
-def _sampling(now: Experiment, spending: Spending) -> str:
+def _sampling(now: Experiment, spending: GaussianReleases) -> str:
     who = "batches" if now.privacy.kind == "example" else "cohorts"
     often = f", joined with chance {spending.chance:.3g}" if spending.chance < 1 else ""
     sampled = now.privacy.kind == "client" and client_rate(now) < 1
@@ -246,7 +251,7 @@ def _spoilt(parts: list[tuple[Segment, int]]) -> list[str]:
             why = "malicious clients let the released model show how many clients took part"
         told.append(f"Drawing clients at random adds nothing to this guarantee: {why}.")
     before = parts[-1][0].before
-    if before and (gone := composed(before, now.privacy.delta)) >= now.privacy.epsilon:
+    if before and (gone := compose_epsilon(before, now.privacy.delta)) >= now.privacy.epsilon:
         told.append(
             f"The target epsilon {now.privacy.epsilon:g} is out of reach: the rounds before the "
             f"last change have spent {gone:.3g}."

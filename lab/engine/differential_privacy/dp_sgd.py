@@ -9,20 +9,22 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from lab.common.random_streams import noise
+from lab.common.random_streams import gaussian_noise
 from lab.experiment.experiment import Experiment
-from lab.models.stacked_gradients import Stack, Visit, descend_clipped
+from lab.models.stacked_gradients import LayerGradients, StackedParameters, clipped_step
 
 
-class Mechanism(Protocol):
+class StepMechanism(Protocol):
     """A private step."""
 
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+    def descend(
+        self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
+    ) -> None:
         """In place.  mask (clients, examples): 0 for padding"""
 
 
 @dataclass(frozen=True, eq=False)
-class Guard:
+class DpSgdMechanism:
     """Each step releases (sum of clipped gradients + N(0, (noise * clip)^2)) / expected batch."""
 
     now: Experiment
@@ -30,19 +32,21 @@ class Guard:
     sizes: Tensor  # (clients,) examples that each client holds
     generators: list[np.random.Generator]  # of each client
 
-    def descend(self, target: Stack, found: Sequence[Visit], mask: Tensor) -> None:
+    def descend(
+        self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
+    ) -> None:
         """A private step, in place.  mask (clients, examples): 0 for padding"""
         network, privacy, rate = self.now.architecture, self.now.privacy, self.now.training.rate
         # An empty batch still gets its noise.
         expected = self.expected()[: len(mask)].to(mask.device)  # (clients,)
         if found:
             shares = mask / expected.unsqueeze(1)
-            descend_clipped(target, found, privacy.clip, shares, rate, privacy.per_layer)
+            clipped_step(target, found, privacy.clip, shares, rate, privacy.per_layer)
         deviations = rate * privacy.clip * self.noise / expected  # (clients,)
         for place, deviation in enumerate(deviations.tolist()):
             # Drawn by the processor wherever the model is, so that a seed gives the same noise.
             own, secure = self.generators[place], privacy.secure_noise
-            drawn = noise(own, network.size, secure=secure).to(mask.device)
+            drawn = gaussian_noise(own, network.size, secure=secure).to(mask.device)
             draw = network.owned(network.split(drawn))
             for parts, draws in zip(target, draw, strict=True):
                 for part, one in zip(parts, draws, strict=True):

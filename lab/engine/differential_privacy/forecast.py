@@ -10,7 +10,7 @@ import numpy as np
 from lab.engine.differential_privacy.accountant import opponents, spans, spent
 from lab.engine.differential_privacy.segments import Segment, faced, segments
 from lab.experiment.experiment import Experiment
-from lab.privacy.accounting.accountants import ACCOUNTANTS, Accountant, composed
+from lab.privacy.accounting.accountants import ACCOUNTANTS, Accountant, compose_epsilon
 
 POINTS = 13  # of a curve
 
@@ -71,7 +71,7 @@ def stretches(experiment: Experiment, rounds: int) -> list[dict[str, str]]:
 
 def _stretch(part: Segment, last: int) -> dict[str, str]:
     spending = part.spending(last, faced(part.now))
-    alone = composed((spending,), part.now.privacy.delta)
+    alone = compose_epsilon((spending,), part.now.privacy.delta)
     return {
         "Rounds": f"{part.first} to {last}",
         "Sampling rate": f"{spending.rate:.4g}",

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lab.engine.data.malicious_clients import acting, malicious
-from lab.engine.participation.cohort_sampling import asked, client_rate, is_secret
+from lab.engine.data.malicious_clients import active_attackers, malicious_clients
+from lab.engine.participation.cohort_sampling import client_rate, is_secret, select_cohort
 from lab.experiment.experiment import Experiment
 
 
@@ -20,7 +20,9 @@ def relays(now: Experiment, rounds: Iterable[int]) -> bool:
     privacy, adversary = now.privacy, now.adversary
     if privacy.kind != "client" or privacy.place == "local" or not adversary.count:
         return False
-    return adversary.poison.sees == "updates" and any(acting(now, round) for round in rounds)
+    return adversary.poison.sees == "updates" and any(
+        active_attackers(now, round) for round in rounds
+    )
 
 
 def shows_cohort(now: Experiment) -> bool:
@@ -54,13 +56,13 @@ def honest_share(now: Experiment, rounds: Iterable[int], summed: bool = False) -
 
 def _malicious_share(now: Experiment, round: int, buckets: int) -> float:
     """Of the clients asked; sums of buckets hold as many clients each, up to one."""
-    bad = set(acting(now, round))
+    bad = set(active_attackers(now, round))
     if not bad:
         return 0.0
     if is_secret(now):  # anybody may be asked: all malicious ones and a single honest one
         size = len(bad) + 1 if client_rate(now) < 1 else now.data.clients
         return min(len(bad), size - 1) / (size // buckets * buckets or size)
-    there = asked(now, round)
+    there = select_cohort(now, round)
     if all(client in bad for client in there):  # nobody is there to be protected
         return 0.0
     return sum(client in bad for client in there) / (len(there) // buckets * buckets or len(there))
@@ -70,5 +72,5 @@ def protected(experiment: Experiment) -> str:
     """Whom a guarantee covers, where some clients are malicious; empty if all are honest."""
     if not experiment.adversary.count:
         return ""
-    count = len(malicious(experiment))
+    count = len(malicious_clients(experiment))
     return f"It covers the {experiment.data.clients - count} clients who follow the protocol."

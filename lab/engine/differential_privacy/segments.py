@@ -9,13 +9,18 @@ from math import ceil
 from typing import Any, Literal
 
 from lab.common.settings import SettingError
-from lab.engine.data.federation import assemble
+from lab.engine.data.federation import federated_dataset
 from lab.engine.differential_privacy.aborts import Deciding, deciding
 from lab.engine.differential_privacy.honest_noise import honest_share, relays, shows_cohort
-from lab.engine.participation.cohort_sampling import asked, client_rate, is_poisson, is_secret
+from lab.engine.participation.cohort_sampling import (
+    client_rate,
+    is_poisson,
+    is_secret,
+    select_cohort,
+)
 from lab.experiment.experiment import Experiment
 from lab.interfaces.opening_threshold import FEWEST_IN_SUM
-from lab.privacy.accounting.accountants import Spending, calibrated, composed
+from lab.privacy.accounting.accountants import GaussianReleases, calibrate_noise, compose_epsilon
 from lab.privacy.fixed_point import rounding
 from lab.privacy.sampling_bounds import cohort_at_least, epoch_at_least
 
@@ -32,9 +37,11 @@ class Segment:
 
     first: int
     now: Experiment  # its settings
-    before: tuple[Spending, ...] = ()  # what earlier rounds have spent, where it counts for these
+    before: tuple[
+        GaussianReleases, ...
+    ] = ()  # what earlier rounds have spent, where it counts for these
 
-    def spending(self, last: int, adversary: Adversary, since: int = 1) -> Spending:
+    def spending(self, last: int, adversary: Adversary, since: int = 1) -> GaussianReleases:
         """What the rounds from `since` to `last` release about one record, at worst."""
         part = self if since <= self.first else replace(self, first=since)
         return part._releases(last, adversary, self.noise())
@@ -84,28 +91,28 @@ class Segment:
         poisson = now.privacy.sampling == "poisson" and now.privacy.place != "local"
         return poisson and opens and not shows_cohort(now)
 
-    def _releases(self, last: int, adversary: Adversary, noise: float) -> Spending:
+    def _releases(self, last: int, adversary: Adversary, noise: float) -> GaussianReleases:
         if self.now.privacy.kind == "client":
             return self._updates(last, adversary, noise)
         now, rounds = self.now, last + 1 - self.first
         drawn = now.privacy.sampling == "poisson"
         steps = now.recipe.local_steps(1) if drawn else now.recipe.epochs
-        turn = Spending(now.recipe.poisson or 1.0, noise, self.busiest(last), steps)
+        turn = GaussianReleases(now.recipe.poisson or 1.0, noise, self.busiest(last), steps)
         if adversary == "server" or not _uniform(now):
             return turn
-        return Spending(turn.rate, noise, rounds, steps, client_rate(now))
+        return GaussianReleases(turn.rate, noise, rounds, steps, client_rate(now))
 
-    def _updates(self, last: int, adversary: Adversary, noise: float) -> Spending:
+    def _updates(self, last: int, adversary: Adversary, noise: float) -> GaussianReleases:
         """What the rounds to `last` release about one client, if honest clients add the noise."""
         now, rounds = self.now, range(self.first, last + 1)
         noise *= honest_share(now, rounds, adversary == "server") ** 0.5 / _stretched(now)
         if adversary == "server" or now.privacy.place == "local":
-            return Spending(1.0, noise, self.busiest(last))
+            return GaussianReleases(1.0, noise, self.busiest(last))
         if self.hides_cohorts():
             return _sampled(now, noise, len(rounds))
         if now.privacy.sampling == "fixed" and not shows_cohort(now):
-            return Spending(1.0, noise, len(rounds), chance=client_rate(now))
-        return Spending(1.0, noise, self.busiest(last))
+            return GaussianReleases(1.0, noise, len(rounds), chance=client_rate(now))
+        return GaussianReleases(1.0, noise, self.busiest(last))
 
     def busiest(self, last: int) -> int:
         """Turns of the client that is asked most often."""
@@ -123,7 +130,7 @@ class Segment:
         turns: dict[int, int] = dict.fromkeys(range(self.now.data.clients), rounds)
         if not self.now.training.algorithm.asynchronous:
             turns = _turns(self.now, self.first, last)
-        sizes = assemble(self.now).sizes.tolist()
+        sizes = federated_dataset(self.now).sizes.tolist()
         found = {
             (ceil(sizes[client] / recipe.batch_size), times * recipe.epochs)
             for client, times in turns.items()
@@ -140,10 +147,10 @@ class Segment:
         )
 
 
-def _sampled(now: Experiment, noise: float, rounds: int) -> Spending:
+def _sampled(now: Experiment, noise: float, rounds: int) -> GaussianReleases:
     """Of a secret Poisson cohort, rounds that are broken off included."""
     rate, rare = client_rate(now), deciding(now) or Deciding()
-    return Spending(
+    return GaussianReleases(
         rate, noise, rounds, rare=rare.chance, reach=rare.reach, leak=rate * rare.beyond
     )
 
@@ -160,14 +167,18 @@ def _front(found: set[tuple[int, int]]) -> list[tuple[int, int]]:
 @lru_cache(maxsize=256)
 def _turns(now: Experiment, first: int, last: int) -> Counter[int]:
     """How often each client is asked in those rounds."""
-    return Counter(client for round in range(first, last + 1) for client in asked(now, round))
+    return Counter(
+        client for round in range(first, last + 1) for client in select_cohort(now, round)
+    )
 
 
-def _needed(plan: Spending, epsilon: float, delta: float, before: tuple[Spending, ...]) -> float:
+def _needed(
+    plan: GaussianReleases, epsilon: float, delta: float, before: tuple[GaussianReleases, ...]
+) -> float:
     """The noise multiplier that the plan needs, beside what was spent before if that leaves any."""
-    if before and composed(before, delta) < epsilon:
-        return calibrated(plan, epsilon, delta, before=before)
-    return calibrated(plan, epsilon, delta)
+    if before and compose_epsilon(before, delta) < epsilon:
+        return calibrate_noise(plan, epsilon, delta, before=before)
+    return calibrate_noise(plan, epsilon, delta)
 
 
 def faced(now: Experiment) -> Adversary:
@@ -227,7 +238,9 @@ def segments(experiment: Experiment) -> tuple[Segment, ...]:
     return tuple(found)
 
 
-def _spent_before(found: list[Segment], first: int, now: Experiment) -> tuple[Spending, ...]:
+def _spent_before(
+    found: list[Segment], first: int, now: Experiment
+) -> tuple[GaussianReleases, ...]:
     """By the earlier segments, against whom the new one's noise protects; none if it is moot."""
     adversary, kind = faced(now), now.privacy.kind
     alike = all(

@@ -18,7 +18,7 @@ from lab.privacy.adaptive_clipping import count_noise, update_noise
 
 
 @dataclass(frozen=True)
-class Clipping:
+class UpdateClipping:
     """The bound of a round, and the standard deviation of the noise that hides it."""
 
     bound: float
@@ -48,7 +48,9 @@ class Clipping:
         return float(bits.double().mean()) / self.unit + 0.5
 
 
-def clipping(settings: Experiment, noise_multiplier: float, carried: Tensor | None) -> Clipping:
+def clipping(
+    settings: Experiment, noise_multiplier: float, carried: Tensor | None
+) -> UpdateClipping:
     """Return the clipping of client-level privacy in one round.
 
     settings: in force in that round; carried (1,): the clip that the round before led to
@@ -58,11 +60,11 @@ def clipping(settings: Experiment, noise_multiplier: float, carried: Tensor | No
     """
     clip = settings.privacy.clip
     if not settings.privacy.adapts:
-        return Clipping(clip, noise_multiplier * clip)
+        return UpdateClipping(clip, noise_multiplier * clip)
     if carried is not None:
         clip = float(carried)
     deviation = update_noise(noise_multiplier, settings.cohort_size) * clip
-    return Clipping(clip, deviation, deviation / count_noise(settings.cohort_size))
+    return UpdateClipping(clip, deviation, deviation / count_noise(settings.cohort_size))
 
 
 def begins_afresh(settings: Experiment, before: Experiment) -> bool:

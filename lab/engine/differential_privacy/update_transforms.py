@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.engine.differential_privacy.update_clipping import Clipping
+from lab.engine.differential_privacy.update_clipping import UpdateClipping
 from lab.experiment.experiment import Experiment
-from lab.interfaces.aggregation import Stage
+from lab.interfaces.aggregation import UpdateTransform
 
 
-def stages(
+def privacy_transforms(
     settings: Experiment,
-    clipping: Clipping | None,
+    clipping: UpdateClipping | None,
     side: str,
     missing: str = "missing noise",
-) -> list[Stage]:
+) -> list[UpdateTransform]:
     """Return what one round's privacy does to the updates on one side of the wire, in order.
 
     settings: in force in that round; clipping: of client-level privacy, None without it
@@ -23,7 +23,7 @@ def stages(
     privacy, masks = settings.privacy, settings.secure_aggregation
     if clipping is None:
         shortened = side == "client" and masks.enabled and masks.norm
-        return [Stage.pick({"kind": "clip", "bound": masks.norm})] if shortened else []
+        return [UpdateTransform.pick({"kind": "clip", "bound": masks.norm})] if shortened else []
     place = "masked" if within_masks(settings) else privacy.place
     drawn = {"deviation": clipping.deviation, "place": place, "secure": privacy.secure_noise}
     chain: list[dict[str, Any]] = [
@@ -35,7 +35,7 @@ def stages(
         del chain[1]
     if place == "masked":
         chain[-1]["surplus"] = masks.surplus
-    return [stage for stage in map(Stage.pick, chain) if stage.side == side]
+    return [stage for stage in map(UpdateTransform.pick, chain) if stage.side == side]
 
 
 def within_masks(settings: Experiment) -> bool:

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from lab.engine.carried_state import OwnMetrics
-from lab.engine.data.federation import assemble, own_test, shifts
-from lab.engine.data.public_examples import tested
-from lab.engine.evaluation.record import Record
+from lab.engine.data.federation import federated_dataset, own_test, shifts
+from lab.engine.data.public_examples import test_data
+from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.experiment import Experiment
-from lab.models.metrics import marks
+from lab.models.metrics import example_metrics
 
 Rates = tuple[float | None, ...]  # of each client; None for one without examples
 
 
 def by_client(now: Experiment, model: Tensor, right: Tensor) -> Rates:
     """Accuracy for each client; right (test examples,): what the model got right of them all."""
-    everyone = assemble(now).everyone
+    everyone = federated_dataset(now).everyone
     return as_rates(_rates(now, model.expand(len(everyone), -1), everyone, right))
 
 
@@ -33,10 +33,10 @@ def own_metrics(now: Experiment, models: Tensor, clients: Sequence[int]) -> OwnM
 
     models (clients, params)
     """
-    federation = tested(now)
+    federation = test_data(now)
     own, on_all, losses_on_all = [], [], []
     for model, client in zip(models, clients, strict=True):
-        right, losses = marks(
+        right, losses = example_metrics(
             now.architecture, model, federation.test_inputs, federation.test_labels
         )
         own.append(_rates(now, model.unsqueeze(0), [client], right)[0])
@@ -50,11 +50,11 @@ def _rates(now: Experiment, models: Tensor, clients: Sequence[int], right: Tenso
     """models (clients, params) -> (clients,) accuracy on its own mix; not a number without any"""
     if shifts(now.data):
         found = [
-            marks(now.architecture, model, *own_test(now, client))[0].float().mean()
+            example_metrics(now.architecture, model, *own_test(now, client))[0].float().mean()
             for model, client in zip(models, clients, strict=True)
         ]
         return torch.stack(found)
-    federation, classes = tested(now), len(now.data.source.classes)
+    federation, classes = test_data(now), len(now.data.source.classes)
     labels = federation.test_labels
     there = torch.bincount(labels, minlength=classes)
     rates = torch.bincount(labels[right], minlength=classes) / there.clamp_min(1)  # (classes,)
@@ -80,7 +80,7 @@ def deviation(rates: Rates) -> float | None:
     return float(known.std(correction=0)) if len(known) else None
 
 
-def told(record: Record) -> list[str]:
+def told(record: RoundRecord) -> list[str]:
     """A line on the common model, and one on the clients' own where there are both."""
     both = bool(record.personal) and record.personal != record.fairness
     lines = [_told("The common model: " if both else "", record.fairness)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.common.settings import Settings
 
 
-class Record(Settings):
+class RoundRecord(Settings):
     """What one round measured."""
 
     round: int

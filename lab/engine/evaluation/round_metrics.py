@@ -9,12 +9,12 @@ from torch import Tensor
 
 from lab.engine.carried_state import OwnMetrics
 from lab.engine.data.federation import outside
-from lab.engine.data.public_examples import tested
+from lab.engine.data.public_examples import test_data
 from lab.engine.evaluation.fairness import as_rates, by_client, own_metrics
 from lab.experiment.experiment import Experiment
 from lab.interfaces.federated_algorithm import Memory
 from lab.models.inputs import as_floats
-from lab.models.metrics import evaluate, marks, mean_loss, summary
+from lab.models.metrics import evaluate, example_metrics, mean_loss, summary
 
 
 def measure(
@@ -29,8 +29,10 @@ def measure(
     memory: the algorithm's; known: of the round before.  A client's own model is measured after
     each round that it took part in.
     """
-    federation, algorithm = tested(now), now.training.algorithm
-    right, losses = marks(now.architecture, model, federation.test_inputs, federation.test_labels)
+    federation, algorithm = test_data(now), now.training.algorithm
+    right, losses = example_metrics(
+        now.architecture, model, federation.test_inputs, federation.test_labels
+    )
     accuracy, loss = summary(right, losses)
     found = {"accuracy": accuracy, "loss": loss, "fairness": by_client(now, model, right)}
     found["backdoor"] = _backdoor(now, model)
@@ -58,6 +60,6 @@ def goal_of(now: Experiment) -> tuple[Tensor, Tensor] | None:
     """All test examples by which the attacker's success is measured, and the labels it wants."""
     if not now.adversary.count:
         return None
-    federation, poison = tested(now), now.adversary.poison
+    federation, poison = test_data(now), now.adversary.poison
     inputs = as_floats(federation.test_inputs)
     return poison.goal(inputs, federation.test_labels, outside(now.data, poison, test=True))

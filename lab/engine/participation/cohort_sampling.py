@@ -6,8 +6,8 @@ from math import ceil
 
 import numpy as np
 
-from lab.common.random_streams import private_stream, secret_stream, stream
-from lab.engine.participation.async_schedule import available, landing
+from lab.common.random_streams import private_stream, random_stream, secret_stream
+from lab.engine.participation.async_schedule import async_round, available
 from lab.experiment.experiment import Experiment
 
 
@@ -31,14 +31,14 @@ def client_rate(experiment: Experiment) -> float:
     return experiment.cohort_size / experiment.data.clients
 
 
-def asked(experiment: Experiment, round: int, guests: int = 0) -> tuple[int, ...]:
+def select_cohort(experiment: Experiment, round: int, guests: int = 0) -> tuple[int, ...]:
     """The clients of a round, in order.  A Poisson cohort may be empty.
 
     guests: further clients, numbered after the others, who are drawn as they are where draws are
     independent, and otherwise always there; nobody else's draw depends on them
     """
     if experiment.at(round).training.algorithm.asynchronous:
-        return tuple(flight.client for flight in landing(experiment, round).flights)
+        return tuple(flight.client for flight in async_round(experiment, round).flights)
     experiment = experiment.at(round)
     clients, generator = experiment.data.clients, _draws(experiment, round)
     if is_poisson(experiment):
@@ -56,10 +56,10 @@ def _draws(now: Experiment, round: int) -> np.random.Generator:
         return secret_stream(now.seed, now.nonce, "cohort", round)
     if now.privacy.kind == "client":
         return private_stream(now.seed, now.nonce, "cohort", round)
-    return stream(now.seed, "cohort", round)
+    return random_stream(now.seed, "cohort", round)
 
 
-def lost(experiment: Experiment, round: int) -> tuple[int, ...]:
+def dropped_clients(experiment: Experiment, round: int) -> tuple[int, ...]:
     """The clients whose update does not arrive in a round, if they are asked."""
-    luck = stream(experiment.seed, "dropout", round).random(experiment.data.clients)
+    luck = random_stream(experiment.seed, "dropout", round).random(experiment.data.clients)
     return tuple(int(client) for client in (luck < experiment.network.dropout).nonzero()[0])

@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.experiment.experiment import Experiment
 from lab.interfaces.messages import Cohort
 
@@ -91,7 +91,7 @@ def _speeds(fleet: str, seed: int, clients: int) -> Tensor:
     names, shares = zip(*FLEETS[fleet].items(), strict=True)
     rows = []
     for client in range(clients):
-        generator = stream(seed, "device", client)
+        generator = random_stream(seed, "device", client)
         profile = PROFILES[names[int(generator.choice(len(names), p=shares))]]
         usual = torch.tensor([profile.work, profile.up, profile.down], dtype=torch.float64)
         rows.append(usual * torch.from_numpy(generator.lognormal(0, SPREAD, 3)))

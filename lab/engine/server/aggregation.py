@@ -10,17 +10,17 @@ from torch import Tensor
 from lab.common.settings import SettingError
 from lab.engine.carried_state import PreAggregatorMemory
 from lab.experiment.experiment import Experiment
-from lab.interfaces.aggregation import Aid, Verdict
+from lab.interfaces.aggregation import AggregationContext, AggregationDecision
 from lab.interfaces.messages import Cohort
 
 
 @dataclass(frozen=True, eq=False)
-class Folded:
+class AggregationResult:
     """What came of the rows of one round."""
 
     step: Tensor  # (params,)
     memory: tuple[PreAggregatorMemory, ...]  # for the next round
-    verdict: Verdict | None = None  # on each row; None: every one counts somewhere
+    verdict: AggregationDecision | None = None  # on each row; None: every one counts somewhere
 
 
 def begun(now: Experiment, params: int) -> tuple[PreAggregatorMemory, ...]:
@@ -43,14 +43,14 @@ def _form(memory: PreAggregatorMemory) -> tuple[str, dict[str, torch.Size]]:
     return memory.kind, {name: value.shape for name, value in memory.tensors.items()}
 
 
-def fold(
+def aggregate(
     now: Experiment,
     rows: Tensor,
     weights: Tensor,
     cohort: Cohort,
     memory: tuple[PreAggregatorMemory, ...],
-    aid: Aid,
-) -> Folded:
+    aid: AggregationContext,
+) -> AggregationResult:
     """rows (rows, params), weights (rows,), of `cohort.clients` one by one
 
     memory: as `remembered`.  Autograd can go through it.
@@ -70,10 +70,10 @@ def fold(
     if len(rows) < len(factors):  # a row of several clients' updates tells of none of them
         verdict, shortened = None, False
     elif verdict is None and shortened:
-        verdict = Verdict(factors > 0, factors)
+        verdict = AggregationDecision(factors > 0, factors)
     elif verdict is not None and shortened:
-        verdict = Verdict(verdict.kept & (factors > 0), verdict.factors * factors)
-    return Folded(now.rule(rows, weights, aid), tuple(kept), verdict)
+        verdict = AggregationDecision(verdict.kept & (factors > 0), verdict.factors * factors)
+    return AggregationResult(now.rule(rows, weights, aid), tuple(kept), verdict)
 
 
 def shortage(now: Experiment, rows: int) -> str:

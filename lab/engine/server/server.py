@@ -10,23 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.engine.carried_state import CarriedState, PreAggregatorMemory
-from lab.engine.client.local_training import trusted
-from lab.engine.differential_privacy.update_clipping import Clipping
-from lab.engine.differential_privacy.update_transforms import stages
-from lab.engine.server.aggregation import Folded, fold, remembered, shortage
+from lab.engine.client.local_training import root_update
+from lab.engine.differential_privacy.update_clipping import UpdateClipping
+from lab.engine.differential_privacy.update_transforms import privacy_transforms
+from lab.engine.server.aggregation import AggregationResult, aggregate, remembered, shortage
 from lab.engine.server.influence import influence
 from lab.experiment.experiment import Experiment
-from lab.interfaces.aggregation import Aid, Verdict
-from lab.interfaces.messages import Cohort, Delivery
-from lab.interfaces.poisoning import Insight
+from lab.interfaces.aggregation import AggregationContext, AggregationDecision
+from lab.interfaces.messages import Cohort, ReceivedUpdates
+from lab.interfaces.poisoning import AdversaryKnowledge
 
 KEPT, SHORTENED, LEFT_OUT = FATES = ("kept", "shortened", "left out")
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class ServerStep:
     """What came of a delivery."""
 
     step: Tensor  # (shared,), or of each of several models
@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class Aggregator:
+class Server:
     """It knows the settings, the model that it sent, and what it kept of the rounds before."""
 
     settings: Experiment  # in force in the round
@@ -44,20 +44,22 @@ class Aggregator:
     sent: Tensor  # (params,)
     carried: CarriedState
     shared: int  # how many parameters travel: the first so many
-    clipping: Clipping | None = None  # of client-level privacy
+    clipping: UpdateClipping | None = None  # of client-level privacy
 
     @cached_property
-    def aid(self) -> Aid:
+    def aid(self) -> AggregationContext:
         settings = self.settings
-        root = trusted(settings, self.round, self.sent) if settings.rule.public else None
-        return Aid(None if root is None else root[: self.shared], settings.seed, self.round)
+        root = root_update(settings, self.round, self.sent) if settings.rule.public else None
+        return AggregationContext(
+            None if root is None else root[: self.shared], settings.seed, self.round
+        )
 
-    def fold(self, rows: Tensor, weights: Tensor, cohort: Cohort) -> Folded:
+    def fold(self, rows: Tensor, weights: Tensor, cohort: Cohort) -> AggregationResult:
         """rows (rows, shared), weights (rows,), of `cohort.clients` one by one"""
         kept = remembered(self.settings, self.carried.pre_aggregation, self.shared)
-        return fold(self.settings, rows, weights, cohort, kept, self.aid)
+        return aggregate(self.settings, rows, weights, cohort, kept, self.aid)
 
-    def insight(self, party: Cohort) -> Insight:
+    def insight(self, party: Cohort) -> AdversaryKnowledge:
         """What malicious clients know: among it, what this server would make of their rows.
 
         Taken as if every row arrived, each by itself.
@@ -72,14 +74,14 @@ class Aggregator:
 
         fresh = None
         if party.malicious.any():
-            drawn = stream(
+            drawn = random_stream(
                 self.settings.seed, "a model that nobody trained"
             )  # the same in every round
             fresh = self.settings.architecture.initial(drawn)[: self.shared]
         change = None if change is None else change[: self.shared]
-        return Insight(sent=wire, change=change, fresh=fresh, fold=foreseen)
+        return AdversaryKnowledge(sent=wire, change=change, fresh=fresh, fold=foreseen)
 
-    def answer(self, delivery: Delivery, party: Cohort, groups: Tensor | None) -> Answer:
+    def answer(self, delivery: ReceivedUpdates, party: Cohort, groups: Tensor | None) -> ServerStep:
         """groups (clients,): which of several models each one trained"""
         if groups is None:
             return self._answer(delivery, party)
@@ -89,25 +91,27 @@ class Aggregator:
             mine = [place for place, (one,) in enumerate(delivery.senders) if of[one] == group]
             answers.append(self._answer(_part(delivery, mine), party))
         complaints = [one.complaint for one in answers if one.complaint]
-        return Answer(torch.stack([one.step for one in answers]), "; ".join(complaints))
+        return ServerStep(torch.stack([one.step for one in answers]), "; ".join(complaints))
 
-    def _answer(self, delivery: Delivery, party: Cohort) -> Answer:
+    def _answer(self, delivery: ReceivedUpdates, party: Cohort) -> ServerStep:
         """Of one model."""
         rows, weights = delivery.rows, delivery.weights
         if complaint := shortage(self.settings, len(rows)):
-            return Answer(torch.zeros(rows.shape[1]), complaint if len(rows) else "")
+            return ServerStep(torch.zeros(rows.shape[1]), complaint if len(rows) else "")
         if not len(rows):  # where privacy asks for noise, the sum of nobody's updates has it too
             rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
-        for stage in stages(self.settings, self.clipping, "server"):
+        for stage in privacy_transforms(self.settings, self.clipping, "server"):
             rows = stage(rows, party)
         cohort = _seated(party, delivery, weights)
         folded = self.fold(rows, weights, cohort)
         seen: dict[str, Any] = {"malicious": _malicious(party)}
         if self._watched:
             seen |= self._moved(delivery, party, folded.verdict)
-        return Answer(folded.step, "", folded.memory, seen)
+        return ServerStep(folded.step, "", folded.memory, seen)
 
-    def seen(self, delivery: Delivery, party: Cohort) -> tuple[dict[str, Any], Tensor | None]:
+    def seen(
+        self, delivery: ReceivedUpdates, party: Cohort
+    ) -> tuple[dict[str, Any], Tensor | None]:
         """Who is malicious, who moved the model, what became of whom, as fields of the record.
 
         And the step (shared,), where there is one and by one rule.
@@ -123,7 +127,7 @@ class Aggregator:
         return known | self._moved(delivery, party, folded.verdict), folded.step
 
     def _moved(
-        self, delivery: Delivery, party: Cohort, verdict: Verdict | None
+        self, delivery: ReceivedUpdates, party: Cohort, verdict: AggregationDecision | None
     ) -> dict[str, tuple[Any, ...]]:
         """Nothing where a row is not one client's."""
         rows, weights = delivery.rows, delivery.weights
@@ -154,7 +158,7 @@ def _malicious(party: Cohort) -> tuple[int, ...]:
     return tuple(one for one, bad in zip(party.clients, flags, strict=True) if bad)
 
 
-def _part(delivery: Delivery, places: Sequence[int]) -> Delivery:
+def _part(delivery: ReceivedUpdates, places: Sequence[int]) -> ReceivedUpdates:
     some = list(places)
     return replace(
         delivery,
@@ -164,14 +168,14 @@ def _part(delivery: Delivery, places: Sequence[int]) -> Delivery:
     )
 
 
-def _seated(party: Cohort, delivery: Delivery, weights: Tensor) -> Cohort:
+def _seated(party: Cohort, delivery: ReceivedUpdates, weights: Tensor) -> Cohort:
     """The cohort whose clients are those of the rows, in their order; of a sum the first."""
     place = {client: number for number, client in enumerate(party.clients)}
     first = [place[senders[0]] for senders in delivery.senders]
     return replace(party.part(first), weights=weights) if first else party
 
 
-def fates_of(verdict: Verdict) -> tuple[str, ...]:
+def fates_of(verdict: AggregationDecision) -> tuple[str, ...]:
     """One of FATES for each row."""
     pairs = zip(verdict.kept.tolist(), verdict.factors.tolist(), strict=True)
     return tuple(

@@ -10,7 +10,7 @@ from lab.models.layers.convolution import Convolution, colours_last
 from lab.models.layers.dense import Dense, Flatten
 from lab.models.layers.embedding import Embedding, Positions
 from lab.models.layers.generic import Generic
-from lab.models.layers.layer import Descent, Layer, Parameters, Shape, Trained
+from lab.models.layers.layer import Layer, LayerGradient, Parameters, ParametrisedLayer, Shape
 from lab.models.layers.norm import GroupNorm
 from lab.models.layers.pooling import MaxPool
 from lab.models.layers.transformer import Block, Last, attended, thought
@@ -19,7 +19,7 @@ __all__ = [
     "Block",
     "Convolution",
     "Dense",
-    "Descent",
+    "LayerGradient",
     "Embedding",
     "Flatten",
     "Generic",
@@ -32,7 +32,7 @@ __all__ = [
     "Relu",
     "Shape",
     "Sigmoid",
-    "Trained",
+    "ParametrisedLayer",
     "attended",
     "colours_last",
     "thought",

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.models.layers.layer import Parameters, Shape, Trained
+from lab.models.layers.layer import Parameters, ParametrisedLayer, Shape
 
 
 @dataclass(frozen=True)
-class Convolution(Trained):
+class Convolution(ParametrisedLayer):
     """Square kernels of odd size, padded so that a stride of 1 keeps height and width."""
 
     name: str

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.models.layers.layer import Layer, Parameters, Shape, Trained
+from lab.models.layers.layer import Layer, Parameters, ParametrisedLayer, Shape
 
 
 @dataclass(frozen=True)
-class Dense(Trained):
+class Dense(ParametrisedLayer):
     """outputs = inputs @ weight.T + bias"""
 
     name: str

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lab.models.layers.layer import Parameters, Shape, Trained
+from lab.models.layers.layer import Parameters, ParametrisedLayer, Shape
 
 
 @dataclass(frozen=True)
-class Embedding(Trained):
+class Embedding(ParametrisedLayer):
     """Looks every word up.  Nothing passes back through it: words have no slopes."""
 
     name: str
@@ -67,7 +67,7 @@ class Embedding(Trained):
 
 
 @dataclass(frozen=True)
-class Positions(Trained):
+class Positions(ParametrisedLayer):
     """Adds to each word's vector one that says where it stands."""
 
     name: str

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp, vmap
 
-from lab.models.layers.layer import Parameters, Shape, Trained
+from lab.models.layers.layer import Parameters, ParametrisedLayer, Shape
 
 Kept = tuple[list[Tensor], Tensor]  # the parameters and the inputs
 
 
 @dataclass(frozen=True)
-class Generic(Trained):
+class Generic(ParametrisedLayer):
     """A function of its parameters and of a batch in which no example sees another."""
 
     name: str

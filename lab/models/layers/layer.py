@@ -38,7 +38,7 @@ class Layer(ABC):
         """Slopes of the loss by the outputs -> by the inputs"""
 
 
-class Descent(ABC):
+class LayerGradient(ABC):
     """How the parameters of a layer take a step, from what the passes kept."""
 
     name: str  # of the layer, before those of its parameters
@@ -64,7 +64,7 @@ class Descent(ABC):
         """
 
 
-class Trained(Layer, Descent):
+class ParametrisedLayer(Layer, LayerGradient):
     """A layer with parameters."""
 
     @abstractmethod

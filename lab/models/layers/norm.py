@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lab.models.layers.layer import Parameters, Shape, Trained
+from lab.models.layers.layer import Parameters, ParametrisedLayer, Shape
 
 SMALL = 1e-5  # added to the variance, as PyTorch does
 
 
 @dataclass(frozen=True)
-class GroupNorm(Trained):
+class GroupNorm(ParametrisedLayer):
     """Mean 0 and variance 1 over each group of an example's channels, then scale and shift."""
 
     name: str

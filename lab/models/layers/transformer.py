@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lab.models.layers.generic import Generic, Kept
-from lab.models.layers.layer import Layer, Parameters, Shape, Trained
+from lab.models.layers.layer import Layer, Parameters, ParametrisedLayer, Shape
 
 
 @dataclass(frozen=True)
-class Block(Trained):
+class Block(ParametrisedLayer):
     """Attention to this and earlier places, then a dense ReLU layer; both add to what came in.
 
     inputs (examples, places, width) -> the same shape

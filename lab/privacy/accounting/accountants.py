@@ -28,7 +28,7 @@ from lab.privacy.accounting.in_process import (
     is_closed,
 )
 from lab.privacy.accounting.noise_calibration import TOLERANCE, noise_for
-from lab.privacy.accounting.releases import Spending, leaked, releases_of
+from lab.privacy.accounting.releases import GaussianReleases, leaked, releases_of
 
 __all__ = [
     "ACCOUNTANTS",
@@ -36,11 +36,11 @@ __all__ = [
     "Accountant",
     "Question",
     "Seam",
-    "Spending",
-    "calibrated",
-    "composed",
+    "GaussianReleases",
+    "calibrate_noise",
+    "compose_epsilon",
     "count_elsewhere",
-    "deltas",
+    "privacy_profile",
 ]
 
 
@@ -51,22 +51,22 @@ class Elsewhere(Protocol):
     """
 
     def epsilon_of(
-        self, spendings: tuple[Spending, ...], delta: float, accountant: Accountant
+        self, spendings: tuple[GaussianReleases, ...], delta: float, accountant: Accountant
     ) -> float:
         """As `lab.privacy.accounting.in_process` does."""
 
     def deltas_of(
-        self, spendings: tuple[Spending, ...], epsilons: tuple[float, ...]
+        self, spendings: tuple[GaussianReleases, ...], epsilons: tuple[float, ...]
     ) -> tuple[float, ...]:
         """As `lab.privacy.accounting.in_process` does."""
 
     def noise_for(
         self,
-        plan: Spending,
+        plan: GaussianReleases,
         epsilon: float,
         delta: float,
         accountant: Accountant,
-        before: tuple[Spending, ...],
+        before: tuple[GaussianReleases, ...],
     ) -> float:
         """As `lab.privacy.accounting.noise_calibration` does."""
 
@@ -101,21 +101,21 @@ class Question(Settings):
     def answer(self) -> tuple[str, float]:
         """The name of what was asked for, and its value.  Raises SettingError."""
         if self.epsilon is not None:
-            plan = Spending(self.rate, 1.0, self.steps)
-            return "noise", calibrated(plan, self.epsilon, self.delta, self.accountant)
+            plan = GaussianReleases(self.rate, 1.0, self.steps)
+            return "noise", calibrate_noise(plan, self.epsilon, self.delta, self.accountant)
         assert self.noise is not None
-        spending = Spending(self.rate, self.noise, self.steps)
+        spending = GaussianReleases(self.rate, self.noise, self.steps)
         if self.accountant == "prv" and isinf(by_variables((spending,), self.delta)):
             raise SettingError(
                 f"noise is {self.noise:g}, too little for prv to count so many releases: give "
                 "more noise, or use pld"
             )
-        return "epsilon", composed((spending,), self.delta, self.accountant)
+        return "epsilon", compose_epsilon((spending,), self.delta, self.accountant)
 
 
 @lru_cache(maxsize=4096)
-def composed(
-    spendings: tuple[Spending, ...], delta: float, accountant: Accountant = "pld"
+def compose_epsilon(
+    spendings: tuple[GaussianReleases, ...], delta: float, accountant: Accountant = "pld"
 ) -> float:
     """Epsilon of all the releases together, at a delta below 1.
 
@@ -134,12 +134,12 @@ def composed(
 
 
 @lru_cache(maxsize=1024)
-def calibrated(
-    plan: Spending,
+def calibrate_noise(
+    plan: GaussianReleases,
     epsilon: float,
     delta: float,
     accountant: Accountant = "pld",
-    before: tuple[Spending, ...] = (),
+    before: tuple[GaussianReleases, ...] = (),
 ) -> float:
     """The least noise multiplier, to `TOLERANCE`, that keeps epsilon at `delta` in all.
 
@@ -156,14 +156,14 @@ def calibrated(
     return elsewhere.noise_for(plan, epsilon, delta, accountant, before)
 
 
-def deltas(spendings: tuple[Spending, ...], epsilons: np.ndarray) -> np.ndarray:
+def privacy_profile(spendings: tuple[GaussianReleases, ...], epsilons: np.ndarray) -> np.ndarray:
     """The delta of all releases together at each epsilon: what one guarantee alone leaves out."""
     found = np.array(_deltas(releases_of(spendings), tuple(epsilons.tolist())))
     return np.minimum(1.0, found + leaked(spendings))
 
 
 @lru_cache(maxsize=64)
-def _deltas(active: tuple[Spending, ...], epsilons: tuple[float, ...]) -> tuple[float, ...]:
+def _deltas(active: tuple[GaussianReleases, ...], epsilons: tuple[float, ...]) -> tuple[float, ...]:
     if not active:
         return (0.0,) * len(epsilons)
     if (elsewhere := Seam.elsewhere) is None or is_closed(active):

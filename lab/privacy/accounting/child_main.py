@@ -17,7 +17,7 @@ import numpy as np
 from lab.common.settings import SettingError
 from lab.privacy.accounting.in_process import Accountant, deltas_of, epsilon_of
 from lab.privacy.accounting.noise_calibration import noise_for
-from lab.privacy.accounting.releases import Spending
+from lab.privacy.accounting.releases import GaussianReleases
 
 TOO_LARGE = (
     "the accountant needs too much memory for these settings: give fewer rounds, more noise, or "
@@ -67,8 +67,8 @@ def _noise(
     return noise_for(_spendings(rows)[0], epsilon, delta, accountant, _spendings(before))
 
 
-def _spendings(rows: list[Any]) -> tuple[Spending, ...]:
-    return tuple(Spending(*row) for row in rows)
+def _spendings(rows: list[Any]) -> tuple[GaussianReleases, ...]:
+    return tuple(GaussianReleases(*row) for row in rows)
 
 
 def _limit(memory: int) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from lab.common.paths import ROOT
 from lab.common.settings import SettingError
 from lab.privacy.accounting.in_process import Accountant
-from lab.privacy.accounting.releases import Spending
+from lab.privacy.accounting.releases import GaussianReleases
 
 SECONDS = 20.0  # that an answer may take
 PATIENCE = 60.0  # seconds that a question waits for a child that is free
@@ -56,13 +56,13 @@ class Children:
         atexit.register(self.close)
 
     def epsilon_of(
-        self, spendings: tuple[Spending, ...], delta: float, accountant: Accountant
+        self, spendings: tuple[GaussianReleases, ...], delta: float, accountant: Accountant
     ) -> float:
         """As `in_process` does.  Raises SettingError, also where that takes too long."""
         return _number(self._ask("epsilon", _rows(spendings), delta, accountant))
 
     def deltas_of(
-        self, spendings: tuple[Spending, ...], epsilons: tuple[float, ...]
+        self, spendings: tuple[GaussianReleases, ...], epsilons: tuple[float, ...]
     ) -> tuple[float, ...]:
         """As `in_process` does.  Raises SettingError, also where that takes too long."""
         found = self._ask("deltas", _rows(spendings), epsilons)
@@ -72,11 +72,11 @@ class Children:
 
     def noise_for(
         self,
-        plan: Spending,
+        plan: GaussianReleases,
         epsilon: float,
         delta: float,
         accountant: Accountant,
-        before: tuple[Spending, ...],
+        before: tuple[GaussianReleases, ...],
     ) -> float:
         """As `noise_calibration` does.  Raises SettingError, also where that takes too long."""
         given = _rows((plan,)), epsilon, delta, accountant, _rows(before)
@@ -187,7 +187,7 @@ class Child:
         return [sys.executable, "-P", "-c", START, here, str(self.memory)]
 
 
-def _rows(spendings: tuple[Spending, ...]) -> list[tuple[Any, ...]]:
+def _rows(spendings: tuple[GaussianReleases, ...]) -> list[tuple[Any, ...]]:
     return [astuple(each) for each in spendings]
 
 

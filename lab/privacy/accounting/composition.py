@@ -13,7 +13,7 @@ from math import ceil, exp, expm1, floor, inf, log, log1p
 
 import numpy as np
 
-from lab.privacy.accounting.releases import Spending
+from lab.privacy.accounting.releases import GaussianReleases
 from lab.privacy.accounting.subsampled_gaussian import HIGHEST, Losses, Mixture, Nodes, Release
 from lab.privacy.accounting.tilted_moments import Moments, Window, by_chance
 
@@ -94,7 +94,7 @@ def _faded(values: np.ndarray, fall: float) -> np.ndarray:
     return found[::-1]
 
 
-def epsilon_of(spendings: tuple[Spending, ...], delta: float) -> float:
+def epsilon_of(spendings: tuple[GaussianReleases, ...], delta: float) -> float:
     """The least epsilon at `delta`.  Never understated; infinite where memory does not suffice.
 
     spendings: each kind once
@@ -102,7 +102,7 @@ def epsilon_of(spendings: tuple[Spending, ...], delta: float) -> float:
     return max(total.epsilon(delta) for total in _totals(spendings, delta, tilted=True))
 
 
-def deltas_of(spendings: tuple[Spending, ...], epsilons: np.ndarray) -> np.ndarray:
+def deltas_of(spendings: tuple[GaussianReleases, ...], epsilons: np.ndarray) -> np.ndarray:
     """The delta at each epsilon, overstated by little.  (epsilons,) -> (epsilons,)
 
     spendings: each kind once
@@ -116,13 +116,13 @@ def repeated(once: Losses, step: float, times: int, delta: float) -> float:
     """Epsilon at `delta` of the same losses again and again, overstated by rounding alone."""
     known = np.flatnonzero(once.chances)
     nodes = Nodes((once.first + known) * step, np.log(once.chances[known]))
-    spendings = (Spending(rate=1.0, noise=1.0, times=times),)  # only the times count
+    spendings = (GaussianReleases(rate=1.0, noise=1.0, times=times),)  # only the times count
     moments = Moments(spendings, [nodes], step)
     window = moments.window(moments.tilt(delta), CUT)
     return _total(spendings, [once], step, window).epsilon(delta)
 
 
-def _totals(spendings: tuple[Spending, ...], delta: float, tilted: bool) -> list[Total]:
+def _totals(spendings: tuple[GaussianReleases, ...], delta: float, tilted: bool) -> list[Total]:
     """Losses of all releases, of a record that is removed and of one that is added."""
     reach = _reach(delta * SPARE / sum(each.times * each.steps for each in spendings))
     releases = [_release(each, reach) for each in spendings]
@@ -139,7 +139,7 @@ def _totals(spendings: tuple[Spending, ...], delta: float, tilted: bool) -> list
 
 
 def _windows(
-    spendings: tuple[Spending, ...],
+    spendings: tuple[GaussianReleases, ...],
     releases: Sequence[Release | Mixture],
     step: float,
     delta: float,
@@ -157,7 +157,7 @@ def _windows(
     return found
 
 
-def _release(each: Spending, reach: float) -> Release | Mixture:
+def _release(each: GaussianReleases, reach: float) -> Release | Mixture:
     usual = Release(min(1.0, each.rate), each.noise, reach)
     if not each.rare:
         return usual
@@ -171,7 +171,7 @@ def _reach(chance: float) -> float:
     return float(-ndtri(max(chance, 1e-300)))
 
 
-def _step(spendings: tuple[Spending, ...]) -> float:
+def _step(spendings: tuple[GaussianReleases, ...]) -> float:
     """The step between two losses: the mean of what suits each release, as variances add up."""
     releases = np.array([each.times * each.steps * each.chance for each in spendings])
     steps = np.array([_alone(each.rate, each.noise) for each in spendings])
@@ -185,7 +185,7 @@ def _alone(rate: float, noise: float) -> float:
 
 
 def _total(
-    spendings: tuple[Spending, ...], releases: list[Losses], step: float, window: Window
+    spendings: tuple[GaussianReleases, ...], releases: list[Losses], step: float, window: Window
 ) -> Total:
     """Losses of all releases within a window.
 

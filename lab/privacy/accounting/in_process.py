@@ -15,7 +15,7 @@ import numpy as np
 
 from lab.common.settings import SettingError
 from lab.privacy.accounting import composition, gaussian_mechanism
-from lab.privacy.accounting.releases import Spending
+from lab.privacy.accounting.releases import GaussianReleases
 
 Accountant = Literal["pld", "rdp", "prv"]
 ACCOUNTANTS: tuple[Accountant, ...] = get_args(Accountant)
@@ -28,7 +28,9 @@ PRV_LEAST = 1e-300  # of what it spends
 PRV_SHARE = 1e-3  # of delta, that Opacus spends on what its grid leaves out
 
 
-def epsilon_of(spendings: tuple[Spending, ...], delta: float, accountant: Accountant) -> float:
+def epsilon_of(
+    spendings: tuple[GaussianReleases, ...], delta: float, accountant: Accountant
+) -> float:
     """The least epsilon at `delta`.  Finite: without sampling it is known exactly, and not less.
 
     Raises SettingError where there is next to no noise.
@@ -45,7 +47,7 @@ def epsilon_of(spendings: tuple[Spending, ...], delta: float, accountant: Accoun
     return found if isfinite(found) else plain
 
 
-def deltas_of(spendings: tuple[Spending, ...], epsilons: np.ndarray) -> np.ndarray:
+def deltas_of(spendings: tuple[GaussianReleases, ...], epsilons: np.ndarray) -> np.ndarray:
     """The least delta at each epsilon, by privacy losses.  (epsilons,) -> (epsilons,)"""
     plain = gaussian_mechanism.deltas_of(_sensitivity(spendings), epsilons)
     if is_closed(spendings):
@@ -53,7 +55,7 @@ def deltas_of(spendings: tuple[Spending, ...], epsilons: np.ndarray) -> np.ndarr
     return np.asarray(np.minimum(plain, composition.deltas_of(spendings, epsilons)))
 
 
-def is_closed(spendings: tuple[Spending, ...]) -> bool:
+def is_closed(spendings: tuple[GaussianReleases, ...]) -> bool:
     """Whether all is counted as one Gaussian mechanism, which takes no time.
 
     With next to no noise sampling helps next to nothing, and losses need too large a grid.
@@ -62,12 +64,12 @@ def is_closed(spendings: tuple[Spending, ...]) -> bool:
     return not sampled or any(each.noise < NEGLIGIBLE for each in spendings)
 
 
-def without_sampling(spendings: tuple[Spending, ...], delta: float) -> float:
+def without_sampling(spendings: tuple[GaussianReleases, ...], delta: float) -> float:
     """Epsilon as if nobody were ever left out: then all is one Gaussian mechanism."""
     return gaussian_mechanism.epsilon_of(_sensitivity(spendings), delta)
 
 
-def _sensitivity(spendings: tuple[Spending, ...]) -> float:
+def _sensitivity(spendings: tuple[GaussianReleases, ...]) -> float:
     """Of all releases together, beside the standard deviation of the noise."""
     for each in spendings:
         if each.noise < LEAST:
@@ -79,7 +81,7 @@ def _sensitivity(spendings: tuple[Spending, ...]) -> float:
     return float(sum(each.times * each.steps / each.noise**2 for each in farthest) ** 0.5)
 
 
-def by_moments(spendings: tuple[Spending, ...], delta: float) -> float:
+def by_moments(spendings: tuple[GaussianReleases, ...], delta: float) -> float:
     """Epsilon by Renyi differential privacy.  Mironov et al. 2019, arXiv:1908.10530."""
     from absl import logging
     from dp_accounting import dp_event
@@ -87,7 +89,7 @@ def by_moments(spendings: tuple[Spending, ...], delta: float) -> float:
 
     logging.set_verbosity(logging.ERROR)  # it tells of every order that it leaves out
     accountant = RdpAccountant()
-    for each in map(Spending.always, spendings):
+    for each in map(GaussianReleases.always, spendings):
         event: dp_event.DpEvent = dp_event.GaussianDpEvent(each.noise)
         if each.noise >= NEGLIGIBLE:
             event = dp_event.PoissonSampledDpEvent(min(1.0, each.rate), event)
@@ -96,7 +98,7 @@ def by_moments(spendings: tuple[Spending, ...], delta: float) -> float:
 
 
 @lru_cache(maxsize=256)
-def by_variables(spendings: tuple[Spending, ...], delta: float) -> float:
+def by_variables(spendings: tuple[GaussianReleases, ...], delta: float) -> float:
     """Epsilon by privacy loss random variables, from Opacus; infinite where it gives up.
 
     The upper end of its bracket.  Gopi et al. 2021, arXiv:2106.02848.
@@ -116,7 +118,7 @@ def by_variables(spendings: tuple[Spending, ...], delta: float) -> float:
         return inf
 
 
-def _fits(releases: tuple[Spending, ...], delta: float) -> bool:
+def _fits(releases: tuple[GaussianReleases, ...], delta: float) -> bool:
     """Whether Opacus' grid has a size that memory can hold."""
     spared = delta * PRV_SHARE
     if spared < PRV_LEAST or any(each.noise < NEGLIGIBLE for each in releases):

@@ -9,7 +9,7 @@ from math import exp, log, log1p
 from lab.common.settings import SettingError
 from lab.privacy.accounting.gaussian_mechanism import mu_of
 from lab.privacy.accounting.in_process import Accountant, epsilon_of
-from lab.privacy.accounting.releases import Spending, leaked, releases_of
+from lab.privacy.accounting.releases import GaussianReleases, leaked, releases_of
 
 TOLERANCE = 4e-4  # relative, of a calibrated noise multiplier
 SHORT = 1e-3  # relative, by which epsilon at most stays below what was asked for
@@ -20,11 +20,11 @@ NARROW = 1e-9  # of that logarithm: a step that small is a jump of epsilon
 
 
 def noise_for(
-    plan: Spending,
+    plan: GaussianReleases,
     epsilon: float,
     delta: float,
     accountant: Accountant,
-    before: tuple[Spending, ...],
+    before: tuple[GaussianReleases, ...],
 ) -> float:
     """The least noise multiplier, to `TOLERANCE`, with which all keeps to epsilon at `delta`.
 
@@ -113,7 +113,7 @@ def _bracketed(excess: Callable[[float], float], guess: float) -> Bracket | None
     return None
 
 
-def _about(plan: Spending, epsilon: float, delta: float, spent: float) -> float:
+def _about(plan: GaussianReleases, epsilon: float, delta: float, spent: float) -> float:
     """A noise multiplier not far from it, by the central limit of many small losses.
 
     Never a guarantee.  Dong et al. 2022, arXiv:1905.02383, corollary 5.4.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Spending:
+class GaussianReleases:
     """`times` rounds, in each of which with `chance` come `steps` releases.
 
     A release is a Gaussian mechanism on a Poisson sample.  Whether a round had any is not secret:
@@ -23,19 +23,19 @@ class Spending:
     rare: float = 0.0  # probability, known in each round, that the record moves the sum further
     reach: float = 1.0  # how much further then
 
-    def always(self) -> Spending:
+    def always(self) -> GaussianReleases:
         """At least as much spending, and simpler: releases in every round.
 
         Leaves the leak out, and what is rare: see `leaked`.
         """
-        return Spending(self.rate, self.noise, self.times * self.steps)
+        return GaussianReleases(self.rate, self.noise, self.times * self.steps)
 
-    def farthest(self) -> Spending:
+    def farthest(self) -> GaussianReleases:
         """What comes of it in the rare rounds."""
         return replace(self, noise=self.noise / self.reach, rare=0.0, reach=1.0)
 
 
-def leaked(spendings: Iterable[Spending], rare: bool = False) -> float:
+def leaked(spendings: Iterable[GaussianReleases], rare: bool = False) -> float:
     """The part of delta that leaks use up, by the union bound.
 
     rare: rare rounds in which the record takes part count as leaks, for who can count no other way
@@ -46,9 +46,9 @@ def leaked(spendings: Iterable[Spending], rare: bool = False) -> float:
     )
 
 
-def releases_of(spendings: Iterable[Spending]) -> tuple[Spending, ...]:
+def releases_of(spendings: Iterable[GaussianReleases]) -> tuple[GaussianReleases, ...]:
     """The spendings that release something, each kind once and without its leak."""
-    times: dict[Spending, int] = {}
+    times: dict[GaussianReleases, int] = {}
     for each in spendings:
         if each.times and each.steps:
             kind = replace(each, times=1, leak=0.0)

@@ -10,7 +10,7 @@ from math import log, log1p
 
 import numpy as np
 
-from lab.privacy.accounting.releases import Spending
+from lab.privacy.accounting.releases import GaussianReleases
 from lab.privacy.accounting.subsampled_gaussian import Nodes
 
 TILTS = np.geomspace(1e-4, 10, 25)  # as shares of the best tilt for a Gaussian loss
@@ -32,7 +32,7 @@ class Window:
 class Moments:
     """Means of e^(tilt * loss) over all releases, taken at some sums."""
 
-    spendings: tuple[Spending, ...]
+    spendings: tuple[GaussianReleases, ...]
     nodes: list[Nodes]  # of one release of each
     step: float  # of the grid on which they lie
 
@@ -77,7 +77,7 @@ class Moments:
         return np.asarray(np.minimum(best * shares, STEEPEST / self.step))
 
 
-def by_chance(each: Spending, logarithms: np.ndarray) -> np.ndarray:
+def by_chance(each: GaussianReleases, logarithms: np.ndarray) -> np.ndarray:
     """The mean over whether a round has releases, from the mean if it has.  All logarithms."""
     if each.chance >= 1:
         return logarithms

@@ -8,8 +8,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds.bound import GAUSSIAN, INDEPENDENT, NOTHING, Bound, Estimate, Premise
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds.bound import (
+    GAUSSIAN,
+    INDEPENDENT,
+    NOTHING,
+    EpsilonBound,
+    EpsilonEstimate,
+    Premise,
+)
 from lab.privacy.audit_bounds.f_dp import f_dp
 from lab.privacy.audit_bounds.mechanism_free import generic
 from lab.privacy.audit_bounds.plug_in import plug_in
@@ -18,7 +25,9 @@ from lab.privacy.audit_bounds.total_errors import total_errors
 from lab.privacy.audit_bounds.trade_off import trade_off
 
 # (inside, outside, claim, delta, confidence) -> Bound
-Method = Callable[[np.ndarray, np.ndarray, tuple[Spending, ...], float, float], Bound]
+Method = Callable[
+    [np.ndarray, np.ndarray, tuple[GaussianReleases, ...], float, float], EpsilonBound
+]
 METHODS: dict[str, Method] = {
     "trade-off": trade_off,  # at 95 % it errs in less than 1 % of runs
     "total-errors": total_errors,  # tighter, and errs as often as its confidence allows
@@ -34,8 +43,8 @@ __all__ = [
     "INDEPENDENT",
     "METHODS",
     "NOTHING",
-    "Bound",
-    "Estimate",
+    "EpsilonBound",
+    "EpsilonEstimate",
     "Method",
     "Premise",
     "f_dp",

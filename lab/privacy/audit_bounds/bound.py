@@ -23,7 +23,7 @@ PREMISED: dict[Premise, str] = {
 }
 
 
-class Bound(Settings):
+class EpsilonBound(Settings):
     """With `confidence`, no mechanism with a smaller epsilon at `delta` gives such scores.
 
     That holds under its premise only: of a mechanism that is known not to fit, it bounds nothing.
@@ -61,7 +61,7 @@ class Bound(Settings):
         )
 
 
-class Estimate(Settings):
+class EpsilonEstimate(Settings):
     """A guess at epsilon.  About half the time it exceeds the truth: never draw it as a bound."""
 
     method: str

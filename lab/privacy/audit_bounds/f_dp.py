@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds.bound import GAUSSIAN, Bound, checked
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds.bound import GAUSSIAN, EpsilonBound, checked
 from lab.privacy.audit_bounds.guesses import Guesses, guesses
-from lab.privacy.audit_bounds.privacy_losses import Losses
+from lab.privacy.audit_bounds.privacy_losses import PrivacyLossDistribution
 from lab.privacy.audit_bounds.scaled_mechanism import least_epsilon
 
 ASSUMPTION = (
@@ -27,10 +27,10 @@ WIDEST = 40.0  # standard deviations between two Gaussians
 def f_dp(
     inside: np.ndarray,
     outside: np.ndarray,
-    claim: tuple[Spending, ...],
+    claim: tuple[GaussianReleases, ...],
     delta: float,
     confidence: float = 0.95,
-) -> Bound:
+) -> EpsilonBound:
     """Of the mechanism that is claimed, but with any noise.  Raises SettingError.
 
     inside, outside: scores of canaries, which need not be independent; higher is more like in
@@ -45,13 +45,13 @@ def f_dp(
     def gaussian(mu: float) -> float:
         return slack(found, doubt, lambda caught: float(ndtr(ndtri(caught) - mu)))
 
-    def beside(losses: Losses) -> float:
+    def beside(losses: PrivacyLossDistribution) -> float:
         return slack(found, doubt, _least_alarms(losses))
 
     mu = 0.0
     if gaussian(1e-6) < 0:
         mu = float(brentq(gaussian, 1e-6, WIDEST, xtol=1e-4))
-    return Bound(
+    return EpsilonBound(
         method="one run, f-DP",
         epsilon=least_epsilon(claim, delta, mu, beside),
         delta=delta,
@@ -80,7 +80,7 @@ def slack(found: Guesses, doubt: float, least_alarms: Callable[[float], float]) 
     return found.made / found.canaries - right - wrong
 
 
-def _least_alarms(losses: Losses) -> Callable[[float], float]:
+def _least_alarms(losses: PrivacyLossDistribution) -> Callable[[float], float]:
     """For guesses of either kind: a canary that is out may be the easier one to tell."""
     alarms, caught = losses.curve()
     back = 1 - caught[::-1], 1 - alarms[::-1]  # the same curve, where out is the sign sought

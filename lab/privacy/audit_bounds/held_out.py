@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 
 CANDIDATES = 200  # thresholds that are looked at
 FEW = 0.1  # of the canaries, to find the middle
@@ -18,7 +18,7 @@ SOME = 0.2  # to find a place in the tails
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class CanarySplit:
     """Scores inside and outside, split at random and whatever they are."""
 
     chosen_on: tuple[np.ndarray, np.ndarray]
@@ -26,7 +26,7 @@ class Parts:
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
+class ErrorCounts:
     """Canaries on the wrong side of each threshold: only a score above it is called in."""
 
     missed: np.ndarray  # (thresholds,) that were in
@@ -47,13 +47,13 @@ class Counts:
         )
 
 
-def parted(inside: np.ndarray, outside: np.ndarray, share: float) -> Parts:
+def parted(inside: np.ndarray, outside: np.ndarray, share: float) -> CanarySplit:
     """The same canaries in every round, so that a series of bounds does not jump.
 
     share: of the canaries, to choose on
     """
     parts = [_split(inside, share, "inside"), _split(outside, share, "outside")]
-    return Parts((parts[0][0], parts[1][0]), (parts[0][1], parts[1][1]))
+    return CanarySplit((parts[0][0], parts[1][0]), (parts[0][1], parts[1][1]))
 
 
 def thresholds(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
@@ -75,13 +75,13 @@ def middle(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     return limits[best : best + 1]
 
 
-def counts(inside: np.ndarray, outside: np.ndarray, limits: np.ndarray) -> Counts:
+def counts(inside: np.ndarray, outside: np.ndarray, limits: np.ndarray) -> ErrorCounts:
     missed = np.searchsorted(np.sort(inside), limits, side="right")
     passed = np.searchsorted(np.sort(outside), limits, side="right")
-    return Counts(missed, len(inside), len(outside) - passed, len(outside))
+    return ErrorCounts(missed, len(inside), len(outside) - passed, len(outside))
 
 
 def _split(scores: np.ndarray, share: float, name: str) -> tuple[np.ndarray, np.ndarray]:
-    order = stream(0, "held out", name).permutation(len(scores))
+    order = random_stream(0, "held out", name).permutation(len(scores))
     few = round(share * len(scores))
     return scores[order[:few]], scores[order[few:]]

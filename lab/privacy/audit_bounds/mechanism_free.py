@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds.bound import INDEPENDENT, Bound, checked
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds.bound import INDEPENDENT, EpsilonBound, checked
 from lab.privacy.audit_bounds.clopper_pearson import upper
-from lab.privacy.audit_bounds.held_out import SOME, Counts, counts, parted, thresholds
+from lab.privacy.audit_bounds.held_out import SOME, ErrorCounts, counts, parted, thresholds
 
 ASSUMPTION = (
     "nothing of the mechanism; canaries were put in at random and their scores are independent"
@@ -17,10 +17,10 @@ ASSUMPTION = (
 def generic(
     inside: np.ndarray,
     outside: np.ndarray,
-    claim: tuple[Spending, ...],
+    claim: tuple[GaussianReleases, ...],
     delta: float,
     confidence: float = 0.95,
-) -> Bound:
+) -> EpsilonBound:
     """Whatever the mechanism is, so `claim` is not looked at.  Raises SettingError.
 
     Scores must be independent: a mechanism that gives all canaries away at once, now and then,
@@ -33,7 +33,7 @@ def generic(
     limits = thresholds(*parts.chosen_on)
     best = int(_epsilons(counts(*parts.chosen_on, limits), delta, 1 - confidence).argmax())
     found = counts(*parts.counted, limits[best : best + 1])
-    return Bound(
+    return EpsilonBound(
         method="generic Clopper-Pearson",
         epsilon=float(_epsilons(found, delta, 1 - confidence)[0]),
         delta=delta,
@@ -46,7 +46,7 @@ def generic(
     )
 
 
-def _epsilons(found: Counts, delta: float, doubt: float) -> np.ndarray:
+def _epsilons(found: ErrorCounts, delta: float, doubt: float) -> np.ndarray:
     """The least epsilon that allows both errors, each at the upper end of its interval."""
     missed = upper(found.missed, found.inside, doubt / 2)
     alarms = upper(found.alarms, found.outside, doubt / 2)

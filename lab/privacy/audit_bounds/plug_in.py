@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from lab.common.settings import SettingError
-from lab.privacy.audit_bounds.bound import Estimate, checked
+from lab.privacy.audit_bounds.bound import EpsilonEstimate, checked
 from lab.privacy.audit_bounds.scaled_mechanism import of_gaussian
 
 WIDEST = 40.0  # standard deviations between two Gaussians
 
 
-def plug_in(inside: np.ndarray, outside: np.ndarray, delta: float) -> Estimate:
+def plug_in(inside: np.ndarray, outside: np.ndarray, delta: float) -> EpsilonEstimate:
     """Epsilon of a Gaussian mechanism whose scores have just these means and this spread.
 
     Here both have one spread, as under a Gaussian mechanism; the paper lets them differ.
@@ -23,7 +23,7 @@ def plug_in(inside: np.ndarray, outside: np.ndarray, delta: float) -> Estimate:
     spread = ((inside.var(ddof=1) + outside.var(ddof=1)) / 2) ** 0.5
     gap = max(0.0, float(inside.mean() - outside.mean()))
     mu = 0.0 if gap == 0 else WIDEST if gap >= WIDEST * spread else gap / float(spread)
-    return Estimate(
+    return EpsilonEstimate(
         method="Gaussian plug-in",
         epsilon=of_gaussian(mu, delta),
         delta=delta,

@@ -12,7 +12,7 @@ from math import ceil, expm1, floor, log, log1p
 
 import numpy as np
 
-from lab.privacy.accounting.accountants import Spending
+from lab.privacy.accounting.accountants import GaussianReleases
 
 FINE = 0.05  # of one loss's standard deviation, at most, is the step of the grid
 BEYOND = 9.0  # standard deviations of the noise, where no mass is left
@@ -23,7 +23,7 @@ HIGHEST = 700.0  # loss whose exponential is a number
 
 
 @dataclass(frozen=True, eq=False)
-class Losses:
+class PrivacyLossDistribution:
     """Of all releases together: how likely each loss is for a canary that is in."""
 
     values: np.ndarray  # (losses,) rising
@@ -57,7 +57,7 @@ class Losses:
         return min(HIGHEST, max(0.0, log(max(inside[place] - delta, 1e-300) / outside[place])))
 
 
-def losses(claim: tuple[Spending, ...]) -> Losses:
+def losses(claim: tuple[GaussianReleases, ...]) -> PrivacyLossDistribution:
     """Of all that was released."""
     finest = min(_step(each) for each in claim)
     low, high = _window(claim, [_release(each, finest) for each in claim], finest)
@@ -75,16 +75,16 @@ def losses(claim: tuple[Spending, ...]) -> Losses:
     inside = np.maximum(chances, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
         outside = np.where(inside > 0, inside * np.exp(-values), 0.0)
-    return Losses(values, inside, outside)
+    return PrivacyLossDistribution(values, inside, outside)
 
 
-def _step(each: Spending) -> float:
+def _step(each: GaussianReleases) -> float:
     """Fine beside the standard deviation of one release's loss."""
     usual = each.rate * min(expm1(min(each.noise**-2, 50.0)) ** 0.5, 10 / each.noise)
     return float(max(FINE * usual, 1e-6))
 
 
-def _release(each: Spending, step: float) -> tuple[int, np.ndarray]:
+def _release(each: GaussianReleases, step: float) -> tuple[int, np.ndarray]:
     """Chances of one release's losses, on the grid from `start` steps on.  (losses,)
 
     Losses are what a Gaussian says for a canary in with chance `rate` against one that is out.
@@ -115,7 +115,7 @@ def _loss(place: float, rate: float, noise: float) -> float:
 
 
 def _window(
-    claim: tuple[Spending, ...], releases: list[tuple[int, np.ndarray]], step: float
+    claim: tuple[GaussianReleases, ...], releases: list[tuple[int, np.ndarray]], step: float
 ) -> tuple[float, float]:
     """Between which all but `CUT` of the losses lie, by Chernoff's bound."""
     ends = []

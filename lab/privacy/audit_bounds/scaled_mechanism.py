@@ -13,8 +13,8 @@ from math import erf, exp, expm1, log
 import numpy as np
 
 from lab.common.settings import SettingError
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds.privacy_losses import HIGHEST, Losses, losses
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds.privacy_losses import HIGHEST, PrivacyLossDistribution, losses
 
 ASSUMPTION = (
     "the releases are those of a Gaussian mechanism, sampled as claimed, and only the amount of "
@@ -25,7 +25,7 @@ NEAR = 0.1  # how far the logarithm of a noise usually is from where the search 
 EXACT = 2e-4  # of that logarithm
 
 
-def released(claim: tuple[Spending, ...]) -> tuple[Spending, ...]:
+def released(claim: tuple[GaussianReleases, ...]) -> tuple[GaussianReleases, ...]:
     """What there is to scale; none where all is one Gaussian mechanism.  Raises SettingError."""
     active = tuple(each for each in claim if each.times and each.steps and each.chance > 0)
     for each in active:
@@ -38,7 +38,10 @@ def released(claim: tuple[Spending, ...]) -> tuple[Spending, ...]:
 
 
 def least_epsilon(
-    claim: tuple[Spending, ...], delta: float, mu: float, beside: Callable[[Losses], float]
+    claim: tuple[GaussianReleases, ...],
+    delta: float,
+    mu: float,
+    beside: Callable[[PrivacyLossDistribution], float],
 ) -> float:
     """Epsilon of the largest noise that explains what was seen, all releases scaled alike.
 
@@ -79,11 +82,11 @@ def of_gaussian(mu: float, delta: float) -> float:
         return min(HIGHEST, float(gaussian_mechanism.get_epsilon_gaussian(1 / mu, delta)))
 
 
-def _scaled(claim: tuple[Spending, ...], logarithm: float) -> tuple[Spending, ...]:
+def _scaled(claim: tuple[GaussianReleases, ...], logarithm: float) -> tuple[GaussianReleases, ...]:
     return tuple(replace(each, noise=each.noise * exp(logarithm)) for each in claim)
 
 
-def _about(claim: tuple[Spending, ...], mu: float) -> float:
+def _about(claim: tuple[GaussianReleases, ...], mu: float) -> float:
     """Where the search begins: by the central limit, Dong et al. 2022, corollary 5.4."""
     from scipy.optimize import brentq
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds.bound import NOTHING, Bound, checked
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds.bound import NOTHING, EpsilonBound, checked
 from lab.privacy.audit_bounds.guesses import Guesses, guesses
 from lab.privacy.audit_bounds.privacy_losses import HIGHEST
 
@@ -19,10 +19,10 @@ ROOTS = 1.25  # good for 300 to 5,000 canaries of Gaussian mechanisms, epsilon 1
 def steinke(
     inside: np.ndarray,
     outside: np.ndarray,
-    claim: tuple[Spending, ...],
+    claim: tuple[GaussianReleases, ...],
     delta: float,
     confidence: float = 0.95,
-) -> Bound:
+) -> EpsilonBound:
     """Whatever the mechanism is, so `claim` is not looked at.  Raises SettingError.
 
     inside, outside: scores of canaries; higher is more like one that was in
@@ -36,7 +36,7 @@ def steinke(
         return chance(found, epsilon, delta) - doubt
 
     certain = excess(0.0) < 0
-    return Bound(
+    return EpsilonBound(
         method="one run of guesses",
         epsilon=float(brentq(excess, 0.0, HIGHEST, xtol=1e-4)) if certain else 0.0,
         delta=delta,

@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds.bound import GAUSSIAN, Bound, checked
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds.bound import GAUSSIAN, EpsilonBound, checked
 from lab.privacy.audit_bounds.clopper_pearson import upper
 from lab.privacy.audit_bounds.held_out import FEW, counts, middle, parted
-from lab.privacy.audit_bounds.privacy_losses import Losses
+from lab.privacy.audit_bounds.privacy_losses import PrivacyLossDistribution
 from lab.privacy.audit_bounds.scaled_mechanism import ASSUMPTION, least_epsilon
 
 
 def total_errors(
     inside: np.ndarray,
     outside: np.ndarray,
-    claim: tuple[Spending, ...],
+    claim: tuple[GaussianReleases, ...],
     delta: float,
     confidence: float = 0.95,
-) -> Bound:
+) -> EpsilonBound:
     """As `trade_off`, and tighter: it errs nearly as often as its confidence allows.
 
     inside, outside: scores of canaries; higher is more like one that was in
@@ -38,10 +38,10 @@ def total_errors(
     share = found.inside / (found.inside + found.outside)
     wrong = float(upper(found.wrong(), found.inside + found.outside, 1 - confidence)[0])
 
-    def beside(losses: Losses) -> float:
+    def beside(losses: PrivacyLossDistribution) -> float:
         return float(ndtri(wrong) - ndtri(losses.wrong(share)))
 
-    return Bound(
+    return EpsilonBound(
         method="trade-off, all errors together",
         epsilon=least_epsilon(claim, delta, _separation(wrong, share), beside),
         delta=delta,

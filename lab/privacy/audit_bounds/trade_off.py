@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.privacy.accounting.accountants import Spending
-from lab.privacy.audit_bounds.bound import GAUSSIAN, Bound, checked
+from lab.privacy.accounting.accountants import GaussianReleases
+from lab.privacy.audit_bounds.bound import GAUSSIAN, EpsilonBound, checked
 from lab.privacy.audit_bounds.clopper_pearson import upper
-from lab.privacy.audit_bounds.held_out import FEW, Counts, counts, middle, parted
-from lab.privacy.audit_bounds.privacy_losses import Losses
+from lab.privacy.audit_bounds.held_out import FEW, ErrorCounts, counts, middle, parted
+from lab.privacy.audit_bounds.privacy_losses import PrivacyLossDistribution
 from lab.privacy.audit_bounds.scaled_mechanism import ASSUMPTION, least_epsilon
 
 
 def trade_off(
     inside: np.ndarray,
     outside: np.ndarray,
-    claim: tuple[Spending, ...],
+    claim: tuple[GaussianReleases, ...],
     delta: float,
     confidence: float = 0.95,
-) -> Bound:
+) -> EpsilonBound:
     """Of the mechanism that is claimed, but with any noise.  Raises SettingError.
 
     inside, outside: scores of canaries; higher is more like one that was in
@@ -34,10 +34,10 @@ def trade_off(
     missed, alarms = _errors(found, 1 - confidence)
     mu = _separation(missed, alarms)
 
-    def beside(losses: Losses) -> float:
+    def beside(losses: PrivacyLossDistribution) -> float:
         return _separation(losses.missed(alarms), alarms) - mu
 
-    return Bound(
+    return EpsilonBound(
         method="trade-off Clopper-Pearson",
         epsilon=least_epsilon(claim, delta, mu, beside),
         delta=delta,
@@ -50,7 +50,7 @@ def trade_off(
     )
 
 
-def _errors(found: Counts, doubt: float) -> tuple[float, float]:
+def _errors(found: ErrorCounts, doubt: float) -> tuple[float, float]:
     """Upper bounds on the chances to miss one that is in and to raise a false alarm."""
     missed = upper(found.missed, found.inside, doubt / 2)
     return float(missed[0]), float(upper(found.alarms, found.outside, doubt / 2)[0])

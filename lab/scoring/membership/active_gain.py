@@ -6,13 +6,13 @@ from typing import Literal
 
 import numpy as np
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import Settings
 from lab.scoring.shared.bootstrap import DRAWS
 from lab.scoring.shared.roc_curve import auc
 
 
-class Rival(Settings):
+class PassiveComparison(Settings):
     """Another way to score the same candidates, and how far the attack is ahead of it."""
 
     name: str
@@ -28,13 +28,13 @@ class Rival(Settings):
         )
 
 
-class Gain(Settings):
+class ActiveGain(Settings):
     """An active attack beside what needs no action."""
 
     kind: Literal["active-gain"] = "active-gain"
     rounds: int  # that were played
     together: int  # candidates asked about in one course of them
-    rivals: tuple[Rival, ...]
+    rivals: tuple[PassiveComparison, ...]
     accuracy: float  # on test examples, of the model in the end, the mean over courses
     usual: float  # of the run's own model after the same round
 
@@ -46,9 +46,15 @@ class Gain(Settings):
         ]
 
 
-def rival_of(name: str, acting: np.ndarray, other: np.ndarray, member: np.ndarray) -> Rival:
+def rival_of(
+    name: str, acting: np.ndarray, other: np.ndarray, member: np.ndarray
+) -> PassiveComparison:
     """acting, other (candidates,) scores; member (candidates,) the truth"""
-    inside, outside, drawn = np.flatnonzero(member), np.flatnonzero(~member), stream(0, "gain")
+    inside, outside, drawn = (
+        np.flatnonzero(member),
+        np.flatnonzero(~member),
+        random_stream(0, "gain"),
+    )
     gains = []
     for _ in range(DRAWS):
         ours = drawn.choice(inside, len(inside)), drawn.choice(outside, len(outside))
@@ -56,4 +62,4 @@ def rival_of(name: str, acting: np.ndarray, other: np.ndarray, member: np.ndarra
     low, high = np.quantile(gains, [0.025, 0.975])
     found = auc(other[inside], other[outside])
     gain = auc(acting[inside], acting[outside]) - found
-    return Rival(name=name, auc=found, gain=gain, low=float(low), high=float(high))
+    return PassiveComparison(name=name, auc=found, gain=gain, low=float(low), high=float(high))

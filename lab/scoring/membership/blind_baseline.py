@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.interfaces.attack_data import Candidates
 
 MOST = 2000  # of each side
@@ -28,7 +28,7 @@ def blind_scores(candidates: Candidates, member: np.ndarray) -> np.ndarray | Non
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    generator = stream(0, "blind")
+    generator = random_stream(0, "blind")
     sides = [generator.permutation(np.flatnonzero(member == side))[:MOST] for side in (True, False)]
     if min(len(side) for side in sides) < FEWEST:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from lab.common.settings import Settings
-from lab.scoring.membership.membership_score import Exposure
+from lab.scoring.membership.membership_score import MembershipScore
 
 
 class PooledScore(Settings):
@@ -13,7 +13,7 @@ class PooledScore(Settings):
 
     kind: Literal["pooled"] = "pooled"
     targets: int
-    score: Exposure
+    score: MembershipScore
 
     @property
     def title(self) -> str:
@@ -31,7 +31,7 @@ class OtherClientsScore(Settings):
     """The same attack against members of other clients."""
 
     kind: Literal["other-clients"] = "other-clients"
-    score: Exposure
+    score: MembershipScore
 
     @property
     def title(self) -> str:

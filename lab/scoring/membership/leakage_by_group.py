@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 import torch
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import Settings
 from lab.interfaces.attack_data import Candidates
 from lab.scoring.membership.rates import FEWEST, finite
-from lab.scoring.shared.bootstrap import Ladder, interval, redrawn
+from lab.scoring.shared.bootstrap import RankedScores, bootstrap_draws, interval
 
 ENDS = 8  # members shown at either end
 FEW = 8  # points of a trend
@@ -24,7 +24,7 @@ ALPHA = 0.05  # chance to name any group that does not stand out, over all group
 LISTED = 200  # groups of a kind that are kept, the largest first
 
 
-class Group(Settings):
+class GroupLeakage(Settings):
     """The members of one class, or of one client."""
 
     number: int  # the label, or the client
@@ -71,12 +71,12 @@ class Trend(Settings):
         return f"{self.who} are exposed {'more' if self.rank > 0 else 'less'} ({told})"
 
 
-class Breakdown(Settings):
+class LeakageByGroup(Settings):
     """Who is leaked most."""
 
     kind: Literal["groups"] = "groups"
-    classes: tuple[Group, ...]  # in the order of the labels
-    clients: tuple[Group, ...]  # in the order of the clients
+    classes: tuple[GroupLeakage, ...]  # in the order of the labels
+    clients: tuple[GroupLeakage, ...]  # in the order of the clients
     most: tuple[Shown, ...]
     least: tuple[Shown, ...]
     trends: tuple[Trend, ...]
@@ -105,13 +105,13 @@ def broken_down(
     labels: np.ndarray,
     owner: np.ndarray,
     odd: np.ndarray | None = None,
-) -> Breakdown:
+) -> LeakageByGroup:
     """Who is leaked most.  All (candidates,).
 
     owner: the client that holds each member; odd: how unlike its class each is, see `oddity`
     """
     scores = finite(scores)
-    ladder = Ladder.of(scores, member, labels)
+    ladder = RankedScores.of(scores, member, labels)
     beats = np.full(len(scores), np.nan)
     beats[member] = ladder.places(ladder.counts[1])[ladder.members]
     classes = _groups(ladder, labels[member], labels[member], labels[~member])
@@ -136,7 +136,7 @@ def broken_down(
     ]
     if odd is not None:
         told.insert(0, _trend("outliers of their class", odd[member], beats[member]))
-    return Breakdown(
+    return LeakageByGroup(
         classes=classes,
         clients=clients,
         most=tuple(shown(int(place)) for place in ends[:ENDS]),
@@ -160,14 +160,14 @@ def oddity(asked: Candidates) -> np.ndarray:
 
 
 def _groups(
-    ladder: Ladder, group: np.ndarray, mine: np.ndarray, yours: np.ndarray
-) -> tuple[Group, ...]:
+    ladder: RankedScores, group: np.ndarray, mine: np.ndarray, yours: np.ndarray
+) -> tuple[GroupLeakage, ...]:
     """The largest groups of members, in order.
 
     group (members,): the number of each one's group; mine (members,), yours (others,): labels
     """
     names, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
-    drawn = redrawn(len(mine), len(yours), stream(0, "groups"))
+    drawn = bootstrap_draws(len(mine), len(yours), random_stream(0, "groups"))
     value, whole = _areas(ladder, place, slice(None), slice(None))
     draws = [_areas(ladder, place, *each) for each in drawn]
     areas, overall = np.stack([each[0] for each in draws]), np.array([each[1] for each in draws])
@@ -181,7 +181,7 @@ def _groups(
     ends = np.full((2, len(names)), np.nan)
     ends[:, enough] = interval(areas[:, enough])
     return tuple(
-        Group(
+        GroupLeakage(
             number=int(names[k]),
             members=int(sizes[k]),
             others=int(rivals[k]),
@@ -196,7 +196,7 @@ def _groups(
 
 
 def _areas(
-    ladder: Ladder, place: np.ndarray, mine: np.ndarray | slice, yours: np.ndarray | slice
+    ladder: RankedScores, place: np.ndarray, mine: np.ndarray | slice, yours: np.ndarray | slice
 ) -> tuple[np.ndarray, float]:
     """Of each group, and of all members together; NaN where a group has nobody to compare."""
     shares = ladder.places(ladder.counted(mine, yours)[1])[ladder.members[mine]]

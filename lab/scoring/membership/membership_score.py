@@ -6,21 +6,21 @@ from typing import Literal
 
 import numpy as np
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import Settings
-from lab.privacy.guarantee import Ceiling
+from lab.privacy.guarantee import AttackCeiling
 from lab.scoring.membership.rates import (
     BY_CHANCE,
     FEWEST,
     NEEDED,
-    Balanced,
-    Rate,
+    BalancedAccuracy,
+    RateAtFpr,
     balanced,
     finite,
     stated,
 )
-from lab.scoring.membership.same_label_score import Strata, stratified
-from lab.scoring.shared.bootstrap import Ladder, interval, redrawn
+from lab.scoring.membership.same_label_score import SameLabelScore, stratified
+from lab.scoring.shared.bootstrap import RankedScores, bootstrap_draws, interval
 from lab.scoring.shared.roc_curve import auc, true_positives
 
 GRID = np.concatenate([[0.0], np.logspace(-4, 0, 81)])  # false-positive rates of the curve
@@ -36,7 +36,7 @@ class Curve(Settings):
     high: tuple[float, ...]
 
 
-class Exposure(Settings):
+class MembershipScore(Settings):
     """What a membership attack achieved, with all that is needed to judge it."""
 
     kind: Literal["membership"] = "membership"
@@ -45,7 +45,7 @@ class Exposure(Settings):
     auc: float
     auc_low: float  # 95 %, bootstrap
     auc_high: float
-    rates: tuple[Rate, ...]  # at 1 % and 0.1 %
+    rates: tuple[RateAtFpr, ...]  # at 1 % and 0.1 %
     curve: Curve
     histogram: dict[str, tuple[float, ...]]  # edges, members, others: shares per bin
     most: tuple[int, ...]  # places among the candidates of the most exposed members
@@ -55,8 +55,10 @@ class Exposure(Settings):
     blind_low: float | None = None
     blind_high: float | None = None
     ceiling_auc: float | None = None  # the most that any attack can reach, under the run's epsilon
-    balanced: Balanced | None = None  # None: too few to choose a threshold by and to judge it
-    strata: Strata | None = None  # the same among examples with the same label
+    balanced: BalancedAccuracy | None = (
+        None  # None: too few to choose a threshold by and to judge it
+    )
+    strata: SameLabelScore | None = None  # the same among examples with the same label
 
     def lines(self, blind: bool = True) -> list[str]:
         """In plain sentences: what was found, beside what a guess would give."""
@@ -79,13 +81,13 @@ class Exposure(Settings):
         return f"blind guess: AUC {self.blind:.3f} ({self.blind_low:.3f} to {self.blind_high:.3f})"
 
 
-def expose(
+def score_membership(
     scores: np.ndarray,
     member: np.ndarray,
     blind: np.ndarray | None,
-    ceiling: Ceiling | None,
+    ceiling: AttackCeiling | None,
     labels: np.ndarray | None = None,
-) -> Exposure:
+) -> MembershipScore:
     """Judge the scores of all candidates, of which `member` (candidates,) says the truth.
 
     blind: scores of a classifier that never saw the model, NaN where it gave none
@@ -93,14 +95,14 @@ def expose(
     """
     scores = finite(scores)
     members, others = scores[member], scores[~member]
-    ladder = Ladder.of(scores, member, np.zeros(len(scores), dtype=np.int64))
+    ladder = RankedScores.of(scores, member, np.zeros(len(scores), dtype=np.int64))
     areas, rates = _drawn(ladder, np.concatenate([STATED, GRID]))
     low, high = interval(areas)
     ends = interval(rates)  # (2, rates)
     order = np.flatnonzero(member)[np.argsort(-members, kind="stable")]
     baseline = _blind(blind, member)
     value = auc(members, others)
-    return Exposure(
+    return MembershipScore(
         members=len(members),
         others=len(others),
         auc=value,
@@ -134,7 +136,7 @@ def rate(
     others: np.ndarray,
     asked: float,
     drawn: tuple[float, float] | None = None,
-) -> Rate:
+) -> RateAtFpr:
     """The true-positive rate at `asked`, and nothing from too few non-members.
 
     Its interval is Clopper and Pearson's, which takes the threshold as given, widened to `drawn`,
@@ -143,15 +145,17 @@ def rate(
     needed = round(NEEDED / asked)
     if len(others) < needed:
         note = f"not enough non-members to say: {len(others):,} of {needed:,}"
-        return Rate(false_positives=asked, note=note)
+        return RateAtFpr(false_positives=asked, note=note)
     found = round(true_positives(members, others, np.array([asked]))[0] * len(members))
     return stated(asked, found, len(members), drawn)
 
 
-def _drawn(ladder: Ladder, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(ladder: RankedScores, rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Area and true-positive rates of every draw.  -> (draws,), (draws, rates)"""
     areas, found = [], []
-    for each in redrawn(len(ladder.members), len(ladder.others), stream(0, "bootstrap")):
+    for each in bootstrap_draws(
+        len(ladder.members), len(ladder.others), random_stream(0, "bootstrap")
+    ):
         counts = ladder.counted(*each)
         areas.append(ladder.area(counts))
         found.append(ladder.above(counts, rates)[0] / len(ladder.members))
@@ -178,8 +182,10 @@ def _blind(
     if scores is None:
         return None, None, None
     known = ~np.isnan(scores)
-    ladder = Ladder.of(scores[known], member[known], np.zeros(known.sum(), dtype=np.int64))
-    drawn = redrawn(len(ladder.members), len(ladder.others), stream(0, "blind bootstrap"))
+    ladder = RankedScores.of(scores[known], member[known], np.zeros(known.sum(), dtype=np.int64))
+    drawn = bootstrap_draws(
+        len(ladder.members), len(ladder.others), random_stream(0, "blind bootstrap")
+    )
     low, high = interval(np.array([ladder.area(ladder.counted(*each)) for each in drawn]))
     return ladder.area(ladder.counts), float(low), float(high)
 

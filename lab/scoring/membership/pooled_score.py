@@ -13,18 +13,24 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lab.common.random_streams import stream
-from lab.privacy.guarantee import Ceiling
-from lab.scoring.membership.membership_score import GRID, STATED, Curve, Exposure, expose
-from lab.scoring.membership.rates import FEWEST, Rate
+from lab.common.random_streams import random_stream
+from lab.privacy.guarantee import AttackCeiling
+from lab.scoring.membership.membership_score import (
+    GRID,
+    STATED,
+    Curve,
+    MembershipScore,
+    score_membership,
+)
+from lab.scoring.membership.rates import FEWEST, RateAtFpr
 from lab.scoring.shared.bootstrap import DRAWS, interval
 
 SHOWN = 8  # most and least exposed
 
 
 def pooled(
-    scores: np.ndarray, inside: np.ndarray, pairs: Sequence[int], ceiling: Ceiling | None
-) -> Exposure:
+    scores: np.ndarray, inside: np.ndarray, pairs: Sequence[int], ceiling: AttackCeiling | None
+) -> MembershipScore:
     """The exposure over all of the models.  scores, inside (models, candidates)
 
     pairs: (models,) equal numbers for models that are trained on complementary halves of the pool;
@@ -33,7 +39,7 @@ def pooled(
     There is no blind baseline: who is inside was drawn at random, so nothing but the model tells.
     The most exposed are those whose scores were highest on average while they were inside.
     """
-    found = expose(scores.ravel(), inside.ravel(), None, ceiling)
+    found = score_membership(scores.ravel(), inside.ravel(), None, ceiling)
     areas, rates = _drawn(scores, inside, pairs, np.concatenate([STATED, GRID]))
     auc_low, auc_high = _widened(interval(areas), found.auc_low, found.auc_high)
     ends = interval(rates)  # (2, rates)
@@ -64,7 +70,7 @@ def pooled(
     )
 
 
-def _rate(rate: Rate, ends: np.ndarray) -> Rate:
+def _rate(rate: RateAtFpr, ends: np.ndarray) -> RateAtFpr:
     if rate.value is None or rate.low is None or rate.high is None:
         return rate
     low, high = _widened(ends, rate.low, rate.high)
@@ -87,7 +93,7 @@ def _drawn(
     member, values = inside.ravel()[order], values[order]
     first = np.flatnonzero(np.r_[True, values[1:] != values[:-1]])  # of each group of ties
     pair = np.unique(pairs, return_inverse=True)[1]  # (models,) from 0
-    generator, areas, found = stream(0, "pigeonhole"), [], []
+    generator, areas, found = random_stream(0, "pigeonhole"), [], []
     for _ in range(DRAWS):
         models = _counts(generator, pair.max() + 1)[pair]
         weights = np.outer(models, _counts(generator, scores.shape[1])).ravel()[order]

@@ -6,7 +6,7 @@ from math import hypot
 
 import numpy as np
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import SettingError, Settings
 from lab.scoring.shared.bootstrap import LEVEL
 
@@ -15,7 +15,7 @@ BY_CHANCE = "by chance this happens in 1 sound run of 20"  # of a 95 % interval,
 FEWEST = 20  # members and others each; below that the bootstrap cannot be believed
 
 
-class Rate(Settings):
+class RateAtFpr(Settings):
     """True-positive rate at a false-positive rate, where there are non-members enough to say."""
 
     false_positives: float  # the rate asked for
@@ -45,7 +45,7 @@ class Rate(Settings):
         return found, low, high
 
 
-class Balanced(Settings):
+class BalancedAccuracy(Settings):
     """Balanced accuracy: the mean of the rates at which members and others are told right.
 
     The threshold that is best on one half of the candidates is judged on the other half, because
@@ -67,11 +67,11 @@ def stated(
     members: int,
     drawn: tuple[float, float] | None = None,
     note: str = "",
-) -> Rate:
+) -> RateAtFpr:
     """So many members found, with the interval described at `rate`."""
     ends = [exact(found, members), *([drawn] if drawn else [])]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    return Rate(false_positives=asked, value=found / members, low=low, high=high, note=note)
+    return RateAtFpr(false_positives=asked, value=found / members, low=low, high=high, note=note)
 
 
 def exact(found: int, total: int) -> tuple[float, float]:
@@ -82,12 +82,12 @@ def exact(found: int, total: int) -> tuple[float, float]:
     return float(ends.low), float(ends.high)
 
 
-def balanced(scores: np.ndarray, member: np.ndarray) -> Balanced | None:
+def balanced(scores: np.ndarray, member: np.ndarray) -> BalancedAccuracy | None:
     """Judged on candidates by whom its threshold was not chosen; None where there are too few.
 
     The distances to both exact limits add up by their squares (Newcombe 1998, method 10).
     """
-    order = stream(0, "halves").permutation(len(scores))
+    order = random_stream(0, "halves").permutation(len(scores))
     chosen = np.zeros(len(scores), dtype=bool)
     for side in (True, False):  # half of each
         mine = order[member[order] == side]
@@ -104,7 +104,7 @@ def balanced(scores: np.ndarray, member: np.ndarray) -> Balanced | None:
     below = hypot(*(rate - low for rate, (low, _) in zip(rates, limits, strict=True)))
     beyond = hypot(*(high - rate for rate, (_, high) in zip(rates, limits, strict=True)))
     value = sum(rates) / 2
-    return Balanced(
+    return BalancedAccuracy(
         value=value,
         low=value - below / 2,
         high=value + beyond / 2,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import Settings
-from lab.scoring.membership.rates import BY_CHANCE, FEWEST, NEEDED, Rate, finite, stated
-from lab.scoring.shared.bootstrap import Ladder, interval, redrawn
+from lab.scoring.membership.rates import BY_CHANCE, FEWEST, NEEDED, RateAtFpr, finite, stated
+from lab.scoring.shared.bootstrap import RankedScores, bootstrap_draws, interval
 
 STATED = 0.01  # the false-positive rate at which a number is given
 
 
-class Strata(Settings):
+class SameLabelScore(Settings):
     """What an attack knows besides labels, beside what it has from labels."""
 
     labels: int  # that have members and others both
@@ -31,7 +31,7 @@ class Strata(Settings):
     leaked: float | None = None
     leaked_low: float | None = None  # 95 %, paired bootstrap: the same draws for both
     leaked_high: float | None = None
-    rate: Rate | None = None  # a threshold for each label that has non-members enough
+    rate: RateAtFpr | None = None  # a threshold for each label that has non-members enough
     blind: float | None = None  # the same given the label, without the model; None: too few
     blind_low: float | None = None
     blind_high: float | None = None
@@ -84,7 +84,7 @@ class Strata(Settings):
 
 def stratified(
     scores: np.ndarray, member: np.ndarray, labels: np.ndarray, blind: np.ndarray | None = None
-) -> Strata:
+) -> SameLabelScore:
     """Judge scores among candidates with the same label.  All (candidates,).
 
     The area is the mean over members of the share of others with their label that score lower, so
@@ -92,8 +92,8 @@ def stratified(
     where it gave none
     """
     scores, shared = finite(scores), _shared(member, labels)
-    pooled = Ladder.of(scores, member, np.zeros_like(labels))
-    within = Ladder.of(scores, member, labels)
+    pooled = RankedScores.of(scores, member, np.zeros_like(labels))
+    within = RankedScores.of(scores, member, labels)
     counted = {
         "labels": len(np.unique(labels[shared])),
         "members": int((shared & member).sum()),
@@ -101,15 +101,17 @@ def stratified(
         "left_out": int((~shared).sum()),
     }
     if not shared.any():
-        return Strata(**counted)
-    drawn = redrawn(int(member.sum()), int((~member).sum()), stream(0, "strata bootstrap"))
+        return SameLabelScore(**counted)
+    drawn = bootstrap_draws(
+        int(member.sum()), int((~member).sum()), random_stream(0, "strata bootstrap")
+    )
     areas = np.array(
         [[within.area(within.counted(*each)), pooled.area(pooled.counted(*each))] for each in drawn]
     )
     low, high = interval(areas[:, 0])
     leaked_low, leaked_high = interval(areas[:, 1] - areas[:, 0])
     given = within.area(within.counts)
-    return Strata(
+    return SameLabelScore(
         **counted,
         given=given,
         given_low=float(low),
@@ -129,7 +131,7 @@ def _shared(member: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return found
 
 
-def _rate(scores: np.ndarray, member: np.ndarray, labels: np.ndarray) -> Rate:
+def _rate(scores: np.ndarray, member: np.ndarray, labels: np.ndarray) -> RateAtFpr:
     """With a threshold for each label that has members, and others enough."""
     needed = round(NEEDED / STATED)
     names, counts = np.unique(labels[~member], return_counts=True)
@@ -137,13 +139,13 @@ def _rate(scores: np.ndarray, member: np.ndarray, labels: np.ndarray) -> Rate:
     if not len(enough):
         most = f"{counts.max() if len(counts) else 0:,} of {needed:,}"
         note = f"not enough non-members to say: {most} with the commonest label"
-        return Rate(false_positives=STATED, note=note)
+        return RateAtFpr(false_positives=STATED, note=note)
     kept, asked = np.isin(labels, enough), np.array([STATED])
-    ladder = Ladder.of(scores[kept], member[kept], labels[kept])
+    ladder = RankedScores.of(scores[kept], member[kept], labels[kept])
     members, others = len(ladder.members), len(ladder.others)
     shares = [
         ladder.above(ladder.counted(*each), asked).sum() / members
-        for each in redrawn(members, others, stream(0, "strata rates"))
+        for each in bootstrap_draws(members, others, random_stream(0, "strata rates"))
     ]
     low, high = interval(np.array(shares))
     note = f"labels with non-members enough: {len(enough)} of {len(names)}"
@@ -158,8 +160,10 @@ def _blind(scores: np.ndarray | None, member: np.ndarray, labels: np.ndarray) ->
     known[known] = _shared(member[known], labels[known])
     if min((known & member).sum(), (known & ~member).sum()) < FEWEST:
         return {}
-    ladder = Ladder.of(scores[known], member[known], labels[known])
-    drawn = redrawn(len(ladder.members), len(ladder.others), stream(0, "blind strata"))
+    ladder = RankedScores.of(scores[known], member[known], labels[known])
+    drawn = bootstrap_draws(
+        len(ladder.members), len(ladder.others), random_stream(0, "blind strata")
+    )
     low, high = interval(np.array([ladder.area(ladder.counted(*each)) for each in drawn]))
     area = ladder.area(ladder.counts)
     return {"blind": area, "blind_low": float(low), "blind_high": float(high)}

@@ -24,7 +24,7 @@ class ClassShare(Settings):
     by_label: float  # what the client with most of that class would get
 
 
-class Attribution(Settings):
+class SourceInferenceScore(Settings):
     """Whose record is it?  What the attack answers for records that somebody holds."""
 
     kind: Literal["source"] = "source"
@@ -52,7 +52,7 @@ class Attribution(Settings):
 
 def attribute(
     scores: np.ndarray, owner: np.ndarray, labels: np.ndarray, counts: np.ndarray
-) -> Attribution:
+) -> SourceInferenceScore:
     """Judge the scores of every client for every member.
 
     scores (clients, members), NaN counts as the lowest; owner (members,) rows of it;
@@ -75,7 +75,7 @@ def attribute(
     ]
     chance, by_label = 1 / len(scores), float(guessed.mean())
     same = bool((scores == scores[:1]).all())
-    return Attribution(
+    return SourceInferenceScore(
         members=len(owner),
         clients=len(scores),
         right=float(credit.mean()),

@@ -30,7 +30,7 @@ class Floor:
         return float(np.median(self.psnr))
 
 
-def floors(
+def guess_baselines(
     truths: Tensor, guessed: Tensor, public: Tensor, public_labels: Tensor
 ) -> dict[str, Floor]:
     """Guesses that everybody could make.

@@ -21,7 +21,7 @@ BLOCK = 64  # pictures looked up at once
 SAMPLE = 200  # training examples that tell how alike examples usually are
 
 
-class Identified(Settings):
+class Identification(Settings):
     """Where guesses lead when they are looked up by squared error.  It needs the truth."""
 
     pool: int  # training examples looked through, victims included
@@ -93,13 +93,13 @@ class Pool:
         return float(np.percentile([decibels(error) for error in best], 95))
 
 
-def identified(guesses: Tensor, victims: Tensor, mates: Tensor, decoys: Pool) -> Identified:
+def identified(guesses: Tensor, victims: Tensor, mates: Tensor, decoys: Pool) -> Identification:
     """guesses, victims (pairs, pixels); mates (private, pixels): all of the update, victims too"""
     errors = (guesses.double() - victims.double()).square().mean(dim=1)  # (pairs,)
     nearer = decoys.nearer(guesses, errors) + Pool(mates).nearer(guesses, errors)
     best = decoys.nearest(guesses)
     margins = [decibels(float(a)) - decibels(float(b)) for a, b in zip(errors, best, strict=True)]
-    return Identified(
+    return Identification(
         pool=len(decoys.rows) + len(mates),
         ranks=tuple((nearer + 1).tolist()),
         margin=float(np.median(margins)),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Literal
 
 from lab.common.settings import Settings
-from lab.scoring.reconstruction.identification import Identified
-from lab.scoring.reconstruction.verdict import EXACT, verdict
+from lab.scoring.reconstruction.identification import Identification
+from lab.scoring.reconstruction.verdict import EXACT, reconstruction_verdict
 
 
-class Match(Settings):
+class MatchedPair(Settings):
     """One guess and the private example that it is nearest to."""
 
     guess: int  # its place in the guess
@@ -22,7 +22,7 @@ class Match(Settings):
     floor: float | None = None  # PSNR of the best guess without the gradient at this example, dB
 
 
-class Likeness(Settings):
+class ImageScore(Settings):
     """A reconstruction's score.  Floors are scored by the same matching, without the gradient.
 
     All numbers are over all private examples.  Where no guess came back for one, the best guess
@@ -30,7 +30,7 @@ class Likeness(Settings):
     """
 
     kind: Literal["images"] = "images"
-    matches: tuple[Match, ...]  # the examples for which a guess came back
+    matches: tuple[MatchedPair, ...]  # the examples for which a guess came back
     psnr: float  # mean, dB
     median: float
     worst: float
@@ -46,7 +46,7 @@ class Likeness(Settings):
     association: float | None = None  # share of the examples that came back with their label
     own_colour: float | None = None  # mean PSNR of each one's own mean colour; it needs the truth
     private: int | None = None  # examples behind the update
-    identified: Identified | None = None  # of the last guess only
+    identified: Identification | None = None  # of the last guess only
     # None in records that older versions wrote:
     floor_median: float | None = None  # the highest median PSNR of a guess without the gradient, dB
     over_guesses: float | None = None  # dB; see `gain`
@@ -87,7 +87,7 @@ class Likeness(Settings):
         found = self.matches[place]
         near = self.nearest if found.nearest is None else found.nearest
         floor = self.floor if found.floor is None else found.floor
-        told = verdict(
+        told = reconstruction_verdict(
             exact=int(found.psnr >= EXACT),
             private=1,
             gain=found.psnr - floor,

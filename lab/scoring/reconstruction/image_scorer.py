@@ -12,19 +12,19 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from lab.interfaces.attack_data import Guess
-from lab.scoring.reconstruction.guess_baselines import Floor, floors, own_colours
+from lab.interfaces.attack_data import ReconstructedBatch
+from lab.scoring.reconstruction.guess_baselines import Floor, guess_baselines, own_colours
 from lab.scoring.reconstruction.identification import Pool, identified
 from lab.scoring.reconstruction.image_metrics import PEAK, decibels, heights, match, mse, psnr, ssim
-from lab.scoring.reconstruction.image_score import Likeness, Match
+from lab.scoring.reconstruction.image_score import ImageScore, MatchedPair
 from lab.scoring.reconstruction.label_score import by_luck, even_share, label_share, labels_right
-from lab.scoring.reconstruction.verdict import EXACT, GAIN, verdict
+from lab.scoring.reconstruction.verdict import EXACT, GAIN, reconstruction_verdict
 
 Pairs = Sequence[tuple[int, int]]  # places of a guess and of a private example
 
 
 @dataclass(frozen=True, eq=False)
-class Judge:
+class ReconstructionScorer:
     """Knows the private examples of one client's update, and what everybody may know.
 
     What does not depend on the guess is computed once, so that a guess is scored in milliseconds.
@@ -37,7 +37,7 @@ class Judge:
     public_labels: Tensor  # (test,)
     _floors: dict[tuple[int, ...], dict[str, Floor]] = field(default_factory=dict, repr=False)
 
-    def score(self, guess: Guess) -> Likeness:
+    def score(self, guess: ReconstructedBatch) -> ImageScore:
         """All but whose picture it is nearest to: `identify` adds that to the last guess.
 
         All numbers are over all private examples.  Where no guess came back for one, the best guess
@@ -49,7 +49,7 @@ class Judge:
         whole = Whole.of(guess.inputs, pairs, self.inputs, against)
         similar = [ssim(*both) for both in zip(whole.shown, self.inputs, strict=True)]
         matches = self._matches(guess, pairs, whole, similar)
-        return Likeness(
+        return ImageScore(
             matches=matches,
             psnr=float(whole.psnr.mean()),
             median=float(np.median(whole.psnr)),
@@ -70,8 +70,8 @@ class Judge:
             verdict=self._verdict(guess, whole),
         )
 
-    def _verdict(self, guess: Guess, whole: Whole) -> str:
-        return verdict(
+    def _verdict(self, guess: ReconstructedBatch, whole: Whole) -> str:
+        return reconstruction_verdict(
             exact=int(whole.exact.sum()),
             private=len(self.inputs),
             gain=whole.gain,
@@ -92,11 +92,11 @@ class Judge:
         return by_luck(right, len(labels), self.labels, self._classes)
 
     def _matches(
-        self, guess: Guess, pairs: Pairs, whole: Whole, similar: Sequence[float | None]
-    ) -> tuple[Match, ...]:
+        self, guess: ReconstructedBatch, pairs: Pairs, whole: Whole, similar: Sequence[float | None]
+    ) -> tuple[MatchedPair, ...]:
         """similar (private,): SSIM"""
         return tuple(
-            Match(
+            MatchedPair(
                 guess=mine,
                 truth=true,
                 psnr=float(whole.psnr[true]),
@@ -109,7 +109,7 @@ class Judge:
             for mine, true in pairs
         )
 
-    def identify(self, guess: Guess, found: Likeness) -> Likeness:
+    def identify(self, guess: ReconstructedBatch, found: ImageScore) -> ImageScore:
         """The score of that guess, with whose picture each of its own is nearest to."""
         mine, true = ([m.guess for m in found.matches], [m.truth for m in found.matches])
         of = identified(
@@ -124,7 +124,9 @@ class Judge:
         """Guesses that need no gradient, as many as the attack made and matched as its are."""
         key = tuple(labels.tolist())
         if key not in self._floors:
-            self._floors[key] = floors(self.inputs, labels, self.public, self.public_labels)
+            self._floors[key] = guess_baselines(
+                self.inputs, labels, self.public, self.public_labels
+            )
         return self._floors[key]
 
     @cached_property
@@ -195,6 +197,16 @@ def _mean_of_some(values: Sequence[float | None]) -> float | None:
 
 
 __all__ = [
-    "EXACT", "GAIN", "PEAK", "Judge", "Likeness", "Match", "even_share", "label_share", "match",
-    "psnr", "ssim", "verdict",
-]  # fmt: skip
+    "EXACT",
+    "GAIN",
+    "PEAK",
+    "ImageScore",
+    "MatchedPair",
+    "ReconstructionScorer",
+    "even_share",
+    "label_share",
+    "match",
+    "psnr",
+    "reconstruction_verdict",
+    "ssim",
+]

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lab.common.random_streams import stream
+from lab.common.random_streams import random_stream
 from lab.common.settings import Settings
 
 GAIN = 0.05  # share of labels over the even guess, before anything is called a leak
 
 
-class Headcount(Settings):
+class LabelScore(Settings):
     """The score of a guess that names labels and shows no picture."""
 
     kind: Literal["labels"] = "labels"
@@ -40,9 +40,9 @@ class Headcount(Settings):
         ]
 
 
-def headcount(guessed: Tensor, true: Tensor, classes: int) -> Headcount:
+def label_score(guessed: Tensor, true: Tensor, classes: int) -> LabelScore:
     """guessed (guesses,), true (examples,)"""
-    return Headcount(
+    return LabelScore(
         guessed=tuple(torch.bincount(guessed, minlength=classes).tolist()),
         true=tuple(torch.bincount(true, minlength=classes).tolist()),
         right=label_share(guessed, true),
@@ -88,5 +88,7 @@ def by_luck(right: int, count: int, true: Tensor, classes: int) -> float:
     true (examples,).  From 4,000 draws, always the same.
     """
     there = np.bincount(true.numpy(), minlength=classes)
-    drawn = stream(0, "luck").multinomial(count, [1 / classes] * classes, DRAWS)  # (draws, classes)
+    drawn = random_stream(0, "luck").multinomial(
+        count, [1 / classes] * classes, DRAWS
+    )  # (draws, classes)
     return float((np.minimum(drawn, there).sum(axis=1) >= right).mean())

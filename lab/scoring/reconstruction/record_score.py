@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from lab.common.settings import Settings
-from lab.interfaces.attack_data import Guess
+from lab.interfaces.attack_data import ReconstructedBatch
 from lab.interfaces.columns import Column, cells_of
-from lab.scoring.reconstruction.image_scorer import Judge, label_share
+from lab.scoring.reconstruction.image_scorer import ReconstructionScorer, label_share
 
 GAIN = 0.05  # share of the cells over the best guess, before anything is called a leak
 
@@ -30,7 +30,7 @@ class Pair(Settings):
     label_right: bool
 
 
-class Dossier(Settings):
+class RecordScore(Settings):
     """A reconstruction's score on a table.  Private records that nobody guessed count as wrong."""
 
     kind: Literal["records"] = "records"
@@ -86,14 +86,14 @@ class Dossier(Settings):
 
 
 @dataclass(frozen=True, eq=False)
-class Clerk:
+class RecordScorer:
     """Knows the private records as the judge does, and reads them cell by cell.
 
     Two cells are the same if they are the same answer, or numbers that round to the same step.
     """
 
     columns: tuple[Column, ...]
-    judge: Judge
+    judge: ReconstructionScorer
     _shares: dict[int, dict[str, tuple[float, float]]] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -139,7 +139,7 @@ class Clerk:
             found[name] = float(cells.double().mean()), float(cells.all(dim=1).double().mean())
         return found
 
-    def score(self, guess: Guess) -> Dossier:
+    def score(self, guess: ReconstructedBatch) -> RecordScore:
         mine = cells_of(self.columns, guess.inputs)
         pairs, total = paired(mine, self.private), torch.zeros_like(self.private, dtype=torch.bool)
         for one, true in pairs:
@@ -147,7 +147,7 @@ class Clerk:
         exact = total.all(dim=1)
         labels, true_labels = guess.labels, self.judge.labels
         guessed = self.shares(max(len(mine), len(self.private)))
-        return Dossier(
+        return RecordScore(
             pairs=tuple(
                 Pair(
                     guess=one,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lab.common.apportionment import multiset
 from lab.common.settings import Settings
-from lab.interfaces.attack_data import Guess
+from lab.interfaces.attack_data import ReconstructedBatch
 from lab.scoring.reconstruction.image_scorer import label_share
 
 GAIN = 0.1  # of F1 over the best guess, before anything is called a leak
@@ -34,7 +34,7 @@ class Pair(Settings):
         return sum(one == other for one, other in zip(self.typed, self.guessed, strict=False))
 
 
-class Wording(Settings):
+class TextScore(Settings):
     """The score of a guess at text.  F1 counts words as a bag, each as often as it was there."""
 
     kind: Literal["text"] = "text"
@@ -98,7 +98,7 @@ class Wording(Settings):
 
 
 @dataclass(frozen=True, eq=False)
-class Proofreader:
+class TextScorer:
     """Knows what was typed, and what everybody may read."""
 
     inputs: Tensor  # (private, places) word numbers
@@ -107,14 +107,14 @@ class Proofreader:
     public_labels: Tensor  # (test,)
     words: tuple[str, ...]
 
-    def score(self, guess: Guess) -> Wording:
+    def score(self, guess: ReconstructedBatch) -> TextScore:
         true, mine = counted(self.inputs), counted(guess.inputs)
         if guess.bag is not None:
             mine = counted(torch.arange(len(guess.bag)).repeat_interleave(guess.bag))
         many = int(max(self.labels.max(), self.public_labels.max())) + 1
         usual = torch.bincount(self.public_labels, minlength=many)
         next_words = multiset(usual, len(self.labels)), self.public_labels[self._places]
-        return Wording(
+        return TextScore(
             sentences=len(self.inputs),
             guessed=len(guess.inputs),
             exact=sum((rows_of(self.inputs) & rows_of(guess.inputs)).values()),
@@ -145,7 +145,7 @@ class Proofreader:
         """Of as many public sentences as were typed."""
         return torch.linspace(0, len(self.public) - 1, len(self.inputs)).long()
 
-    def _pairs(self, guess: Guess) -> tuple[Pair, ...]:
+    def _pairs(self, guess: ReconstructedBatch) -> tuple[Pair, ...]:
         """What was typed, each beside the guess that was matched with it."""
         guess_of = dict(self._matched(guess.inputs))
         pairs = []

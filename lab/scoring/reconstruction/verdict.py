@@ -21,7 +21,7 @@ NOTHING, CLASS, RECOGNISABLE, PARTLY, ALL = (
 VERDICTS = (NOTHING, CLASS, RECOGNISABLE, PARTLY, ALL)
 
 
-def verdict(
+def reconstruction_verdict(
     exact: int, private: int, gain: float, nearer: float, luck: float = 1.0, guessed: int = 0
 ) -> str:
     """The verdict in words.

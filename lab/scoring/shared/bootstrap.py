@@ -14,7 +14,7 @@ Counts = tuple[np.ndarray, np.ndarray]  # members and others on each rung
 
 
 @dataclass(frozen=True, eq=False)
-class Ladder:
+class RankedScores:
     """Each score's rung, from the highest down; ties share one.  A label has rungs of its own."""
 
     members: np.ndarray  # (members,)
@@ -22,7 +22,7 @@ class Ladder:
     edges: np.ndarray  # (labels + 1,) the first rung of each label, and one beyond the last
 
     @classmethod
-    def of(cls, scores: np.ndarray, member: np.ndarray, labels: np.ndarray) -> Ladder:
+    def of(cls, scores: np.ndarray, member: np.ndarray, labels: np.ndarray) -> RankedScores:
         """labels (candidates,): members are compared with others of their own; all equal: pooled"""
         order = np.lexsort((-scores, labels))
         score, label = scores[order], labels[order]
@@ -78,7 +78,7 @@ class Ladder:
         return found
 
 
-def redrawn(members: int, others: int, generator: np.random.Generator) -> Iterator[Counts]:
+def bootstrap_draws(members: int, others: int, generator: np.random.Generator) -> Iterator[Counts]:
     """Places of members and of others, drawn with replacement, time and again."""
     for _ in range(DRAWS):
         mine = generator.integers(members, size=members)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from lab.storage.job import Job, Sight
+from lab.storage.job import Job, StoredProgress
 from lab.web.displays import image_results, label_results, record_results, text_results
 
-DISPLAYS: dict[str, Callable[[list[Sight], Job], None]] = {
+DISPLAYS: dict[str, Callable[[list[StoredProgress], Job], None]] = {
     "images": image_results.show,
     "labels": label_results.show,
     "records": record_results.show,
@@ -13,7 +13,7 @@ DISPLAYS: dict[str, Callable[[list[Sight], Job], None]] = {
 }
 
 
-def show(sights: list[Sight], job: Job) -> None:
+def show(sights: list[StoredProgress], job: Job) -> None:
     """sights: what was stored of an attack so far, at least one"""
     kind = sights[-1].body.get("score", {}).get("kind")
     if kind in DISPLAYS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.baselines import NAMES, baselines
 from lab.storage.job import Job
 from lab.web.run_picker import visible_runs
@@ -18,7 +18,7 @@ def busy(job: Job) -> bool:
     return any(store().run(id).active for id in _beside(job).values())
 
 
-def offered(place: DeltaGenerator, job: Job) -> dict[str, list[Record]]:
+def offered(place: DeltaGenerator, job: Job) -> dict[str, list[RoundRecord]]:
     """The rounds of the baselines of this run, and the button that starts them."""
     if not job.experiment.at(1).training.algorithm.talks:
         return {}

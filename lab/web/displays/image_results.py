@@ -11,8 +11,8 @@ from torch import Tensor
 from lab import figures
 from lab.figures.example_images import SIDE, data_uri, side_by_side
 from lab.reports.result_files import sheet_of
-from lab.scoring.reconstruction.image_scorer import Likeness
-from lab.storage.job import Job, Sight
+from lab.scoring.reconstruction.image_scorer import ImageScore
+from lab.storage.job import Job, StoredProgress
 from lab.web.displays.live_chart import redraw
 from lab.web.session import sentence, store
 
@@ -20,9 +20,9 @@ SHOWN = 16  # pairs on one page
 WIDTH = 168  # pixels of a pair: two beside each other on a phone
 
 
-def show(sights: list[Sight], job: Job) -> None:
+def show(sights: list[StoredProgress], job: Job) -> None:
     last = sights[-1]
-    found = Likeness.read(last.body["score"])
+    found = ImageScore.read(last.body["score"])
     pictures = store().arrays.get(last.arrays)
     _verdict(found, job)
     _pictures(pictures, found)
@@ -37,7 +37,7 @@ def show(sights: list[Sight], job: Job) -> None:
         _downloads(pictures, job)
 
 
-def _verdict(found: Likeness, job: Job) -> None:
+def _verdict(found: ImageScore, job: Job) -> None:
     if job.result:
         st.subheader(sentence(found.verdict), anchor=False)
     numbers = {"PSNR": f"{found.psnr:.1f} dB"}
@@ -52,7 +52,7 @@ def _verdict(found: Likeness, job: Job) -> None:
             st.metric(name, value, width="content")
 
 
-def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
+def _pictures(pictures: Mapping[str, Tensor], found: ImageScore) -> None:
     """All of them, private beside reconstructed, page by page where they are many."""
     private, guesses = pictures["private"], pictures["guess"]
     if private.ndim != 4:
@@ -79,7 +79,7 @@ def _pictures(pictures: Mapping[str, Tensor], found: Likeness) -> None:
             )
 
 
-def _beside(found: Likeness) -> None:
+def _beside(found: ImageScore) -> None:
     """What a guess would have given, for the same examples and by the same matching."""
     st.markdown("**For comparison**")
     st.table({"PSNR, dB": {name: f"{value:.1f}" for name, value in found.compared().items()}})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from lab.scoring.reconstruction.label_score import Headcount
-from lab.storage.job import Job, Sight
+from lab.scoring.reconstruction.label_score import LabelScore
+from lab.storage.job import Job, StoredProgress
 from lab.web.session import sentence, store
 
 
-def show(sights: list[Sight], job: Job) -> None:
-    found = Headcount.read(sights[-1].body["score"])
+def show(sights: list[StoredProgress], job: Job) -> None:
+    found = LabelScore.read(sights[-1].body["score"])
     st.subheader(sentence(found.verdict), anchor=False)
     with st.container(horizontal=True, gap="medium"):
         st.metric("Labels right", f"{found.right:.0%}", width="content")

@@ -8,14 +8,14 @@ from lab.common.settings import SettingError
 from lab.figures.example_images import data_uri, side_by_side
 from lab.reports.comparison import differences, outcome, sides
 from lab.reports.report_figures import of_comparison
-from lab.scoring.reconstruction.image_scorer import Likeness
-from lab.scoring.reconstruction.text_score import Wording
-from lab.storage.job import Job, Round, Sight
+from lab.scoring.reconstruction.image_scorer import ImageScore
+from lab.scoring.reconstruction.text_score import TextScore
+from lab.storage.job import Job, StoredProgress, StoredRound
 from lab.storage.run_commands import RunCommands
 from lab.web.displays.live_chart import redraw
-from lab.web.run_picker import look_at
+from lab.web.run_picker import open_run
 from lab.web.session import sentence, sights_of, store
-from lab.web.visitor import command, refusals, visitor
+from lab.web.visitor import catch_refusals, command, visitor
 
 SIDE = 168  # pixels of a picture
 SHOWN = 4  # pairs
@@ -41,11 +41,11 @@ def reading(job: Job, mine: bool) -> None:
         st.caption("From the next round on.")
 
 
-def _read(sight: Sight, job: Job) -> None:
+def _read(sight: StoredProgress, job: Job) -> None:
     pictures = store().arrays.get(sight.arrays)
     kind = sight.body.get("score", {}).get("kind")
     if kind == "images":
-        found = Likeness.read(sight.body["score"])
+        found = ImageScore.read(sight.body["score"])
         pairs = zip(pictures["private"][:SHOWN], pictures["guess"][:SHOWN], strict=True)
         if pictures["private"].ndim == 4:
             shown = [data_uri(side_by_side(*pair), SIDE) for pair in pairs]
@@ -57,11 +57,11 @@ def _read(sight: Sight, job: Job) -> None:
         )
     elif kind == "text":
         st.markdown(f"**Round {sight.number}**")
-        for line in Wording.read(sight.body["score"]).lines():
+        for line in TextScore.read(sight.body["score"]).lines():
             st.text(line)
 
 
-def rewind(job: Job, rounds: list[Round]) -> list[Round]:
+def rewind(job: Job, rounds: list[StoredRound]) -> list[StoredRound]:
     """A slider over the rounds of a run that stands still, and a branch from where it is.
 
     -> the rounds up to there
@@ -82,8 +82,8 @@ def rewind(job: Job, rounds: list[Round]) -> list[Round]:
 
 
 def _branch(run: str, round: int) -> None:
-    with refusals():
-        look_at(RunCommands(store()).branch(run, round, visitor()))
+    with catch_refusals():
+        open_run(RunCommands(store()).branch(run, round, visitor()))
 
 
 def pin(job: Job) -> None:

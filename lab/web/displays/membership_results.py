@@ -10,25 +10,25 @@ from torch import Tensor
 from lab import figures
 from lab.figures.example_images import png
 from lab.privacy.guarantee import ceiling_of
-from lab.scoring.attack_result import Result
+from lab.scoring.attack_result import AttackResult
 from lab.scoring.membership.further_scores import OtherClientsScore, PooledScore
-from lab.scoring.membership.leakage_by_group import Breakdown, Group, Shown
-from lab.scoring.membership.membership_score import Exposure
-from lab.scoring.property_score import Poll
-from lab.scoring.secret_score import Secrets
+from lab.scoring.membership.leakage_by_group import GroupLeakage, LeakageByGroup, Shown
+from lab.scoring.membership.membership_score import MembershipScore
+from lab.scoring.property_score import PropertyScore
+from lab.scoring.secret_score import SecretExposureScore
 from lab.web.displays.chart import draw
 from lab.web.session import sentence
 
 PRIORS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
 
 
-def show(result: Result, pictures: Mapping[str, Tensor], names: tuple[str, ...]) -> None:
+def show(result: AttackResult, pictures: Mapping[str, Tensor], names: tuple[str, ...]) -> None:
     """names: of the classes"""
     found, ceiling = result.score, ceiling_of(result.guarantee)
-    if not isinstance(found, Exposure):
-        if isinstance(found, Secrets):
+    if not isinstance(found, MembershipScore):
+        if isinstance(found, SecretExposureScore):
             draw(figures.secrets(found), "secrets", "How exposed each secret is")
-        if isinstance(found, Poll):
+        if isinstance(found, PropertyScore):
             draw(figures.said(found), "said", "Said and true shares")
         for line in result.lines():
             st.markdown(f"- {sentence(line)}")
@@ -43,7 +43,7 @@ def show(result: Result, pictures: Mapping[str, Tensor], names: tuple[str, ...])
         _believed(found)
     _besides(result)
     _labels(found)
-    groups = result.find(Breakdown)
+    groups = result.find(LeakageByGroup)
     _exposed(pictures, groups, names)
     if groups:
         _groups(groups, names)
@@ -52,7 +52,7 @@ def show(result: Result, pictures: Mapping[str, Tensor], names: tuple[str, ...])
             st.markdown(f"- {sentence(line)}")
 
 
-def _verdict(found: Exposure) -> None:
+def _verdict(found: MembershipScore) -> None:
     """A sign and a sentence, before any number."""
     if found.verdict.startswith("invalid"):
         st.error(
@@ -68,7 +68,7 @@ def _verdict(found: Exposure) -> None:
     )
 
 
-def _numbers(found: Exposure) -> None:
+def _numbers(found: MembershipScore) -> None:
     with st.container(horizontal=True, gap="medium"):
         between = f"{found.auc_low:.3f} to {found.auc_high:.3f} (95 %, bootstrap)"
         st.metric("AUC", f"{found.auc:.3f}", width="content", help=between)
@@ -93,13 +93,13 @@ def _numbers(found: Exposure) -> None:
     st.caption(". ".join(told) + ".")
 
 
-def _ceiling_told(result: Result) -> str:
+def _ceiling_told(result: AttackResult) -> str:
     if result.guarantee:
         return f"Guaranteed: {result.guarantee.sentence()}."
     return "No privacy guarantee, so there is no ceiling on what an attack can reach."
 
 
-def _believed(found: Exposure) -> None:
+def _believed(found: MembershipScore) -> None:
     """What an accusation is worth, where the user says how common members are."""
     prior = st.select_slider(
         "Members among all whom one might ask about", PRIORS, 0.01, format_func="{:.1%}".format
@@ -113,7 +113,7 @@ def _believed(found: Exposure) -> None:
             st.caption(f"{sentence(at)}: {rate.note}.")
 
 
-def _besides(result: Result) -> None:
+def _besides(result: AttackResult) -> None:
     """The exposures that the attack was given besides, such as with models like this one."""
     for extra in result.extras:
         if not isinstance(extra, (PooledScore, OtherClientsScore)):
@@ -125,7 +125,7 @@ def _besides(result: Result) -> None:
             draw(figure, f"{extra.kind} roc", f"ROC, {extra.kind}")
 
 
-def _labels(found: Exposure) -> None:
+def _labels(found: MembershipScore) -> None:
     """What is left when members are compared with others of the same label."""
     strata = found.strata
     if strata is None:
@@ -140,7 +140,7 @@ def _labels(found: Exposure) -> None:
 
 
 def _exposed(
-    pictures: Mapping[str, Tensor], found: Breakdown | None, names: tuple[str, ...]
+    pictures: Mapping[str, Tensor], found: LeakageByGroup | None, names: tuple[str, ...]
 ) -> None:
     """The members that give themselves away most, and least."""
     for name in ("most", "least"):
@@ -163,7 +163,7 @@ def _examples(several: Tensor, shown: Sequence[Shown], names: tuple[str, ...]) -
         st.image([png(picture, side=56) for picture in several], width=64, alt=alts)
 
 
-def _groups(found: Breakdown, names: tuple[str, ...]) -> None:
+def _groups(found: LeakageByGroup, names: tuple[str, ...]) -> None:
     st.markdown("#### Who is leaked most?")
     for line in found.lines(names):
         st.markdown(f"- {sentence(line)}.")
@@ -174,7 +174,7 @@ def _groups(found: Breakdown, names: tuple[str, ...]) -> None:
         _group("client", found.clients, [str(each.number) for each in found.clients])
 
 
-def _group(kind: str, found: Sequence[Group], names: list[str]) -> None:
+def _group(kind: str, found: Sequence[GroupLeakage], names: list[str]) -> None:
     if any(each.auc is not None for each in found):
         draw(figures.groups(found, names, kind), kind, f"AUC of each {kind}")
     few = [each.told(name) for name, each in zip(names, found, strict=True) if each.auc is None]

@@ -6,17 +6,17 @@ import streamlit as st
 from torch import Tensor
 
 from lab.interfaces.columns import cells_of
-from lab.scoring.reconstruction.record_score import Dossier
-from lab.storage.job import Job, Sight
+from lab.scoring.reconstruction.record_score import RecordScore
+from lab.storage.job import Job, StoredProgress
 from lab.web.session import sentence, store
 
 SHOWN = 8  # records at most
 RIGHT, WRONG = "✓", "✗"  # so that nobody need tell colours apart
 
 
-def show(sights: list[Sight], job: Job) -> None:
+def show(sights: list[StoredProgress], job: Job) -> None:
     last = sights[-1]
-    found = Dossier.read(last.body["score"])
+    found = RecordScore.read(last.body["score"])
     if job.status == "finished":
         st.subheader(sentence(found.verdict), anchor=False)
     with st.container(horizontal=True, gap="medium"):
@@ -30,7 +30,7 @@ def show(sights: list[Sight], job: Job) -> None:
     _columns(found)
 
 
-def _records(found: Dossier, rows: dict[str, Tensor], job: Job) -> None:
+def _records(found: RecordScore, rows: dict[str, Tensor], job: Job) -> None:
     """One small table for each record; nothing is left out but for room."""
     if not found.pairs:
         st.caption("The attack found no record.")
@@ -54,7 +54,7 @@ def _records(found: Dossier, rows: dict[str, Tensor], job: Job) -> None:
         st.caption(f"{SHOWN} of {len(found.pairs)} are shown; the numbers count all.")
 
 
-def _columns(found: Dossier) -> None:
+def _columns(found: RecordScore) -> None:
     """What a guess would have given, column by column."""
     st.markdown("**For comparison**, share of the private records")
     right = {name: f"{share:.0%}" for name, share in zip(found.columns, found.right, strict=True)}

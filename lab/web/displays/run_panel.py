@@ -8,20 +8,20 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from lab import figures
-from lab.attack_runs.reconstruction.quick_look import glances
+from lab.attack_runs.reconstruction.quick_look import quick_looks
 from lab.attack_runs.secure_aggregation.neighbourhood_capture import mask_cautions
 from lab.engine.differential_privacy.accountant import cautions, gives_away, promise, spent
 from lab.engine.evaluation.fairness import told
-from lab.engine.evaluation.record import Record
+from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.experiment import Experiment
 from lab.figures.training_curves import AGAINST
 from lab.reports.html_report import render
-from lab.storage.job import Job, Round
+from lab.storage.job import Job, StoredRound
 from lab.web.displays import baseline_runs
 from lab.web.displays import live_panels as beside
 from lab.web.displays.live_chart import redraw
 from lab.web.plain_text import plain
-from lab.web.session import STATUS, drawn, in_words, picture_of, rounds_of, sights_of, store
+from lab.web.session import STATUS, cached_figure, in_words, picture_of, rounds_of, sights_of, store
 
 
 def watch(
@@ -64,11 +64,11 @@ def watch(
         _exports(job)
 
 
-def _federation(place: DeltaGenerator, job: Job, rounds: list[Round]) -> None:
+def _federation(place: DeltaGenerator, job: Job, rounds: list[StoredRound]) -> None:
     """Who takes part, with what labels, and what became of them in the newest round."""
     intended = store().intended(job.id)
     last = rounds[-1].record if rounds else None
-    figure = drawn(
+    figure = cached_figure(
         "federation",
         (job.id, len(rounds), intended.to_json()),
         lambda: figures.federation(picture_of(intended), last),
@@ -76,15 +76,15 @@ def _federation(place: DeltaGenerator, job: Job, rounds: list[Round]) -> None:
     redraw(figure, "federation", "The federation", place)
 
 
-def _curves(place: DeltaGenerator, job: Job, rounds: list[Round], total: int) -> None:
+def _curves(place: DeltaGenerator, job: Job, rounds: list[StoredRound], total: int) -> None:
     """Accuracy, loss and epsilon, beside those of the baselines."""
     chart, below = place.container(), place.container(horizontal=True, vertical_alignment="bottom")
     records, changes = [each.record for each in rounds], job.experiment.changes
     against, others = _against(below, records), baseline_runs.offered(below, job)
     bodies = {sight.number: sight.body for sight in sights_of(job.id)}
-    read = [one for one in glances(bodies) if one.round <= len(records)]
+    read = [one for one in quick_looks(bodies) if one.round <= len(records)]
     known = {name: len(each) for name, each in others.items()}
-    figure = drawn(
+    figure = cached_figure(
         "curves",
         (job.id, len(rounds), total, against, len(changes), str(known), len(read)),
         lambda: figures.curves(records, changes, total, against, others, read),
@@ -92,7 +92,7 @@ def _curves(place: DeltaGenerator, job: Job, rounds: list[Round], total: int) ->
     redraw(figure, "curves", "Accuracy, loss and epsilon by round", chart)
 
 
-def _shares(job: Job, rounds: list[Round]) -> None:
+def _shares(job: Job, rounds: list[StoredRound]) -> None:
     """What was sent, what each client has of it, and who moved the model."""
     left, right = st.columns([1, 1])
     records, last, which = (
@@ -100,14 +100,14 @@ def _shares(job: Job, rounds: list[Round]) -> None:
         rounds[-1].record,
         (job.id, len(rounds)),
     )
-    traffic = drawn("traffic", which, lambda: figures.traffic(records))
+    traffic = cached_figure("traffic", which, lambda: figures.traffic(records))
     redraw(traffic, "traffic", "Megabytes by round", left)
-    fairness = drawn("fairness", which, lambda: figures.fairness(last))
+    fairness = cached_figure("fairness", which, lambda: figures.fairness(last))
     redraw(fairness, "fairness", "Accuracy for each client", right)
     for line in told(last):
         right.caption(line)
     if last.influence:
-        moved = drawn("moved", which, lambda: figures.moved(last))
+        moved = cached_figure("moved", which, lambda: figures.moved(last))
         redraw(moved, "moved", "Who moved the model how far", left)
         left.caption(
             f"Who moved the model in round {last.round}, and by how much: more on the page "
@@ -115,7 +115,7 @@ def _shares(job: Job, rounds: list[Round]) -> None:
         )
 
 
-def _against(place: DeltaGenerator, records: list[Record]) -> str:
+def _against(place: DeltaGenerator, records: list[RoundRecord]) -> str:
     """What the curves are drawn against; seconds only where there is a clock."""
     clock = any(record.duration is not None for record in records)
     choices = AGAINST if clock else AGAINST[:-1]
@@ -123,7 +123,7 @@ def _against(place: DeltaGenerator, records: list[Record]) -> str:
     return chosen or "rounds"
 
 
-def _numbers(job: Job, rounds: list[Round]) -> None:
+def _numbers(job: Job, rounds: list[StoredRound]) -> None:
     record = rounds[-1].record
     spending = spent(job.experiment, record.round)
     told = {
@@ -151,7 +151,7 @@ def warned(experiment: Experiment, rounds: int) -> str:
     return " ".join(f":orange[{caution}]" for caution in told)
 
 
-def _total(rounds: list[Round], name: str) -> str:
+def _total(rounds: list[StoredRound], name: str) -> str:
     return f"{sum(getattr(each.record, name) for each in rounds) / 1e6:.1f}"
 
 

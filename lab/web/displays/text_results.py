@@ -6,8 +6,8 @@ from html import escape
 
 import streamlit as st
 
-from lab.scoring.reconstruction.text_score import Pair, Wording
-from lab.storage.job import Job, Sight
+from lab.scoring.reconstruction.text_score import Pair, TextScore
+from lab.storage.job import Job, StoredProgress
 from lab.web.session import sentence
 
 SHOWN = 8  # sentences at most
@@ -15,8 +15,8 @@ RIGHT = "font-weight:700;text-decoration:underline;text-underline-offset:3px"
 WRONG = "opacity:.7;text-decoration:line-through"
 
 
-def show(sights: list[Sight], job: Job) -> None:
-    found = Wording.read(sights[-1].body["score"])
+def show(sights: list[StoredProgress], job: Job) -> None:
+    found = TextScore.read(sights[-1].body["score"])
     if job.status == "finished":
         st.subheader(sentence(found.verdict), anchor=False)
     with st.container(horizontal=True, gap="medium"):
@@ -34,7 +34,7 @@ def show(sights: list[Sight], job: Job) -> None:
     _beside(found)
 
 
-def _sentences(found: Wording) -> None:
+def _sentences(found: TextScore) -> None:
     st.caption(
         "Typed above, read below; the last word is the next one, which the model learns. A word "
         "that is right in its place is bold and underlined, a wrong one is struck through."
@@ -62,7 +62,7 @@ def _word(read: str, typed: str) -> str:
     return f'<span title="{name}" style="{style}">{escape(read)}</span>'
 
 
-def _bag(found: Wording) -> None:
+def _bag(found: TextScore) -> None:
     """Words without order: those that were typed are bold."""
     if found.next_words:
         st.caption("Next words read, in no order: " + " ".join(found.next_words[: SHOWN * 4]))
@@ -77,7 +77,7 @@ def _bag(found: Wording) -> None:
     st.html("<br>".join(escape(" ".join(pair.typed)) for pair in found.pairs[:SHOWN]))
 
 
-def _beside(found: Wording) -> None:
+def _beside(found: TextScore) -> None:
     st.markdown("**For comparison**, F1 of all words")
     rows = {"this attack": found.f1} | found.floors
     st.table({"F1": {name: f"{value:.2f}" for name, value in rows.items()}})

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Memory, Report
+from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 
 
 class Adaptive(Algorithm):
@@ -36,7 +36,7 @@ class Adaptive(Algorithm):
         }
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         memory = {
             "first": self.momentum * memory["first"] + (1 - self.momentum) * step,

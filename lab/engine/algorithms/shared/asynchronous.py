@@ -7,7 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Crew, Local, Memory, Task
+from lab.interfaces.federated_algorithm import (
+    Algorithm,
+    CohortTrainer,
+    LocalResult,
+    LocalTask,
+    Memory,
+)
 
 
 class Asynchronous(Algorithm):
@@ -20,12 +26,12 @@ class Asynchronous(Algorithm):
     def begin(self, clients: int, params: int) -> Memory:
         return {"models": torch.zeros(0, params), "versions": torch.zeros(0)}
 
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local:
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         versions = [*memory["versions"].tolist(), crew.round - 1]
         models = torch.cat([memory["models"], sent.unsqueeze(0)])
         starts = models[[versions.index(version) for version in crew.versions]]
-        rows = crew.learn(Task(starts, self.drift(memory, crew.clients))).rows
+        rows = crew.learn(LocalTask(starts, self.drift(memory, crew.clients))).rows
         needed = [place for place, version in enumerate(versions) if version in crew.waiting]
         kept = {"models": models[needed], "versions": torch.tensor(versions)[needed]}
         stale = crew.round - 1 - torch.tensor(crew.versions)
-        return Local(rows, kept, starts, stale=stale)
+        return LocalResult(rows, kept, starts, stale=stale)

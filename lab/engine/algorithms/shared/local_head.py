@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lab.common.settings import SettingError
 from lab.engine.algorithms.shared.personalised import Personal
-from lab.interfaces.federated_algorithm import Crew, Local, Memory
+from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, Memory
 from lab.models.network import Network
 
 
@@ -38,13 +38,15 @@ class Headed(Personal):
         shared, mine = self.shared(network), memory["own"][list(clients)]
         return torch.cat([model[:shared].expand(len(mine), -1), mine[:, shared:]], dim=1)
 
-    def begun(self, crew: Crew, sent: Tensor, memory: Memory) -> Tensor:
+    def begun(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
         """The common layers as sent, the last ones as each client has them."""
         start = self.mine(crew, sent, memory).clone()
         shared = self.shared(crew.network)
         start[:, :shared] = sent[:shared]
         return start
 
-    def done(self, crew: Crew, start: Tensor, moved: Tensor, memory: Memory) -> Local:
+    def done(
+        self, crew: CohortTrainer, start: Tensor, moved: Tensor, memory: Memory
+    ) -> LocalResult:
         rows = moved[:, : self.shared(crew.network)]
-        return Local(rows, self.keeping(crew, start + moved, memory), starts=start)
+        return LocalResult(rows, self.keeping(crew, start + moved, memory), starts=start)

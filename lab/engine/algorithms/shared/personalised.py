@@ -12,7 +12,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lab.interfaces.federated_algorithm import Algorithm, Crew, Local, Memory, Report
+from lab.interfaces.federated_algorithm import (
+    Algorithm,
+    CohortReport,
+    CohortTrainer,
+    LocalResult,
+    Memory,
+)
 from lab.models.network import Network
 
 
@@ -25,22 +31,22 @@ class Personal(Algorithm):
         return {"own": torch.zeros(clients, params), "begun": torch.zeros(clients)}
 
     @abstractmethod
-    def train(self, crew: Crew, sent: Tensor, memory: Memory) -> Local: ...
+    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult: ...
 
-    def mine(self, crew: Crew, sent: Tensor, memory: Memory) -> Tensor:
+    def mine(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
         """The crew's own models; who has none yet begins with the one sent."""
         who = list(crew.clients)
         begun = memory["begun"][who].bool().unsqueeze(1)
         return torch.where(begun, memory["own"][who], sent)
 
-    def keeping(self, crew: Crew, models: Tensor, memory: Memory) -> Memory:
+    def keeping(self, crew: CohortTrainer, models: Tensor, memory: Memory) -> Memory:
         """The memory in which these are the crew's own models."""
         own, begun = memory["own"].clone(), memory["begun"].clone()
         own[list(crew.clients)], begun[list(crew.clients)] = models, 1.0
         return {**memory, "own": own, "begun": begun}
 
     def __call__(
-        self, model: Tensor, step: Tensor, memory: Memory, report: Report
+        self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport
     ) -> tuple[Tensor, Memory]:
         return model + step, memory
 
