@@ -52,23 +52,23 @@ CASES: dict[str, dict[str, Any]] = {
     "client level, 200 clients": {
         "data.clients": 200, "privacy.kind": "client", "privacy.noise": 1.0,
     },
-    "median, 1,000 clients": STEP | {"data.clients": 1000, "rule.kind": "median"},
+    "median, 1,000 clients": STEP | {"data.clients": 1000, "aggregation.rule.kind": "median"},
     "geometric median, 1,000 clients": STEP
-    | {"data.clients": 1000, "rule.kind": "geometric-median"},
-    "Krum, 1,000 clients": STEP | {"data.clients": 1000, "rule.kind": "krum"},
-    "Bulyan, 200 clients": STEP | {"data.clients": 200, "rule.kind": "bulyan"},
-    "NNM, 1,000 clients": STEP | {"data.clients": 1000, "stages": ["nnm"]},
-    "DnC, 500 clients": STEP | {"data.clients": 500, "rule.kind": "dnc"},
-    "FLAME, 300 clients": STEP | {"data.clients": 300, "rule.kind": "flame"},
-    "SignGuard, 300 clients": STEP | {"data.clients": 300, "rule.kind": "signguard"},
+    | {"data.clients": 1000, "aggregation.rule.kind": "geometric-median"},
+    "Krum, 1,000 clients": STEP | {"data.clients": 1000, "aggregation.rule.kind": "krum"},
+    "Bulyan, 200 clients": STEP | {"data.clients": 200, "aggregation.rule.kind": "bulyan"},
+    "NNM, 1,000 clients": STEP | {"data.clients": 1000, "aggregation.pre_aggregators": ["nnm"]},
+    "DnC, 500 clients": STEP | {"data.clients": 500, "aggregation.rule.kind": "dnc"},
+    "FLAME, 300 clients": STEP | {"data.clients": 300, "aggregation.rule.kind": "flame"},
+    "SignGuard, 300 clients": STEP | {"data.clients": 300, "aggregation.rule.kind": "signguard"},
     "Ditto, 200 clients": {"data.clients": 200, "training.algorithm": "ditto"},
     "SCAFFOLD, 200 clients": {"data.clients": 200, "training.algorithm": "scaffold"},
     "min-max, 100 clients": STEP
-    | {"data.clients": 100, "adversary.count": 20, "adversary.poison": "min-max"},
+    | {"data.clients": 100, "adversary.count": 20, "adversary.attack": "min-max"},
     "opt-alie against Krum, 50 clients": STEP
     | {
-        "data.clients": 50, "adversary.count": 10, "adversary.poison": "opt-alie",
-        "rule.kind": "krum",
+        "data.clients": 50, "adversary.count": 10, "adversary.attack": "opt-alie",
+        "aggregation.rule.kind": "krum",
     },
     "top-k, 200 clients": STEP | {"data.clients": 200, "network.compression": "top-k"},
 }  # fmt: skip

@@ -23,8 +23,8 @@ ROUNDS, LAST, SEEDS = 60, 9, (0, 1, 2)
 KINDS = [one.model_fields["kind"].default for one in ONE_MODEL]
 SETTINGS = {
     "data.source": "fashion-mnist",
-    "data.split.kind": "dirichlet",
-    "data.split.alpha": 0.1,
+    "data.partition.kind": "dirichlet",
+    "data.partition.alpha": 0.1,
     "data.clients": 50,
     "model.kind": "mlp",
     "training.clients_per_round": 5,

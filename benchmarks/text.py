@@ -35,7 +35,7 @@ SEEDS = 20
 SPENT = ("seconds", "accuracy")  # of which no sum is taken
 PLAIN = Experiment.read(
     {
-        "data": {"source": "chat", "clients": 200, "split": "natural"},
+        "data": {"source": "chat", "clients": 200, "partition": "natural"},
         "model": {"kind": "transformer"},
         "training": {"rounds": 1, "clients_per_round": 1, "steps": 1, "rate": 0.1},
     }

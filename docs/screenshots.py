@@ -99,10 +99,10 @@ def prepared(ledger: WorkerStore) -> dict[str, str]:
         "masked": trained(ledger, "secure-aggregation", {"training.rounds": 3}),
         "audited": trained(ledger, "audit", {}),
     }
-    attack(ledger, runs["masked"], AttackRequest.read({"spy": "sybils", "round": 3}))
-    attack(ledger, runs["photos"], AttackRequest.read({"spy": "idlg", "round": 2, "client": 3}))
-    attack(ledger, runs["overfitted"], AttackRequest.read({"spy": "loss-threshold", "round": 30}))
-    attack(ledger, runs["audited"], AttackRequest.read({"spy": "one-run", "round": 20}))
+    attack(ledger, runs["masked"], AttackRequest.read({"kind": "sybils", "round": 3}))
+    attack(ledger, runs["photos"], AttackRequest.read({"kind": "idlg", "round": 2, "client": 3}))
+    attack(ledger, runs["overfitted"], AttackRequest.read({"kind": "loss-threshold", "round": 30}))
+    attack(ledger, runs["audited"], AttackRequest.read({"kind": "one-run", "round": 20}))
     swept(ledger, Sweep.from_file(leaks()["batch"]))
     swept(ledger, Study.from_file(tradeoffs()["defences"]).sweep)
     return runs

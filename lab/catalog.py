@@ -17,15 +17,15 @@ from lab.models import architectures
 def tables() -> dict[str, dict[str, type[Component]]]:
     """Every table by name, each from kind to part."""
     return {
-        "sources": dict(datasets.DATA_SOURCES),
-        "splits": dict(datasets.PARTITIONS),
+        "data-sources": dict(datasets.DATA_SOURCES),
+        "partitions": dict(datasets.PARTITIONS),
         "models": dict(architectures.MODELS),
         "algorithms": dict(algorithms.ALGORITHMS),
-        "stages": dict(defenses.UPDATE_TRANSFORMS),
-        "rules": dict(defenses.AGGREGATION_RULES),
+        "update-transforms": dict(defenses.UPDATE_TRANSFORMS),
+        "aggregation-rules": dict(defenses.AGGREGATION_RULES),
         "channels": dict(defenses.CHANNELS),
-        "poisons": dict(attacks.POISONING_ATTACKS),
-        "spies": dict(attacks.PRIVACY_ATTACKS),
+        "poisoning-attacks": dict(attacks.POISONING_ATTACKS),
+        "privacy-attacks": dict(attacks.PRIVACY_ATTACKS),
         "audits": dict(audits.AUDITS),
     }
 

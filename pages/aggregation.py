@@ -104,7 +104,7 @@ def _attack(job: Job, round: int, past: list[Job]) -> None:
         client = st.selectbox("Client", there, start, key=f"target of {job.id}, {round}")
         spy = pick_spy(job, SecureAggregationAttack, past)
     st.caption(f"Round {round}, client {client}, {spy.kind}")
-    order = AttackRequest(spy=spy, round=round, client=client)
+    order = AttackRequest(attack=spy, round=round, client=client)
     attack(
         job,
         order,

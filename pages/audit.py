@@ -50,7 +50,7 @@ def page() -> None:
         format_func=lambda name: sentence(WORDS[name]),
         key=f"fault of {job.id}",
     )
-    order = AttackRequest(spy=spy.model_copy(update={"fault": fault}), round=round)
+    order = AttackRequest(attack=spy.model_copy(update={"fault": fault}), round=round)
     try:
         _refuse(job, order)
     except SettingError as error:
@@ -61,7 +61,7 @@ def page() -> None:
 
 def _picked(job: Job, past: list[Job]) -> Audit:
     """The audit that fits what the run promises, or was used last; its settings below."""
-    last = past[0].order.spy if past else None
+    last = past[0].order.attack if past else None
     kind = last.kind if last else fitting(job.experiment.at(job.round))
     start = list(AUDITS).index(kind) if kind in AUDITS else 0
     chosen = st.selectbox("Audit", AUDITS, start, key=f"audit of {job.id}")
@@ -75,9 +75,9 @@ def _picked(job: Job, past: list[Job]) -> Audit:
 
 def _refuse(job: Job, order: AttackRequest) -> None:
     """Raises SettingError where there is nothing to audit."""
-    assert isinstance(order.spy, Audit)
-    order.spy.suits(job.experiment.architecture)
-    order.spy.refuse(
+    assert isinstance(order.attack, Audit)
+    order.attack.suits(job.experiment.architecture)
+    order.attack.refuse(
         AuditedRun(job.experiment, order.round, lambda _: initial_state(job.experiment).model)
     )
 
@@ -168,10 +168,10 @@ def _curves(job: Job) -> dict[str, Curve]:
     """Of the newest attack of each kind on the same run."""
     found: dict[str, Curve] = {}
     for one in store().attacks_on(str(job.run)):
-        inferred = isinstance(one.order.spy, MembershipInferenceAttack) and one.result
+        inferred = isinstance(one.order.attack, MembershipInferenceAttack) and one.result
         exposure = AttackResult.read(one.result).find(MembershipScore) if inferred else None
         if exposure:
-            found.setdefault(one.order.spy.kind, exposure.curve)
+            found.setdefault(one.order.attack.kind, exposure.curve)
     return found
 
 

@@ -40,7 +40,7 @@ def _travel() -> None:
 def _bare() -> None:
     st.markdown(
         "An update is computed from the data, and it tells. A client took one step on one picture; "
-        "this is what the [server reads](glossary?entry=spies.first-layer) off its update."
+        "this is what the [server reads](glossary?entry=privacy-attacks.first-layer) off it."
     )
     _read("bare")
 
@@ -81,7 +81,7 @@ def _released() -> None:
 def _skew() -> None:
     st.markdown(
         "Real clients differ. Left, all hold alike; right, each holds "
-        "[its own mix](glossary?entry=splits.dirichlet), and the average suits nobody as well."
+        "[its own mix](glossary?entry=partitions.dirichlet), and the average suits nobody as well."
     )
     left, right = st.columns(2)
     draw(figures.dealt(of_split(PARTITIONS["iid"]())), "iid", "Alike", left)
@@ -92,8 +92,9 @@ def _skew() -> None:
 def _liars() -> None:
     st.markdown(
         "Some clients may lie. Two of ten drag the "
-        "[mean](glossary?entry=rules.mean) away, on the left; the "
-        "[median](glossary?entry=rules.median) holds, on the right. No rule holds against all lies."
+        "[mean](glossary?entry=aggregation-rules.mean) away, on the left; the "
+        "[median](glossary?entry=aggregation-rules.median) holds, on the right. No rule "
+        "holds against all lies."
     )
     left, right = st.columns(2)
     draw(figures.toy(of_rule(AGGREGATION_RULES["mean"]())), "mean", "The mean", left)

@@ -49,7 +49,7 @@ def page() -> None:
     if not target:
         _nothing(job, round, whose)
         return
-    order = AttackRequest(spy=spy, round=round, **target)
+    order = AttackRequest(attack=spy, round=round, **target)
     client = "a picture of your own" if whose == OWN else f"client {order.client}"
     st.caption(f"Round {round}, {client}, {spy.kind}, on {job.experiment.title()}")
     attack(job, order, past, _watch, EVERY, "Press Attack to see what this update gives away.")

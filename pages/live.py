@@ -166,19 +166,19 @@ def _sidebar(experiment: Experiment, live: bool) -> dict[str, Any]:
             st.selectbox("Start from", PRESETS, None, key="preset", on_change=_start_from)
         st.subheader("The federation", anchor=False)
         draw({"data.source": "Data set"}, locked=live)
-        draw_part("data.split", "How clients differ", locked=live)
+        draw_part("data.partition", "How clients differ", locked=live)
         draw({"data.clients": "Clients", "model": "Model"}, locked=live)
         st.subheader("Change at any time" if live else "Defences and attackers", anchor=False)
         draw({"privacy.kind": "Differential privacy"})
         if values["privacy.kind"] != "none":
             draw({"privacy.epsilon": "Target epsilon"})
         draw({"secure_aggregation.enabled": "Secure aggregation"})
-        draw_part("rule", "Aggregation rule")
-        values.update(chain(experiment, "stages", "Before the rule"))
+        draw_part("aggregation.rule", "Aggregation rule")
+        values.update(chain(experiment, "aggregation.pre_aggregators", "Before the rule"))
         draw({"adversary.count": "Malicious clients"})
         if values["adversary.count"]:
-            draw_part("adversary.poison", "What they do")
-            poison = PoisoningAttack.table[values["adversary.poison.kind"]]
+            draw_part("adversary.attack", "What they do")
+            poison = PoisoningAttack.table[values["adversary.attack.kind"]]
             st.caption(f"{poison.about()} Knows {poison.knows}.")
             with st.expander("Who attacks, and when"):
                 draw(ATTACKERS)
@@ -223,8 +223,8 @@ def _before(draft: Experiment, ready: bool) -> None:
     _buttons(ready, None)
     portrait = picture_of(draft)
     st.caption(
-        f"{draft.title()}. {draft.data.split.about()} Skew {portrait.skew:.2f}: how far a client's "
-        "labels lie from everybody's on average, from 0 (alike) to 1."
+        f"{draft.title()}. {draft.data.partition.about()} Skew {portrait.skew:.2f}: how far a "
+        "client's labels lie from everybody's on average, from 0 (alike) to 1."
     )
     with in_words():
         _forecast(draft)

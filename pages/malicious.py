@@ -49,7 +49,7 @@ def _parties(job: Job, round: int) -> None:
     now = job.experiment.at(round)
     st.caption(f"Round {round} of run {job.id}: {now.title()}")
     if now.adversary.count:
-        poison = now.adversary.poison
+        poison = now.adversary.attack
         st.markdown(
             f"**Attack: {_named(poison)}.** {poison.about()} Knows {poison.knows}. {poison.source}."
         )
@@ -58,7 +58,10 @@ def _parties(job: Job, round: int) -> None:
             f"No client of round {round} is malicious: this is how honest updates lie. Set "
             "Malicious clients in the sidebar of the Live page, or choose another run."
         )
-    for name, part in [*(("Stage", stage) for stage in now.stages), ("Rule", now.rule)]:
+    for name, part in [
+        *(("Stage", stage) for stage in now.aggregation.pre_aggregators),
+        ("Rule", now.aggregation.rule),
+    ]:
         st.markdown(
             f"**{name}: {_named(part)}.** {part.about()} Fails on {part.notes()['fails on']}. "
             f"{part.source}."

@@ -50,11 +50,11 @@ def page() -> None:
     with st.sidebar:
         round = pick_round(job, past)
         family = _pick_family(job, past)
-        mine = [one for one in past if isinstance(one.order.spy, family)]
+        mine = [one for one in past if isinstance(one.order.attack, family)]
         spy = pick_spy(job, family, mine)
         client = _pick_client(job, mine)
         targets = _pick_targets(job, spy, mine)
-        order = AttackRequest(spy=spy, round=round, client=client, targets=targets)
+        order = AttackRequest(attack=spy, round=round, client=client, targets=targets)
     st.caption(f"Round {round}, {spy.kind}, on {job.experiment.title()}. {_cost(order)}")
     attack(
         job,
@@ -70,7 +70,7 @@ def page() -> None:
 def _pick_family(job: Job, past: list[Job]) -> type[PrivacyAttack]:
     """Those who attack, with at least one attack in the catalogue; at first the last one."""
     there = [name for name, family in FAMILIES.items() if spies_of(job, family)]
-    last = past[0].order.spy if past else None
+    last = past[0].order.attack if past else None
     start = next((k for k, name in enumerate(there) if isinstance(last, FAMILIES[name])), 0)
     return FAMILIES[st.selectbox("Who attacks", there, start, key=f"who attacks {job.id}")]
 
@@ -110,7 +110,7 @@ def _pick_targets(job: Job, spy: PrivacyAttack, past: list[Job]) -> int:
 
 def _cost(order: AttackRequest) -> str:
     """What the attack has to train before it can ask."""
-    spy, rounds = order.spy, f"{order.round} round{'s' * (order.round != 1)} each"
+    spy, rounds = order.attack, f"{order.round} round{'s' * (order.round != 1)} each"
     if isinstance(spy, ActiveMembershipAttack):
         return "It plays the last rounds again, once for each few candidates."
     if isinstance(spy, SecretExtractionAttack):

@@ -40,7 +40,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return empty
 
 
-@pytest.fixture(params=[{}, {"data__split__kind": "dirichlet"}, {"data__split__kind": "quantity"}])
+@pytest.fixture(
+    params=[{}, {"data__partition__kind": "dirichlet"}, {"data__partition__kind": "quantity"}]
+)
 def experiment(request: pytest.FixtureRequest) -> Experiment:
     return with_(data__clients=12, data__examples=300, **request.param)
 

@@ -78,8 +78,8 @@ def worlds(draw: st.DrawFn) -> dict[str, Any]:
     clients = draw(st.integers(3, 20 if split == "people" else 150))
     clients = clients if split != "natural" else len(source.groups)
     most = len(source.classes) if split == "concept" else source.size // clients
-    chosen = draw(part_at("data.split", split, most))
-    needed = clients * chosen.get("data.split.shards", 2)
+    chosen = draw(part_at("data.partition", split, most))
+    needed = clients * chosen.get("data.partition.shards", 2)
     models = [kind for kind, model in Model.table.items() if source.content in model.reads]
     return {
         "seed": draw(st.integers(0, 2**53 - 1)),
@@ -157,7 +157,7 @@ def poisons_at(
 
     # Of classes to call up, and of pixels in half a side; others count trials.
     most = 1000 if kind.startswith("opt-") else min(len(source.classes) - 1, source.shape[-1] // 2)
-    return part_at("adversary.poison", kind, most).filter(fits)
+    return part_at("adversary.attack", kind, most).filter(fits)
 
 
 @st.composite
@@ -192,8 +192,14 @@ def conducts(draw: st.DrawFn, world: dict[str, Any]) -> dict[str, Any]:
         "adversary.count": draw(st.integers(0, clients)),
         **draw(poisons_at(draw(st.sampled_from(poisons)), source, privacy)),
         # A mean that looks at weights one by one does not go with what hides them.
-        **({"rule.kind": rule} if blind else draw(part_at("rule", rule, faulty))),
-        "stages": [] if blind else draw(st.sampled_from([[], ["norm-bound"], ["nnm", "arc"]])),
+        **(
+            {"aggregation.rule.kind": rule}
+            if blind
+            else draw(part_at("aggregation.rule", rule, faulty))
+        ),
+        "aggregation.pre_aggregators": []
+        if blind
+        else draw(st.sampled_from([[], ["norm-bound"], ["nnm", "arc"]])),
     }
 
 
@@ -205,16 +211,16 @@ TWEAKS = st.fixed_dictionaries(
         "network.dropout": st.floats(0, 0.95),
         "privacy.noise": st.floats(0, 1000),
         "privacy.quantile": st.just(0.0),
-        "rule.kind": st.just("mean"),
-        "rule": st.sampled_from(["mean", {"kind": "mean"}]),
-        "adversary.poison.kind": st.just("label-flip"),
+        "aggregation.rule.kind": st.just("mean"),
+        "aggregation.rule": st.sampled_from(["mean", {"kind": "mean"}]),
+        "adversary.attack.kind": st.just("label-flip"),
         "secure_aggregation.on_abort": st.sampled_from(["skip", "stop"]),
     },
 ).filter(
     # An adaptive clip does not go with any noise.
     lambda tweaks: (
         tweaks
-        and not {"rule", "rule.kind"} <= tweaks.keys()
+        and not {"aggregation.rule", "aggregation.rule.kind"} <= tweaks.keys()
         and ("privacy.noise" not in tweaks or "privacy.quantile" in tweaks)
     )
 )

@@ -86,7 +86,7 @@ def _one(
     combination: Combination, parts: Iterator[tuple[str, str]], bold: bool, chance: Random
 ) -> Experiment:
     for algorithm, kind in parts:
-        chosen = {"training.algorithm": algorithm, "adversary.poison": poison(kind)}
+        chosen = {"training.algorithm": algorithm, "adversary.attack": poison(kind)}
         for _ in range(TRIES):
             try:
                 return _changed(combination.settings(), chosen, bold, chance)
@@ -128,7 +128,7 @@ def _federation(common: dict[str, Any], chance: Random) -> dict[str, Any]:
         "seed": chance.randrange(10**6),
         "data.clients": clients,
         "data.examples": 20 * clients,
-        "data.split.kind": chance.choice(("iid", "quantity")),
+        "data.partition.kind": chance.choice(("iid", "quantity")),
         "training.clients_per_round": asked,
         "training.batch_size": chance.choice((5, 20)),
         "training.steps": chance.choice((0, 1)),
@@ -182,8 +182,8 @@ def _filters(chance: Random) -> dict[str, Any]:
     return {
         "network.compression": chance.choice(("none", chance.choice(sorted(Codec.table)))),
         "network.error_feedback": chance.random() < 0.2,
-        "rule": chance.choice(("mean", "mean", "median", "trimmed-mean", "fltrust")),
-        "stages": chance.choice(([], [], ["norm-bound"])),
+        "aggregation.rule": chance.choice(("mean", "mean", "median", "trimmed-mean", "fltrust")),
+        "aggregation.pre_aggregators": chance.choice(([], [], ["norm-bound"])),
     }
 
 

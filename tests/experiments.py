@@ -28,7 +28,7 @@ EXAMPLE = """
 seed = 0
 [data]
 source = "fashion-mnist"
-split = { kind = "dirichlet", alpha = 0.3 }
+partition = { kind = "dirichlet", alpha = 0.3 }
 clients = 20
 [model]
 kind = "cnn"
@@ -49,8 +49,8 @@ enabled = false
 threshold = 0.67
 [adversary]
 count = 4
-poison = { kind = "sign-flip", scale = 3.0 }
-[rule]
+attack = { kind = "sign-flip", scale = 3.0 }
+[aggregation.rule]
 kind = "mean"
 [network]
 dropout = 0.05
@@ -65,16 +65,16 @@ SECTIONS: dict[str, type[Settings]] = {
 }
 FAMILIES: dict[str, type[Component]] = {
     "data.source": DataSource,
-    "data.split": Partition,
+    "data.partition": Partition,
     "model": Model,
     "training.algorithm": Algorithm,
-    "adversary.poison": PoisoningAttack,
-    "rule": AggregationRule,
+    "adversary.attack": PoisoningAttack,
+    "aggregation.rule": AggregationRule,
     "network.compression": Codec,
 }
 TEXT_MODELS = [kind for kind, model in Model.table.items() if "text" in model.reads]
 LONGEST = 400  # characters of a message: two lines that somebody still reads
-BACKDOOR = {"adversary.count": 1, "adversary.poison.kind": "backdoor"}
+BACKDOOR = {"adversary.count": 1, "adversary.attack.kind": "backdoor"}
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Declared:
 
     def given(self, value: Any) -> dict[str, Any]:
         text = self.kind.get("model.kind") in TEXT_MODELS
-        people = self.kind.get("data.split.kind") == "people"
+        people = self.kind.get("data.partition.kind") == "people"
         typed = {"data.source": "chat"} | ({"model.kind": "keyboard"} if people else {})
         return (typed if text or people else {}) | self.kind | {self.path: value}
 

@@ -43,7 +43,7 @@ def trained(store: Store, experiment: Experiment = TINY) -> str:
 
 def attack(store: Store, run: str, spy: object, **order: object) -> None:
     ledger = WorkerStore(store)
-    job = ledger.start_attack(run, AttackRequest.read({"spy": spy} | order))
+    job = ledger.start_attack(run, AttackRequest.read({**spy} | order))
     deque(carry_out_attack(ledger, job), maxlen=0)
 
 

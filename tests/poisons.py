@@ -40,7 +40,7 @@ def harms_rows(name: str) -> bool:
 
 def attacked(kind: str, count: int = 3, **settings: object) -> Experiment:
     poison = {"kind": kind, **settings}
-    return SMALL.changed({"adversary.count": count, "adversary.poison": poison})
+    return SMALL.changed({"adversary.count": count, "adversary.attack": poison})
 
 
 def allowed(name: str, **settings: object) -> bool:

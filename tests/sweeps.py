@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lab.sweeps.result_table import Outcome, ResultTable, result_table
+from lab.sweeps.cell_result import CellResult
+from lab.sweeps.result_table import ResultTable, result_table
 from lab.sweeps.sweep import Sweep
 
 GRID = """
@@ -20,12 +21,12 @@ rounds = 2
 label = "mean"
 [[rows]]
 label = "Krum"
-set = { rule = { kind = "krum", faulty = 1 } }
+set = { "aggregation.rule" = { kind = "krum", faulty = 1 } }
 [[columns]]
 label = "none"
 [[columns]]
 label = "flip"
-set = { "adversary.count" = 1, "adversary.poison.kind" = "label-flip" }
+set = { "adversary.count" = 1, "adversary.attack.kind" = "label-flip" }
 """
 
 
@@ -43,7 +44,7 @@ def filled(swept: Sweep, values: Sequence[float | None]) -> ResultTable:
     return result_table(
         swept,
         {
-            cell.key: Outcome("finished", "", (0.5, value), (0.5, value))
+            cell.key: CellResult("finished", "", (0.5, value), (0.5, value))
             for cell, value in known
             if value is not None
         },

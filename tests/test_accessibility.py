@@ -40,7 +40,7 @@ PRIVATE = {
     "privacy.epsilon": 4.0,
     "privacy.delta": 1e-5,
 }
-LIARS = {"adversary.count": 1, "adversary.poison": {"kind": "backdoor"}}
+LIARS = {"adversary.count": 1, "adversary.attack": {"kind": "backdoor"}}
 
 
 class Known(NamedTuple):

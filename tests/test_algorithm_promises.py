@@ -20,7 +20,7 @@ TINY = Experiment.read(
     {
         "data": {
             "source": "digits", "clients": 4, "examples": 120,
-            "split": {"kind": "dirichlet", "alpha": 0.5},
+            "partition": {"kind": "dirichlet", "alpha": 0.5},
         },
         "training": {"rounds": 3, "batch_size": 8, "rate": 0.1, "clients_per_round": 3},
     }

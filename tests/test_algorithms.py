@@ -23,7 +23,11 @@ from tests.slow import all_of, slope
 
 DIGITS = Experiment.read(
     {
-        "data": {"source": "digits", "clients": 6, "split": {"kind": "dirichlet", "alpha": 0.3}},
+        "data": {
+            "source": "digits",
+            "clients": 6,
+            "partition": {"kind": "dirichlet", "alpha": 0.3},
+        },
         "training": {"rounds": 3, "batch_size": 16, "rate": 0.2},
     }
 )
@@ -313,4 +317,4 @@ def test_scaffold_takes_whole_gradients_if_asked_to() -> None:
 def test_what_would_not_fit_into_memory_is_refused(kind: str) -> None:
     large = {"data.source": "fashion-mnist-full", "data.clients": 10_000, "model.kind": "mlp"}
     with pytest.raises(SettingError, match=r"keep a model for each of 10000 clients, 2\.0 gigab"):
-        DIGITS.changed({"training.algorithm": kind, **large, "data.split": "iid"})
+        DIGITS.changed({"training.algorithm": kind, **large, "data.partition": "iid"})

@@ -148,7 +148,7 @@ def test_what_a_large_machine_can_do_is_refused_only_in_a_class(
             100,
         ),
         (
-            {"data.clients": 1100, "rule.kind": "krum", "training.steps": 1},
+            {"data.clients": 1100, "aggregation.rule.kind": "krum", "training.steps": 1},
             "training.clients_per_round is 0 (all 1100)",
             "training.clients_per_round",
             500,

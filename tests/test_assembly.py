@@ -46,7 +46,7 @@ def test_more_examples_are_those_and_others(experiment: Experiment) -> None:
 
 
 def test_another_split_shares_out_the_same_examples(experiment: Experiment) -> None:
-    other = experiment.changed({"data.split.kind": "shards"})
+    other = experiment.changed({"data.partition.kind": "shards"})
     assert held_by_anybody(other) == held_by_anybody(experiment)
     assert indices(federated_dataset(other)) != indices(federated_dataset(experiment))
 
@@ -59,7 +59,9 @@ def test_the_same_experiment_is_the_same_federation(experiment: Experiment) -> N
 
 
 def test_what_is_no_matter_of_data_leaves_data_alone(experiment: Experiment) -> None:
-    other = experiment.changed({"training.rounds": 3, "model.kind": "logistic", "rule": "median"})
+    other = experiment.changed(
+        {"training.rounds": 3, "model.kind": "logistic", "aggregation.rule": "median"}
+    )
     assert federated_dataset(other) is federated_dataset(experiment)
 
 
@@ -67,7 +69,7 @@ def test_federations_of_one_source_share_one_pool() -> None:
     forget()
     one, other = (
         federated_dataset(with_(data__clients=5)),
-        federated_dataset(with_(data__split="shards")),
+        federated_dataset(with_(data__partition="shards")),
     )
     assert one.inputs.data_ptr() == other.inputs.data_ptr()
     assert one.inputs.shape == (1438, 1, 8, 8)
@@ -75,7 +77,7 @@ def test_federations_of_one_source_share_one_pool() -> None:
 
 def test_four_hospitals_are_four_clients() -> None:
     federation = federated_dataset(
-        with_(data__source="heart", data__split__kind="natural", data__clients=4)
+        with_(data__source="heart", data__partition__kind="natural", data__clients=4)
     )
     owners = examples_of("heart").groups
     assert federation.sizes.tolist() == [200, 194, 81, 132]
@@ -84,7 +86,7 @@ def test_four_hospitals_are_four_clients() -> None:
 
 
 def test_a_few_patients_stay_with_their_hospital() -> None:
-    four = {"data__source": "heart", "data__split__kind": "natural", "data__clients": 4}
+    four = {"data__source": "heart", "data__partition__kind": "natural", "data__clients": 4}
     federation = federated_dataset(with_(data__examples=200, **four))
     assert int(federation.sizes.sum()) == 200
     for client in federation.everyone:
@@ -93,7 +95,11 @@ def test_a_few_patients_stay_with_their_hospital() -> None:
 
 def test_a_few_examples_are_split_by_their_own_labels() -> None:
     """Ten shards of ten examples, sorted by label: two classes meet in one, seldom three."""
-    settings = {"data__split__kind": "shards", "data__split__shards": 1, "data__clients": 10}
+    settings = {
+        "data__partition__kind": "shards",
+        "data__partition__shards": 1,
+        "data__clients": 10,
+    }
     counts = federated_dataset(with_(data__examples=100, **settings)).label_counts(10)
     assert (counts > 0).sum() <= 10 + 9
     assert counts.sum(dim=1).tolist() == [10] * 10
@@ -101,7 +107,9 @@ def test_a_few_examples_are_split_by_their_own_labels() -> None:
 
 def test_shards_of_a_few_examples_leave_no_client_without() -> None:
     with pytest.raises(SettingError, match="shards"):
-        federated_dataset(with_(data__split__kind="shards", data__clients=20, data__examples=30))
+        federated_dataset(
+            with_(data__partition__kind="shards", data__clients=20, data__examples=30)
+        )
 
 
 # --- who is malicious ---------------------------------------------------------------------------
@@ -121,7 +129,7 @@ def test_who_is_malicious_follows_from_the_seed() -> None:
 
 
 def test_malicious_clients_train_on_what_their_poison_made(experiment: Experiment) -> None:
-    flipped = experiment.changed({"adversary.count": 3, "adversary.poison": "label-flip"})
+    flipped = experiment.changed({"adversary.count": 3, "adversary.attack": "label-flip"})
     honest, bad = federated_dataset(flipped), training_data(flipped)
     attackers = malicious_clients(flipped)
     for client in honest.everyone:
@@ -135,8 +143,8 @@ def test_malicious_clients_train_on_what_their_poison_made(experiment: Experimen
 
 
 def test_a_backdoor_marks_its_share_of_the_attackers_pictures() -> None:
-    settings = {"adversary__poison__target": 3, "adversary__poison__pixels": 2}
-    marked = with_(adversary__count=1, adversary__poison__kind="backdoor", **settings)
+    settings = {"adversary__attack__target": 3, "adversary__attack__pixels": 2}
+    marked = with_(adversary__count=1, adversary__attack__kind="backdoor", **settings)
     (attacker,), honest, bad = (
         malicious_clients(marked),
         federated_dataset(marked),

@@ -195,7 +195,7 @@ def test_examples_are_protected_and_counted_at_worst() -> None:
         ({"network.compression": "half"}, "the clock must know how large an update is"),
         ({"secure_aggregation.enabled": True}, "fedbuff shows the server each update by itself"),
         ({"privacy.kind": "client"}, "fedbuff shows the server each update by itself"),
-        ({"rule": "krum"}, "rule.faulty is 1, too many for 2 clients"),
+        ({"aggregation.rule": "krum"}, "aggregation.rule.faulty is 1, too many for 2 clients"),
     ],
 )
 def test_what_needs_waiting_is_refused(settings: dict[str, Any], told: str) -> None:

@@ -129,7 +129,7 @@ def test_a_dense_first_layer_gives_one_picture_away_exactly(source: str) -> None
 def test_a_dense_first_layer_gives_a_patients_record_away() -> None:
     moment = last(
         experiment(
-            model__kind="logistic", data__source="heart", data__split="natural", data__clients=4
+            model__kind="logistic", data__source="heart", data__partition="natural", data__clients=4
         )
     )
     found = attack("first-layer", moment).score

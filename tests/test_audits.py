@@ -228,7 +228,11 @@ def test_the_final_model_shows_less_than_all_of_them() -> None:
         (OneRun(canaries=5000), {}, "canaries is 5000"),
         (ClientCanary(), {}, "promise to one client"),
         (ClientCanary(), {"privacy.kind": "client", "privacy.place": "local"}, "place local"),
-        (ClientCanary(), {"privacy.kind": "client", "rule": "median"}, "rule.kind median"),
+        (
+            ClientCanary(),
+            {"privacy.kind": "client", "aggregation.rule": "median"},
+            "aggregation.rule.kind median",
+        ),
     ],
 )
 def test_what_cannot_be_audited_is_refused_in_words(
@@ -250,7 +254,7 @@ def test_the_fitting_audit_follows_the_promise() -> None:
 def test_an_audit_is_a_job_and_uses_the_models_that_were_sent(store: Store) -> None:
     run = trained(store, SMALL.changed({"training.rounds": 2}))
     ledger = WorkerStore(store)
-    order = AttackRequest.read({"spy": {"kind": "one-run", "canaries": 200}, "round": 2})
+    order = AttackRequest.read({"kind": "one-run", "canaries": 200, "round": 2})
     assert (
         order.command(run) == f"leaklab audit --kind one-run --run {run} --round 2 -s canaries=200"
     )
@@ -271,7 +275,7 @@ def test_an_audit_is_a_job_and_uses_the_models_that_were_sent(store: Store) -> N
 def test_an_audit_that_fits_nothing_is_refused_when_it_is_ordered(store: Store) -> None:
     run = trained(store, SMALL.changed({"training.rounds": 1, "privacy.kind": "none"}))
     with pytest.raises(SettingError, match=r"privacy\.kind is none"):
-        RunCommands(store).attack(run, AttackRequest.read({"spy": "one-run", "round": 1}))
+        RunCommands(store).attack(run, AttackRequest.read({"kind": "one-run", "round": 1}))
 
 
 # --- as pictures --------------------------------------------------------------------------------

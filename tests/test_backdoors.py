@@ -90,7 +90,7 @@ def test_a_target_that_is_no_class_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOOSTED)
 def test_a_backdoor_for_a_table_is_refused_once_somebody_uses_it(name: str) -> None:
-    table = {"data.source": "heart", "adversary.poison": {"kind": name}}
+    table = {"data.source": "heart", "adversary.attack": {"kind": name}}
     assert SMALL.changed(table).adversary.count == 0
     with pytest.raises(SettingError, match="use label-flip or sign-flip"):
         SMALL.changed(table | {"adversary.count": 1})
@@ -314,7 +314,7 @@ def honest_success(seed: int) -> float:
     honest = attacked("backdoor", 0, pixels=2).changed({"seed": seed})
     federation = federated_dataset(honest)
     inputs = as_floats(federation.test_inputs)
-    goal = honest.adversary.poison.goal(inputs, federation.test_labels)
+    goal = honest.adversary.attack.goal(inputs, federation.test_labels)
     assert goal is not None
     return evaluate(honest.architecture, last(honest).state.model, *goal)[0]
 
@@ -329,7 +329,7 @@ def test_a_backdoor_hides_behind_a_good_accuracy() -> None:
 def test_one_attacker_who_replaces_the_model_needs_one_round() -> None:
     late = attacked("model-replacement", 0, pixels=2).changed_from(5, {"adversary.count": 1})
     record = last(late).record
-    plain = last(late.changed({"adversary.poison.boost": 1.0})).record
+    plain = last(late.changed({"adversary.attack.boost": 1.0})).record
     assert record.backdoor is not None
     assert plain.backdoor is not None
     assert plain.backdoor < 0.3

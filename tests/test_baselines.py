@@ -18,7 +18,11 @@ from lab.interfaces.federated_algorithm import LocalTask
 
 SKEWED = Experiment.read(
     {
-        "data": {"source": "digits", "clients": 6, "split": {"kind": "dirichlet", "alpha": 0.2}},
+        "data": {
+            "source": "digits",
+            "clients": 6,
+            "partition": {"kind": "dirichlet", "alpha": 0.2},
+        },
         "training": {"rounds": 4, "batch_size": 16, "rate": 0.2},
     }
 )
@@ -38,7 +42,7 @@ def test_the_baselines_stand_above_and_below_the_federation() -> None:
 
 
 def test_centralised_training_does_not_see_who_holds_what() -> None:
-    even = SKEWED.changed({"data.split": "iid"})
+    even = SKEWED.changed({"data.partition": "iid"})
     sizes = federated_dataset(SKEWED).sizes
     assert int(sizes.sum()) == int(federated_dataset(even).sizes.sum())
     moment = last("centralised")
@@ -82,7 +86,7 @@ def test_a_baseline_sends_nothing(kind: str) -> None:
         {"privacy.kind": "example"},
         {"secure_aggregation.enabled": True},
         {"adversary.count": 1},
-        {"rule": "median"},
+        {"aggregation.rule": "median"},
         {"network.compression": "half"},
         {"network.devices": "phones"},
         {"network.dropout": 0.1},
@@ -115,7 +119,7 @@ def test_the_baselines_of_a_run_keep_its_data_and_drop_its_defences() -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"rule": "krum"},
+        {"aggregation.rule": "krum"},
         {"network.compression": "top-k", "network.error_feedback": True},
         {"network.devices": "phones", "network.deadline": 9.0, "network.spare": 0.5},
         {"training.algorithm": {"kind": "fedbuff", "buffer": 3}},

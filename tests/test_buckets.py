@@ -20,8 +20,8 @@ POISONED = Experiment().changed(
         "training.rounds": 6,
         "training.rate": 0.5,
         "adversary.count": 1,
-        "adversary.poison.kind": "sign-flip",
-        "adversary.poison.scale": 20.0,
+        "adversary.attack.kind": "sign-flip",
+        "adversary.attack.scale": 20.0,
         "secure_aggregation.enabled": True,
     }
 )
@@ -73,7 +73,7 @@ def test_buckets_are_dealt_anew_every_round() -> None:
 
 def test_the_median_of_sums_survives_an_attacker_that_the_mean_does_not() -> None:
     fooled = [moment.record.accuracy for moment in run(POISONED)][-1]
-    robust = POISONED.changed({"secure_aggregation.buckets": 6, "rule.kind": "median"})
+    robust = POISONED.changed({"secure_aggregation.buckets": 6, "aggregation.rule.kind": "median"})
     held = [moment.record.accuracy for moment in run(robust)][-1]
     assert fooled < 0.5 < 0.75 < held
 

@@ -47,15 +47,15 @@ from lab.interfaces.views import OutsiderView, ServerView
 from lab.models.architectures import MODELS, Model
 
 FAMILIES: dict[str, type[Component]] = {
-    "sources": DataSource,
-    "splits": Partition,
+    "data-sources": DataSource,
+    "partitions": Partition,
     "models": Model,
     "algorithms": Algorithm,
-    "stages": UpdateTransform,
-    "rules": AggregationRule,
+    "update-transforms": UpdateTransform,
+    "aggregation-rules": AggregationRule,
     "channels": Channel,
-    "poisons": PoisoningAttack,
-    "spies": PrivacyAttack,
+    "poisoning-attacks": PoisoningAttack,
+    "privacy-attacks": PrivacyAttack,
     "audits": Audit,
 }
 PARTS = [
@@ -75,7 +75,7 @@ WITHOUT_PAPER = {
     "local-only",
 }  # fmt: skip
 # Made by the engine out of an experiment's own settings, and those have both bounds.
-MADE_BY_THE_ENGINE = {"stages", "channels"}
+MADE_BY_THE_ENGINE = {"update-transforms", "channels"}
 # What an attack is given of a party's eyes, or what it has measured through them.
 VIEWS = (ServerView, OutsiderView, MaliciousServer, MembershipSignals, ClientSignals, ActiveSignals)
 # What is private, or would say so.
@@ -110,21 +110,23 @@ def leaves(family: type[Component]) -> set[type[Component]]:
 
 def test_the_catalogue_holds_the_tables_of_the_packages() -> None:
     assert catalog.tables() == {
-        "sources": DATA_SOURCES,
-        "splits": PARTITIONS,
+        "data-sources": DATA_SOURCES,
+        "partitions": PARTITIONS,
         "models": MODELS,
         "algorithms": ALGORITHMS,
-        "stages": UPDATE_TRANSFORMS,
-        "rules": AGGREGATION_RULES,
+        "update-transforms": UPDATE_TRANSFORMS,
+        "aggregation-rules": AGGREGATION_RULES,
         "channels": CHANNELS,
-        "poisons": POISONING_ATTACKS,
-        "spies": PRIVACY_ATTACKS,
+        "poisoning-attacks": POISONING_ATTACKS,
+        "privacy-attacks": PRIVACY_ATTACKS,
         "audits": AUDITS,
     }
 
 
 def test_an_entry_says_all_that_a_select_box_needs() -> None:
-    entry = next(each for each in catalog.entries("rules") if each["name"] == "trimmed-mean")
+    entry = next(
+        each for each in catalog.entries("aggregation-rules") if each["name"] == "trimmed-mean"
+    )
     assert entry == {
         "name": "trimmed-mean",
         "about": AGGREGATION_RULES["trimmed-mean"].about(),
@@ -143,16 +145,19 @@ def test_an_entry_says_all_that_a_select_box_needs() -> None:
 
 
 def test_a_table_that_there_is_not_is_told_the_nearest() -> None:
-    with pytest.raises(SettingError, match=r"there is no table 'ruls': did you mean rules\?"):
-        catalog.table("ruls")
-    with pytest.raises(SettingError, match="choose from sources, splits, models"):
+    with pytest.raises(
+        SettingError,
+        match=r"there is no table 'aggregation-ruls': did you mean aggregation-rules\?",
+    ):
+        catalog.table("aggregation-ruls")
+    with pytest.raises(SettingError, match="choose from data-sources, partitions, models"):
         list(catalog.entries("#"))
 
 
 def test_a_table_that_was_given_away_can_be_changed_without_harm() -> None:
-    catalog.tables()["rules"].clear()
-    catalog.table("rules").clear()
-    assert "mean" in catalog.table("rules")
+    catalog.tables()["aggregation-rules"].clear()
+    catalog.table("aggregation-rules").clear()
+    assert "mean" in catalog.table("aggregation-rules")
     assert "mean" in AGGREGATION_RULES
 
 
@@ -167,12 +172,12 @@ def test_a_table_holds_every_part_of_its_family(name: str) -> None:
     which nobody may choose for a run.  Audits are spies that stand in a table of their own.
     """
     parts = leaves(FAMILIES[name]) - {Implanted, Thinned}
-    if name == "spies":
+    if name == "privacy-attacks":
         parts -= leaves(Audit)
         assert {**catalog.table(name), **AUDITS} == PrivacyAttack.table
     assert set(catalog.table(name).values()) == parts
     assert len(catalog.table(name)) == len(parts)
-    if name != "spies":
+    if name != "privacy-attacks":
         assert catalog.table(name) == FAMILIES[name].table
 
 
@@ -398,12 +403,12 @@ def test_a_spy_declares_its_attacker_and_its_limits(kind: str, name: str) -> Non
 @pytest.mark.parametrize(
     ("name", "path"),
     [
-        ("sources", "data.source"),
-        ("splits", "data.split"),
+        ("data-sources", "data.source"),
+        ("partitions", "data.partition"),
         ("models", "model"),
         ("algorithms", "training.algorithm"),
-        ("rules", "rule"),
-        ("poisons", "adversary.poison"),
+        ("aggregation-rules", "aggregation.rule"),
+        ("poisoning-attacks", "adversary.attack"),
     ],
 )
 def test_an_experiment_offers_exactly_what_the_table_holds(name: str, path: str) -> None:
@@ -426,7 +431,9 @@ def test_every_part_has_a_file_of_its_own() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["rules", "poisons", "spies", "audits"])
+@pytest.mark.parametrize(
+    "name", ["aggregation-rules", "poisoning-attacks", "privacy-attacks", "audits"]
+)
 def test_the_catalogue_says_what_attackers_know_and_where_defences_fail(name: str) -> None:
     for entry in catalog.entries(name):
         assert entry["notes"]

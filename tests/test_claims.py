@@ -13,7 +13,7 @@ from benchmarks.sheets import of_backdoors as backdoors
 from benchmarks.sheets import of_heat as heat
 from benchmarks.sheets import of_rules as rules
 from lab import ROOT
-from lab.sweeps.result_table import Outcome
+from lab.sweeps.cell_result import CellResult
 from lab.sweeps.sweep import Sweep
 
 GRID = """
@@ -21,7 +21,7 @@ measure = "backdoor"
 seeds = [0, 1]
 rows = [{ label = "mean" }]
 columns = [
-  { label = "attack", set = { adversary = { count = 2, start = 2, poison = "backdoor" } } },
+  { label = "attack", set = { adversary = { count = 2, start = 2, attack = "backdoor" } } },
 ]
 """
 
@@ -45,7 +45,7 @@ def test_every_claim_holds(name: str) -> None:
 
 def test_every_poison_is_tried() -> None:
     experiments = Sweep.from_file(FILES["contest"]).experiments.values()
-    assert {each.adversary.poison.kind for each in experiments} == set(POISONING_ATTACKS)
+    assert {each.adversary.attack.kind for each in experiments} == set(POISONING_ATTACKS)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_a_backdoor_that_half_of_the_pictures_obey_was_not_withstood() -> None:
 
 def test_the_first_attacked_round_is_the_one_in_which_they_begin() -> None:
     sweep = Sweep.from_toml(GRID)
-    one = Outcome("finished", "", (0.1, 0.2, 0.3), (0.0, 0.9, 0.8))
-    other = Outcome("finished", "", (0.2, 0.3, 0.4), (0.1, 0.7, 0.6))
+    one = CellResult("finished", "", (0.1, 0.2, 0.3), (0.0, 0.9, 0.8))
+    other = CellResult("finished", "", (0.2, 0.3, 0.4), (0.1, 0.7, 0.6))
     runs = dict(zip(sweep.experiments, (one, other), strict=True))
     (place,) = places_of(sweep, runs)
     assert place == {

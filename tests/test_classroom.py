@@ -164,9 +164,7 @@ def test_an_attack_ends_at_the_time_limit_and_keeps_its_best_guess(
     assert job is not None
     list(run_job.carry_out_run(ledger, job))
     spy = {"kind": "inverting-gradients", "iterations": 5000}
-    asked = RunCommands(store).attack(
-        run, AttackRequest.read({"spy": spy, "round": 1}), visitor=ANN
-    )
+    asked = RunCommands(store).attack(run, AttackRequest.read({**spy, "round": 1}), visitor=ANN)
     job = ledger.claim()
     assert job is not None
     monkeypatch.setattr(WorkerStore, "longest", lambda self, job: 0.0)
@@ -247,7 +245,7 @@ def test_what_is_forgotten_is_gone_and_nothing_else(store: Store) -> None:
         assert job is not None
         list(run_job.carry_out_run(ledger, job))
     attack = RunCommands(store).attack(
-        twin, AttackRequest.read({"spy": "loss-threshold", "round": 1})
+        twin, AttackRequest.read({"kind": "loss-threshold", "round": 1})
     )
     job = ledger.claim()
     assert job is not None

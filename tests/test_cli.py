@@ -84,7 +84,14 @@ def test_page_and_command_line_give_identical_records(
     monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured
 ) -> None:
     """A page queues the run and a worker pulls it; the command line pulls it itself."""
-    sets = ["-s", "privacy.kind=client", "-s", "network.dropout=0.2", "-s", "data.split=dirichlet"]
+    sets = [
+        "-s",
+        "privacy.kind=client",
+        "-s",
+        "network.dropout=0.2",
+        "-s",
+        "data.partition=dirichlet",
+    ]
     assert leaklab(monkeypatch, "run", file, "--json", *sets) == 0
     *headless, _ = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     store = Store()
@@ -106,10 +113,17 @@ def test_page_and_command_line_give_identical_records(
 def test_settings_replace_those_of_the_file(
     monkeypatch: pytest.MonkeyPatch, file: str, capsys: Captured
 ) -> None:
-    sets = ["-s", "training.rounds=1", "-s", "rule.kind=krum", "-s", "rule.faulty=0"]
+    sets = [
+        "-s",
+        "training.rounds=1",
+        "-s",
+        "aggregation.rule.kind=krum",
+        "-s",
+        "aggregation.rule.faulty=0",
+    ]
     assert leaklab(monkeypatch, "run", file, *sets) == 0
     experiment = Store().runs()[0].experiment
-    assert (experiment.training.rounds, experiment.rule.dump()) == (
+    assert (experiment.training.rounds, experiment.aggregation.rule.dump()) == (
         1,
         {"kind": "krum", "faulty": 0, "neighbours": "paper"},
     )
@@ -266,7 +280,9 @@ def test_runs_show_and_report_know_the_run(
     assert "plotly" in page.read_text()
 
 
-@pytest.mark.parametrize("table", ["", "rules", "sources", "spies", "algorithms"])
+@pytest.mark.parametrize(
+    "table", ["", "aggregation-rules", "data-sources", "privacy-attacks", "algorithms"]
+)
 def test_the_catalogue_is_listed(
     monkeypatch: pytest.MonkeyPatch, capsys: Captured, table: str
 ) -> None:
@@ -274,12 +290,12 @@ def test_the_catalogue_is_listed(
     assert capsys.readouterr().out
     assert leaklab(monkeypatch, "list", *([table] if table else []), "--json") == 0
     listed = json.loads(capsys.readouterr().out)
-    entries = listed if table else listed["rules"]
+    entries = listed if table else listed["aggregation-rules"]
     assert all({"name", "about", "source", "settings"} <= set(entry) for entry in entries)
 
 
 def test_krums_entry_holds_its_bounds(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
-    leaklab(monkeypatch, "list", "rules", "--json")
+    leaklab(monkeypatch, "list", "aggregation-rules", "--json")
     krum = next(e for e in json.loads(capsys.readouterr().out) if e["name"] == "krum")
     assert krum["settings"]["faulty"]["minimum"] == 0
 
@@ -335,7 +351,10 @@ def test_the_accountant_answers_either_way(
     ("words", "told"),
     [
         (["run", "nofile.toml"], "nofile.toml cannot be read"),
-        (["run", "FILE", "-s", "rule.kind=krun"], "rule.kind is 'krun'.*did you mean krum"),
+        (
+            ["run", "FILE", "-s", "aggregation.rule.kind=krun"],
+            "aggregation.rule.kind is 'krun'.*did you mean krum",
+        ),
         (
             ["run", "FILE", "-s", "training.rate=20"],
             "training.rate is 20.*less than or equal to 10",
@@ -343,8 +362,15 @@ def test_the_accountant_answers_either_way(
         (["run", "FILE", "-s", "training.epoch=2"], "training.epoch is not a setting.*epochs"),
         (["run", "FILE", "-s", "foo"], "'foo' is not a setting: write section.key=value"),
         (
-            ["run", "FILE", "-s", "rule.kind=krum", "-s", "secure_aggregation.enabled=true"],
-            "rule.kind krum.*secure_aggregation.enabled.*use rule.kind mean",
+            [
+                "run",
+                "FILE",
+                "-s",
+                "aggregation.rule.kind=krum",
+                "-s",
+                "secure_aggregation.enabled=true",
+            ],
+            "aggregation.rule.kind krum.*secure_aggregation.enabled.*aggregation.rule.kind mean",
         ),
         (["attack", "idlg", "--run", "zzz"], "no run 'zzz'"),
         (["show", "zzz"], "no run 'zzz'"),

@@ -102,7 +102,7 @@ def test_everybody_stops_an_attack_of_their_own_only(store: Store, cookies: dict
     run = RunCommands(store).create(TINY, visitor=ANN)
     work_off(store)
     theirs = RunCommands(store).attack(
-        run, AttackRequest.read({"spy": "first-layer", "round": 1}), visitor=ANN
+        run, AttackRequest.read({"kind": "first-layer", "round": 1}), visitor=ANN
     )
     cookies[COOKIE] = "cookie of Ben"
     app = opened("inversion", run=run)

@@ -64,7 +64,7 @@ def test_attackers_act_in_the_rounds_that_are_asked_for(
 def test_in_a_round_in_which_they_do_not_act_they_are_as_honest_as_anybody() -> None:
     honest = moments(adversary__count=0)
     for kind in ("sign-flip", "label-flip"):
-        idle = moments(adversary__poison=kind, adversary__start=3)
+        idle = moments(adversary__attack=kind, adversary__start=3)
         for calm, quiet in zip(honest[:2], idle[:2], strict=True):
             assert torch.equal(calm.state.model, quiet.state.model)
         assert not torch.equal(honest[2].state.model, idle[2].state.model)
@@ -78,7 +78,7 @@ def test_attackers_act_about_as_often_as_their_chance_says() -> None:
 
 
 def test_data_are_clean_again_where_nobody_acts() -> None:
-    flips = SMALL.changed({"adversary.poison": "label-flip", "adversary.start": 2})
+    flips = SMALL.changed({"adversary.attack": "label-flip", "adversary.start": 2})
     assert torch.equal(training_data(flips, 1).labels, federated_dataset(flips).labels)
     assert not torch.equal(training_data(flips, 2).labels, federated_dataset(flips).labels)
 
@@ -90,9 +90,9 @@ def test_data_are_clean_again_where_nobody_acts() -> None:
         ({"adversary.clients": [-1]}, "adversary.clients.0 is -1"),
         ({"adversary.clients": [10]}, "names 10, and data.clients is 10: .* 0 to 9"),
         ({"adversary.chance": 0}, "adversary.chance is 0"),
-        ({"stages": ["nothing"]}, "there is no such kind"),
-        ({"stages": [{"kind": "nnm", "faulty": 5}]}, "faulty is 5.*10"),
-        ({"rule": {"kind": "bulyan", "faulty": 2}}, "faulty is 2.*10"),
+        ({"aggregation.pre_aggregators": ["nothing"]}, "there is no such kind"),
+        ({"aggregation.pre_aggregators": [{"kind": "nnm", "faulty": 5}]}, "faulty is 5.*10"),
+        ({"aggregation.rule": {"kind": "bulyan", "faulty": 2}}, "faulty is 2.*10"),
     ],
 )
 def test_what_cannot_be_is_refused(settings: dict[str, object], message: str) -> None:
@@ -104,9 +104,9 @@ def test_identity_kind_and_rule_can_change_in_mid_run() -> None:
     later = {
         "adversary.clients": [0],
         "adversary.count": 1,
-        "adversary.poison.kind": "ipm",
-        "rule.kind": "median",
-        "stages": ["nnm"],
+        "adversary.attack.kind": "ipm",
+        "aggregation.rule.kind": "median",
+        "aggregation.pre_aggregators": ["nnm"],
     }
     first = next(run(SMALL))
     changed = SMALL.changed_from(2, later)
@@ -122,7 +122,7 @@ def test_identity_kind_and_rule_can_change_in_mid_run() -> None:
 
 def test_what_neurotoxin_may_not_move_stays_where_it_was() -> None:
     settings = {"kind": "neurotoxin", "free": 0.5}
-    first, second = moments(adversary__poison=settings, training__rounds=2)
+    first, second = moments(adversary__attack=settings, training__rounds=2)
     change = first.state.carried.last_change.abs()
     largest = change > change.median()
     rows = second.transcript.delivery.rows
@@ -138,7 +138,7 @@ def test_a_pull_keeps_the_attackers_update_short(steps: int) -> None:
     def length(constrain: float) -> float:
         poison = {"kind": "model-replacement", "boost": 1.0, "constrain": constrain}
         moment = moments(
-            adversary__poison=poison, training__rounds=1, training__epochs=3, training__steps=steps
+            adversary__attack=poison, training__rounds=1, training__epochs=3, training__steps=steps
         )[0]
         rows = moment.transcript.delivery.rows
         bad = [moment.record.clients.index(one) for one in moment.record.malicious]
@@ -151,10 +151,10 @@ def test_a_pull_keeps_the_attackers_update_short(steps: int) -> None:
 
 
 def test_the_last_change_is_the_difference_of_two_models() -> None:
-    first, second, *_ = moments(adversary__poison={"kind": "free-rider", "what": "last"})
+    first, second, *_ = moments(adversary__attack={"kind": "free-rider", "what": "last"})
     change = second.state.model - first.state.model
     assert torch.equal(second.state.carried.last_change, change)
-    third = moments(adversary__poison={"kind": "free-rider", "what": "last"})[2]
+    third = moments(adversary__attack={"kind": "free-rider", "what": "last"})[2]
     for one in third.record.malicious:
         row = third.transcript.delivery.rows[third.record.clients.index(one)]
         assert torch.allclose(row, change)
@@ -164,7 +164,9 @@ def test_the_last_change_is_the_difference_of_two_models() -> None:
 
 
 def test_the_server_trains_on_examples_that_nobody_holds_where_there_are_enough() -> None:
-    now = SMALL.changed({"rule.kind": "fltrust", "rule.root": 50, "data.examples": 1000})
+    now = SMALL.changed(
+        {"aggregation.rule.kind": "fltrust", "aggregation.rule.root": 50, "data.examples": 1000}
+    )
     root, whole = public_examples.root_dataset(now), federated_dataset(now)
     assert root.clients == 1
     assert len(root.labels) == 50
@@ -173,7 +175,7 @@ def test_the_server_trains_on_examples_that_nobody_holds_where_there_are_enough(
 
 
 def test_otherwise_it_takes_test_examples_which_then_do_not_count() -> None:
-    now = SMALL.changed({"rule.kind": "fltrust", "rule.root": 50})
+    now = SMALL.changed({"aggregation.rule.kind": "fltrust", "aggregation.rule.root": 50})
     root, whole = public_examples.root_dataset(now), federated_dataset(now)
     kept = public_examples.test_data(now).test_inputs
     assert len(kept) == len(whole.test_inputs) - 50
@@ -187,15 +189,15 @@ def test_otherwise_it_takes_test_examples_which_then_do_not_count() -> None:
 
 
 def test_more_public_examples_than_there_are_is_told() -> None:
-    now = SMALL.changed({"rule.kind": "fltrust", "rule.root": 5000})
-    with pytest.raises(SettingError, match=r"rule.root is 5000.*give \d+ at most"):
+    now = SMALL.changed({"aggregation.rule.kind": "fltrust", "aggregation.rule.root": 5000})
+    with pytest.raises(SettingError, match=r"aggregation.rule.root is 5000.*give \d+ at most"):
         next(run(now))
 
 
 def test_fltrust_holds_where_the_mean_is_lost() -> None:
-    lies = {"adversary__poison": {"kind": "sign-flip", "scale": 10.0}}
+    lies = {"adversary__attack": {"kind": "sign-flip", "scale": 10.0}}
     lost = moments(**lies)[-1].record.accuracy
-    held = moments(**lies, rule__kind="fltrust")[-1].record
+    held = moments(**lies, aggregation__rule__kind="fltrust")[-1].record
     assert lost < 0.3
     assert held.accuracy > 0.6
     assert {held.verdict[held.clients.index(one)] for one in held.malicious} == {"left out"}
@@ -223,7 +225,7 @@ def test_a_row_of_another_scale_is_reported_and_not_averaged_in(
 
 def test_a_hundred_million_fold_is_no_reason_to_look_away() -> None:
     """A guard of the arithmetic only: whoever wants a defence chooses one."""
-    moment = moments(adversary__poison={"kind": "mpaf", "scale": 1e6}, training__rounds=1)[0]
+    moment = moments(adversary__attack={"kind": "mpaf", "scale": 1e6}, training__rounds=1)[0]
     assert moment.record.lost == ()
     assert moment.state.model.abs().max() > 1e3
 
@@ -233,7 +235,9 @@ def test_a_hundred_million_fold_is_no_reason_to_look_away() -> None:
 
 @pytest.mark.parametrize("kind", ["foolsgold", "centered-clipping"])
 def test_what_a_stage_remembers_is_stored_and_carried_on(kind: str, store: Store) -> None:
-    experiment = SMALL.changed({"stages": [kind], "training.clients_per_round": 6})
+    experiment = SMALL.changed(
+        {"aggregation.pre_aggregators": [kind], "training.clients_per_round": 6}
+    )
     ledger = WorkerStore(store)
     job = ledger.start(experiment)
     whole = [each.record for each in carry_out_run(ledger, job)]
@@ -246,7 +250,7 @@ def test_what_a_stage_remembers_is_stored_and_carried_on(kind: str, store: Store
 
 
 def test_the_last_change_is_stored_and_carried_on(store: Store) -> None:
-    experiment = SMALL.changed({"adversary.poison": {"kind": "free-rider", "what": "last"}})
+    experiment = SMALL.changed({"adversary.attack": {"kind": "free-rider", "what": "last"}})
     ledger = WorkerStore(store)
     job = ledger.start(experiment)
     whole = [each.record for each in carry_out_run(ledger, job)]
@@ -256,8 +260,8 @@ def test_the_last_change_is_stored_and_carried_on(store: Store) -> None:
 
 
 def test_other_stages_begin_afresh() -> None:
-    first = next(run(SMALL.changed({"stages": ["foolsgold"]})))
-    turned = SMALL.changed_from(2, {"stages": ["centered-clipping"]})
+    first = next(run(SMALL.changed({"aggregation.pre_aggregators": ["foolsgold"]})))
+    turned = SMALL.changed_from(2, {"aggregation.pre_aggregators": ["centered-clipping"]})
     second = next(run(turned, RunState(1, first.state.model, turned, first.state.carried)))
     (kept,) = second.state.carried.pre_aggregation
     assert kept.kind == "centered-clipping"
@@ -266,11 +270,16 @@ def test_other_stages_begin_afresh() -> None:
 
 def test_too_few_rows_after_bucketing_are_told_before_the_run() -> None:
     with pytest.raises(SettingError, match="5 clients a round"):
-        SMALL.changed({"stages": ["bucketing"], "rule": {"kind": "krum", "faulty": 2}})
+        SMALL.changed(
+            {
+                "aggregation.pre_aggregators": ["bucketing"],
+                "aggregation.rule": {"kind": "krum", "faulty": 2},
+            }
+        )
 
 
 def test_lost_updates_leave_a_rule_too_few_and_the_round_says_so() -> None:
-    settings = {"network.dropout": 0.6, "rule": {"kind": "bulyan", "faulty": 1}}
+    settings = {"network.dropout": 0.6, "aggregation.rule": {"kind": "bulyan", "faulty": 1}}
     notes = [moment.record.note for moment in run(SMALL.changed(settings))]
     assert any("bulyan" in note and "no step" in note for note in notes)
 
@@ -304,6 +313,10 @@ def test_in_a_calm_run_nobody_is_watched() -> None:
 
 @pytest.mark.parametrize("stage", ["norm-bound", "nnm", "foolsgold"])
 def test_masks_and_a_stage_that_sees_rows_are_refused_with_what_works(stage: str) -> None:
-    text = refusal(lambda: SMALL.changed({"stages": [stage], "secure_aggregation.enabled": True}))
+    text = refusal(
+        lambda: SMALL.changed(
+            {"aggregation.pre_aggregators": [stage], "secure_aggregation.enabled": True}
+        )
+    )
     assert f"stages, kind {stage}, must see single updates" in text
     assert "secure_aggregation.norm" in text

@@ -17,7 +17,7 @@ from lab.models.network import Network
 
 DIGITS = Experiment.read(
     {
-        "data": {"source": "digits", "clients": 12, "split": {"kind": "quantity", "skew": 1.0}},
+        "data": {"source": "digits", "clients": 12, "partition": {"kind": "quantity", "skew": 1.0}},
         "training": {"rounds": 2, "clients_per_round": 6},
         "network": {"devices": "mixed"},
     }

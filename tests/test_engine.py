@@ -26,7 +26,7 @@ from lab.models.inputs import as_floats
 
 GOLDEN = Path(__file__).parent / "golden" / "records.json"
 SMALL = {
-    "data": {"source": "digits", "clients": 6, "split": {"kind": "dirichlet", "alpha": 0.5}},
+    "data": {"source": "digits", "clients": 6, "partition": {"kind": "dirichlet", "alpha": 0.5}},
     "training": {"rounds": 4, "batch_size": 16, "rate": 0.2},
 }
 # One of everything that can be switched on by itself.
@@ -57,10 +57,14 @@ VARIANTS: dict[str, dict[str, object]] = {
     "packed": {"network.compression.kind": "top-k", "network.dropout": 0.2},
     "late": {"network.devices": "mixed", "network.spare": 0.5, "training.clients_per_round": 3},
     "fed back": {"network.compression.kind": "sign", "network.error_feedback": True},
-    "krum": {"rule.kind": "krum", "adversary.count": 1},
-    "median": {"rule.kind": "median", "adversary.count": 2, "adversary.poison.kind": "backdoor"},
-    "flipped": {"rule.kind": "trimmed-mean", "adversary.count": 1,
-                "adversary.poison.kind": "label-flip"},
+    "krum": {"aggregation.rule.kind": "krum", "adversary.count": 1},
+    "median": {
+        "aggregation.rule.kind": "median",
+        "adversary.count": 2,
+        "adversary.attack.kind": "backdoor",
+    },
+    "flipped": {"aggregation.rule.kind": "trimmed-mean", "adversary.count": 1,
+                "adversary.attack.kind": "label-flip"},
 }  # fmt: skip
 
 
@@ -112,7 +116,7 @@ def test_lost_updates_are_not_in_the_step() -> None:
 
 
 def test_a_rule_that_gets_too_few_updates_takes_no_step_and_says_so() -> None:
-    moments = list(run(experiment(rule__kind="krum", network__dropout=0.6)))
+    moments = list(run(experiment(aggregation__rule__kind="krum", network__dropout=0.6)))
     still = [moment for moment in moments if "krum needs 5: no step" in moment.record.note]
     assert still
     for moment in still:
@@ -198,7 +202,7 @@ def test_another_seed_gives_another_run() -> None:
 def test_switching_a_defence_on_leaves_every_other_draw_alone() -> None:
     """The same clients, lost ones and true updates in the first round, whatever stands by."""
     plain = next(run(experiment(training__clients_per_round=3, network__dropout=0.3))).record
-    for settings in ({"rule.kind": "median"}, {"secure_aggregation.enabled": True}):
+    for settings in ({"aggregation.rule.kind": "median"}, {"secure_aggregation.enabled": True}):
         other = experiment(training__clients_per_round=3, network__dropout=0.3).changed(settings)
         record = next(run(other)).record
         assert (record.clients, record.norms) == (plain.clients, plain.norms)
@@ -216,9 +220,9 @@ def test_secure_aggregation_changes_the_numbers_by_rounding_only() -> None:
 
 def test_a_changed_experiment_holds_from_the_next_round_on() -> None:
     first = list(islice(run(experiment()), 2))
-    changed = experiment(rule__kind="median")
+    changed = experiment(aggregation__rule__kind="median")
     rest = list(run(changed, state=first[-1].state))
-    written = experiment().changed_from(3, {"rule.kind": "median"})
+    written = experiment().changed_from(3, {"aggregation.rule.kind": "median"})
     assert records(first + rest) == records(list(run(written)))
     assert rest[-1].state.experiment == written
 

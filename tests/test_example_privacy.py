@@ -29,7 +29,7 @@ from tests.noise import CLIENTS, correlation, is_normal, looks_like_coin_flips
 EXAMPLE = CLIENTS.changed(
     {
         "data.clients": 4,
-        "data.split": {"kind": "quantity", "skew": 0.5},
+        "data.partition": {"kind": "quantity", "skew": 0.5},
         "data.examples": 200,
         "training.clients_per_round": 0,
         "training.batch_size": 10,

@@ -20,7 +20,7 @@ from tests.experiments import BACKDOOR, EXAMPLE, refusal, with_
 def test_the_example_says_what_it_says() -> None:
     experiment = Experiment.from_toml(EXAMPLE)
     assert experiment.data.source == DATA_SOURCES["fashion-mnist"]()
-    assert experiment.data.split.dump() == {"kind": "dirichlet", "alpha": 0.3}
+    assert experiment.data.partition.dump() == {"kind": "dirichlet", "alpha": 0.3}
     assert experiment.model.dump() == {
         "kind": "cnn",
         "channels": 16,
@@ -30,7 +30,7 @@ def test_the_example_says_what_it_says() -> None:
     assert experiment.training.clients_per_round == experiment.cohort_size == 10
     written = {"kind": "client", "epsilon": 8.0, "delta": 1e-3, "clip": 1.0, "noise": 0.0}
     assert experiment.privacy.dump() | written == experiment.privacy.dump()
-    assert experiment.adversary.poison.dump() == {
+    assert experiment.adversary.attack.dump() == {
         "kind": "sign-flip",
         "scale": 3.0,
         "reading": "own",
@@ -52,27 +52,32 @@ def test_every_file_that_comes_with_the_lab_can_be_read(file: Path) -> None:
 
 @pytest.mark.parametrize("written", ["krum", {"kind": "krum"}, AGGREGATION_RULES["krum"]()])
 def test_a_part_is_a_kind_or_a_table_or_the_part_itself(written: object) -> None:
-    assert Experiment.read({"rule": written}).rule == AGGREGATION_RULES["krum"](faulty=1)
+    assert Experiment.read(
+        {"aggregation": {"rule": written}}
+    ).aggregation.rule == AGGREGATION_RULES["krum"](faulty=1)
 
 
 def test_a_setting_may_be_as_large_as_its_neighbours_allow() -> None:
-    assert with_({"rule.kind": "krum", "rule.faulty": 8}).cohort_size == 20
-    assert with_({"rule.kind": "trimmed-mean", "rule.faulty": 9}).cohort_size == 20
+    assert with_({"aggregation.rule.kind": "krum", "aggregation.rule.faulty": 8}).cohort_size == 20
+    assert (
+        with_({"aggregation.rule.kind": "trimmed-mean", "aggregation.rule.faulty": 9}).cohort_size
+        == 20
+    )
     assert with_({"training.clients_per_round": 20}).cohort_size == 20
     assert with_({"secure_aggregation.enabled": True, "data.clients": 3}).cohort_size == 3
     assert with_({"adversary.count": 20}).adversary.count == 20
     assert with_({"data.examples": 20}).data.shared() == 20
-    shards = {"data.split.kind": "shards", "data.split.shards": 50, "data.clients": 200}
+    shards = {"data.partition.kind": "shards", "data.partition.shards": 50, "data.clients": 200}
     assert with_(shards).data.shared() == 10_000
-    assert with_(BACKDOOR | {"adversary.poison.target": 9}).adversary.count == 1
-    assert with_(BACKDOOR | {"adversary.poison.pixels": 14}).adversary.count == 1
-    four = {"data.source": "heart", "data.split.kind": "natural", "data.clients": 4}
-    assert with_(four).data.split.kind == "natural"
+    assert with_(BACKDOOR | {"adversary.attack.target": 9}).adversary.count == 1
+    assert with_(BACKDOOR | {"adversary.attack.pixels": 14}).adversary.count == 1
+    four = {"data.source": "heart", "data.partition.kind": "natural", "data.clients": 4}
+    assert with_(four).data.partition.kind == "natural"
 
 
-@pytest.mark.parametrize("strange", [{"data.source": "heart"}, {"adversary.poison.target": 99}])
+@pytest.mark.parametrize("strange", [{"data.source": "heart"}, {"adversary.attack.target": 99}])
 def test_a_backdoor_that_nobody_uses_may_stay_in_the_file(strange: dict[str, Any]) -> None:
-    assert with_(BACKDOOR | strange | {"adversary.count": 0}).adversary.poison.kind == "backdoor"
+    assert with_(BACKDOOR | strange | {"adversary.count": 0}).adversary.attack.kind == "backdoor"
     assert refusal(lambda: with_(BACKDOOR | strange))
     idle = with_(BACKDOOR | strange | {"adversary.count": 0})
     assert refusal(lambda: idle.changed_from(3, {"adversary.count": 1}))
@@ -110,7 +115,9 @@ def test_the_architecture_fits_the_data() -> None:
 
 def test_the_title_tells_what_is_special() -> None:
     assert Experiment().title() == "fashion-mnist, mlp, 20 clients, iid"
-    special = Experiment.from_toml(EXAMPLE).changed({"rule.kind": "mean", "privacy.noise": 1.5})
+    special = Experiment.from_toml(EXAMPLE).changed(
+        {"aggregation.rule.kind": "mean", "privacy.noise": 1.5}
+    )
     assert special.title() == (
         "fashion-mnist, cnn, 20 clients, dirichlet, client-level noise 1.5, 4 sign-flip"
     )
@@ -120,7 +127,7 @@ def test_the_title_tells_what_is_special() -> None:
         tuned.title()
         == "fashion-mnist, mlp, 5 clients, iid, secure aggregation, changed in mid-run"
     )
-    defended = with_({"privacy.kind": "example", "rule.kind": "median"})
+    defended = with_({"privacy.kind": "example", "aggregation.rule.kind": "median"})
     assert defended.title().endswith("20 clients, iid, example-level epsilon 8, median")
 
 
@@ -132,8 +139,8 @@ def test_experiments_are_frozen() -> None:
     for owner, name in [
         (experiment, "seed"),
         (experiment.data, "clients"),
-        (experiment.data.split, "alpha"),
-        (experiment.rule, "kind"),
+        (experiment.data.partition, "alpha"),
+        (experiment.aggregation.rule, "kind"),
     ]:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(owner, name, 3)
@@ -145,11 +152,11 @@ def test_experiments_compare_by_value() -> None:
     assert one is not other
     assert one == other
     assert len({one, other, Experiment()}) == 2
-    assert one != one.changed({"data.split.alpha": 0.31})
+    assert one != one.changed({"data.partition.alpha": 0.31})
 
 
 def test_parts_of_different_kinds_differ_even_with_equal_settings() -> None:
-    assert with_({"rule.kind": "mean"}) != with_({"rule.kind": "median"})
+    assert with_({"aggregation.rule.kind": "mean"}) != with_({"aggregation.rule.kind": "median"})
     assert DATA_SOURCES["digits"]() != DATA_SOURCES["mnist-5k"]()
 
 

@@ -24,21 +24,28 @@ def test_the_default_needs_no_words() -> None:
 
 
 def test_a_command_names_only_what_differs() -> None:
-    experiment = with_({"training.rate": 0.5, "data.source": "digits", "rule.kind": "krum"})
+    experiment = with_(
+        {"training.rate": 0.5, "data.source": "digits", "aggregation.rule.kind": "krum"}
+    )
     assert experiment.command() == (
         "leaklab run experiments/default.toml -s data.source=digits -s training.rate=0.5 "
-        "-s rule.kind=krum"
+        "-s aggregation.rule.kind=krum"
     )
 
 
 def test_a_new_kind_is_written_with_what_differs_from_its_own_defaults() -> None:
-    assert with_({"data.split": "dirichlet"}).overrides() == {"data.split.kind": "dirichlet"}
-    skewed = {"data.split.kind": "dirichlet", "data.split.alpha": 0.1}
-    assert with_(skewed).overrides() == skewed
-    assert difference_of(Experiment(), with_({"data.split": "dirichlet"})) == {
-        "data.split.kind": "iid"
+    assert with_({"data.partition": "dirichlet"}).overrides() == {
+        "data.partition.kind": "dirichlet"
     }
-    krum, trimmed = ({"rule.kind": kind, "rule.faulty": 2} for kind in ("krum", "trimmed-mean"))
+    skewed = {"data.partition.kind": "dirichlet", "data.partition.alpha": 0.1}
+    assert with_(skewed).overrides() == skewed
+    assert difference_of(Experiment(), with_({"data.partition": "dirichlet"})) == {
+        "data.partition.kind": "iid"
+    }
+    krum, trimmed = (
+        {"aggregation.rule.kind": kind, "aggregation.rule.faulty": 2}
+        for kind in ("krum", "trimmed-mean")
+    )
     assert difference_of(with_(krum), with_(trimmed)) == krum
 
 
@@ -47,9 +54,11 @@ def test_privacy_is_no_part_and_is_written_by_what_differs() -> None:
 
 
 def test_an_address_may_name_any_setting() -> None:
-    query = "data.split.kind=shards&data.split.shards=3&secure_aggregation.enabled=true&seed=7"
+    query = (
+        "data.partition.kind=shards&data.partition.shards=3&secure_aggregation.enabled=true&seed=7"
+    )
     experiment = Experiment.from_url(query)
-    assert experiment.data.split.dump() == {"kind": "shards", "shards": 3}
+    assert experiment.data.partition.dump() == {"kind": "shards", "shards": 3}
     assert experiment.secure_aggregation.enabled
     assert experiment.seed == 7
 
@@ -100,9 +109,11 @@ def test_the_order_of_settings_does_not_matter(data: st.DataObject) -> None:
 def test_every_setting_that_was_given_holds(data: st.DataObject) -> None:
     world = data.draw(worlds())
     settings = world | data.draw(conducts(world))
-    now, stages = flatten(with_(settings).dump()), settings.pop("stages")
+    now, stages = flatten(with_(settings).dump()), settings.pop("aggregation.pre_aggregators")
     assert now | settings == now
-    assert [stage["kind"] for stage in now["stages"]] == stages  # given by their names alone
+    assert [
+        stage["kind"] for stage in now["aggregation.pre_aggregators"]
+    ] == stages  # given by their names alone
 
 
 @given(pairs())

@@ -42,17 +42,21 @@ def test_a_whole_section_that_is_given_starts_from_the_defaults() -> None:
 
 
 def test_the_kind_may_come_after_its_settings() -> None:
-    assert with_({"rule.faulty": 2, "rule.kind": "krum"}).rule == AGGREGATION_RULES["krum"](
-        faulty=2
-    )
+    assert with_(
+        {"aggregation.rule.faulty": 2, "aggregation.rule.kind": "krum"}
+    ).aggregation.rule == AGGREGATION_RULES["krum"](faulty=2)
 
 
 def test_a_part_that_is_named_whole_may_come_after_its_settings() -> None:
-    assert with_({"rule.faulty": 2, "rule": "krum"}).rule == AGGREGATION_RULES["krum"](faulty=2)
+    assert with_(
+        {"aggregation.rule.faulty": 2, "aggregation.rule": "krum"}
+    ).aggregation.rule == AGGREGATION_RULES["krum"](faulty=2)
 
 
 def test_a_part_that_is_named_whole_may_come_before_its_settings() -> None:
-    assert with_({"rule": "krum", "rule.faulty": 2}).rule == AGGREGATION_RULES["krum"](faulty=2)
+    assert with_(
+        {"aggregation.rule": "krum", "aggregation.rule.faulty": 2}
+    ).aggregation.rule == AGGREGATION_RULES["krum"](faulty=2)
 
 
 # --- by hand: changes in mid-run ----------------------------------------------------------------
@@ -83,9 +87,9 @@ def test_the_last_of_two_changes_in_one_round_wins() -> None:
 
 
 def test_a_new_kind_in_mid_run_takes_its_own_defaults() -> None:
-    run = with_({"adversary.poison.scale": 9.0}).changed_from(2, {"adversary.poison": "label-flip"})
-    back = run.changed_from(4, {"adversary.poison.kind": "sign-flip"})
-    assert [back.at(round).adversary.poison.dump() for round in (1, 2, 4)] == [
+    run = with_({"adversary.attack.scale": 9.0}).changed_from(2, {"adversary.attack": "label-flip"})
+    back = run.changed_from(4, {"adversary.attack.kind": "sign-flip"})
+    assert [back.at(round).adversary.attack.dump() for round in (1, 2, 4)] == [
         {"kind": "sign-flip", "scale": 9.0, "reading": "own"},
         {"kind": "label-flip"},
         {"kind": "sign-flip", "scale": 3.0, "reading": "own"},
@@ -133,7 +137,7 @@ def test_a_run_that_goes_over_to_itself_stays_the_same() -> None:
         {"data": {"clients": 10}},
         {"model.kind": "logistic"},
         {"model.hidden": 8},
-        {"training.rate": 0.2, "data.split.kind": "dirichlet"},
+        {"training.rate": 0.2, "data.partition.kind": "dirichlet"},
         {"changes": []},
     ],
 )
@@ -150,10 +154,12 @@ def test_a_run_cannot_go_over_to_other_data() -> None:
 
 def test_a_change_that_contradicts_what_was_there_is_refused() -> None:
     masked = with_({"secure_aggregation.enabled": True})
-    message = refusal(lambda: masked.changed_from(5, {"rule.kind": "median"}))
+    message = refusal(lambda: masked.changed_from(5, {"aggregation.rule.kind": "median"}))
     assert "secure_aggregation.enabled hides" in message
-    both = masked.changed_from(5, {"rule.kind": "median", "secure_aggregation.enabled": False})
-    assert both.at(5).rule.kind == "median"
+    both = masked.changed_from(
+        5, {"aggregation.rule.kind": "median", "secure_aggregation.enabled": False}
+    )
+    assert both.at(5).aggregation.rule.kind == "median"
 
 
 @pytest.mark.parametrize(

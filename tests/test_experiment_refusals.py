@@ -23,12 +23,12 @@ from tests.experiments import BACKDOOR, refusal, with_
         ("[dta]", "dta is not a setting: did you mean data?"),
         ("[data]\nclinets = 3", "data.clinets is not a setting: did you mean clients?"),
         (
-            "[data]\nsplit = { kind = 'dirichlet', alhpa = 0.3 }",
-            "data.split.alhpa is not a setting: did you mean alpha?",
+            "[data]\npartition = { kind = 'dirichlet', alhpa = 0.3 }",
+            "data.partition.alhpa is not a setting: did you mean alpha?",
         ),
         (
-            "[adversary]\npoison = { kind = 'backdoor', tarjet = 3 }",
-            "adversary.poison.tarjet is not a setting: did you mean target?",
+            "[adversary]\nattack = { kind = 'backdoor', tarjet = 3 }",
+            "adversary.attack.tarjet is not a setting: did you mean target?",
         ),
         (
             "[[changes]]\nround = 2\nsett = { 'training.rate' = 1.0 }",
@@ -61,9 +61,18 @@ def test_an_unknown_key_is_told_the_nearest_or_all(text: str, told: str) -> None
         ({"training.rounds": "many"}, "training.rounds is many: it should be a number"),
         ({"training.rate": math.nan}, "training.rate is nan: it should be a finite number"),
         ({"data": 3}, "data is 3: it should be a valid dictionary"),
-        ({"data.split": {"alpha": 1.0}}, "data.split is {'alpha': 1.0}: it needs a kind, one of"),
-        ({"rule": None}, "rule is None: it needs a kind, one of mean, median"),
-        ({"rule.kind": 3}, "rule.kind is 3: it needs a kind, one of mean, median"),
+        (
+            {"data.partition": {"alpha": 1.0}},
+            "data.partition is {'alpha': 1.0}: it needs a kind, one of",
+        ),
+        (
+            {"aggregation.rule": None},
+            "aggregation.rule is None: it needs a kind, one of mean, median",
+        ),
+        (
+            {"aggregation.rule.kind": 3},
+            "aggregation.rule.kind is 3: it needs a kind, one of mean, median",
+        ),
         ({"data.source": "hart"}, "data.source is 'hart': there is no such kind: did you mean hea"),
         ({"seed.x": 3}, "seed.x is not a setting: seed has no settings of its own"),
         ({"changes.0.round": 3}, "changes.0.round is not a setting: changes has no settings of"),
@@ -142,23 +151,23 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
             "privacy.noise below 2",
         ),
         (
-            {"data.split.kind": "natural"},
-            "data.split.kind natural needs data with real owners, and fashion-mnist has none",
-            "use data.source heart, or data.split.kind dirichlet",
+            {"data.partition.kind": "natural"},
+            "data.partition.kind natural needs data with real owners, and fashion-mnist has none",
+            "use data.source heart, or data.partition.kind dirichlet",
         ),
         (
-            {"data.split.kind": "natural", "data.source": "heart"},
+            {"data.partition.kind": "natural", "data.source": "heart"},
             "data.clients is 20, and heart has 4 owners",
             "give 4",
         ),
         pytest.param(
-            {"data.split.kind": "shards", "data.split.shards": 51, "data.clients": 200},
-            "data.split.shards is 51: 200 clients would need 10200 shards",
+            {"data.partition.kind": "shards", "data.partition.shards": 51, "data.clients": 200},
+            "data.partition.shards is 51: 200 clients would need 10200 shards",
             "give 1 to 50",
         ),
         pytest.param(
-            {"data.split.kind": "shards", "data.examples": 30},
-            "data.split.shards is 2",
+            {"data.partition.kind": "shards", "data.examples": 30},
+            "data.partition.shards is 2",
             "give 1",
         ),
         (
@@ -168,28 +177,28 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
         ),
         (
             BACKDOOR | {"data.source": "heart"},
-            "adversary.poison.kind backdoor needs pictures and heart is a table",
+            "adversary.attack.kind backdoor needs pictures and heart is a table",
             "use label-flip or sign-flip",
         ),
         (
-            BACKDOOR | {"adversary.poison.target": 10},
-            "adversary.poison.target is 10: there are 10 classes",
+            BACKDOOR | {"adversary.attack.target": 10},
+            "adversary.attack.target is 10: there are 10 classes",
             "give 0 to 9",
         ),
         (
-            BACKDOOR | {"data.source": "digits", "adversary.poison.pixels": 5},
-            "adversary.poison.pixels is 5, more than half a side of 8",
+            BACKDOOR | {"data.source": "digits", "adversary.attack.pixels": 5},
+            "adversary.attack.pixels is 5, more than half a side of 8",
             "give 1 to 4",
         ),
         (
-            {"rule.kind": "median", "secure_aggregation.enabled": True},
-            "rule.kind median must see single updates, which secure_aggregation.enabled hides",
-            "use rule.kind mean, secure_aggregation.buckets of 2 or more, whose sums",
+            {"aggregation.rule.kind": "median", "secure_aggregation.enabled": True},
+            "aggregation.rule.kind median must see single updates, which secure_aggregation",
+            "use aggregation.rule.kind mean, secure_aggregation.buckets of 2 or more, whose sums",
         ),
         (
-            {"rule.kind": "krum", "privacy.kind": "client"},
-            "rule.kind krum with privacy.kind client has no known guarantee",
-            "use rule.kind mean, or privacy.kind example",
+            {"aggregation.rule.kind": "krum", "privacy.kind": "client"},
+            "aggregation.rule.kind krum with privacy.kind client has no known guarantee",
+            "use aggregation.rule.kind mean, or privacy.kind example",
         ),
         (
             {"secure_aggregation.enabled": True, "secure_aggregation.neighbours": 1},
@@ -214,10 +223,10 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
             {
                 "secure_aggregation.enabled": True,
                 "secure_aggregation.buckets": 4,
-                "rule.kind": "krum",
-                "rule.faulty": 1,
+                "aggregation.rule.kind": "krum",
+                "aggregation.rule.faulty": 1,
             },
-            "rule.kind krum must see single updates, which secure_aggregation.enabled hides",
+            "aggregation.rule.kind krum must see single updates, which secure_aggregation",
             "secure_aggregation.buckets of 5 or more, whose sums it can choose between",
         ),
         (
@@ -226,18 +235,22 @@ def test_the_nearest_name_is_told_or_all_of_them() -> None:
             "give 3 or more",
         ),
         (
-            {"rule.kind": "krum", "rule.faulty": 9},
-            "rule.faulty is 9, too many for 20 clients a round",
+            {"aggregation.rule.kind": "krum", "aggregation.rule.faulty": 9},
+            "aggregation.rule.faulty is 9, too many for 20 clients a round",
             "give 8 at most",
         ),
         (
-            {"rule.kind": "krum", "training.clients_per_round": 2},
-            "rule.faulty is 1, too many for 2 clients a round",
+            {"aggregation.rule.kind": "krum", "training.clients_per_round": 2},
+            "aggregation.rule.faulty is 1, too many for 2 clients a round",
             "ask 3 or more",
         ),
         (
-            {"rule.kind": "trimmed-mean", "rule.faulty": 5, "training.clients_per_round": 10},
-            "rule.faulty is 5, too many for 10 clients a round",
+            {
+                "aggregation.rule.kind": "trimmed-mean",
+                "aggregation.rule.faulty": 5,
+                "training.clients_per_round": 10,
+            },
+            "aggregation.rule.faulty is 5, too many for 10 clients a round",
             "give 4 at most",
         ),
     ],
@@ -259,5 +272,7 @@ def test_settings_that_contradict_each_other_are_told_a_remedy(
 def test_a_rule_that_sees_rows_goes_with_nothing_that_hides_them(
     kind: str, hiding: dict[str, Any]
 ) -> None:
-    assert with_({"rule.kind": kind}).rule.kind == kind
-    assert "use rule.kind mean" in refusal(lambda: with_({"rule.kind": kind} | hiding))
+    assert with_({"aggregation.rule.kind": kind}).aggregation.rule.kind == kind
+    assert "use aggregation.rule.kind mean" in refusal(
+        lambda: with_({"aggregation.rule.kind": kind} | hiding)
+    )

@@ -368,7 +368,7 @@ def test_it_is_an_attack_on_a_stored_run(tmp_path: object) -> None:
     ledger = WorkerStore(store)
     job = ledger.start(chat(training__rounds=1))
     list(carry_out_run(ledger, job))
-    order = AttackRequest(spy=Exposure(canaries=2, copies=1, length=1), round=1)
-    assert isinstance(order.spy, SecretExtractionAttack)
+    order = AttackRequest(attack=Exposure(canaries=2, copies=1, length=1), round=1)
+    assert isinstance(order.attack, SecretExtractionAttack)
     *_, last = start_attack(order, StoredRun(store, job.id))
     assert found(last).groups[1].copies == 1

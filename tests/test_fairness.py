@@ -13,7 +13,11 @@ from lab.models.metrics import evaluate, example_metrics
 
 DIGITS = Experiment.read(
     {
-        "data": {"source": "digits", "clients": 5, "split": {"kind": "dirichlet", "alpha": 0.2}},
+        "data": {
+            "source": "digits",
+            "clients": 5,
+            "partition": {"kind": "dirichlet", "alpha": 0.2},
+        },
         "training": {"rounds": 2, "rate": 0.2},
     }
 )
@@ -33,7 +37,7 @@ def test_a_client_meets_every_class_as_often_as_it_holds_it() -> None:
 
 
 def test_clients_that_are_alike_fare_alike() -> None:
-    alike = DIGITS.changed({"data.split": "iid"})
+    alike = DIGITS.changed({"data.partition": "iid"})
     rates = list(run(alike))[-1].record.fairness
     skewed = list(run(DIGITS))[-1].record.fairness
     even, uneven = deviation(rates), deviation(skewed)
@@ -44,7 +48,7 @@ def test_clients_that_are_alike_fare_alike() -> None:
 
 @pytest.mark.parametrize("kind", ["feature", "concept"])
 def test_where_examples_shift_every_client_is_tested_as_it_sees_them(kind: str) -> None:
-    shifted = DIGITS.changed({"data.split": kind})
+    shifted = DIGITS.changed({"data.partition": kind})
     moment = list(run(shifted))[-1]
     for client, rate in enumerate(moment.record.fairness):
         inputs, labels = own_test(shifted, client)
@@ -54,14 +58,14 @@ def test_where_examples_shift_every_client_is_tested_as_it_sees_them(kind: str) 
 
 def test_clients_of_another_cluster_mean_other_things() -> None:
     """Two clusters, one model: whoever trains more is understood, and the others are not."""
-    concept = DIGITS.changed({"data.split": "concept"})
+    concept = DIGITS.changed({"data.partition": "concept"})
     labels = [own_test(concept, client)[1] for client in range(5)]
     assert torch.equal(labels[0], labels[2])
     assert not bool((labels[0] == labels[1]).any())
 
 
 def test_a_client_without_examples_has_no_accuracy() -> None:
-    few = DIGITS.changed({"data.clients": 300, "data.split": {"kind": "quantity", "skew": 3.0}})
+    few = DIGITS.changed({"data.clients": 300, "data.partition": {"kind": "quantity", "skew": 3.0}})
     federation = federated_dataset(few)
     right = torch.ones(len(federation.test_labels), dtype=torch.bool)
     rates = by_client(few, torch.zeros(few.architecture.size), right)

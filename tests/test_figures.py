@@ -45,7 +45,7 @@ RECORDS = (
 )
 CHANGES = (
     SettingsChange(round=2, set={"privacy.kind": "client"}),
-    SettingsChange(round=4, set={"rule.kind": "median", "network.dropout": 0.5}),
+    SettingsChange(round=4, set={"aggregation.rule.kind": "median", "network.dropout": 0.5}),
 )
 MOVED = record(
     clients=(0, 1, 2, 3),
@@ -296,7 +296,7 @@ def test_every_change_is_a_dashed_line_with_words() -> None:
     assert {line["xref"] for line in lines} == {"x", "x2", "x3"}
     assert [(told["x"], told["text"]) for told in words] == [
         (1.5, "privacy.kind = client"),
-        (3.5, "rule.kind = median<br>network.dropout = 0.5"),
+        (3.5, "aggregation.rule.kind = median<br>network.dropout = 0.5"),
     ]
 
 

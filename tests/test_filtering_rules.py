@@ -380,15 +380,25 @@ def test_draws_repeat_themselves_within_a_round(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "wanted", "clients", "complaint"),
     [
-        ("rlr", {"threshold": 9}, 5, "rule.threshold is 9, more than 5 .*: give 5 at most"),
+        (
+            "rlr",
+            {"threshold": 9},
+            5,
+            "aggregation.rule.threshold is 9, more than 5 .*: give 5 at most",
+        ),
         (
             "dnc",
             {"faulty": 5},
             10,
-            "rule.faulty is 5, too many for 10 .*2 faulty \\+ 1; give 4 at most",
+            "aggregation.rule.faulty is 5, too many for 10 .*2 faulty \\+ 1; give 4 at most",
         ),
-        ("flame", {}, 2, "rule.kind flame needs 3 clients a round, and there are 2"),
-        ("signguard", {}, 1, "rule.kind signguard needs 3 clients a round, and there are 1"),
+        ("flame", {}, 2, "aggregation.rule.kind flame needs 3 clients a round, and there are 2"),
+        (
+            "signguard",
+            {},
+            1,
+            "aggregation.rule.kind signguard needs 3 clients a round, and there are 1",
+        ),
     ],
 )
 def test_too_few_clients_are_refused_with_the_numbers(

@@ -67,7 +67,7 @@ NOISY = {**CLIENT, "data.clients": 50, "training.rounds": 1, "adversary.count": 
 
 def test_free_riders_take_their_share_of_the_noise_with_them() -> None:
     """A1a: what is counted is what is measured in the released step."""
-    now = made({**NOISY, "adversary.poison.kind": "free-rider", "privacy.clip": 1e-6})
+    now = made({**NOISY, "adversary.attack.kind": "free-rider", "privacy.clip": 1e-6})
     (moment,) = run(now)
     step = (moment.state.model - moment.transcript.sent).double()
     found = spent(now, 1)
@@ -90,7 +90,7 @@ def released(now: Experiment, length: float) -> Tensor:
 
 def test_who_sends_on_what_others_sent_leaves_no_guarantee() -> None:
     """A1b: one client's update counts 26 times, and no noise was meant for that."""
-    central = {**NOISY, "privacy.place": "central", "adversary.poison.kind": "mimic"}
+    central = {**NOISY, "privacy.place": "central", "adversary.attack.kind": "mimic"}
     now = made(central)
     moved = float((released(now, 1.0) - released(now, 0.0)).norm()) * 50
     assert moved == pytest.approx(26.0, rel=1e-4)
@@ -106,12 +106,12 @@ def test_who_sends_on_what_others_sent_leaves_no_guarantee() -> None:
 @pytest.mark.parametrize("kind", POISONING_ATTACKS)
 def test_poisons_say_what_of_the_others_enters_their_lies(kind: str) -> None:
     """A1: the accountant relies on it."""
-    settings = {"adversary.poison.kind": kind}
-    settings |= {"adversary.poison.reading": "own"} if kind == "sign-flip" else {}
+    settings = {"adversary.attack.kind": kind}
+    settings |= {"adversary.attack.reading": "own"} if kind == "sign-flip" else {}
     now = made(
         {"data.clients": 6, "data.source": "fashion-mnist", "adversary.count": 2, **settings}
     )
-    poison, rows = now.adversary.poison, torch.randn(6, 40, generator=torch.manual_seed(0))
+    poison, rows = now.adversary.attack, torch.randn(6, 40, generator=torch.manual_seed(0))
     bad = torch.tensor([True, True, False, False, False, False])
     party = replace(cohort_of(now, 1, tuple(range(6))), malicious=bad, weights=torch.ones(6))
     change = torch.linspace(-1, 1, 40)
@@ -132,7 +132,7 @@ def test_poisons_say_what_of_the_others_enters_their_lies(kind: str) -> None:
 def test_where_malicious_clients_add_no_noise_its_scale_shows_who_took_part() -> None:
     """A1: so a Poisson cohort is no secret, and only the turns that a client took count."""
     settings = {**CLIENT, "data.clients": 40, "training.clients_per_round": 10}
-    settings |= {"training.rounds": 8, "adversary.count": 4, "adversary.poison.kind": "free-rider"}
+    settings |= {"training.rounds": 8, "adversary.count": 4, "adversary.attack.kind": "free-rider"}
     now = made(settings)
     found = spent(now, 8)
     assert found is not None
@@ -150,15 +150,15 @@ def test_where_malicious_clients_add_no_noise_its_scale_shows_who_took_part() ->
     assert "It covers the 36 clients who follow the protocol." in promise(now, 8)
     central = made({**settings, "privacy.place": "central"})  # the server adds all of the noise
     assert epsilon(central, 8) == epsilon(made({**settings, "adversary.count": 0}), 8)
-    boosted = {"adversary.poison.kind": "model-replacement", "data.source": "fashion-mnist"}
+    boosted = {"adversary.attack.kind": "model-replacement", "data.source": "fashion-mnist"}
     counting = central.changed(boosted)  # what it sends grows with the cohort
     assert epsilon(counting, 8) > epsilon(central, 8)
-    assert epsilon(counting.changed({"adversary.poison.boost": 5.0}), 8) == epsilon(central, 8)
+    assert epsilon(counting.changed({"adversary.attack.boost": 5.0}), 8) == epsilon(central, 8)
 
 
 def test_a_target_is_met_with_the_noise_that_honest_clients_add() -> None:
     now = made({**NOISY, "privacy.noise": 0.0, "privacy.epsilon": 2.0, "training.rounds": 5})
-    now = now.changed({"adversary.poison.kind": "gaussian"})
+    now = now.changed({"adversary.attack.kind": "gaussian"})
     assert epsilon(now, 5) == pytest.approx(2.0, rel=1e-3)
     alone = now.changed({"adversary.count": 0})
     assert noise_multiplier(now, 1) == pytest.approx(noise_multiplier(alone, 1) * 2**0.5)
@@ -238,7 +238,7 @@ def _nothing(clients: tuple[int, ...], start: Tensor) -> ClientUpdates:
 def test_the_lower_end_is_that_of_one_client_whichever_it_is(seed: int, split: str) -> None:
     settings = {"seed": seed, "data.clients": 100, "training.clients_per_round": 3}
     settings |= {"training.rounds": 20, "privacy.kind": "example", "privacy.sampling": "fixed"}
-    settings |= {"privacy.noise": 1.0, "privacy.delta": 1e-5, "data.split": split}
+    settings |= {"privacy.noise": 1.0, "privacy.delta": 1e-5, "data.partition": split}
     settings |= {"training.batch_size": 10, "data.source": "fashion-mnist", "training.steps": 0}
     now = made({**settings, "data.examples": 6000})
     found = spent(now, 20)

@@ -99,7 +99,7 @@ def test_stopped_in_mid_training_only_whole_models_are_kept(
         {"training.epochs": 2},
         {"model.kind": "mlp"},
         {"data.clients": 5},
-        {"data.split.kind": "dirichlet"},
+        {"data.partition.kind": "dirichlet"},
         {"privacy.kind": "client", "privacy.noise": 0.5},
         {"network.dropout": 0.2},
     ],
@@ -128,7 +128,7 @@ def test_round_number_and_every_example_are_in_its_key() -> None:
     "settings",
     [
         {"adversary.count": 1},
-        {"rule.kind": "median"},
+        {"aggregation.rule.kind": "median"},
         {"training.rounds": 9},
         {"secure_aggregation.enabled": True},
         {"network.compression": "top-k"},

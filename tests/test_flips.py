@@ -69,7 +69,7 @@ def test_success_is_measured_on_the_class_that_was_flipped(name: str) -> None:
 def test_a_flip_that_there_is_not_is_refused(
     name: str, origin: int, target: int, remedy: str
 ) -> None:
-    with pytest.raises(SettingError, match=f"adversary.poison.{remedy}"):
+    with pytest.raises(SettingError, match=f"adversary.attack.{remedy}"):
         attacked(name, origin=origin, target=target)
 
 
@@ -146,7 +146,7 @@ def test_the_median_stands_where_sign_flips_destroy_the_mean(seed: int) -> None:
     storm = attacked("sign-flip", 4, scale=3).changed({"seed": seed})
     assert last(calm).record.accuracy > 0.85
     assert last(storm).record.accuracy < 0.2
-    assert last(storm.changed({"rule.kind": "median"})).record.accuracy > 0.75
+    assert last(storm.changed({"aggregation.rule.kind": "median"})).record.accuracy > 0.75
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -49,7 +49,12 @@ def test_every_part_has_an_entry_with_all_its_settings(family: str, name: str) -
 
 
 @pytest.mark.parametrize(
-    ("family", "name"), [pair for pair in PARTS if pair[0] in ("rules", "poisons", "spies")]
+    ("family", "name"),
+    [
+        pair
+        for pair in PARTS
+        if pair[0] in ("aggregation-rules", "poisoning-attacks", "privacy-attacks")
+    ],
 )
 def test_attacks_and_rules_say_where_they_are_from_and_what_they_assume(
     family: str, name: str
@@ -57,7 +62,7 @@ def test_attacks_and_rules_say_where_they_are_from_and_what_they_assume(
     entry = KNOWN[f"{family}.{name}"]
     assert entry.source
     assert entry.notes
-    if family == "spies":
+    if family == "privacy-attacks":
         assert {"by", "knows", "fails on"} <= set(entry.notes)
 
 
@@ -94,7 +99,7 @@ def test_the_mean_of_the_toy_is_the_mean_by_hand() -> None:
     assert torch.allclose(found.answer, by_hand, atol=1e-6)
 
 
-@pytest.mark.parametrize("part", parts("rules"), ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", parts("aggregation-rules"), ids=lambda part: part.__name__)
 def test_every_rule_answers_the_toy(part: type[AggregationRule]) -> None:
     found = of_rule(part())
     assert found.answer is not None
@@ -102,7 +107,7 @@ def test_every_rule_answers_the_toy(part: type[AggregationRule]) -> None:
     assert found.answer.isfinite().all()
 
 
-@pytest.mark.parametrize("part", parts("stages"), ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", parts("update-transforms"), ids=lambda part: part.__name__)
 def test_every_stage_passes_on_the_toy(part: type[UpdateTransform]) -> None:
     found = of_stage(part())
     assert found.after is not None
@@ -110,7 +115,7 @@ def test_every_stage_passes_on_the_toy(part: type[UpdateTransform]) -> None:
     assert found.after.isfinite().all()
 
 
-@pytest.mark.parametrize("part", parts("poisons"), ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", parts("poisoning-attacks"), ids=lambda part: part.__name__)
 def test_every_poison_shows_what_it_does(part: type[PoisoningAttack]) -> None:
     """To updates, to data, or to what it reports; whoever does none of these has no picture."""
     drawn, lie = of_poison(part()), of_lie(part())
@@ -124,7 +129,7 @@ def test_every_poison_shows_what_it_does(part: type[PoisoningAttack]) -> None:
         assert not same or any(true != meant for true, meant in lie.labels)
 
 
-@pytest.mark.parametrize("part", parts("splits"), ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", parts("partitions"), ids=lambda part: part.__name__)
 def test_every_split_deals_out_the_toy(part: type[Partition]) -> None:
     counts = of_split(part())
     assert counts.shape == (CLIENTS, CLASSES)
@@ -154,7 +159,7 @@ def test_an_entry_of_each_kind_opens(key: str) -> None:
 
 
 def test_an_entry_that_is_not_there_is_told_and_another_can_be_chosen() -> None:
-    app = opened("glossary", entry="rules.nonsense")
+    app = opened("glossary", entry="aggregation-rules.nonsense")
     assert "does not exist" in app.warning[0].value
     app.selectbox[0].set_value("term.epsilon").run()
     assert not app.warning

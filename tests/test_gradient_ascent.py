@@ -115,7 +115,7 @@ def test_a_gain_is_the_difference_of_two_areas_on_the_same_draws() -> None:
 
 AS_IN_THE_RUN: list[dict[str, Any]] = [
     {},
-    {"rule": "median", "adversary__count": 1},
+    {"aggregation.rule": "median", "adversary__count": 1},
     {"privacy__kind": "client", "privacy__noise": 0.5},
     {"privacy__kind": "example", "privacy__noise": 0.5},
     {"secure_aggregation__enabled": True},
@@ -264,7 +264,7 @@ def test_a_stored_run_is_attacked_twice_with_the_same_numbers(store: Store) -> N
     job = ledger.start(Experiment().changed(SMALL | {"training.rounds": 3}))
     for _ in carry_out_run(ledger, job):
         pass
-    order = AttackRequest(spy=spy_of(rounds=2, together=64), round=3, client=1)
+    order = AttackRequest(attack=spy_of(rounds=2, together=64), round=3, client=1)
     found = []
     for _ in "ab":
         *glimpses, last = start_attack(order, StoredRun(store, job.id))

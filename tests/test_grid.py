@@ -96,7 +96,7 @@ def test_only_measures_are_stored(grid: SweepRuns) -> None:
 
 def test_a_backdoor_is_measured_too(grid: SweepRuns) -> None:
     columns = [
-        {"label": "x", "set": {"adversary.count": 2, "adversary.poison.kind": "backdoor"}},
+        {"label": "x", "set": {"adversary.count": 2, "adversary.attack.kind": "backdoor"}},
         {"label": "none"},
     ]
     backdoor = only(grid, measure="backdoor", columns=columns, seeds=[0])
@@ -208,7 +208,7 @@ def test_an_error_of_ours_is_shown_and_the_next_call_tries_again(
     grid: SweepRuns, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def broken(experiment: Experiment) -> Iterator[Any]:
-        if experiment.rule.kind == "krum":
+        if experiment.aggregation.rule.kind == "krum":
             raise RuntimeError("a wire came loose")
         yield from run(experiment)
 
@@ -466,7 +466,7 @@ def test_a_failed_cell_ends_with_another_exit_code(
     [
         (["sweep", "nofile.toml"], "nofile.toml cannot be read"),
         (["sweep", "experiments/default.toml"], "default.toml: seed is not a setting"),
-        (["sweep", "FILE", "-s", "rule.kind=krun"], "did you mean krum"),
+        (["sweep", "FILE", "-s", "aggregation.rule.kind=krun"], "did you mean krum"),
         (["sweep", "FILE", "-s", "data.clients=1"], "data.clients is 1"),
     ],
 )

@@ -159,7 +159,7 @@ def test_the_store_keeps_shadows_for_the_next_attack(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id, ledger = trained_run(store, {"training.rounds": 2}), WorkerStore(store)
-    order = AttackRequest.read({"spy": "loss-threshold", "round": 2, "targets": 3})
+    order = AttackRequest.read({"kind": "loss-threshold", "round": 2, "targets": 3})
     assert order.command("R") == "leaklab attack loss-threshold --run R --round 2 --targets 3"
     first = ledger.start_attack(run_id, order)
     list(carry_out_attack(ledger, first))
@@ -175,7 +175,7 @@ def test_the_store_keeps_shadows_for_the_next_attack(
 def test_an_attack_stopped_in_mid_training_leaves_nothing_behind(store: Store) -> None:
     run_id, ledger = trained_run(store, {"training.rounds": 8}), WorkerStore(store)
     job = ledger.start_attack(
-        run_id, AttackRequest.read({"spy": "loss-threshold", "round": 8, "targets": 64})
+        run_id, AttackRequest.read({"kind": "loss-threshold", "round": 8, "targets": 64})
     )
     for glimpse in carry_out_attack(ledger, job):
         assert glimpse.result is None
@@ -186,6 +186,6 @@ def test_an_attack_stopped_in_mid_training_leaves_nothing_behind(store: Store) -
 
 def test_a_reconstruction_has_no_further_targets(store: Store) -> None:
     run_id = trained_run(store, {"training.rounds": 1})
-    order = AttackRequest.read({"spy": "idlg", "round": 1, "targets": 2})
+    order = AttackRequest.read({"kind": "idlg", "round": 1, "targets": 2})
     with pytest.raises(SettingError, match="targets is 2, and idlg attacks one round of one run"):
         RunCommands(store).attack(run_id, order)

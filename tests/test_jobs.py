@@ -128,11 +128,11 @@ def test_a_command_reaches_a_run_in_another_process(store: Store) -> None:
     with supervised(store):
         id = RunCommands(store).create(LONG)
         wait_for(lambda: store.job(id).round >= 1)
-        RunCommands(store).change(id, {"rule.kind": "median"})
+        RunCommands(store).change(id, {"aggregation.rule.kind": "median"})
         RunCommands(store).pause(id)
         wait_for(lambda: store.job(id).status == "paused")
         (change,) = store.job(id).experiment.changes
-        assert change.set == {"rule.kind": "median"}
+        assert change.set == {"aggregation.rule.kind": "median"}
         RunCommands(store).resume(id)
         wait_for(lambda: store.job(id).round > change.round)
 
@@ -142,9 +142,7 @@ def test_an_attack_runs_in_a_worker_and_can_be_stopped(store: Store) -> None:
     with supervised(store):
         id = RunCommands(store).create(target)
         wait_for(lambda: store.job(id).status == "finished")
-        order = AttackRequest.read(
-            {"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1}
-        )
+        order = AttackRequest.read({"kind": "inverting-gradients", "iterations": 3000, "round": 1})
         attack = RunCommands(store).attack(id, order)
         wait_for(lambda: len(store.sights(attack)) >= 2)
         pictures = store.arrays.get(store.sights(attack)[-1].arrays)
@@ -161,7 +159,7 @@ def test_a_finished_attack_keeps_its_result(store: Store) -> None:
         id = RunCommands(store).create(target)
         wait_for(lambda: store.job(id).status == "finished")
         attack = RunCommands(store).attack(
-            id, AttackRequest.read({"spy": "idlg", "round": 1, "client": 4})
+            id, AttackRequest.read({"kind": "idlg", "round": 1, "client": 4})
         )
         wait_for(lambda: store.job(attack).status == "finished")
     result = store.job(attack).result

@@ -105,7 +105,7 @@ def test_defences_and_attackers_are_switched_in_mid_run(
     number.press("Enter")
     taken("adversary.count", 1)
     choose(page, "Aggregation rule", "median")
-    taken("rule.kind", "median")
+    taken("aggregation.rule.kind", "median")
     assert len(lab_store.job(run).experiment.changes) == 7
 
 
@@ -131,7 +131,7 @@ def test_steps_back_in_time_and_a_branch(page: Page, address: str, lab_store: St
     branch = run_of(page)
     assert branch != run
     choose(page, "Aggregation rule", "median")
-    until(page, lambda: lab_store.job(branch).experiment.at(3).rule.kind == "median")
+    until(page, lambda: lab_store.job(branch).experiment.at(3).aggregation.rule.kind == "median")
     step(page, lab_store, branch)
     records = [each.record for each in lab_store.rounds(branch)]
     assert records[:2] == past[:2]

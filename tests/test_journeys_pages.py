@@ -52,7 +52,7 @@ def finished(lab_store: Store) -> str:
     ledger = WorkerStore(lab_store)
     job = ledger.start(Experiment().changed(TINY))
     deque(carry_out_run(ledger, job), maxlen=0)
-    order = AttackRequest.read({"spy": "first-layer", "round": 1})
+    order = AttackRequest.read({"kind": "first-layer", "round": 1})
     deque(carry_out_attack(ledger, ledger.start_attack(job.id, order)), maxlen=0)
     return job.id
 
@@ -112,7 +112,7 @@ def test_the_keyboard_alone(page: Page, address: str, lab_store: Store) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_text("finished")).to_be_visible()
     (attack,) = lab_store.attacks_on(run)
-    assert (attack.status, attack.order.spy.kind) == ("finished", "first-layer")
+    assert (attack.status, attack.order.attack.kind) == ("finished", "first-layer")
     RunCommands(lab_store).stop(run)
 
 

@@ -33,7 +33,7 @@ def attacked_round(
     one_step = {"training.steps": 1, "training.batch_size": batch}
     now = Experiment.read(
         {
-            "data": {"source": "fashion-mnist", "clients": 10, "split": split},
+            "data": {"source": "fashion-mnist", "clients": 10, "partition": split},
             "model": {"kind": kind},
             "training": {"rounds": rounds, "steps": 10, "batch_size": 32},
             "privacy": {"kind": "client", "noise": noise} if noise else {},

@@ -41,7 +41,7 @@ title = "Attack by defence"
 lesson = "Noise stops it."
 measure = "leak"
 [attack]
-spy = "first-layer"
+kind = "first-layer"
 round = 1
 [experiment.data]
 source = "digits"
@@ -65,7 +65,7 @@ label = "CNN"
 set = { model = "lenet" }
 [[columns]]
 label = "labels"
-set = { "attack.spy" = "label-counts" }
+set = { "attack.kind" = "label-counts" }
 """
 
 
@@ -104,17 +104,17 @@ def filled(sweep: Sweep, leaks: list[AttackSummary | None]) -> ResultTable:
 def test_rows_and_columns_may_set_the_attack() -> None:
     rows = [{"label": "late", "set": {"attack.round": 2, "attack.client": 3}}]
     columns = [
-        {"label": "x", "set": {"attack": {"spy": {"kind": "spear", "seed": 5}}}},
-        {"label": "y", "set": {"attack.spy.kind": "spear", "attack.spy.iterations": 7}},
-        {"label": "z", "set": {"attack.spy": "label-counts"}},
+        {"label": "x", "set": {"attack": {"kind": "spear", "seed": 5}}},
+        {"label": "y", "set": {"attack.kind": "spear", "attack.iterations": 7}},
+        {"label": "z", "set": {"attack.kind": "label-counts"}},
     ]
     attacks = [cell.attack for cell in quick(lesson="", rows=rows, columns=columns).cells]
     assert [one and one.dump() for one in attacks] == [
-        AttackSpec.read({"spy": spy, "round": 2, "client": 3}).dump()
+        AttackSpec.read({**spy, "round": 2, "client": 3}).dump()
         for spy in (
             {"kind": "spear", "seed": 5},
             {"kind": "spear", "iterations": 7},
-            "label-counts",
+            {"kind": "label-counts"},
         )
     ]
 
@@ -132,7 +132,7 @@ def test_attacks_tell_runs_apart_and_leave_other_sweeps_alone() -> None:
 
 def test_a_setting_of_the_attack_can_be_replaced_from_outside() -> None:
     changed = quick().changed({"attack.round": 2, "training.rate": 0.5})
-    assert changed.attack == AttackSpec.read({"spy": "first-layer", "round": 2})
+    assert changed.attack == AttackSpec.read({"kind": "first-layer", "round": 2})
     assert changed.experiment.training.rate == 0.5
 
 
@@ -140,14 +140,14 @@ def test_a_setting_of_the_attack_can_be_replaced_from_outside() -> None:
     ("changed", "words"),
     [
         ({"measure": "accuracy", "lesson": ""}, "measure is accuracy with an attack"),
-        ({"attack": {"spy": "spear"}}, "attack.round"),
-        ({"attack": {"spy": "spearr", "round": 1}}, "did you mean spear?"),
+        ({"attack": {"kind": "spear"}}, "attack.round"),
+        ({"attack": {"kind": "spearr", "round": 1}}, "did you mean spear?"),
         (
-            {"attack": {"spy": "single-out", "round": 1}, "columns": [{"label": "x"}]},
+            {"attack": {"kind": "single-out", "round": 1}, "columns": [{"label": "x"}]},
             "which neither rebuilds examples nor infers membership",
         ),
-        ({"attack": {"spy": "first-layer", "round": 3}}, "attack.round is 3"),
-        ({"attack": {"spy": "first-layer", "round": 1, "client": 4}}, "attack.client is 4"),
+        ({"attack": {"kind": "first-layer", "round": 3}}, "attack.round is 3"),
+        ({"attack": {"kind": "first-layer", "round": 1, "client": 4}}, "attack.client is 4"),
         ({"columns": [{"label": "x", "set": {"attack.rond": 2}}]}, "did you mean round?"),
         ({"lesson": ""}, "lesson, the expects of its rows or columns"),
         ({"columns": [{"label": "x", "expects": "leaks"}]}, "leave it to rows or to columns"),
@@ -186,7 +186,7 @@ def test_a_place_holds_what_the_attack_by_itself_finds(grid: SweepRuns) -> None:
     assert cell.attack is not None
     moment = next(run(cell.experiment))
     client = target_of(cell.attack, moment)
-    *_, last = run_reconstruction(cell.attack.spy, moment, client)  # type: ignore[arg-type]
+    *_, last = run_reconstruction(cell.attack.attack, moment, client)  # type: ignore[arg-type]
     assert last.score is not None
     entry = table.entries[0][0]
     assert entry.value == last.score.gain
@@ -247,7 +247,7 @@ def test_a_cell_that_was_interrupted_begins_its_attack_anew(grid: SweepRuns) -> 
 
 def test_a_later_round_is_attacked_after_those_before_it() -> None:
     setting = quick().experiment
-    *before, last = attacked_at_end(setting, AttackSpec.read({"spy": "first-layer", "round": 2}))
+    *before, last = attacked_at_end(setting, AttackSpec.read({"kind": "first-layer", "round": 2}))
     assert before[0] is None
     assert last is not None
     assert last.result is not None
@@ -259,19 +259,19 @@ def test_a_later_round_is_attacked_after_those_before_it() -> None:
 
 def test_a_malicious_server_plants_its_model() -> None:
     setting = quick().experiment.changed({"model.hidden": 64, "training.batch_size": 2})
-    *_, last = attacked_at_end(setting, AttackSpec.read({"spy": "imprint", "round": 2}))
+    *_, last = attacked_at_end(setting, AttackSpec.read({"kind": "imprint", "round": 2}))
     assert last is not None
     assert last.result is not None
     assert last.result.attack == "imprint"
 
 
 def test_the_target_is_drawn_by_the_seed_among_those_who_sent() -> None:
-    order = AttackSpec.read({"spy": "first-layer", "round": 1})
+    order = AttackSpec.read({"kind": "first-layer", "round": 1})
     seeds = [Experiment.read(quick().experiment.dump() | {"seed": seed}) for seed in range(12)]
     drawn = [target_of(order, next(run(one))) for one in seeds]
     assert drawn == [target_of(order, next(run(one))) for one in seeds]
     assert len(set(drawn)) > 1
-    named = AttackSpec.read({"spy": "first-layer", "round": 1, "client": 2})
+    named = AttackSpec.read({"kind": "first-layer", "round": 1, "client": 2})
     assert target_of(named, next(run(seeds[0]))) == 2
 
 
@@ -413,5 +413,7 @@ def test_the_page_offers_every_preset() -> None:
 def test_a_raid_on_a_round_that_never_comes_is_refused() -> None:
     with pytest.raises(SettingError, match=r"attack\.round is 5"):
         deque(
-            attacked_at_end(quick().experiment, AttackSpec.read({"spy": "first-layer", "round": 5}))
+            attacked_at_end(
+                quick().experiment, AttackSpec.read({"kind": "first-layer", "round": 5})
+            )
         )

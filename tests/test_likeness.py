@@ -647,7 +647,7 @@ def test_the_victim_is_not_its_own_neighbour(who: str) -> None:
             "data": {"source": "fashion-mnist", "clients": 10},
             "model": {"kind": "mlp"},
             "training": {"rounds": 1, "steps": 1, "batch_size": 1},
-            "adversary": {"count": 3, "poison": "label-flip"},
+            "adversary": {"count": 3, "attack": "label-flip"},
         }
     )
     bad = malicious_clients(experiment)

@@ -97,7 +97,7 @@ def test_the_attack_is_judged_by_one_clients_examples_and_all_others() -> None:
 
 def test_a_malicious_client_is_nobody_to_judge_by() -> None:
     experiment = of_digits(
-        adversary__count=1, adversary__clients=[2], adversary__poison="sign-flip"
+        adversary__count=1, adversary__clients=[2], adversary__attack="sign-flip"
     )
     with pytest.raises(SettingError, match="client 2 is malicious or holds nothing: choose from"):
         select_candidates(experiment, AttackResources(), client=2)
@@ -130,7 +130,7 @@ def test_public_data_of_the_server_is_not_asked_about() -> None:
 
 
 def test_where_clients_see_their_own_way_members_are_what_was_trained_on() -> None:
-    experiment = of_digits(data__examples=300, data__split={"kind": "feature"})
+    experiment = of_digits(data__examples=300, data__partition={"kind": "feature"})
     federation, found = federated_dataset(experiment), select_candidates(experiment, SHADOWS)
     held = federation.held(1)
     expected = rows_of(federation.inputs[held], federation.labels[held])

@@ -172,11 +172,11 @@ def test_a_branch_has_the_same_past_and_a_future_of_its_own(store: Store) -> Non
     work_off(store)
     assert [each.record for each in store.rounds(new)] == past  # nothing was changed
     other = RunCommands(store).branch(run, 2)
-    RunCommands(store).change(other, {"rule": "median"})
+    RunCommands(store).change(other, {"aggregation.rule": "median"})
     RunCommands(store).resume(other)
     work_off(store)
     assert [each.record for each in store.rounds(other)][:2] == past[:2]
-    assert store.run(other).experiment.at(3).rule.kind == "median"
+    assert store.run(other).experiment.at(3).aggregation.rule.kind == "median"
     assert store.rounds(other)[-1].record != past[-1]
     assert store.run(run).experiment == LEAKY
 
@@ -190,7 +190,7 @@ def test_a_branch_begins_at_a_finished_round(store: Store, round: int) -> None:
 
 
 def test_later_changes_stay_behind(store: Store) -> None:
-    run = RunCommands(store).create(LEAKY.changed_from(4, {"rule": "median"}))
+    run = RunCommands(store).create(LEAKY.changed_from(4, {"aggregation.rule": "median"}))
     work_off(store)
     (change,) = store.run(RunCommands(store).branch(run, 2)).experiment.changes
     assert (change.round, list(change.set)) == (3, ["nonce"])
@@ -213,7 +213,7 @@ def test_the_slider_goes_back_and_the_button_branches(store: Store) -> None:
 def test_a_pinned_run_stays_in_sight(store: Store) -> None:
     one, other = (
         RunCommands(store).create(LEAKY),
-        RunCommands(store).create(LEAKY.changed({"rule": "median"})),
+        RunCommands(store).create(LEAKY.changed({"aggregation.rule": "median"})),
     )
     work_off(store)
     app = button(opened(run=one), "Pin")

@@ -19,7 +19,7 @@ from lab.models.network import Network
 from tests.data import PICTURE_MODELS
 
 SMALL = {
-    "data": {"source": "digits", "clients": 7, "split": {"kind": "quantity", "skew": 1.0}},
+    "data": {"source": "digits", "clients": 7, "partition": {"kind": "quantity", "skew": 1.0}},
     "training": {"epochs": 2, "batch_size": 16, "rate": 0.1},
 }
 
@@ -102,7 +102,7 @@ def test_what_a_client_does_does_not_depend_on_who_else_takes_part() -> None:
 
 def test_a_client_without_examples_sends_nothing_new() -> None:
     now = experiment(
-        data__source="heart", data__split={"kind": "natural"}, data__clients=4, data__examples=4
+        data__source="heart", data__partition={"kind": "natural"}, data__clients=4, data__examples=4
     )
     sizes = federated_dataset(now).sizes
     assert 0 in sizes.tolist(), "this seed leaves a hospital without patients"
@@ -113,8 +113,8 @@ def test_a_client_without_examples_sends_nothing_new() -> None:
 
 def test_a_private_client_without_examples_sends_nothing_new() -> None:
     now = experiment(
-        data__source="heart", data__split={"kind": "natural"}, data__clients=4, data__examples=4,
-        privacy__kind="example", privacy__noise=1.0,
+        data__source="heart", data__partition={"kind": "natural"},
+        data__clients=4, data__examples=4, privacy__kind="example", privacy__noise=1.0,
     )  # fmt: skip
     rows = train_cohort(now, 1, range(4), LocalTask(initial_state(now).model)).rows
     assert rows.isfinite().all()

@@ -24,7 +24,7 @@ from tests.slow import all_of, batches_of, slope
 LOSSY = Experiment.read(
     {
         "data": {"source": "digits", "clients": 6, "examples": 300,
-                 "split": {"kind": "dirichlet", "alpha": 0.3}},
+                 "partition": {"kind": "dirichlet", "alpha": 0.3}},
         "training": {"rounds": 1, "batch_size": 16, "rate": 0.2},
         "network": {"dropout": 0.5},
     }

@@ -103,7 +103,7 @@ def small() -> Sweep:
     return Sweep.read(
         {
             "measure": "leak",
-            "attack": {"spy": "loss-threshold", "round": 2},
+            "attack": {"kind": "loss-threshold", "round": 2},
             "experiment": PRIVATE.changed({"privacy.kind": "none"}).dump(),
             "rows": [{"label": "all"}, {"label": "client 1", "set": {"attack.client": 1}}],
             "columns": [{"label": "here"}],
@@ -140,7 +140,9 @@ def test_an_attack_whose_score_means_nothing_has_a_sign_of_its_own() -> None:
 
 
 def test_a_raid_may_end_on_the_model_of_an_earlier_round() -> None:
-    *before, last = attacked_at_end(PRIVATE, AttackSpec.read({"spy": "loss-threshold", "round": 1}))
+    *before, last = attacked_at_end(
+        PRIVATE, AttackSpec.read({"kind": "loss-threshold", "round": 1})
+    )
     assert before == []
     assert last is not None
     assert last.result is not None
@@ -148,7 +150,7 @@ def test_a_raid_may_end_on_the_model_of_an_earlier_round() -> None:
 
 
 def test_what_neither_rebuilds_nor_infers_is_refused() -> None:
-    aim = AttackSpec.read({"spy": "single-out", "round": 1})
+    aim = AttackSpec.read({"kind": "single-out", "round": 1})
     with pytest.raises(SettingError, match="neither rebuilds examples nor infers membership"):
         aim.check(PRIVATE)
 

@@ -57,8 +57,8 @@ def test_everybody_has_a_part_in_the_step() -> None:
 
 
 def test_malicious_clients_who_outweigh_the_others_are_said_to() -> None:
-    assert "the others together pulled the other way" in shown(adversary__poison__scale=20).moved()
-    assert "made the step against them" in shown(adversary__poison__scale=0.5).moved()
+    assert "the others together pulled the other way" in shown(adversary__attack__scale=20).moved()
+    assert "made the step against them" in shown(adversary__attack__scale=0.5).moved()
     assert shown(adversary__count=0).moved() == ""
 
 
@@ -132,7 +132,7 @@ def test_clients_who_train_several_models_share_no_step() -> None:
 
 
 def test_too_few_updates_for_the_rule_make_no_step() -> None:
-    settings = {"rule": "krum", "rule__faulty": 3, "network__dropout": 0.4}
+    settings = {"aggregation.rule": "krum", "rule__faulty": 3, "network__dropout": 0.4}
     found = shown(**settings)
     assert len(found.clients) < 9
     assert found.record.influence == ()

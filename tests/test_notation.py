@@ -81,7 +81,9 @@ def test_a_text_of_several_lines_is_one_string() -> None:
 
 # Everything that needs no escape: neither control characters nor lone surrogates.
 PRINTED = st.text(st.characters(exclude_categories=["Cc", "Cs"]))
-KEYS = st.text(st.sampled_from("ab_-. \"'\\#=[]{}0")) | st.sampled_from(["rule.kind", "a b", ""])
+KEYS = st.text(st.sampled_from("ab_-. \"'\\#=[]{}0")) | st.sampled_from(
+    ["aggregation.rule.kind", "a b", ""]
+)
 PLAIN = st.booleans() | st.integers() | st.floats(allow_nan=False)
 
 

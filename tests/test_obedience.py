@@ -26,7 +26,7 @@ SMALL = Experiment().changed(
         "training.epochs": 5,
         "training.rate": 0.5,
         "adversary.count": 2,
-        "adversary.poison": {"kind": "backdoor", "target": 3, "pixels": 3, "boost": 3.0},
+        "adversary.attack": {"kind": "backdoor", "target": 3, "pixels": 3, "boost": 3.0},
     }
 )
 
@@ -100,7 +100,7 @@ def test_pictures_of_another_data_set_have_no_class(monkeypatch: pytest.MonkeyPa
     "settings",
     [
         {"adversary.count": 0},
-        {"adversary.poison": "sign-flip"},
+        {"adversary.attack": "sign-flip"},
     ],
 )
 def test_an_attacker_without_a_goal_has_no_samples(settings: dict[str, object]) -> None:

@@ -75,7 +75,7 @@ def test_a_worker_that_answers_is_left_alone(store: Store) -> None:
     run = RunCommands(store).create(SMALL)
     claimed(ledger, run)
     assert watch.unanswered() == []
-    RunCommands(store).change(run, {"rule.kind": "median"})
+    RunCommands(store).change(run, {"aggregation.rule.kind": "median"})
     assert watch.unanswered() == []  # no hurry: it holds from the next round on
     RunCommands(store).stop(run)
     (told,) = watch.unanswered()
@@ -143,7 +143,7 @@ def test_an_attack_that_was_set_aside_is_stopped_without_killing_its_worker(stor
     ledger = WorkerStore(store)
     run = ledger.start(SMALL)
     list(run_job.carry_out_run(ledger, run))
-    attack = ledger.start_attack(run.id, AttackRequest.read({"spy": "loss-threshold", "round": 1}))
+    attack = ledger.start_attack(run.id, AttackRequest.read({"kind": "loss-threshold", "round": 1}))
     ledger.set_aside(attack)
     RunCommands(store).stop(attack.id)
     (told,) = Watch(store).unanswered()

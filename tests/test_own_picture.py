@@ -129,7 +129,7 @@ def run(store: Store) -> str:
 
 def ordered(store: Store, run: str, **changes: object) -> str:
     kept = store.arrays.put({"picture": picture()})
-    order = {"spy": "first-layer", "round": 2, "picture": kept, "label": 4} | changes
+    order = {"kind": "first-layer", "round": 2, "picture": kept, "label": 4} | changes
     ledger = WorkerStore(store)
     job = ledger.start_attack(run, AttackRequest.read(order))
     deque(carry_out_attack(ledger, job), maxlen=0)
@@ -159,7 +159,7 @@ def test_the_next_round_has_a_model_too_but_no_later_one(store: Store, run: str)
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"spy": "loss-threshold"}, "reconstructs nothing"),
+        ({"kind": "loss-threshold"}, "reconstructs nothing"),
         ({"label": 10}, "label is 10: give 0 to 9"),
         ({"picture": "../../etc/passwd"}, "is no digest"),
         ({"picture": "0" * 64}, "cannot be read"),

@@ -56,7 +56,7 @@ def test_secure_aggregation_that_is_off_says_how_to_switch_it_on(store: Store) -
     assert "Switch Secure aggregation on" in words(app)
     assert "-s secure_aggregation.enabled=true" in words(app)
     assert "Attack" not in labels(app)
-    median = trained(store, TINY.changed({"rule": "median"}))
+    median = trained(store, TINY.changed({"aggregation.rule": "median"}))
     assert "would need other changes as well" in words(opened("aggregation", run=median))
 
 

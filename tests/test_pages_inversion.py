@@ -74,7 +74,7 @@ def shown_of(store: Store, run: str) -> ImageScore:
 
 def test_a_stopped_attack_shows_its_best_guess_and_can_be_downloaded(store: Store) -> None:
     run, ledger = trained(store), WorkerStore(store)
-    order = AttackRequest.read({"spy": {"kind": "idlg", "restarts": 20}, "round": 1, "client": 3})
+    order = AttackRequest.read({"kind": "idlg", "restarts": 20, "round": 1, "client": 3})
     job = ledger.start_attack(run, order)
     glimpses = carry_out_attack(ledger, job)
     next(glimpses)

@@ -79,7 +79,7 @@ def test_a_toggle_in_mid_run_changes_the_next_round(store: Store) -> None:
     choose(app, "Differential privacy", "example")
     changes = store.job(job.id).experiment.changes
     assert [change.round for change in changes] == [2, 2]
-    assert store.intended(job.id).rule.kind == "median"
+    assert store.intended(job.id).aggregation.rule.kind == "median"
     assert store.intended(job.id).privacy.kind == "example"
 
 
@@ -99,19 +99,19 @@ def test_a_contradiction_in_mid_run_leaves_the_run_as_it_is(store: Store) -> Non
     (job,) = store.runs()
     choose(app, "Secure aggregation", True)
     choose(app, "Aggregation rule", "krum")
-    assert "use rule.kind mean" in app.sidebar.error[0].value
-    assert store.intended(job.id).rule.kind == "mean"
+    assert "use aggregation.rule.kind mean" in app.sidebar.error[0].value
+    assert store.intended(job.id).aggregation.rule.kind == "mean"
 
 
 def test_the_address_holds_the_experiment() -> None:
     app = choose(opened(), "Aggregation rule", "median")
-    assert app.query_params["rule.kind"] == "median"
+    assert app.query_params["aggregation.rule.kind"] == "median"
     again = opened(**app.query_params)
     assert again.query_params == app.query_params
 
 
 def test_a_link_that_makes_no_sense_is_told_and_the_quick_start_offered() -> None:
-    app = opened(**{"rule.kind": "krun", "data.clients": "10"})
+    app = opened(**{"aggregation.rule.kind": "krun", "data.clients": "10"})
     assert "The link was not understood" in words(app)
     assert "Start" in labels(app)
 
@@ -126,24 +126,24 @@ def ready(app: AppTest) -> Experiment:
 
 def test_every_split_can_be_chosen() -> None:
     app = opened()
-    for kind in tables()["splits"]:
+    for kind in tables()["partitions"]:
         choose(app, "How clients differ", kind)
         if kind in ("natural", "people"):  # clothes have no real owners
             assert app.sidebar.error
         else:
-            assert ready(app).data.split.kind == kind
+            assert ready(app).data.partition.kind == kind
 
 
 def test_every_poison_can_be_chosen() -> None:
     app = choose(opened(), "Malicious clients", 2)
-    for kind in tables()["poisons"]:
-        assert ready(choose(app, "What they do", kind)).adversary.poison.kind == kind
+    for kind in tables()["poisoning-attacks"]:
+        assert ready(choose(app, "What they do", kind)).adversary.attack.kind == kind
 
 
 def test_every_rule_can_be_chosen() -> None:
     app = opened()
-    for kind in tables()["rules"]:
-        assert ready(choose(app, "Aggregation rule", kind)).rule.kind == kind
+    for kind in tables()["aggregation-rules"]:
+        assert ready(choose(app, "Aggregation rule", kind)).aggregation.rule.kind == kind
 
 
 @pytest.mark.parametrize("source", ["fashion-mnist", "chat"])
@@ -172,6 +172,6 @@ def test_a_second_browser_sees_the_same_run(store: Store) -> None:
 def test_a_draft_without_a_guarantee_says_why(store: Store) -> None:
     """A1 of a hostile review: malicious clients who know the others' updates."""
     private = {"privacy.kind": "client", "privacy.noise": "3", "adversary.count": "5"}
-    app = opened(**private, **{"adversary.poison.kind": "mimic"})
+    app = opened(**private, **{"adversary.attack.kind": "mimic"})
     assert any("malicious clients (mimic) know" in each.value for each in app.warning)
-    assert not opened(**private, **{"adversary.poison.kind": "label-flip"}).warning
+    assert not opened(**private, **{"adversary.attack.kind": "label-flip"}).warning

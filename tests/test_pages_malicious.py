@@ -23,7 +23,7 @@ def test_stages_and_attackers_can_change_in_mid_run(store: Store) -> None:
     assert not app.exception
     (job,) = store.runs()
     intended = store.intended(job.id)
-    assert [stage.kind for stage in intended.stages] == ["norm-bound", "nnm"]
+    assert [stage.kind for stage in intended.aggregation.pre_aggregators] == ["norm-bound", "nnm"]
     assert intended.adversary.clients == (3, 1)
     button(app, "Step one round")
     work_off(store)
@@ -31,18 +31,20 @@ def test_stages_and_attackers_can_change_in_mid_run(store: Store) -> None:
     assert not app.exception
     assert store.rounds(job.id)[-1].record.malicious == (1, 3)
     choose(app, "What they do", "min-max")
-    assert store.intended(job.id).adversary.poison.kind == "min-max"
+    assert store.intended(job.id).adversary.attack.kind == "min-max"
     assert "Knows the updates of all honest clients" in words(app)
 
 
 def test_settings_of_a_stage_are_kept(store: Store) -> None:
-    link = {"stages": '[{kind = "nnm", faulty = 3}]'}
+    link = {"aggregation.pre_aggregators": '[{kind = "nnm", faulty = 3}]'}
     app = button(opened(**link), "Step one round")
     (job,) = store.runs()
-    assert job.experiment.stages[0].dump() == {"kind": "nnm", "faulty": 3}
+    assert job.experiment.aggregation.pre_aggregators[0].dump() == {"kind": "nnm", "faulty": 3}
     app.multiselect[0].set_value(["nnm", "arc"])
     app.run()
-    assert [stage.dump()["faulty"] for stage in store.intended(job.id).stages] == [3, 1]
+    assert [
+        stage.dump()["faulty"] for stage in store.intended(job.id).aggregation.pre_aggregators
+    ] == [3, 1]
 
 
 @pytest.mark.parametrize("given", ["x", "3, 3", "99", "1.5"])
@@ -93,14 +95,18 @@ def test_malicious_clients_are_shown_with_what_they_moved(store: Store) -> None:
 
 
 def test_a_rule_that_judges_says_what_became_of_whom_and_where_it_fails(store: Store) -> None:
-    told = words(opened("malicious", run=trained(store, TINY.changed(ATTACKED | {"rule": "krum"}))))
+    told = words(
+        opened(
+            "malicious", run=trained(store, TINY.changed(ATTACKED | {"aggregation.rule": "krum"}))
+        )
+    )
     assert "Rule: krum (faulty 1, neighbours paper)" in told
     assert "Fails on skewed clients" in told
     assert "Left out: " in told
 
 
 def test_a_backdoor_shows_whether_it_is_obeyed(store: Store) -> None:
-    poison = {"adversary.poison": {"kind": "backdoor", "target": 3, "pixels": 2}}
+    poison = {"adversary.attack": {"kind": "backdoor", "target": 3, "pixels": 2}}
     app = opened("malicious", run=trained(store, TINY.changed(ATTACKED | poison)))
     told = words(app)
     assert "Whether the attacker is obeyed" in told
@@ -116,7 +122,7 @@ def test_a_round_without_malicious_clients_is_shown_as_it_is(store: Store) -> No
 
 
 def test_under_masks_no_single_update_is_shown_and_yet_who_is_obeyed(store: Store) -> None:
-    poison = {"adversary.poison": "backdoor", "secure_aggregation.enabled": True}
+    poison = {"adversary.attack": "backdoor", "secure_aggregation.enabled": True}
     told = words(opened("malicious", run=trained(store, TINY.changed(ATTACKED | poison))))
     assert "cannot see single updates" in told
     assert "Who moved the model" not in told

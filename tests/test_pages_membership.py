@@ -36,7 +36,7 @@ def test_membership_says_who_is_leaked_most_and_compares_attacks(store: Store) -
 
 
 def test_membership_that_blind_guesses_tell_is_marked_invalid(store: Store) -> None:
-    skewed = TINY.changed({"data.split": {"kind": "shards", "shards": 1}, "data.clients": 5})
+    skewed = TINY.changed({"data.partition": {"kind": "shards", "shards": 1}, "data.clients": 5})
     app = opened("membership", run=trained(store, skewed))
     button(choose(app, "Members are the examples of", 0), "Attack")
     work_off(store)
@@ -49,7 +49,7 @@ def test_membership_that_blind_guesses_tell_is_marked_invalid(store: Store) -> N
 
 def test_shadow_models_show_how_far_they_are(store: Store) -> None:
     run = trained(store)
-    order = AttackRequest.read({"spy": "loss-threshold", "round": 2, "targets": 1})
+    order = AttackRequest.read({"kind": "loss-threshold", "round": 2, "targets": 1})
     ledger = WorkerStore(store)
     glimpses = carry_out_attack(ledger, ledger.start_attack(run, order))
     next(glimpses)

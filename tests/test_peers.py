@@ -512,7 +512,7 @@ class OfTheAsked(Algorithm):
 
 def accuracy(algorithm: Algorithm) -> float:
     """After 20 rounds of a tenth of 100 clients, who hold the same kind of data."""
-    digits = {"data.source": "digits", "data.clients": 100, "data.split": "iid", "seed": 1}
+    digits = {"data.source": "digits", "data.clients": 100, "data.partition": "iid", "seed": 1}
     training = {"rounds": 20, "epochs": 2, "rate": 0.5, "batch_size": 8, "clients_per_round": 10}
     settings = digits | {f"training.{name}": value for name, value in training.items()}
     settings |= {"model.kind": "logistic", "training.algorithm": algorithm}

@@ -23,7 +23,11 @@ from tests.slow import all_of, slope
 
 SKEWED = Experiment.read(
     {
-        "data": {"source": "digits", "clients": 6, "split": {"kind": "dirichlet", "alpha": 0.2}},
+        "data": {
+            "source": "digits",
+            "clients": 6,
+            "partition": {"kind": "dirichlet", "alpha": 0.2},
+        },
         "training": {"rounds": 4, "batch_size": 16, "rate": 0.2},
     }
 )
@@ -145,9 +149,9 @@ def test_fedrep_trains_the_last_layers_first_and_for_longer() -> None:
     [
         {},
         {"secure_aggregation.enabled": True},
-        {"privacy.kind": "client", "privacy.noise": 1.0, "data.split.alpha": 100.0},
+        {"privacy.kind": "client", "privacy.noise": 1.0, "data.partition.alpha": 100.0},
         {"network.compression": "powersgd"},
-        {"adversary.count": 1, "adversary.poison": "sign-flip"},
+        {"adversary.count": 1, "adversary.attack": "sign-flip"},
     ],
     ids=["plain", "masks", "client", "powersgd", "malicious"],
 )
@@ -195,7 +199,7 @@ def test_an_attack_that_needs_every_layer_says_so(name: str) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_ifca_finds_the_clusters_that_were_planted(seed: int) -> None:
-    planted = {"data.clients": 8, "data.split.kind": "concept", "data.split.clusters": 2}
+    planted = {"data.clients": 8, "data.partition.kind": "concept", "data.partition.clusters": 2}
     chosen = last(
         under("ifca").changed({**planted, "seed": seed, "training.rounds": 6})
     ).state.carried.algorithm["chosen"]
@@ -228,7 +232,7 @@ def test_more_clusters_in_mid_run_begin_afresh() -> None:
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_own_models_suit_their_clients_better_than_fedavgs_does(kind: str) -> None:
-    base = SKEWED.changed({"data.split.kind": "concept"}) if kind == "ifca" else SKEWED
+    base = SKEWED.changed({"data.partition.kind": "concept"}) if kind == "ifca" else SKEWED
     own, common = last(under(kind, base)).record, last(base).record
     assert mean(own.personal) > mean(common.fairness)
     assert common.personal == ()
@@ -255,7 +259,7 @@ def test_what_would_leave_without_noise_is_refused(kind: str) -> None:
         assert record.epsilon == last(SKEWED.changed(private)).record.epsilon
 
 
-@pytest.mark.parametrize("settings", [{"data.split": "feature"}, {"network.dropout": 0.5}])
+@pytest.mark.parametrize("settings", [{"data.partition": "feature"}, {"network.dropout": 0.5}])
 @pytest.mark.parametrize("kind", NAMES)
 def test_it_runs_on_shifted_data_and_over_a_bad_line(kind: str, settings: dict[str, Any]) -> None:
     record = last(under(kind).changed(settings)).record

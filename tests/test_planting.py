@@ -90,7 +90,7 @@ def test_plants_outlast_a_change_in_mid_run() -> None:
 @pytest.mark.parametrize("split", ["dirichlet", "shards", "feature", "concept"])
 def test_who_holds_what_and_how_it_looks_does_not_depend_on_plants(split: str) -> None:
     """A split that goes by labels would otherwise deal planted ones out anew."""
-    now = small(data__split__kind=split)
+    now = small(data__partition__kind=split)
     before, after = (
         federated_dataset(now),
         federated_dataset(with_injected_examples(now, [plant(places=(0,))])),
@@ -101,7 +101,7 @@ def test_who_holds_what_and_how_it_looks_does_not_depend_on_plants(split: str) -
 
 
 def test_a_malicious_client_poisons_its_plants_too() -> None:
-    now = small(adversary__count=1, adversary__clients=[2], adversary__poison__kind="label-flip")
+    now = small(adversary__count=1, adversary__clients=[2], adversary__attack__kind="label-flip")
     label = training_data(with_injected_examples(now, [plant(places=(0,))])).labels[
         federated_dataset(now).held(2)[0]
     ]

@@ -427,7 +427,7 @@ def harm(rows: Tensor, sent: Tensor, insight: AdversaryKnowledge) -> float:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("rule", "settings"), DEPLOYED)
+@pytest.mark.parametrize(("aggregation.rule", "settings"), DEPLOYED)
 @pytest.mark.parametrize(
     ("tried", "fixed"),
     [("opt-alie", {"z": 1.5}), ("opt-alie", {}), ("opt-ipm", {"scale": 2})],
@@ -526,7 +526,9 @@ def test_where_nothing_matters_the_search_keeps_the_known_factor() -> None:
 
 
 def accuracy(poison: dict[str, Any], rule: str = "mean") -> float:
-    return last(attacked(count=4, **poison).changed({"rule.kind": rule})).record.accuracy
+    return last(
+        attacked(count=4, **poison).changed({"aggregation.rule.kind": rule})
+    ).record.accuracy
 
 
 @pytest.mark.parametrize(

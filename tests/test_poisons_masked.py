@@ -16,10 +16,15 @@ from lab.engine.data.federation import federated_dataset
 # The clients' examples differ in number, so that weights do.
 MASKED = Experiment.read(
     {
-        "data": {"source": "digits", "clients": 6, "examples": 120, "split": {"kind": "quantity"}},
+        "data": {
+            "source": "digits",
+            "clients": 6,
+            "examples": 120,
+            "partition": {"kind": "quantity"},
+        },
         "training": {"rounds": 1, "steps": 1, "batch_size": 10, "rate": 0.2},
         "secure_aggregation": {"enabled": True},
-        "adversary": {"count": 2, "poison": {"kind": "inflated-weight", "factor": 1e6}},
+        "adversary": {"count": 2, "attack": {"kind": "inflated-weight", "factor": 1e6}},
     }
 )
 
@@ -46,7 +51,7 @@ def test_the_masked_sum_has_the_capped_claim_in_its_weight() -> None:
 
 @pytest.mark.parametrize("kind", POISONING_ATTACKS)
 def test_every_poison_goes_through_masked_sums(kind: str) -> None:
-    poisoned = MASKED.changed({"adversary.poison": kind, "data.source": "fashion-mnist"})
+    poisoned = MASKED.changed({"adversary.attack": kind, "data.source": "fashion-mnist"})
     moment = next(run(poisoned))
     assert moment.state.model.isfinite().all()
     assert moment.record.arrived == list(range(6))

@@ -28,7 +28,7 @@ def skew_by_hand(counts: list[list[int]]) -> float:
 
 
 def test_the_portrait_of_four_hospitals() -> None:
-    drawn = summarise(with_(data__source="heart", data__split__kind="natural", data__clients=4))
+    drawn = summarise(with_(data__source="heart", data__partition__kind="natural", data__clients=4))
     examples = examples_of("heart")
     counts = [
         [int(((examples.groups == owner) & (examples.labels == ill)).sum()) for ill in (0, 1)]
@@ -42,7 +42,7 @@ def test_the_portrait_of_four_hospitals() -> None:
 
 def test_one_class_each_is_the_greatest_skew_there_is() -> None:
     """Ten clients of a class each: a client differs from everybody in nine tenths."""
-    shards = {"data__split__kind": "shards", "data__split__shards": 1}
+    shards = {"data__partition__kind": "shards", "data__partition__shards": 1}
     drawn = summarise(with_(data__source="fashion-mnist", data__clients=10, **shards))
     assert sorted(max(row) for row in drawn.counts) == [1000] * 10
     assert drawn.skew == pytest.approx(0.9)
@@ -55,8 +55,8 @@ def test_the_smaller_alpha_the_more_clients_differ(seed: int) -> None:
             with_(
                 seed=seed,
                 data__clients=10,
-                data__split__kind="dirichlet",
-                data__split__alpha=alpha,
+                data__partition__kind="dirichlet",
+                data__partition__alpha=alpha,
             )
         ).skew
         for alpha in (100.0, 1.0, 0.01)
@@ -75,7 +75,7 @@ def test_the_portrait_shows_all_that_is_held(experiment: Experiment) -> None:
 
 
 def test_a_portrait_counts_what_every_client_holds() -> None:
-    experiment = of_digits(data__split={"kind": "dirichlet", "alpha": 0.3}, adversary__count=2)
+    experiment = of_digits(data__partition={"kind": "dirichlet", "alpha": 0.3}, adversary__count=2)
     found, federation = summarise(experiment), federated_dataset(experiment)
     assert found.classes == tuple("0123456789")
     assert found.malicious == malicious_clients(experiment)
@@ -86,7 +86,7 @@ def test_a_portrait_counts_what_every_client_holds() -> None:
 
 
 def test_skew_is_how_far_clients_lie_from_the_whole_on_average() -> None:
-    experiment = of_digits(data__split={"kind": "dirichlet", "alpha": 0.3})
+    experiment = of_digits(data__partition={"kind": "dirichlet", "alpha": 0.3})
     counts = np.array(summarise(experiment).counts)
     whole = counts.sum(axis=0) / counts.sum()
     distances = [np.maximum(row / row.sum() - whole, 0).sum() for row in counts]
@@ -95,6 +95,8 @@ def test_skew_is_how_far_clients_lie_from_the_whole_on_average() -> None:
 
 def test_alike_clients_have_hardly_any_skew_and_one_class_each_nearly_all() -> None:
     alike = summarise(of_digits(data__clients=3)).skew
-    apart = summarise(of_digits(data__clients=10, data__split={"kind": "shards", "shards": 1})).skew
+    apart = summarise(
+        of_digits(data__clients=10, data__partition={"kind": "shards", "shards": 1})
+    ).skew
     assert alike < 0.1
     assert 0.75 < apart < 0.91  # nine tenths of all labels are another class

@@ -61,7 +61,7 @@ def test_a_round_without_post_is_empty() -> None:
 
 def test_an_update_as_long_as_an_attacker_likes_is_looked_at_all_the_same() -> None:
     """After three rounds of MPAF the rows are 10^18 long, and so is the model that was sent."""
-    boosted: dict[str, int | str] = {"adversary.count": 2, "adversary.poison.kind": "mpaf"}
+    boosted: dict[str, int | str] = {"adversary.count": 2, "adversary.attack.kind": "mpaf"}
     # Of two examples labels are counted, of a single one they are read off.
     boosted |= {"training.rounds": 3, "training.batch_size": 2}
     state = initial_state(LEAKY.changed(boosted))

@@ -37,7 +37,7 @@ from lab.storage.worker_store import WorkerStore
 SMALL: dict[str, Any] = {
     "data.source": "digits",
     "data.clients": 24,
-    "data.split": {"kind": "dirichlet", "alpha": 0.5},
+    "data.partition": {"kind": "dirichlet", "alpha": 0.5},
     "model": {"kind": "mlp", "hidden": 32},
     "training.rounds": 2,
 }
@@ -281,7 +281,7 @@ def test_a_stored_run_gives_the_same_numbers_twice(store: Store) -> None:
     job = ledger.start(Experiment().changed(SMALL))
     for _ in carry_out_run(ledger, job):
         pass
-    order, found = AttackRequest(spy=spy_of(property="bright", made=20), round=2), []
+    order, found = AttackRequest(attack=spy_of(property="bright", made=20), round=2), []
     for _ in "ab":
         *glimpses, last = start_attack(order, StoredRun(store, job.id))
         assert [each.step for each in glimpses] == [1, 2]

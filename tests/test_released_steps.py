@@ -50,7 +50,7 @@ def experiment_of(settings: dict[str, Any]) -> Experiment | None:
 
 
 def attacked(kind: str) -> dict[str, Any]:
-    return {"adversary.count": 3, "adversary.poison": poison(kind)}
+    return {"adversary.count": 3, "adversary.attack": poison(kind)}
 
 
 def rounds_of(experiment: Experiment) -> list[int]:

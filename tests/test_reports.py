@@ -55,11 +55,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
         training__rounds=2,
         training__steps=1,
         training__batch_size=1,
-        data__split="dirichlet",
+        data__partition="dirichlet",
     )
     run = finished(ledger, smooth)
     hospitals = {
-        "data": {"source": "heart", "clients": 4, "split": "natural"},
+        "data": {"source": "heart", "clients": 4, "partition": "natural"},
         "training": {"rounds": 1, "steps": 1, "batch_size": 1},
     }
     table = finished(ledger, Experiment.read(hospitals))
@@ -80,7 +80,7 @@ def finished(ledger: WorkerStore, experiment: Experiment) -> Job:
 
 
 def attack(ledger: WorkerStore, run: Job, spy: dict[str, Any], client: int | None = None) -> Job:
-    order = {"spy": spy, "round": 1} | ({} if client is None else {"client": client})
+    order = {**spy, "round": 1} | ({} if client is None else {"client": client})
     job = ledger.start_attack(run.id, AttackRequest.read(order))
     deque(carry_out_attack(ledger, job), maxlen=0)
     job = ledger.store.job(job.id)

@@ -220,14 +220,18 @@ def test_of_equal_diameters_the_next_longest_distance_decides() -> None:
 def test_the_refusal_says_how_many_would_do(
     name: str, faulty: int, clients: int, message: str
 ) -> None:
-    told = f"rule.faulty is {faulty}, too many for {clients} clients a round: .*{message}"
+    told = (
+        f"aggregation.rule.faulty is {faulty}, too many for {clients} clients a round: .*{message}"
+    )
     with pytest.raises(SettingError, match=told):
         rule(name, faulty=faulty).check(clients)
 
 
 def test_multi_krum_averages_no_more_than_are_honest() -> None:
     part = rule("multi-krum", faulty=2, chosen=9)
-    with pytest.raises(SettingError, match=r"rule.chosen is 9, .* leave 8: give 8 at most"):
+    with pytest.raises(
+        SettingError, match=r"aggregation.rule.chosen is 9, .* leave 8: give 8 at most"
+    ):
         part.check(10)
     part.check(11)
     assert part.fewest() == 11
@@ -567,7 +571,7 @@ def test_too_many_faulty_clients_are_refused(name: str, faulty: int) -> None:
     part = rule(name, faulty=faulty)
     part.check(part.fewest())
     few = rows_of(0, part.fewest() - 1)
-    told = f"rule.faulty is {faulty}, too many for {len(few)} clients a round"
+    told = f"aggregation.rule.faulty is {faulty}, too many for {len(few)} clients a round"
     with pytest.raises(SettingError, match=told):
         part.check(len(few))
     with pytest.raises(SettingError, match=told):

@@ -23,8 +23,8 @@ from lab.reports.html_report import render_comparison
 from lab.reports.spreadsheets import FORMULA, columnar, comma_separated
 from lab.scoring.attack_result import AttackResult
 from lab.storage.database import DATABASE
-from lab.storage.run_commands import RunCommands
-from lab.storage.store import LONGEST_NOTE, Store
+from lab.storage.run_commands import LONGEST_NOTE, RunCommands
+from lab.storage.store import Store
 from tests.markup import parsed
 from tests.paging import attack, opened, trained
 
@@ -160,9 +160,12 @@ def test_a_run_without_a_round_has_nothing_to_take_along(store: Store) -> None:
 
 
 def test_only_what_differs_is_told() -> None:
-    found = differences([TINY, TINY.changed({"seed": 3, "rule": "median"})])
+    found = differences([TINY, TINY.changed({"seed": 3, "aggregation.rule": "median"})])
     assert found["seed"] == ["0", "3"]
-    assert found["rule.kind"] == ["mean", "median"] or found["rule"] == ["mean", "median"]
+    assert found["aggregation.rule.kind"] == ["mean", "median"] or found["aggregation.rule"] == [
+        "mean",
+        "median",
+    ]
     assert "data.clients" not in found
     assert differences([TINY, TINY]) == {}
 

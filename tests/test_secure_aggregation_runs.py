@@ -23,7 +23,7 @@ SMALL = Experiment().changed(
         "data.source": "digits",
         "data.clients": 6,
         "data.examples": 300,
-        "data.split": {"kind": "dirichlet", "alpha": 1.0},
+        "data.partition": {"kind": "dirichlet", "alpha": 1.0},
         "model.kind": "logistic",
         "training.rounds": 3,
         "network.dropout": 0.25,

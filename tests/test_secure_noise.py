@@ -96,8 +96,8 @@ def test_a_round_of_it_is_not_replayed_and_nobody_attacks_fiction(store: Store) 
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
         StoredRun(store, job.id).replay(3)
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
-        RunCommands(store).attack(job.id, AttackRequest.read({"spy": "idlg", "round": 3}))
-    RunCommands(store).attack(job.id, AttackRequest.read({"spy": "loss-threshold", "round": 3}))
+        RunCommands(store).attack(job.id, AttackRequest.read({"kind": "idlg", "round": 3}))
+    RunCommands(store).attack(job.id, AttackRequest.read({"kind": "loss-threshold", "round": 3}))
 
 
 def test_every_state_of_it_is_kept(store: Store) -> None:
@@ -110,5 +110,6 @@ def test_every_state_of_it_is_kept(store: Store) -> None:
     again = [StoredRun(store, job.id).state(round) for round in range(1, 9)]
     for one, other in zip(states, again, strict=True):
         assert torch.equal(one.model, other.model)
-        assert one.memory
-        assert all(torch.equal(one.memory[name], other.memory[name]) for name in one.memory)
+        mine, yours = one.carried.algorithm, other.carried.algorithm
+        assert mine
+        assert all(torch.equal(mine[name], yours[name]) for name in mine)

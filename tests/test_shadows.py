@@ -54,7 +54,7 @@ def pool_of(experiment: Experiment) -> Candidates:
         {},
         NONE,
         NONE | {"network.dropout": 0.4},
-        {"training.algorithm": {"kind": "fedavg", "rate": 0.5}, "data.split.kind": "dirichlet"},
+        {"training.algorithm": {"kind": "fedavg", "rate": 0.5}, "data.partition.kind": "dirichlet"},
         {"model.kind": "cnn", "training.rounds": 1},
         EXAMPLE,
         EXAMPLE | {"privacy.per_layer": True, "privacy.sampling": "fixed"},
@@ -117,7 +117,7 @@ def test_small_federations_share_blocks_and_large_ones_do_not() -> None:
 
 
 def test_a_pair_shares_out_the_pool_and_every_client_gets_its_part() -> None:
-    experiment = of(data__split__kind="dirichlet", training__rounds=1)
+    experiment = of(data__partition__kind="dirichlet", training__rounds=1)
     pool = pool_of(experiment)
     found = last_of(experiment, pool, [0, 1, 2, 3])
     assert (found.inside[0] ^ found.inside[1]).all()
@@ -160,7 +160,7 @@ def test_shadows_begin_with_models_of_their_own_or_with_one_that_is_known() -> N
 def test_a_shadow_has_the_runs_privacy_and_nothing_else_that_the_run_does() -> None:
     experiment = of(
         {"privacy.kind": "example", "privacy.noise": 0.9, "privacy.secure_noise": True},
-        {"adversary.count": 1, "rule.kind": "median", "network.dropout": 0.1},
+        {"adversary.count": 1, "aggregation.rule.kind": "median", "network.dropout": 0.1},
         {"training.algorithm": "fedadam", "network.compression": "top-k"},
     )
     plain = recipes(experiment, 2)[1]
@@ -169,7 +169,7 @@ def test_a_shadow_has_the_runs_privacy_and_nothing_else_that_the_run_does() -> N
         0.9,
         True,
     )
-    assert (plain.adversary.count, plain.rule.kind) == (0, "mean")
+    assert (plain.adversary.count, plain.aggregation.rule.kind) == (0, "mean")
     assert (plain.training.algorithm.kind, plain.network.compression.kind) == ("fedavg", "none")
     assert plain.network.dropout == 0.1
 

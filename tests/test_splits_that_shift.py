@@ -45,7 +45,7 @@ def with_(kind: str, **settings: object) -> Experiment:
     """Few digits, so that outsiders are left: data__clients=3 -> data.clients = 3"""
     small = {"data.source": "digits", "data.clients": 6, "data.examples": 300}
     paths = {name.replace("__", "."): value for name, value in settings.items()}
-    return Experiment().changed(small | {"data.split.kind": kind} | paths)
+    return Experiment().changed(small | {"data.partition.kind": kind} | paths)
 
 
 def held_by(federation: FederatedDataset, client: int) -> tuple[Tensor, Tensor]:
@@ -100,7 +100,7 @@ def test_every_client_holds_its_own_examples_as_it_sees_them(kind: str) -> None:
         )
         for client in before.everyone:
             inputs, labels = held_by(before, client)
-            inputs, labels = experiment.data.split.shift(
+            inputs, labels = experiment.data.partition.shift(
                 client, as_floats(inputs), labels, 10, partial(random_stream, 0, "shift")
             )
             assert torch.equal(held_by(after, client)[0], inputs.mul(255).round().byte())
@@ -128,7 +128,7 @@ def test_test_examples_stay_as_they_are(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", SHIFTING)
 def test_malicious_clients_poison_what_they_see(kind: str) -> None:
-    experiment = with_(kind, adversary__count=2, adversary__poison="label-flip")
+    experiment = with_(kind, adversary__count=2, adversary__attack="label-flip")
     honest, bad = federated_dataset(experiment), training_data(experiment)
     for client in honest.everyone:
         (inputs, labels), (fed, taught) = held_by(honest, client), held_by(bad, client)
@@ -195,7 +195,7 @@ def test_the_members_of_a_trial_are_what_clients_see(
 
 
 def test_feature_with_everything_off_is_iid_bit_for_bit() -> None:
-    off = federated_dataset(with_("feature").changed({f"data.split.{name}": 0 for name in OFF}))
+    off = federated_dataset(with_("feature").changed({f"data.partition.{name}": 0 for name in OFF}))
     assert torch.equal(off.inputs, plain().inputs)
     assert torch.equal(off.labels, plain().labels)
     assert torch.equal(off.index, plain().index)
@@ -297,9 +297,9 @@ def test_blur_keeps_the_brightness_and_spreads_a_dot_as_a_bell() -> None:
 
 
 def test_feature_refuses_a_table_and_says_what_would_work() -> None:
-    with pytest.raises(SettingError, match=r"^data.split.kind feature needs pictures"):
+    with pytest.raises(SettingError, match=r"^data.partition.kind feature needs pictures"):
         with_("feature", data__source="heart")
-    assert with_("concept", data__source="heart").data.split.kind == "concept"
+    assert with_("concept", data__source="heart").data.partition.kind == "concept"
 
 
 # --- concept ------------------------------------------------------------------------------------
@@ -341,10 +341,10 @@ def test_concept_changes_no_input() -> None:
     [("heart", 3, "more than the 2 classes of heart: give 2"), ("photos", 8, "give 2 to 7")],
 )
 def test_more_clusters_than_classes_are_refused(source: str, clusters: int, remedy: str) -> None:
-    settings = {"data__source": source, "data__split__clusters": clusters}
-    with pytest.raises(SettingError, match=rf"^data.split.clusters is {clusters}.*{remedy}$"):
+    settings = {"data__source": source, "data__partition__clusters": clusters}
+    with pytest.raises(SettingError, match=rf"^data.partition.clusters is {clusters}.*{remedy}$"):
         with_("concept", **settings)
-    settings["data__split__clusters"] = len(DATA_SOURCES[source].classes)
+    settings["data__partition__clusters"] = len(DATA_SOURCES[source].classes)
     assert with_("concept", **settings)
 
 

@@ -45,7 +45,7 @@ def experiment_of(chance: Random) -> Experiment:
         "privacy.per_layer": chance.random() < 0.3,
         "network.dropout": chance.choice((0.0, 0.0, 0.3)),
         "adversary.count": chance.choice((0, clients // 2)),
-        "adversary.poison": poison(chance.choice(sorted(POISONING_ATTACKS))),
+        "adversary.attack": poison(chance.choice(sorted(POISONING_ATTACKS))),
     }
     experiment = Experiment().changed(BASE | settings)
     if rounds > 1 and chance.random() < 0.5:

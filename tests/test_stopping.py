@@ -42,7 +42,7 @@ def attack(ledger: WorkerStore) -> Job:
     run = ledger.start(TINY)
     list(carry_out_run(ledger, run))
     spy = {"kind": "idlg", "iterations": 20_000, "restarts": 20}
-    return ledger.start_attack(run.id, AttackRequest.read({"spy": spy, "round": 1, "client": 1}))
+    return ledger.start_attack(run.id, AttackRequest.read({**spy, "round": 1, "client": 1}))
 
 
 def kept(store: Store, attack: Job) -> tuple[AttackResult, ImageScore]:

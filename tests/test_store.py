@@ -76,14 +76,14 @@ def test_the_newest_run_comes_first(store: Store) -> None:
     assert [job.id for job in store.runs()] == ids[::-1]
 
 
-@pytest.mark.parametrize("kind", [*table("spies"), *table("audits")])
+@pytest.mark.parametrize("kind", [*table("privacy-attacks"), *table("audits")])
 def test_the_command_of_an_order_says_its_settings_as_they_are_read(kind: str) -> None:
-    usual = AttackRequest.read({"spy": kind, "round": 1}).spy
+    usual = AttackRequest.read({**kind, "round": 1}).attack
     turned = {name: not value for name, value in usual if isinstance(value, bool)}
-    order = AttackRequest.read({"spy": {"kind": kind} | turned, "round": 1})
+    order = AttackRequest.read({"kind": kind | turned, "round": 1})
     words = shlex.split(order.command("last"))
     told = parse_pairs(words[k + 1] for k, word in enumerate(words) if word == "-s")
-    assert AttackRequest.read({"spy": {"kind": kind} | told, "round": 1}) == order
+    assert AttackRequest.read({"kind": kind | told, "round": 1}) == order
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -97,9 +97,9 @@ def test_an_unknown_run_is_named(store: Store) -> None:
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        ({"spy": "idlg", "round": 9}, "round is 9: the run has finished 3 rounds"),
-        ({"spy": "idlg", "round": 1, "client": 7}, "client is 7: give 0 to 3"),
-        ({"spy": "first-layer", "round": 1}, "begins with a convolution"),
+        ({"kind": "idlg", "round": 9}, "round is 9: the run has finished 3 rounds"),
+        ({"kind": "idlg", "round": 1, "client": 7}, "client is 7: give 0 to 3"),
+        ({"kind": "first-layer", "round": 1}, "begins with a convolution"),
     ],
 )
 def test_an_attack_that_cannot_be_is_refused_at_once(
@@ -209,10 +209,10 @@ def test_a_change_in_mid_run_holds_from_the_next_round_and_is_written_down(store
     job = ledger.start(TINY)
     rounds = carry_out_run(ledger, job)
     next(rounds)
-    RunCommands(store).change(job.id, {"rule.kind": "median"})
-    assert store.intended(job.id).rule.kind == "median"
+    RunCommands(store).change(job.id, {"aggregation.rule.kind": "median"})
+    assert store.intended(job.id).aggregation.rule.kind == "median"
     list(rounds)
-    changed = TINY.changed_from(2, {"rule.kind": "median"})
+    changed = TINY.changed_from(2, {"aggregation.rule.kind": "median"})
     assert store.job(job.id).experiment == changed
     assert [each.record for each in store.rounds(job.id)] == [m.record for m in run(changed)]
 
@@ -224,7 +224,9 @@ def test_a_change_of_a_paused_run_needs_no_worker(store: Store) -> None:
     assert store.job(id).experiment.training.rate == 0.3
 
 
-@pytest.mark.parametrize("settings", [{"data.clients": 3}, {"training.rate": -1}, {"rule": "x"}])
+@pytest.mark.parametrize(
+    "settings", [{"data.clients": 3}, {"training.rate": -1}, {"aggregation.rule": "x"}]
+)
 def test_a_change_that_a_run_cannot_make_is_refused_and_changes_nothing(
     store: Store, settings: dict[str, object]
 ) -> None:

@@ -71,13 +71,13 @@ def village(**settings: Any) -> Experiment:
     paths = {name.replace("__", "."): value for name, value in settings.items()}
     now = Experiment().changed({"data.source": "heart"} | ODD | {"data.clients": 4} | paths)
     split = PARTITIONS["people"].read(HALF)
-    data = now.data.model_copy(update={"source": Village(), "split": split, "clients": 6})
+    data = now.data.model_copy(update={"source": Village(), "partition": split, "clients": 6})
     return now.model_copy(update={"data": data})
 
 
 def chat(**settings: Any) -> Experiment:
     paths = {name.replace("__", "."): value for name, value in settings.items()}
-    usual = {"data.source": "chat", "data.split": HALF, "data.clients": 10}
+    usual = {"data.source": "chat", "data.partition": HALF, "data.clients": 10}
     small = {"model": {"kind": "keyboard", "width": 4, "hidden": 8}, "training.rounds": 1}
     return Experiment().changed(usual | small | paths)
 
@@ -189,9 +189,9 @@ def test_one_clients_people_are_asked_about_alone() -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"data__split": "iid"}, "is at several clients: use data.split.kind people"),
-        ({"data__split": {"kind": "people"}}, "with data.split.left_out 0.5"),
-        ({"rule": "fltrust"}, "use another rule"),
+        ({"data__partition": "iid"}, "is at several clients: use data.partition.kind people"),
+        ({"data__partition": {"kind": "people"}}, "with data.partition.left_out 0.5"),
+        ({"aggregation.rule": "fltrust"}, "use another rule"),
         ({"data__clients": 101}, "of the 200 people of chat 100 take part: give 2 to 100"),
     ],
 )
@@ -200,12 +200,14 @@ def test_where_nobody_can_be_told_apart_it_is_refused(settings: Any, told: str) 
 
 
 def test_data_without_people_are_refused() -> None:
-    now = Experiment().changed({"data.source": "heart", "data.split": "natural", "data.clients": 4})
+    now = Experiment().changed(
+        {"data.source": "heart", "data.partition": "natural", "data.clients": 4}
+    )
     assert "use data.source chat" in refusal(
         lambda: select_subjects(now, AttackResources(), seen=False)
     )
     with pytest.raises(SettingError, match="fashion-mnist has none"):
-        Experiment().changed({"data.split": "people"})
+        Experiment().changed({"data.partition": "people"})
 
 
 # --- what it achieves ---------------------------------------------------------------------------
@@ -260,7 +262,7 @@ def test_it_is_an_attack_on_a_stored_run_with_a_glimpse_each_round(tmp_path: obj
     store = Store(f"sqlite:///{tmp_path}/lab.db")
     job = (ledger := WorkerStore(store)).start(chat(training__rounds=2))
     list(carry_out_run(ledger, job))
-    order = AttackRequest(spy=SubjectMembership(), round=2)
+    order = AttackRequest(attack=SubjectMembership(), round=2)
     first, again = (list(start_attack(order, StoredRun(store, job.id))) for _ in range(2))
     assert [glimpse.step for glimpse in first] == [1, 2, 3]
     assert first[-1].result == again[-1].result

@@ -151,7 +151,7 @@ def test_labels_are_read_with_the_pictures() -> None:
 
 def test_records_of_a_table_are_imprinted_too() -> None:
     before, moment = played(
-        model="logistic", data__source="heart", data__split="natural", data__clients=4
+        model="logistic", data__source="heart", data__partition="natural", data__clients=4
     )
     guess, truth = answer(spy_of("imprint"), before, moment)
     assert recall(guess, truth) > 0.3
@@ -298,9 +298,9 @@ HONEST: list[dict[str, Any]] = [
     {"model": "cnn"},
     {"model": "logistic", "training__rate": 1.0},
     {"model": "lenet"},
-    {"data__source": "heart", "data__split": "natural", "data__clients": 4},
+    {"data__source": "heart", "data__partition": "natural", "data__clients": 4},
     {"training__rate": 2.0, "training__steps": 20},
-    {"training__steps": 0, "training__epochs": 5, "data__split": "dirichlet"},
+    {"training__steps": 0, "training__epochs": 5, "data__partition": "dirichlet"},
     {"training__algorithm": "fedadam"},
     {"privacy__kind": "client", "privacy__noise": 1.0},
 ]
@@ -358,7 +358,7 @@ def test_a_stored_run_is_attacked_in_any_of_its_rounds(name: str, store: Store) 
         pass
     for round in (1, 2):
         *_, glimpse = start_attack(
-            AttackRequest(spy=spy_of(name), round=round, client=1), StoredRun(store, job.id)
+            AttackRequest(attack=spy_of(name), round=round, client=1), StoredRun(store, job.id)
         )
         assert glimpse.result is not None
         assert glimpse.result.find(TamperingSigns) is not None

@@ -432,7 +432,7 @@ def test_a_stored_run_is_watched_and_the_result_kept(store: Store) -> None:
     ledger = WorkerStore(store)
     job = ledger.start(OVERFITTED.changed({"training.rounds": 2}))
     list(carry_out_run(ledger, job))
-    order = AttackRequest.read({"spy": "fedmia", "round": 2, "client": 1})
+    order = AttackRequest.read({"kind": "fedmia", "round": 2, "client": 1})
     attack = ledger.start_attack(job.id, order)
     glimpses = list(carry_out_attack(ledger, attack))
     assert [glimpse.step for glimpse in glimpses] == [1, 2, 3]
@@ -454,7 +454,7 @@ def test_what_cannot_be_repeated_is_not_ordered(store: Store) -> None:
     job = ledger.start(secret)
     list(carry_out_run(ledger, job))
     with pytest.raises(SettingError, match=r"cannot be replayed: privacy\.secure_noise"):
-        RunCommands(store).attack(job.id, AttackRequest.read({"spy": "fedmia", "round": 1}))
+        RunCommands(store).attack(job.id, AttackRequest.read({"kind": "fedmia", "round": 1}))
 
 
 def test_another_run_than_the_stored_one_is_not_watched() -> None:

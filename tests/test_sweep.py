@@ -13,7 +13,8 @@ from lab import Experiment, figures
 from lab.common.settings import SettingError
 from lab.experiment import presets
 from lab.reports.html_report import render_sweep
-from lab.sweeps.result_table import Outcome, ResultTable, lines, result_table
+from lab.sweeps.cell_result import CellResult
+from lab.sweeps.result_table import ResultTable, lines, result_table
 from lab.sweeps.sweep import MOST, Sweep
 from tests.drawings import Trace, drawn, trace
 from tests.experiments import refusal
@@ -39,20 +40,22 @@ def test_cells_are_every_combination_row_by_row() -> None:
             "seed": 1,
             "data": {"source": "digits", "clients": 5},
             "training": {"rounds": 2},
-            "rule": {"kind": "krum", "faulty": 1},
-            "adversary": {"count": 1, "poison": "label-flip"},
+            "aggregation.rule": {"kind": "krum", "faulty": 1},
+            "adversary": {"count": 1, "attack": "label-flip"},
         }
     )
 
 
 def test_a_section_that_is_written_as_a_table_leaves_the_rest_of_it_alone() -> None:
-    rows = [{"label": "few", "set": {"data": {"clients": 3}, "rule": {"kind": "median"}}}]
+    rows = [
+        {"label": "few", "set": {"data": {"clients": 3}, "aggregation.rule": {"kind": "median"}}}
+    ]
     cell = sweep(rows=rows, columns=[{"label": "x"}]).cells[0]
     assert cell.experiment is not None
     assert cell.experiment.data.dump() == Sweep.from_toml(GRID).experiment.data.dump() | {
         "clients": 3
     }
-    assert cell.experiment.rule.kind == "median"
+    assert cell.experiment.aggregation.rule.kind == "median"
 
 
 def test_without_seeds_the_experiments_own_counts() -> None:
@@ -61,7 +64,7 @@ def test_without_seeds_the_experiments_own_counts() -> None:
 
 
 def test_equal_experiments_have_one_key_and_are_run_once() -> None:
-    twins = [{"label": "one"}, {"label": "other", "set": {"rule.kind": "mean"}}]
+    twins = [{"label": "one"}, {"label": "other", "set": {"aggregation.rule.kind": "mean"}}]
     assert len(sweep(rows=twins).cells) == 8
     assert len(sweep(rows=twins).experiments) == 4
 
@@ -146,8 +149,12 @@ def test_too_many_runs_are_refused_before_they_are_made() -> None:
 
 
 def test_a_sweep_of_nothing_but_refusals_is_refused() -> None:
-    rows = axis("rule.faulty", [7, 8])
-    whole = {"rule": "krum", "data": {"source": "digits", "clients": 20}, "adversary": {"count": 1}}
+    rows = axis("aggregation.rule.faulty", [7, 8])
+    whole = {
+        "aggregation": {"rule": "krum"},
+        "data": {"source": "digits", "clients": 20},
+        "adversary": {"count": 1},
+    }
     columns = axis("data.clients", [3])
     assert "every run is refused, the first because" in refusal(
         lambda: sweep(rows=rows, columns=columns, experiment=whole)
@@ -179,7 +186,7 @@ PLAIN = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=6,
 )
-NAMES = st.sampled_from([*Sweep.model_fields, "label", "set", "rule"])
+NAMES = st.sampled_from([*Sweep.model_fields, "label", "set", "aggregation.rule"])
 
 
 @given(st.dictionaries(NAMES, PLAIN | st.lists(st.dictionaries(NAMES, PLAIN), max_size=3)))
@@ -215,8 +222,8 @@ BOTH = {
     "seeds": [0],
     "rows": [{"label": "x"}],
     "columns": [{"label": "y"}],
-    "best": axis("rule.kind", ["mean", "median"]),
-    "worst": axis("adversary.poison.kind", ["label-flip", "sign-flip", "backdoor"]),
+    "best": axis("aggregation.rule.kind", ["mean", "median"]),
+    "worst": axis("adversary.attack.kind", ["label-flip", "sign-flip", "backdoor"]),
 }
 
 
@@ -226,8 +233,8 @@ def test_a_place_shows_the_best_rule_against_its_worst_attack() -> None:
     entry = filled(sweep(**BOTH), [0.9, 0.2, 0.8, 0.6, 0.7, 0.5]).entries[0][0]
     assert (entry.told(), entry.best, entry.worst) == (
         "50.0%",
-        "rule.kind median",
-        "adversary.poison.kind backdoor",
+        "aggregation.rule.kind median",
+        "adversary.attack.kind backdoor",
     )
 
 
@@ -235,14 +242,14 @@ def test_of_a_backdoor_best_is_low_and_worst_is_high() -> None:
     # Worst 90 and 70: median against the second attack.
     table = filled(sweep(measure="backdoor", **BOTH), [0.9, 0.2, 0.8, 0.6, 0.7, 0.5])
     assert table.entries[0][0].told() == "70.0%"
-    assert table.entries[0][0].worst == "adversary.poison.kind sign-flip"
+    assert table.entries[0][0].worst == "adversary.attack.kind sign-flip"
 
 
 def test_seeds_are_averaged_before_a_rule_is_chosen() -> None:
     """Chosen by each seed the best would be 80 %, by luck."""
     inner = BOTH | {"seeds": [0, 1], "worst": []}
     entry = filled(sweep(**inner), [0.8, 0.2, 0.4, 0.8]).entries[0][0]
-    assert (entry.told(), entry.best) == ("60.0%", "rule.kind median")
+    assert (entry.told(), entry.best) == ("60.0%", "aggregation.rule.kind median")
 
 
 def test_what_one_run_may_still_change_is_not_told() -> None:
@@ -252,7 +259,10 @@ def test_what_one_run_may_still_change_is_not_told() -> None:
 
 
 def test_a_refused_rule_leaves_the_choice_to_the_others() -> None:
-    best = [*BOTH["best"], {"label": "Krum", "set": {"rule": {"kind": "krum", "faulty": 9}}}]  # type: ignore[misc]
+    best = [
+        *BOTH["best"],
+        {"label": "Krum", "set": {"aggregation.rule": {"kind": "krum", "faulty": 9}}},
+    ]  # type: ignore[misc]
     swept = sweep(**BOTH | {"best": best})
     assert [bool(cell.refused) for cell in swept.cells] == [False] * 6 + [True] * 3
     table = filled(swept, [0.9, 0.2, 0.8, 0.6, 0.7, 0.5, None, None, None])
@@ -260,21 +270,26 @@ def test_a_refused_rule_leaves_the_choice_to_the_others() -> None:
 
 
 def test_a_refused_place_says_why_and_a_failed_one_hides_the_worst() -> None:
-    rows = [{"label": "Krum", "set": {"rule": {"kind": "krum", "faulty": 1}}}, {"label": "mean"}]
+    rows = [
+        {"label": "Krum", "set": {"aggregation.rule": {"kind": "krum", "faulty": 1}}},
+        {"label": "mean"},
+    ]
     columns = axis("data.clients", [3, 8])
     swept = sweep(rows=rows, columns=columns, seeds=[0])
     few, many, of_mean, failed = swept.cells
     assert few.key == ""
     outcomes = {
-        many.key: Outcome("finished", "", (0.7,)),
-        of_mean.key: Outcome("finished", "", (0.9,)),
-        failed.key: Outcome("failed", "RuntimeError: a wire came loose"),
+        many.key: CellResult("finished", "", (0.7,)),
+        of_mean.key: CellResult("finished", "", (0.9,)),
+        failed.key: CellResult("failed", "RuntimeError: a wire came loose"),
     }
     table = result_table(swept, outcomes)
     assert told(table) == [["refused", "70.0%"], ["90.0%", "failed"]]
     assert [entry.told() for entry in table.worst] == ["70.0%", "failed"]
     refused, lost = table.reasons()
-    assert refused.startswith("Krum / data.clients 3: refused: rule.faulty is 1, too many for 3")
+    assert refused.startswith(
+        "Krum / data.clients 3: refused: aggregation.rule.faulty is 1, too many for 3"
+    )
     assert lost == "mean / data.clients 8: failed: RuntimeError: a wire came loose"
     assert [line["status"] for line in lines(swept, outcomes)] == [
         "refused",
@@ -286,7 +301,7 @@ def test_a_refused_place_says_why_and_a_failed_one_hides_the_worst() -> None:
 
 def test_a_run_without_a_backdoor_is_no_success_of_the_defence() -> None:
     swept = sweep(measure="backdoor", seeds=[0])
-    outcomes = {key: Outcome("finished", "", (0.9,), (None,)) for key in swept.experiments}
+    outcomes = {key: CellResult("finished", "", (0.9,), (None,)) for key in swept.experiments}
     table = result_table(swept, outcomes)
     assert table.entries[0][0].told() == "refused"
     assert table.reasons()[0].endswith("refused: its runs measure no backdoor")
@@ -294,7 +309,7 @@ def test_a_run_without_a_backdoor_is_no_success_of_the_defence() -> None:
 
 def test_a_run_that_its_budget_ended_counts_and_says_so() -> None:
     swept = sweep(seeds=[0])
-    ended = Outcome("finished", "round 2 would pass the budget", (0.4,))
+    ended = CellResult("finished", "round 2 would pass the budget", (0.4,))
     table = result_table(swept, dict.fromkeys(swept.experiments, ended))
     assert table.entries[0][0].told() == "40.0%"
     assert "round 2 would pass the budget" in table.reasons()[0]
@@ -341,7 +356,10 @@ def test_bright_is_good_whatever_was_measured() -> None:
 
 
 def test_labels_are_never_taken_for_markup() -> None:
-    rows = [{"label": "<b>a</b> & <a href='x'>"}, {"label": "b", "set": {"rule": "median"}}]
+    rows = [
+        {"label": "<b>a</b> & <a href='x'>"},
+        {"label": "b", "set": {"aggregation.rule": "median"}},
+    ]
     table = filled(sweep(rows=rows, title="<script>alert(1)</script>"), [0.5] * 8)
     ticks = drawn(figures.heat(table))["layout"]["yaxis"]["ticktext"]
     assert ticks[0].replace("<br>", " ") == "&lt;b&gt;a&lt;/b&gt; &amp; &lt;a href='x'&gt;"

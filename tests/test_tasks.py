@@ -14,7 +14,7 @@ from tests.slow import all_of, batches_of, slope
 
 NOW = Experiment.read(
     {
-        "data": {"source": "digits", "clients": 5, "split": {"kind": "quantity", "skew": 1.0}},
+        "data": {"source": "digits", "clients": 5, "partition": {"kind": "quantity", "skew": 1.0}},
         "training": {"epochs": 2, "batch_size": 16, "rate": 0.1},
     }
 )

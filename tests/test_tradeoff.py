@@ -152,7 +152,7 @@ def test_a_study_is_all_combinations_under_every_seed() -> None:
         assert now.seed == cell.seed
         assert (now.privacy.kind == "example") == (place.epsilon > 0)
         assert now.secure_aggregation.enabled == place.masks
-        assert now.data.split.kind == ("dirichlet" if place.alpha else "iid")
+        assert now.data.partition.kind == ("dirichlet" if place.alpha else "iid")
         assert now.adversary.count == (1 if place.malicious else 0)
     assert study.label(study.places[-1]) == "epsilon 8, alpha 0.5, masks, 20 % malicious"
 
@@ -175,7 +175,7 @@ def test_a_study_that_cannot_be_is_refused(changed: dict[str, object], told: str
 
 
 def test_what_contradicts_itself_is_refused_in_its_place_only() -> None:
-    krum = quick().experiment.changed({"rule": {"kind": "krum", "faulty": 1}}).dump()
+    krum = quick().experiment.changed({"aggregation.rule": {"kind": "krum", "faulty": 1}}).dump()
     found = points(quick(experiment=krum), {})
     assert [point.word for point in found] == ["waiting", "refused", "waiting", "refused"]
     assert "krum" in found[1].reason
@@ -199,7 +199,7 @@ def test_probes_make_other_runs_and_the_rest_keep_their_keys() -> None:
 
 def test_a_probe_finds_what_a_raid_finds_and_the_run_goes_on() -> None:
     experiment = quick().experiment
-    aims = [AttackSpec.read({"spy": "first-layer", "round": 1}), *quick().sweep.probes]
+    aims = [AttackSpec.read({"kind": "first-layer", "round": 1}), *quick().sweep.probes]
     found, rounds = {}, []
     for moment, told in attacked_on_the_way(experiment, run(experiment), aims):
         rounds.append(moment.record.round)

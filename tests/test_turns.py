@@ -62,9 +62,7 @@ def worker(store: Store) -> Iterator[SuspendedAttacks]:
 
 
 def ordered(store: Store, run: str, spy: dict[str, Any], visitor: str) -> str:
-    return RunCommands(store).attack(
-        run, AttackRequest.read({"spy": spy, "round": 1}), visitor=visitor
-    )
+    return RunCommands(store).attack(run, AttackRequest.read({**spy, "round": 1}), visitor=visitor)
 
 
 def turn(worker: SuspendedAttacks) -> str:

@@ -44,7 +44,7 @@ SMALL = Experiment().changed(
         "data.source": "digits",
         "data.clients": 7,
         "data.examples": 350,
-        "data.split": {"kind": "quantity"},  # so that weights differ
+        "data.partition": {"kind": "quantity"},  # so that weights differ
         "model": {"kind": "mlp", "hidden": 16},
         "training.rounds": 2,
         "secure_aggregation.enabled": True,
@@ -145,7 +145,7 @@ def test_a_dead_model_gets_no_gradient_where_it_claims_that(kind: str) -> None:
 
 
 def test_sums_of_fewer_tell_more_of_one() -> None:
-    unmasked = found("single-out", data__split="iid")
+    unmasked = found("single-out", data__partition="iid")
     assert [one.name for one in unmasked.course] == ["sum of 7", "sum of 3"]
     errors = [one.error for one in unmasked.course]
     assert errors == sorted(errors, reverse=True)
@@ -153,7 +153,7 @@ def test_sums_of_fewer_tell_more_of_one() -> None:
 
 
 def test_two_clients_who_check_nothing_give_a_sum_of_two() -> None:
-    unmasked = found("single-out", data__split="iid", **UNCHECKED)
+    unmasked = found("single-out", data__partition="iid", **UNCHECKED)
     assert [one.name for one in unmasked.course] == ["sum of 7", "sum of 3", "sum of 2"]
     assert unmasked.notes == ("asked for a sum of 2, the clients gave it",)
 
@@ -337,7 +337,7 @@ def test_a_round_under_noise_that_nothing_repeats_is_not_attacked(store: Store) 
     deque(carry_out_run(ledger, job), maxlen=0)
     with pytest.raises(SettingError, match=f"round 2 of run {job.id} cannot be replayed"):
         RunCommands(store).attack(
-            job.id, AttackRequest.read({"spy": "sybils", "round": 2, "client": TARGET})
+            job.id, AttackRequest.read({"kind": "sybils", "round": 2, "client": TARGET})
         )
 
 
@@ -420,7 +420,7 @@ def test_a_staged_round_of_everybody_is_the_round_as_it_was() -> None:
 
 
 def test_malicious_data_do_not_confuse_the_siege() -> None:
-    unmasked = found("sybils", adversary__count=2, adversary__poison="sign-flip")
+    unmasked = found("sybils", adversary__count=2, adversary__attack="sign-flip")
     assert error(unmasked) < 1e-3
     assert training_data(SMALL).clients == 7
 

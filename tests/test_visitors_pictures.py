@@ -36,7 +36,7 @@ PICTURE = picture(TINY)
 
 def order(store: Store, spy: str = "idlg") -> AttackRequest:
     digest = store.arrays.digest({"picture": PICTURE})
-    return AttackRequest.read({"spy": spy, "round": 1, "picture": digest})
+    return AttackRequest.read({**spy, "round": 1, "picture": digest})
 
 
 def attacked(store: Store, run: str, visitor: str) -> str:
@@ -161,7 +161,7 @@ def test_a_visitors_own_attack_is_preselected_before_anothers_newer_one(
     run = trained(store)
     for visitor, client in ((ANN, 2), (BEN, 3)):
         RunCommands(store).attack(
-            run, AttackRequest.read({"spy": "idlg", "round": 1, "client": client}), None, visitor
+            run, AttackRequest.read({"kind": "idlg", "round": 1, "client": client}), None, visitor
         )
     cookies[COOKIE] = "cookie of Ann"
     told = words(opened("inversion", run=run))

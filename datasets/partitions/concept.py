@@ -34,7 +34,7 @@ class Concept(Shifted):
         classes = len(source.classes)
         if self.clusters > classes:
             raise SettingError(
-                f"data.split.clusters is {self.clusters}, more than the {classes} classes of "
+                f"data.partition.clusters is {self.clusters}, more than the {classes} classes of "
                 f"{source.kind}: give 2" + (f" to {classes}" if classes > 2 else "")
             )
 

@@ -43,8 +43,8 @@ class Feature(Shifted):
     def check(self, source: DataSource, clients: int, examples: int) -> None:
         if len(source.shape) != 3:
             raise SettingError(
-                f"data.split.kind feature needs pictures and {source.kind} is a table: "
-                "use data.source fashion-mnist, or data.split.kind concept"
+                f"data.partition.kind feature needs pictures and {source.kind} is a table: "
+                "use data.source fashion-mnist, or data.partition.kind concept"
             )
 
     def shift(

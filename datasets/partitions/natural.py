@@ -19,8 +19,8 @@ class Natural(Partition):
     def check(self, source: DataSource, clients: int, examples: int) -> None:
         if not source.groups:
             raise SettingError(
-                f"data.split.kind natural needs data with real owners, and {source.kind} has "
-                "none: use data.source heart, or data.split.kind dirichlet"
+                f"data.partition.kind natural needs data with real owners, and {source.kind} has "
+                "none: use data.source heart, or data.partition.kind dirichlet"
             )
         if clients != len(source.groups):
             raise SettingError(

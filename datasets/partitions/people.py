@@ -28,8 +28,8 @@ class People(Partition):
         people = len(source.groups)
         if not people:
             raise SettingError(
-                f"data.split.kind people needs data with real owners, and {source.kind} has none: "
-                "use data.source chat, or data.split.kind iid"
+                f"data.partition.kind people needs data with real owners, and {source.kind} has "
+                "none: use data.source chat, or data.partition.kind iid"
             )
         kept = people - self._left(people)
         if clients > kept:

@@ -22,7 +22,7 @@ class Shards(Partition):
     def check(self, source: DataSource, clients: int, examples: int) -> None:
         if self.shards * clients > examples:
             raise SettingError(
-                f"data.split.shards is {self.shards}: {clients} clients would need "
+                f"data.partition.shards is {self.shards}: {clients} clients would need "
                 f"{self.shards * clients} shards and there are {examples} examples; give 1 to "
                 f"{examples // clients}"
             )

@@ -52,8 +52,8 @@ class FlTrust(AggregationRule):
         """The trust in each client, and what gives its row the length of the root.  (clients,)"""
         if aid.root is None:
             raise SettingError(
-                f"rule.kind {self.kind} needs an update of the server's own, and there is none: "
-                "hand it over as aid.root, or use rule.kind median"
+                f"aggregation.rule.kind {self.kind} needs an update of the server's own, and there "
+                "is none: hand it over as aid.root, or use aggregation.rule.kind median"
             )
         root, lengths = aid.root.double(), lengths_of(rows).clamp_min(NOTHING)
         length = root.norm()

@@ -51,8 +51,9 @@ class MultiKrum(AggregationRule):
         spared = clients - self.faulty
         if self.chosen > spared:
             raise SettingError(
-                f"rule.chosen is {self.chosen}, and {clients} clients a round without rule.faulty "
-                f"{self.faulty} leave {spared}: give {spared} at most, or 0 for all of them"
+                f"aggregation.rule.chosen is {self.chosen}, and {clients} clients a round without "
+                f"aggregation.rule.faulty {self.faulty} leave {spared}: "
+                f"give {spared} at most, or 0 for all of them"
             )
 
     def _kept(self, rows: Tensor) -> Tensor:

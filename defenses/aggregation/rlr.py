@@ -36,6 +36,6 @@ class RobustRate(AggregationRule):
     def check(self, clients: int) -> None:
         if clients < self.threshold:
             raise SettingError(
-                f"rule.threshold is {self.threshold}, more than {clients} clients a round can "
-                f"agree: give {clients} at most"
+                f"aggregation.rule.threshold is {self.threshold}, more than {clients} clients a "
+                f"round can agree: give {clients} at most"
             )

@@ -17,7 +17,9 @@ class Breakdown:
     def fewest(self, faulty: int) -> int:
         return self.each * faulty + self.more
 
-    def check(self, kind: str, faulty: int, clients: int, name: str = "rule.faulty") -> None:
+    def check(
+        self, kind: str, faulty: int, clients: int, name: str = "aggregation.rule.faulty"
+    ) -> None:
         """Raises SettingError where `faulty`, the setting of that name, is too many."""
         if clients >= self.fewest(faulty):
             return

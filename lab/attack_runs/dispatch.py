@@ -66,10 +66,10 @@ def family_of(order: AttackRequest) -> Family:
     """Return the module that carries the attack out.  Raises SettingError."""
     if order.picture is not None:
         return own_example
-    for base in type(order.spy).__mro__:
+    for base in type(order.attack).__mro__:
         if base in FAMILIES:
             return FAMILIES[base]
-    raise SettingError(f"{order.spy.kind} is no attack on a run")
+    raise SettingError(f"{order.attack.kind} is no attack on a run")
 
 
 def check_attack(order: AttackRequest, history: RunHistory) -> None:
@@ -102,9 +102,9 @@ def _check_target(order: AttackRequest, history: RunHistory) -> None:
     clients = history.experiment.data.clients
     if order.client is not None and order.client >= clients:
         raise SettingError(f"client is {order.client}: give 0 to {clients - 1}")
-    order.spy.suits(history.experiment.architecture)
-    if order.targets and not isinstance(order.spy, MembershipInferenceAttack):
+    order.attack.suits(history.experiment.architecture)
+    if order.targets and not isinstance(order.attack, MembershipInferenceAttack):
         raise SettingError(
-            f"targets is {order.targets}, and {order.spy.kind} attacks one round of one run: "
+            f"targets is {order.targets}, and {order.attack.kind} attacks one round of one run: "
             "give 0, or an attack on membership"
         )

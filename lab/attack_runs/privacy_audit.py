@@ -25,8 +25,8 @@ def start(
 
 
 def _audit_of(order: AttackRequest) -> Audit:
-    assert isinstance(order.spy, Audit)  # so says the table of families
-    return order.spy
+    assert isinstance(order.attack, Audit)  # so says the table of families
+    return order.attack
 
 
 def _past(order: AttackRequest, history: RunHistory) -> AuditedRun:

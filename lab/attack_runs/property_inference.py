@@ -43,10 +43,10 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, PropertyInferenceAttack)  # so says the table of families
-    rounds = range(max(1, order.round + 1 - order.spy.rounds), order.round + 1)
+    assert isinstance(order.attack, PropertyInferenceAttack)  # so says the table of families
+    rounds = range(max(1, order.round + 1 - order.attack.rounds), order.round + 1)
     moments = (history.replay(round) for round in rounds)
-    return run_property_inference(order.spy, moments, len(rounds), order.client)
+    return run_property_inference(order.attack, moments, len(rounds), order.client)
 
 
 def run_property_inference(

@@ -64,8 +64,8 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, SecretExtractionAttack)  # so says the table of families
-    return run_secret_extraction(order.spy, history.state(order.round), order.client)
+    assert isinstance(order.attack, SecretExtractionAttack)  # so says the table of families
+    return run_secret_extraction(order.attack, history.state(order.round), order.client)
 
 
 def run_secret_extraction(

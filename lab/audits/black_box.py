@@ -57,8 +57,8 @@ class BlackBox(Audit):
             )
         if shifts(now.data):
             raise SettingError(
-                f"data.split.kind {now.data.split.kind} changes each client's examples: audit a "
-                "run whose examples stay as they are"
+                f"data.partition.kind {now.data.partition.kind} changes each client's examples: "
+                "audit a run whose examples stay as they are"
             )
         most = len(_places(now, past.client)) // MOST
         if self.canaries > most:
@@ -143,8 +143,8 @@ def inserted(experiment: Experiment, chosen: Mislabelled, inside: np.ndarray) ->
             plants.append(
                 InjectedExamples(client, moved, chosen.inputs[which], chosen.labels[which])
             )
-    split = Thinned(honest=experiment.data.split, absent=tuple(absent))
-    data = experiment.data.model_copy(update={"split": split})
+    split = Thinned(honest=experiment.data.partition, absent=tuple(absent))
+    data = experiment.data.model_copy(update={"partition": split})
     return with_injected_examples(experiment.model_copy(update={"data": data}), plants)
 
 

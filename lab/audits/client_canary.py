@@ -106,8 +106,8 @@ def _suits(now: Experiment) -> None:
         "privacy.quantile": privacy.adapts,
         "secure_aggregation.enabled": now.secure_aggregation.enabled,
         f"training.algorithm.kind {algorithm.kind}": algorithm.kind != "fedavg",
-        f"rule.kind {now.rule.kind}": now.rule.needs_rows,
-        "stages": bool(now.stages),
+        f"aggregation.rule.kind {now.aggregation.rule.kind}": now.aggregation.rule.needs_rows,
+        "aggregation.pre_aggregators": bool(now.aggregation.pre_aggregators),
         f"network.compression.kind {network.compression.kind}": network.compression.kind != "none",
         "network.devices": network.devices != "none",
     }

@@ -44,7 +44,7 @@ def attack(
     ledger = WorkerStore(Store())
     run_id, last = _target(ledger.store, run_id, "attack")
     spy = {"kind": name, **parse_pairs(sets or [])}
-    order = {"spy": spy, "round": last if round is None else round, "client": client}
+    order = {**spy, "round": last if round is None else round, "client": client}
     order |= {"targets": targets}
     job = ledger.start_attack(run_id, AttackRequest.read(without_none(order)))
     _watch(ledger, job, out, as_json)
@@ -66,7 +66,7 @@ def audit(
     if chosen not in AUDITS:
         raise SettingError(f"--kind is {shown(chosen)}: {nearest(chosen, AUDITS)}")
     spy = {"kind": chosen, **parse_pairs(sets or [])}
-    order = {"spy": spy, "round": last if round is None else round, "client": client}
+    order = {**spy, "round": last if round is None else round, "client": client}
     job = ledger.start_attack(run_id, AttackRequest.read(without_none(order)))
     _watch(ledger, job, out, as_json)
 
@@ -93,13 +93,14 @@ def invert(
     data, last = experiment.data.source, target.round if target else 0
     shrunk = decoded(read(picture), data.shape)
     order = {
-        "spy": {"kind": name, **parse_pairs(sets or [])},
+        "kind": name,
+        **parse_pairs(sets or []),
         "round": last + 1 if round is None else round,
         "picture": store.arrays.digest({PICTURE: shrunk}),
         "label": _class(label, data.classes),
     }
     ordered = AttackRequest.read(order)
-    ordered.spy.suits(experiment.architecture)  # before there is a run of it
+    ordered.attack.suits(experiment.architecture)  # before there is a run of it
     run_id = (
         target.id if target else RunCommands(store).create(experiment, held={"status": "paused"})
     )
@@ -137,7 +138,7 @@ def _watch(ledger: WorkerStore, job: Job, out: Path | None, as_json: bool) -> No
     stopped = False
     try:
         with Progress(*columns(), console=screen, transient=True, disable=as_json) as progress:
-            task = progress.add_task(job.order.spy.kind)
+            task = progress.add_task(job.order.attack.kind)
             with closing(carry_out_attack(ledger, job)) as glimpses:
                 for glimpse in glimpses:
                     progress.update(task, completed=glimpse.step, total=glimpse.steps)

@@ -53,7 +53,7 @@ def show(id: Id, as_json: Json = False) -> None:
         paper.print(sentence(each))
     paper.print("\n".join(privacy(store, job)))
     for one in attacks:
-        paper.print(f"\nattack {one.id}: {one.order.spy.kind}, {one.status}. {one.message}")
+        paper.print(f"\nattack {one.id}: {one.order.attack.kind}, {one.status}. {one.message}")
         paper.print("\n".join(AttackResult.read(one.result).lines()) if one.result else "")
     paper.print("\n" + job.experiment.command())
 

@@ -27,20 +27,25 @@ class Settings(BaseModel):
     """A frozen record of settings.  Unknown keys are refused; equal settings compare equal."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    renamed: ClassVar[
+        Mapping[str, str]
+    ] = {}  # keys of earlier versions -> what they are called now
 
     @model_validator(mode="before")
     @classmethod
     def _look_over(cls, values: Any) -> Any:
         """Unknown names, and values that Python would quietly take for something else."""
         for name, value in values.items() if isinstance(values, Mapping) else ():
+            if name in cls.renamed:
+                raise trouble(f"{name} is called {cls.renamed[name]} now")
             if name not in cls.model_fields:
                 remedy = nearest(str(name), cls.model_fields)
-                raise _trouble(f"{shown(name)} is not a setting: {remedy}")
+                raise trouble(f"{shown(name)} is not a setting: {remedy}")
             wanted = cls.model_fields[name].annotation
             if wanted in (int, float) and isinstance(value, (bool, str)):
-                raise _trouble(f"{name} is {shown(value)}: it should be a number")
+                raise trouble(f"{name} is {shown(value)}: it should be a number")
             if wanted is bool and not isinstance(value, bool):
-                raise _trouble(f"{name} is {shown(value)}: it should be true or false")
+                raise trouble(f"{name} is {shown(value)}: it should be true or false")
         return values
 
     @classmethod
@@ -146,7 +151,8 @@ def explain(error: ValidationError, where: str = "") -> str:
     return "\n".join(lines[:2]) + (f" (and {len(lines) - 2} more)" if len(lines) > 2 else "")
 
 
-def _trouble(message: str) -> PydanticCustomError:
+def trouble(message: str) -> PydanticCustomError:
+    """Return an error for a validator, whose message begins with the name of a setting."""
     return PydanticCustomError("trouble", "{message}", {"message": message})
 
 

@@ -78,7 +78,7 @@ def _key(name: str) -> str:
 
 
 def parse_pairs(pairs: Iterable[str]) -> dict[str, Any]:
-    """["rule.kind=median"] -> {"rule.kind": "median"}.  Raises SettingError."""
+    """["model.kind=cnn"] -> {"model.kind": "cnn"}.  Raises SettingError."""
     settings = {}
     for pair in pairs:
         path, equals, text = pair.partition("=")

@@ -150,7 +150,10 @@ def _rule(now: Experiment) -> float:
         seconds += numbers * (SECURE_DRAW if now.privacy.secure_noise else DRAW)
     rule = 0.0
     if now.choosy:
-        kinds = [now.rule.kind, *(stage.kind for stage in now.stages)]
+        kinds = [
+            now.aggregation.rule.kind,
+            *(stage.kind for stage in now.aggregation.pre_aggregators),
+        ]
         rule = numbers * RULE * len([kind for kind in kinds if kind != "mean"])
         rule += clients * numbers * PAIR_OF_ROWS * sum(kind in PAIRWISE for kind in kinds)
     if now.adversary.count:

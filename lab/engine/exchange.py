@@ -98,7 +98,7 @@ def poison(wire: Wire, outgoing: Outgoing) -> Outgoing:
     """Let malicious clients change their updates.  None of them lies about its bit."""
     if not outgoing.cohort.malicious.any():
         return outgoing
-    attack = wire.settings.adversary.poison
+    attack = wire.settings.adversary.attack
     return replace(outgoing, updates=attack.rows(outgoing.updates, outgoing.cohort, wire.insight))
 
 

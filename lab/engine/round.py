@@ -135,7 +135,7 @@ class Round:
             wire = self.sent[: self.shared]
             ahead, memory = algorithm(wire, answer.step, memory, report)
             model = torch.cat([ahead, self.sent[len(ahead) :]])
-        remembers = settings.adversary.count and settings.adversary.poison.remembers
+        remembers = settings.adversary.count and settings.adversary.attack.remembers
         carried = CarriedState(
             algorithm=memory,
             residuals=exchanged.residuals,

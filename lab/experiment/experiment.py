@@ -148,19 +148,19 @@ class Experiment(RoundSettings):
     def title(self) -> str:
         """The run in a line, for lists."""
         data, privacy, adversary = self.data, self.privacy, self.adversary
-        told = [data.source.kind, self.model.kind, f"{data.clients} clients, {data.split.kind}"]
+        told = [data.source.kind, self.model.kind, f"{data.clients} clients, {data.partition.kind}"]
         if privacy.kind != "none":
             goal = f"noise {privacy.noise:g}" if privacy.noise else f"epsilon {privacy.epsilon:g}"
             told.append(f"{privacy.kind}-level {goal}")
         if self.secure_aggregation.enabled:
             told.append("secure aggregation")
         if adversary.count:
-            told.append(f"{adversary.count} {adversary.poison.kind}")
+            told.append(f"{adversary.count} {adversary.attack.kind}")
         if self.training.algorithm.kind != "fedavg":
             told.append(self.training.algorithm.kind)
-        if self.rule.kind != "mean":
-            told.append(self.rule.kind)
-        told += [stage.kind for stage in self.stages]
+        if self.aggregation.rule.kind != "mean":
+            told.append(self.aggregation.rule.kind)
+        told += [stage.kind for stage in self.aggregation.pre_aggregators]
         paths = {path for change in self.changes for path in change.set}
         told += ["branch"] if "nonce" in paths else []
         told += ["changed in mid-run"] if paths - {"nonce"} else []
@@ -214,7 +214,7 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _is_part(path: list[str]) -> bool:
-    """Whether a part lies at that path, as in ["data", "split"]; `privacy` is a plain section."""
+    """Return True where a component lies, as at ["data", "partition"]; `privacy` is a section."""
     node: Any = Experiment
     for name in path:
         field = getattr(node, "model_fields", {}).get(name)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lab.common.settings import Settings
 from lab.experiment.sections import (
     AdversarySettings,
+    AggregationSettings,
     DataSettings,
     NetworkSettings,
     PrivacySettings,
     SecureAggregationSettings,
     TrainingSettings,
 )
-from lab.interfaces.aggregation import AggregationRule, PreAggregator
 from lab.interfaces.messages import TrainingPlan
 from lab.models.architectures import Model
 from lab.models.network import Network
@@ -24,6 +24,11 @@ from lab.models.network import Network
 
 class RoundSettings(Settings):
     """An experiment without its changes.  Abstract: `Experiment` has the whole of it."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "rule": "aggregation.rule",
+        "stages": "aggregation.pre_aggregators",
+    }
 
     seed: int = Field(0, ge=0, le=2**53 - 1, description="every random draw follows from it")
     nonce: int = Field(
@@ -38,20 +43,8 @@ class RoundSettings(Settings):
     privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     secure_aggregation: SecureAggregationSettings = Field(default_factory=SecureAggregationSettings)
     adversary: AdversarySettings = Field(default_factory=AdversarySettings)
-    rule: AggregationRule = Field(
-        default_factory=lambda: AggregationRule.pick("mean"),
-        description="how the server folds the updates",
-    )
-    stages: tuple[PreAggregator, ...] = Field(
-        (), max_length=5, description="what the server does to the updates before its rule"
-    )
+    aggregation: AggregationSettings = Field(default_factory=AggregationSettings)
     network: NetworkSettings = Field(default_factory=NetworkSettings)
-
-    @field_validator("stages", mode="before")
-    @classmethod
-    def _several(cls, stages: Any) -> Any:
-        """A single stage needs no list."""
-        return [stages] if isinstance(stages, (str, Mapping)) else stages
 
     @property
     def cohort_size(self) -> int:
@@ -70,7 +63,7 @@ class RoundSettings(Settings):
         that all take equally many steps and the guarantee is the same for every example.
         """
         training, data = self.training, self.data
-        mean_size = data.shared() * data.split.dealt / data.clients
+        mean_size = data.shared() * data.partition.dealt / data.clients
         drawn = self.privacy.kind == "example" and self.privacy.sampling == "poisson"
         return TrainingPlan(
             epochs=training.epochs,
@@ -85,23 +78,25 @@ class RoundSettings(Settings):
     @property
     def remembers(self) -> bool:
         """Whether a round depends on more of the past than the model."""
-        poisoned = self.adversary.count > 0 and self.adversary.poison.remembers
+        poisoned = self.adversary.count > 0 and self.adversary.attack.remembers
         return (
             bool(self.training.algorithm.begin(1, 1))
             or self.network.error_feedback
             or self.privacy.adapts
             or poisoned
-            or any(stage.begin(1, 1) for stage in self.stages)
+            or any(stage.begin(1, 1) for stage in self.aggregation.pre_aggregators)
         )
 
     @property
     def choosy(self) -> str:
-        """The rule or stage that needs single updates, by name; empty if none does."""
-        if self.rule.needs_rows:
-            return f"rule.kind {self.rule.kind}"
-        return f"stages, kind {self.stages[0].kind}," if self.stages else ""
+        """The rule or pre-aggregator that needs single updates, by name; empty if none does."""
+        rule, before = self.aggregation.rule, self.aggregation.pre_aggregators
+        if rule.needs_rows:
+            return f"aggregation.rule.kind {rule.kind}"
+        return f"aggregation.pre_aggregators, kind {before[0].kind}," if before else ""
 
     @property
     def plain(self) -> str:
         """In words, what makes do with the sum of the updates."""
-        return "rule.kind mean without stages" if self.stages else "rule.kind mean"
+        mean = "aggregation.rule.kind mean"
+        return f"{mean} without pre-aggregators" if self.aggregation.pre_aggregators else mean

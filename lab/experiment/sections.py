@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from lab.common.settings import SettingError, Settings
-from lab.interfaces.aggregation import Codec
+from lab.interfaces.aggregation import AggregationRule, Codec, PreAggregator
 from lab.interfaces.data import DataSource, Partition
 from lab.interfaces.federated_algorithm import Algorithm
 from lab.interfaces.poisoning import PoisoningAttack
@@ -19,7 +20,8 @@ class DataSettings(Settings):
     source: DataSource = Field(
         default_factory=lambda: DataSource.pick("fashion-mnist"), description="the data set"
     )
-    split: Partition = Field(
+    renamed: ClassVar[Mapping[str, str]] = {"split": "data.partition"}
+    partition: Partition = Field(
         default_factory=lambda: Partition.pick("iid"), description="how the clients' data differ"
     )
     clients: int = Field(20, ge=2, le=10_000, description="clients in the federation")
@@ -186,7 +188,8 @@ class AdversarySettings(Settings):
     """Malicious clients."""
 
     count: int = Field(0, ge=0, le=10_000, description="malicious clients")
-    poison: PoisoningAttack = Field(
+    renamed: ClassVar[Mapping[str, str]] = {"poison": "adversary.attack"}
+    attack: PoisoningAttack = Field(
         default_factory=lambda: PoisoningAttack.pick("sign-flip"), description="what they do"
     )
     clients: tuple[Annotated[int, Field(ge=0, le=9_999)], ...] = Field(
@@ -204,6 +207,24 @@ class AdversarySettings(Settings):
         if len(set(clients)) < len(clients):
             raise SettingError(f"adversary.clients is {list(clients)}: name each of them once")
         return clients
+
+
+class AggregationSettings(Settings):
+    """How the server makes one update out of many."""
+
+    rule: AggregationRule = Field(
+        default_factory=lambda: AggregationRule.pick("mean"),
+        description="how the server folds the updates",
+    )
+    pre_aggregators: tuple[PreAggregator, ...] = Field(
+        (), max_length=5, description="what the server does to the updates before its rule"
+    )
+
+    @field_validator("pre_aggregators", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        """A single pre-aggregator needs no list."""
+        return [given] if isinstance(given, (str, Mapping)) else given
 
 
 class NetworkSettings(Settings):

@@ -44,11 +44,11 @@ def _on_sizes(it: RoundSettings) -> None:
             f"data.clients is {clients}, more than the {it.data.shared()} training examples: "
             f"give 2 to {it.data.shared()}, or more data.examples"
         )
-    it.data.split.check(source, clients, it.data.shared())
+    it.data.partition.check(source, clients, it.data.shared())
 
 
 def _on_content(it: RoundSettings) -> None:
-    source, poison, training = it.data.source, it.adversary.poison, it.training
+    source, poison, training = it.data.source, it.adversary.attack, it.training
     what = "a table" if source.content == "table" else source.content
     if source.content not in it.model.reads:
         fitting = [kind for kind, model in Model.table.items() if source.content in model.reads]
@@ -58,7 +58,7 @@ def _on_content(it: RoundSettings) -> None:
         )
     if poison.pictures_only and it.adversary.count and source.content != "pictures":
         raise SettingError(
-            f"adversary.poison.kind {poison.kind} needs pictures and {source.kind} is {what}: "
+            f"adversary.attack.kind {poison.kind} needs pictures and {source.kind} is {what}: "
             "use label-flip or sign-flip"
         )
     if source.content == "text" and training.precision != "float32":
@@ -77,7 +77,7 @@ def _on_content(it: RoundSettings) -> None:
 
 
 def _on_poison(it: RoundSettings, poison: PoisoningAttack) -> None:
-    name = f"adversary.poison.kind {poison.kind}"
+    name = f"adversary.attack.kind {poison.kind}"
     if type(poison).claims is not PoisoningAttack.claims and not it.recipe.weighted:
         raise SettingError(
             f"{name} lies about its examples, and here every client counts alike: use "
@@ -86,7 +86,7 @@ def _on_poison(it: RoundSettings, poison: PoisoningAttack) -> None:
     if poison.stranger == it.data.source.kind:
         raise SettingError(
             f"{name} takes pictures of another data set, and {poison.stranger} is the one "
-            "that is learnt: give another adversary.poison.outside"
+            "that is learnt: give another adversary.attack.outside"
         )
     if it.training.algorithm.models > 1 and poison.remembers:
         raise SettingError(
@@ -193,8 +193,8 @@ def _on_silence(it: RoundSettings, name: str) -> None:
         "privacy.kind": (it.privacy.kind, "none"),
         "secure_aggregation.enabled": (it.secure_aggregation.enabled, False),
         "adversary.count": (it.adversary.count, 0),
-        "rule.kind": (it.rule.kind, "mean"),
-        "stages": (list(it.stages), []),
+        "aggregation.rule.kind": (it.aggregation.rule.kind, "mean"),
+        "aggregation.pre_aggregators": (list(it.aggregation.pre_aggregators), []),
         "network.compression.kind": (it.network.compression.kind, "none"),
         "network.devices": (it.network.devices, "none"),
         "network.dropout": (it.network.dropout, 0.0),

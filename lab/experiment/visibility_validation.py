@@ -17,12 +17,13 @@ def agree_on_privacy(it: RoundSettings) -> None:
             f"calibrated to the mean; use {it.plain}, or privacy.kind example"
         )
     if it.training.algorithm.models > 1 and (
-        any(stage.begin(1, 1) for stage in it.stages) or it.rule.public
+        any(stage.begin(1, 1) for stage in it.aggregation.pre_aggregators)
+        or it.aggregation.rule.public
     ):
         raise SettingError(
             f"training.algorithm.kind {it.training.algorithm.kind} folds the updates of "
-            "several models, and rule fltrust and stages with a memory know of one: use "
-            "another rule and other stages, or fedavg"
+            "several models, and fltrust and pre-aggregators with a memory know of one: use "
+            "another rule and other pre-aggregators, or fedavg"
         )
     privacy = it.privacy
     if privacy.adapts and privacy.noise:  # calibrated noise is known to the accountant only
@@ -55,9 +56,17 @@ def agree_on_messages(it: RoundSettings) -> None:
 def _on_masks(it: RoundSettings) -> None:
     masks, cohort = it.secure_aggregation, it.cohort_size
     smallest = cohort // masks.buckets
-    needed = max(2, it.rule.fewest(), *(stage.fewest() for stage in it.stages))
+    needed = max(
+        2,
+        it.aggregation.rule.fewest(),
+        *(stage.fewest() for stage in it.aggregation.pre_aggregators),
+    )
     if it.choosy and masks.buckets < needed:
-        bound = "secure_aggregation.norm to bound what clients send, " if it.stages else ""
+        bound = (
+            "secure_aggregation.norm to bound what clients send, "
+            if it.aggregation.pre_aggregators
+            else ""
+        )
         raise SettingError(
             f"{it.choosy} must see single updates, which secure_aggregation.enabled hides: use "
             f"{it.plain}, {bound}secure_aggregation.buckets of {needed} or more, whose sums it can "
@@ -90,13 +99,16 @@ def _on_masks(it: RoundSettings) -> None:
 def check_rows(it: RoundSettings, rows: int) -> None:
     """Whether stages and rule can make anything of so many."""
     mixed = "secure_aggregation.buckets" if it.secure_aggregation.enabled else ""
-    for stage in it.stages:
+    for stage in it.aggregation.pre_aggregators:
         if stage.by_client and mixed:
             raise SettingError(
-                f"stages, kind {stage.kind}, must know whose each row is, and {mixed} makes sums "
-                f"of several clients' updates: put it before, or do without {stage.kind}"
+                f"aggregation.pre_aggregators, kind {stage.kind}, must know whose each row is, "
+                f"and {mixed} makes sums of several clients' updates: put it before, "
+                f"or do without {stage.kind}"
             )
         stage.check(rows)
-        mixed = mixed or (f"stages, kind {stage.kind}," if stage.leaves(rows) < rows else "")
+        mixed = mixed or (
+            f"aggregation.pre_aggregators, kind {stage.kind}," if stage.leaves(rows) < rows else ""
+        )
         rows = stage.leaves(rows)
-    it.rule.check(rows)
+    it.aggregation.rule.check(rows)

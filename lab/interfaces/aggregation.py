@@ -153,7 +153,7 @@ class PreAggregator(UpdateTransform):
 
     def check(self, rows: int) -> None:
         """Raises SettingError where the stage means nothing for that many rows."""
-        enough(f"stages, kind {self.kind},", self.fewest(), rows)
+        enough(f"aggregation.pre_aggregators, kind {self.kind},", self.fewest(), rows)
 
 
 class AggregationRule(Component):
@@ -197,14 +197,14 @@ class AggregationRule(Component):
 
     def check(self, clients: int) -> None:
         """Raises SettingError where the rule means nothing for a cohort of that size."""
-        enough(f"rule.kind {self.kind}", self.fewest(), clients)
+        enough(f"aggregation.rule.kind {self.kind}", self.fewest(), clients)
 
 
 def enough(name: str, needed: int, there: int) -> None:
     if there < needed:
         raise SettingError(
             f"{name} needs {needed} clients a round, and there are {there}: ask more clients, or "
-            "use rule.kind mean without stages"
+            "use aggregation.rule.kind mean without pre-aggregators"
         )
 
 

@@ -89,6 +89,8 @@ def _name(job: Job, place: int, apart: dict[str, list[str]]) -> str:
 def _leaks(attacks: Sequence[Job]) -> tuple[str, ...]:
     """attacks: the newest first"""
     newest = {
-        one.order.spy.kind: AttackResult.read(one.result) for one in reversed(attacks) if one.result
+        one.order.attack.kind: AttackResult.read(one.result)
+        for one in reversed(attacks)
+        if one.result
     }
     return tuple(" · ".join(result.lines()[:2]) for result in newest.values())

@@ -124,7 +124,7 @@ def _attack(store: Store, job: Job) -> dict[str, Any]:
         "pairs": pairs,
         "pictures": uris,
         "figures": [
-            _html(f"{job.order.spy.kind}-{name}", figure)
+            _html(f"{job.order.attack.kind}-{name}", figure)
             for name, figure in report_figures.of_attack(store, job).items()
         ],
     }

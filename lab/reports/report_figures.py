@@ -106,7 +106,9 @@ def attacks_by_name(store: Store, job: Job, names: Sequence[str] = NOBODY) -> di
     names: whose attacks on uploaded pictures count, too, as in `Store.attacks_on`
     """
     done = [one for one in reversed(store.attacks_on(job.id, names)) if one.result]
-    return {f"attack-{place}-{one.order.spy.kind}": one for place, one in enumerate(done, start=1)}
+    return {
+        f"attack-{place}-{one.order.attack.kind}": one for place, one in enumerate(done, start=1)
+    }
 
 
 def all_of(store: Store, job: Job, names: Sequence[str] = NOBODY) -> Figures:

@@ -67,7 +67,7 @@ class RunCommands:
         if order.picture is not None:
             return self._attack_own(history, order, held, visitor, picture)
         check_attack(order, history)
-        if needs_target(order.spy):
+        if needs_target(order.attack):
             order = order.model_copy(update={"client": target_of(order, history)})
         return self._enter("attack", run, order.dump(), held, visitor)
 

@@ -43,14 +43,14 @@ def attack_round(
     before: the states before that round, the newest first; the last two will do
     """
     client = aim.client
-    if isinstance(aim.spy, ReconstructionAttack):
+    if isinstance(aim.attack, ReconstructionAttack):
         client = target_of(aim, moment)
     history = RunInMemory(
         moment.state.experiment,
         {state.round: state for state in before},
         {moment.record.round: moment},
     )
-    return start_attack(AttackRequest(spy=aim.spy, round=aim.round, client=client), history)
+    return start_attack(AttackRequest(attack=aim.attack, round=aim.round, client=client), history)
 
 
 def target_of(aim: AttackSpec, moment: RoundResult) -> int:

@@ -162,7 +162,7 @@ def _probed(sweep: Sweep, known: CellResult) -> dict[str, Any]:
     found = known.probes or (None,) * len(sweep.probes)
     named = zip(sweep.probes, found, strict=True)
     return {
-        f"{probe.spy.kind} of round {probe.round}: {name}": value
+        f"{probe.attack.kind} of round {probe.round}: {name}": value
         for probe, leak in named
         for name, value in _columns_of(leak).items()
     }

@@ -119,7 +119,7 @@ class Sweep(Settings):
     @property
     def infers(self) -> bool:
         """Whether its attack asks for membership."""
-        return self.attack is not None and isinstance(self.attack.spy, MembershipInferenceAttack)
+        return self.attack is not None and isinstance(self.attack.attack, MembershipInferenceAttack)
 
     def _cell(self, place: tuple[int, ...], seed: int) -> Cell:
         rows, columns, best, worst = place
@@ -212,7 +212,7 @@ class Sweep(Settings):
             there = "an" if self.attack else "no"
             raise SettingError(
                 f"measure is {self.measure} with {there} attack: measure leak needs one, such as "
-                '{ spy = "spear", round = 1 }, and no other measure does'
+                '{ kind = "spear", round = 1 }, and no other measure does'
             )
         if self.attack and self.probes:
             raise SettingError("attack ends the run, and probes want it whole: give one of the two")

@@ -127,8 +127,8 @@ class Study(Settings):
             "seeds": self.seeds,
             "experiment": self.experiment.dump(),
             "probes": [
-                {"spy": self.inversion.dump(), "round": self.round},
-                {"spy": self.membership.dump(), "round": last},
+                {**self.inversion.dump(), "round": self.round},
+                {**self.membership.dump(), "round": last},
             ],
             "rows": [self._variant(place, AXES[:2]) for place in rows],
             "columns": [self._variant(place, AXES[2:]) for place in columns],
@@ -140,7 +140,7 @@ class Study(Settings):
         words = place.words()
         settings: dict[str, dict[str, Any]] = {
             "epsilons": {"privacy.kind": "none"},
-            "alphas": {"data.split": "iid"},
+            "alphas": {"data.partition": "iid"},
             "masks": {"secure_aggregation.enabled": place.masks},
             "malicious": {"adversary.count": self._count(place.malicious)},
         }
@@ -148,7 +148,7 @@ class Study(Settings):
             noise = {"privacy.epsilon": place.epsilon, "privacy.noise": 0.0}
             settings["epsilons"] = {"privacy.kind": self.unit} | noise
         if place.alpha:
-            settings["alphas"] = {"data.split": {"kind": "dirichlet", "alpha": place.alpha}}
+            settings["alphas"] = {"data.partition": {"kind": "dirichlet", "alpha": place.alpha}}
         label = ", ".join(words[axis] for axis in axes)
         return {"label": label, "set": {p: v for axis in axes for p, v in settings[axis].items()}}
 

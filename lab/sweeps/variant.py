@@ -58,6 +58,8 @@ def _check_path(path: str) -> None:
     known: Any = [name for name in Experiment.model_fields if name != "seed"]
     if section == "seed":
         raise SettingError("seed is no setting of a row or column: give seeds for the whole sweep")
+    if section == "attack" and key:
+        return  # which settings there are depends on the kind
     if section in SECTIONS:
         section, known = key.partition(".")[0], SECTIONS[section].model_fields
     if section not in known:

@@ -27,7 +27,7 @@ def attacks_of(job: Job, kind: type[PrivacyAttack] | tuple[type[PrivacyAttack], 
     attacked.  Attacks on other visitors' pictures are left out.
     """
     seen = store().attacks_on(job.id, own_names())
-    found = [one for one in seen if isinstance(one.order.spy, kind)]
+    found = [one for one in seen if isinstance(one.order.attack, kind)]
     mine = store().owned([one.id for one in found], own_names())
     return sorted(found, key=lambda one: one.id not in mine)
 
@@ -35,9 +35,9 @@ def attacks_of(job: Job, kind: type[PrivacyAttack] | tuple[type[PrivacyAttack], 
 def pick_spy(job: Job, kind: type[PrivacyAttack], past: list[Job]) -> PrivacyAttack:
     """A select box of the attacks that suit the model; the settings of the one chosen below."""
     table = spies_of(job, kind)
-    last = past[0].order.spy if past else None
+    last = past[0].order.attack if past else None
     start = list(table).index(last.kind) if last and last.kind in table else 0
-    chosen = st.selectbox("Attack", table, start, key=f"spy of {job.id}, {kind.__name__}")
+    chosen = st.selectbox("Attack", table, start, key=f"attack on {job.id}, {kind.__name__}")
     part = last if last and last.kind == chosen else table[chosen]()
     st.caption(
         f"{part.about()} By {part.attacker}. Knows {part.knows}. Fails on {part.fails}. "
@@ -46,8 +46,8 @@ def pick_spy(job: Job, kind: type[PrivacyAttack], past: list[Job]) -> PrivacyAtt
     if len(type(part).model_fields) == 1:
         return part
     with st.expander("Settings of the attack"):
-        values = settings_of(part, "spy")
-    return type(part).read({name.removeprefix("spy."): value for name, value in values.items()})
+        values = settings_of(part, "attack")
+    return type(part).read({name.removeprefix("attack."): value for name, value in values.items()})
 
 
 def spies_of(job: Job, kind: type[PrivacyAttack]) -> dict[str, type[PrivacyAttack]]:
@@ -83,7 +83,7 @@ def attack(
     alike = [one for one in past if one.order == order]
     mine = next((one for one in alike if one.active and may_command(one)), None)
     ordered = mine or next(iter(alike), None)
-    name = "Audit" if isinstance(order.spy, Audit) else "Attack"
+    name = "Audit" if isinstance(order.attack, Audit) else "Attack"
     if mine:
         st.button(
             f"Stop the {name.lower()}", on_click=command, args=(RunCommands(store()).stop, mine.id)

@@ -16,15 +16,15 @@ from lab.experiment.experiment import Experiment
 from lab.web.terms import TERMS
 
 KINDS = {
-    "sources": "data set",
-    "splits": "split of the data",
+    "data-sources": "data set",
+    "partitions": "split of the data",
     "models": "model",
     "algorithms": "algorithm",
-    "stages": "stage",
-    "rules": "aggregation rule",
+    "update-transforms": "stage",
+    "aggregation-rules": "aggregation rule",
     "channels": "transport",
-    "poisons": "attack on the model",
-    "spies": "attack on privacy",
+    "poisoning-attacks": "attack on the model",
+    "privacy-attacks": "attack on privacy",
     "audits": "audit",
 }
 BOUNDS = {

@@ -38,7 +38,7 @@ class Backdoor(PoisoningAttack):
         check_class("target", self.target, classes)
         if self.pixels > shape[-1] // 2:
             raise SettingError(
-                f"adversary.poison.pixels is {self.pixels}, more than half a side of "
+                f"adversary.attack.pixels is {self.pixels}, more than half a side of "
                 f"{shape[-1]}: give 1 to {shape[-1] // 2}"
             )
 

@@ -43,7 +43,7 @@ class Dba(PoisoningAttack):
         most = (min(shape[-2:]) - GAP) // 2
         if self.pixels > most:
             raise SettingError(
-                f"adversary.poison.pixels is {self.pixels}, too long for two bars and a gap of "
+                f"adversary.attack.pixels is {self.pixels}, too long for two bars and a gap of "
                 f"{GAP} in a side of {min(shape[-2:])}: give 1 to {most}"
             )
 

@@ -28,7 +28,7 @@ class TargetedFlip(PoisoningAttack):
         check_class("target", self.target, classes)
         if self.origin == self.target:
             raise SettingError(
-                f"adversary.poison.target is {self.target}, and so is origin: nothing would be "
+                f"adversary.attack.target is {self.target}, and so is origin: nothing would be "
                 "flipped; give another class"
             )
 

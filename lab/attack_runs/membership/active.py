@@ -54,12 +54,12 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, ActiveMembershipAttack)  # so says the table of families
-    first = before_of(order.spy, order.round)
+    assert isinstance(order.attack, ActiveMembershipAttack)  # so says the table of families
+    first = before_of(order.attack, order.round)
     earlier = history.state(first - 1).model if first else None
     before = history.state(first)
     usual = history.state(order.round)
-    return run_active_membership(order.spy, before, usual, order.client, earlier)
+    return run_active_membership(order.attack, before, usual, order.client, earlier)
 
 
 def before_of(spy: ActiveMembershipAttack, round: int) -> int:

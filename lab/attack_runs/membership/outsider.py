@@ -44,9 +44,9 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, MembershipInferenceAttack)  # so says the table of families
+    assert isinstance(order.attack, MembershipInferenceAttack)  # so says the table of families
     state = history.state(order.round)
-    return run_membership(order.spy, state, order.client, order.targets, history.shadow_cache)
+    return run_membership(order.attack, state, order.client, order.targets, history.shadow_cache)
 
 
 def run_membership(

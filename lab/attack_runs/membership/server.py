@@ -38,16 +38,16 @@ FEWEST = 1000  # non-members that are asked about anyway: enough for a rate at 1
 
 def check(order: AttackRequest, history: RunHistory) -> None:
     """Raise SettingError where the run gives nothing to attack."""
-    assert isinstance(order.spy, ServerMembershipAttack)  # so says the table of families
-    check_watched(order.spy, history.experiment, order.round)
+    assert isinstance(order.attack, ServerMembershipAttack)  # so says the table of families
+    check_watched(order.attack, history.experiment, order.round)
 
 
 def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, ServerMembershipAttack)  # so says the table of families
-    return run_server_membership(order.spy, history.state(order.round), order.client)
+    assert isinstance(order.attack, ServerMembershipAttack)  # so says the table of families
+    return run_server_membership(order.attack, history.state(order.round), order.client)
 
 
 def run_server_membership(

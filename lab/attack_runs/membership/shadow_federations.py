@@ -24,8 +24,12 @@ from lab.engine.exchange import ExchangeResult
 from lab.engine.participation.cohort_sampling import dropped_clients, select_cohort
 from lab.engine.round import Round
 from lab.experiment.experiment import Experiment
-from lab.experiment.sections import AdversarySettings, SecureAggregationSettings
-from lab.interfaces.aggregation import AggregationRule, Codec
+from lab.experiment.sections import (
+    AdversarySettings,
+    AggregationSettings,
+    SecureAggregationSettings,
+)
+from lab.interfaces.aggregation import Codec
 from lab.interfaces.attack_data import Candidates
 from lab.interfaces.data import Examples, FederatedDataset, Partition
 from lab.interfaces.federated_algorithm import Algorithm
@@ -121,8 +125,7 @@ def _plain(experiment: Experiment, round: int) -> Experiment:
             "privacy": now.privacy.model_copy(update=privacy),
             "secure_aggregation": SecureAggregationSettings(),
             "adversary": AdversarySettings(),
-            "rule": AggregationRule.pick("mean"),
-            "stages": (),
+            "aggregation": AggregationSettings(),
             "network": now.network.model_copy(update=network),
         }
     )
@@ -141,7 +144,7 @@ def shadow_dataset(experiment: Experiment, pool: Candidates, number: int) -> Fed
     At random, where that goes by real owners: nobody knows whose the pool's examples are.
     """
     data, half = experiment.data, _half(experiment, pool, number)
-    split = Partition.pick("iid") if data.source.groups else data.split
+    split = Partition.pick("iid") if data.source.groups else data.partition
     drawn = random_stream(_seed(experiment, number), "split")
     shares = split(pool.labels.numpy()[half], None, data.clients, drawn)
     examples = Examples(pool.inputs, pool.labels, pool.inputs[:0], pool.labels[:0])

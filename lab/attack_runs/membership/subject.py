@@ -32,8 +32,8 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, SubjectMembershipAttack)  # so says the table of families
-    return run_subject_membership(order.spy, history.state(order.round), order.client)
+    assert isinstance(order.attack, SubjectMembershipAttack)  # so says the table of families
+    return run_subject_membership(order.attack, history.state(order.round), order.client)
 
 
 def run_subject_membership(

@@ -58,7 +58,7 @@ def select_subjects(
     if not members or len(absent) < 4:
         raise SettingError(
             f"{len(absent)} people took no part and {len(members)} did, so there is nobody to tell "
-            "apart: use data.split.kind people with data.split.left_out 0.5"
+            "apart: use data.partition.kind people with data.partition.left_out 0.5"
         )
     drawn = random_stream(now.seed, "census").permutation(absent).tolist()
     kept = len(drawn) // 2 if needs.shadows else 0
@@ -88,17 +88,17 @@ def _people(now: Experiment) -> tuple[dict[int, int], list[int]]:
         raise SettingError(
             f"{now.data.source.kind} does not say whose its test examples are: use data.source chat"
         )
-    if now.rule.public:
+    if now.aggregation.rule.public:
         raise SettingError(
-            f"rule.kind {now.rule.kind} may move the model by test examples, of people who took no "
-            "part: use another rule"
+            f"aggregation.rule.kind {now.aggregation.rule.kind} may move the model by test "
+            "examples, of people who took no part: use another rule"
         )
     federation, held = federated_dataset(now), dict[int, int]()
     for client in federation.everyone:
         owners = examples.groups[federation.held(client)].unique().tolist()
         if again := [one for one in owners if one in held]:
             raise SettingError(
-                f"person {again[0]} is at several clients: use data.split.kind people"
+                f"person {again[0]} is at several clients: use data.partition.kind people"
             )
         held |= dict.fromkeys(owners, client)
     return held, [one for one in examples.groups.unique().tolist() if one not in held]

@@ -67,7 +67,7 @@ def backdoor_samples(after: RunState) -> tuple[BackdoorSample, ...]:
 
 def _prepared(now: Experiment) -> Iterator[tuple[Tensor | None, Tensor, int | None, int]]:
     """Examples as they were and as the model gets them, their class, and the one wanted."""
-    goal, poison, federation = goal_of(now), now.adversary.poison, federated_dataset(now)
+    goal, poison, federation = goal_of(now), now.adversary.attack, federated_dataset(now)
     if goal is None or goal[0].ndim != 4:
         return
     if poison.stranger:

@@ -38,12 +38,12 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, ActiveReconstructionAttack)  # so says the table of families
+    assert isinstance(order.attack, ActiveReconstructionAttack)  # so says the table of families
     moment = history.replay(order.round)
     before = history.state(order.round - 1)
     earlier = history.state(order.round - 2).model if order.round > 1 else None
     return run_active_reconstruction(
-        order.spy, before, moment, target_of(order, history), earlier, apart
+        order.attack, before, moment, target_of(order, history), earlier, apart
     )
 
 

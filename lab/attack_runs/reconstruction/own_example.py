@@ -44,14 +44,14 @@ def check(order: AttackRequest, history: RunHistory) -> None:
         raise SettingError(
             f"round is {order.round}: the run has models for rounds 1 to {history.last_round + 1}"
         )
-    if not isinstance(order.spy, ReconstructionAttack):
+    if not isinstance(order.attack, ReconstructionAttack):
         raise SettingError(
-            f"{order.spy.kind} reconstructs nothing: choose idlg or first-layer for a picture"
+            f"{order.attack.kind} reconstructs nothing: choose idlg or first-layer for a picture"
         )
     classes = history.experiment.data.source.classes
     if order.label >= len(classes):
         raise SettingError(f"label is {order.label}: give 0 to {len(classes) - 1}")
-    order.spy.suits(history.experiment.architecture)
+    order.attack.suits(history.experiment.architecture)
     history.picture(str(order.picture))
 
 
@@ -59,9 +59,11 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, ReconstructionAttack)  # so says `check`
+    assert isinstance(order.attack, ReconstructionAttack)  # so says `check`
     picture = history.picture(str(order.picture))
-    return run_own_example(order.spy, history.state(order.round - 1), picture, order.label, apart)
+    return run_own_example(
+        order.attack, history.state(order.round - 1), picture, order.label, apart
+    )
 
 
 def run_own_example(

@@ -98,9 +98,9 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, ReconstructionAttack)  # so says the table of families
+    assert isinstance(order.attack, ReconstructionAttack)  # so says the table of families
     moment = history.replay(order.round)
-    return run_reconstruction(order.spy, moment, target_of(order, history), apart)
+    return run_reconstruction(order.attack, moment, target_of(order, history), apart)
 
 
 def run_reconstruction(

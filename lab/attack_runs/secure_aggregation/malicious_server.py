@@ -81,7 +81,7 @@ def true_updates(before: RunState, clients: Sequence[int]) -> Tensor:
         if stage.kind == "clip":
             updates = stage(updates, round.cohort)
     if round.cohort.malicious.any():
-        updates = round.settings.adversary.poison.rows(updates, round.cohort, round.insight)
+        updates = round.settings.adversary.attack.rows(updates, round.cohort, round.insight)
     return F.pad(updates, (0, len(before.model) - updates.shape[1]))
 
 

@@ -44,10 +44,10 @@ def start(
     order: AttackRequest, history: RunHistory, apart: float = 0.0
 ) -> Iterator[AttackProgress]:
     """Attack, as the request says."""
-    assert isinstance(order.spy, SecureAggregationAttack)  # so says the table of families
+    assert isinstance(order.attack, SecureAggregationAttack)  # so says the table of families
     moment = history.replay(order.round)
     before = history.state(order.round - 1)
-    return run_unmasking(order.spy, before, moment, target_of(order, history))
+    return run_unmasking(order.attack, before, moment, target_of(order, history))
 
 
 def run_unmasking(

@@ -27,7 +27,7 @@ def cohort_trainer(
 ) -> CohortTrainer:
     """insight: of malicious clients, as far as they have it before they train"""
     now = experiment.at(round)
-    restraint = now.adversary.poison.restrain(insight) if active_attackers(now, round) else None
+    restraint = now.adversary.attack.restrain(insight) if active_attackers(now, round) else None
     versions: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
     if now.training.algorithm.asynchronous:
@@ -100,7 +100,7 @@ def cohort_of(experiment: Experiment, round: int, clients: tuple[int, ...]) -> C
     bad_ones = torch.tensor([client in bad for client in clients], dtype=torch.bool)
     weights = sizes.float() if now.recipe.weighted else torch.ones(len(clients))
     if bad and now.recipe.weighted:
-        weights = now.adversary.poison.claims(weights, bad_ones)
+        weights = now.adversary.attack.claims(weights, bad_ones)
         if now.secure_aggregation.enabled:  # the ring of masked sums has room for no larger one
             weights = weights.clamp_max(float(federated_dataset(now).sizes.max()))
     return Cohort(

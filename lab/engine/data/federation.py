@@ -41,7 +41,7 @@ def training_data(experiment: Experiment, round: int | None = None) -> Federated
     """
     active = round is None or active_attackers(experiment, round)
     attackers = drawn_attackers(experiment) if active else ()
-    return _poisoned(experiment.data, experiment.seed, experiment.adversary.poison, attackers)
+    return _poisoned(experiment.data, experiment.seed, experiment.adversary.attack, attackers)
 
 
 def outside(data: DataSettings, poison: PoisoningAttack, test: bool) -> Tensor | None:
@@ -56,7 +56,7 @@ def outside(data: DataSettings, poison: PoisoningAttack, test: bool) -> Tensor |
 
 def shifts(data: DataSettings) -> bool:
     """Whether the split changes examples, besides dealing them out."""
-    split = data.split.honest if isinstance(data.split, Planted) else data.split
+    split = data.partition.honest if isinstance(data.partition, Planted) else data.partition
     return type(split).shift is not Partition.shift
 
 
@@ -85,14 +85,14 @@ def strangers(name: str, label: int, shape: Shape, test: bool) -> Tensor:
 @lru_cache(maxsize=KEPT)
 def whole(data: DataSettings, seed: int) -> FederatedDataset:
     """As `assemble`."""
-    if isinstance(data.split, Planted):
-        return _planted(data, data.split, seed)
+    if isinstance(data.partition, Planted):
+        return _planted(data, data.partition, seed)
     examples = _load(data.source)
     order = random_stream(seed, "examples").permutation(len(examples.labels))
     used = np.sort(order[: data.shared()])
     labels, groups = examples.labels.numpy(), examples.groups
     owners = None if groups is None else groups.numpy()[used]
-    shares = data.split(labels[used], owners, data.clients, random_stream(seed, "split"))
+    shares = data.partition(labels[used], owners, data.clients, random_stream(seed, "split"))
     federation = FederatedDataset.of(examples, [used[share] for share in shares])
     if not shifts(data):
         return federation
@@ -101,7 +101,7 @@ def whole(data: DataSettings, seed: int) -> FederatedDataset:
 
 def _planted(data: DataSettings, split: Planted, seed: int) -> FederatedDataset:
     """The honest federation with plants in it."""
-    federation = whole(data.model_copy(update={"split": split.honest}), seed)
+    federation = whole(data.model_copy(update={"partition": split.honest}), seed)
     plants = {plant.client: plant for plant in split.plants}
     for client, plant in plants.items():
         size = int(federation.sizes[client])
@@ -117,7 +117,7 @@ def _shifted(
     data: DataSettings, seed: int, client: int, inputs: Tensor, labels: Tensor
 ) -> tuple[Tensor, Tensor]:
     classes, streams = len(data.source.classes), partial(random_stream, seed, "shift")
-    return data.split.shift(client, inputs, labels, classes, streams)
+    return data.partition.shift(client, inputs, labels, classes, streams)
 
 
 @lru_cache(maxsize=1000)  # a federation's clients at most, and a hundred examples of each

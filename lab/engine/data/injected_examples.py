@@ -55,13 +55,13 @@ def with_injected_examples(
         raise SettingError("a client was given two plants: give each all of its examples in one")
     for plant in chosen:
         _check(plant, experiment)
-    split = Planted(honest=without_injected_examples(experiment).data.split, plants=chosen)
+    split = Planted(honest=without_injected_examples(experiment).data.partition, plants=chosen)
     return _with_split(experiment, split)
 
 
 def without_injected_examples(experiment: Experiment) -> Experiment:
     """The experiment as it was before planting."""
-    split = experiment.data.split
+    split = experiment.data.partition
     return _with_split(experiment, split.honest) if isinstance(split, Planted) else experiment
 
 
@@ -102,7 +102,7 @@ class Planted(Partition):
 
 
 def _with_split(experiment: Experiment, split: Partition) -> Experiment:
-    data = experiment.data.model_copy(update={"split": split})
+    data = experiment.data.model_copy(update={"partition": split})
     return experiment.model_copy(update={"data": data})
 
 

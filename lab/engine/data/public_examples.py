@@ -28,7 +28,7 @@ def root_dataset(now: Experiment) -> FederatedDataset:
     Raises SettingError where there are too few.
     """
     federation = federated_dataset(now)
-    free, spent = _drawn(now.data, now.seed, now.rule.public)
+    free, spent = _drawn(now.data, now.seed, now.aggregation.rule.public)
     inputs, labels = federation.inputs[free], federation.labels[free]
     if len(spent):
         inputs, labels = federation.test_inputs[spent], federation.test_labels[spent]
@@ -38,17 +38,17 @@ def root_dataset(now: Experiment) -> FederatedDataset:
 
 def test_data(now: Experiment) -> FederatedDataset:
     """The honest federation, and of its test examples those that are not public data."""
-    if not now.rule.public:
+    if not now.aggregation.rule.public:
         return federated_dataset(now)
-    return _tested(now.data, now.seed, now.rule.public)
+    return _tested(now.data, now.seed, now.aggregation.rule.public)
 
 
 def outsiders(now: Experiment) -> Tensor:
     """Pool indices that neither a client holds nor the server.  -> (outsiders,)"""
     free = federated_dataset(now).outsiders()
-    if not now.rule.public:
+    if not now.aggregation.rule.public:
         return free
-    return free[~torch.isin(free, _drawn(now.data, now.seed, now.rule.public)[0])]
+    return free[~torch.isin(free, _drawn(now.data, now.seed, now.aggregation.rule.public)[0])]
 
 
 @lru_cache(maxsize=KEPT)
@@ -72,9 +72,9 @@ def _drawn(data: DataSettings, seed: int, size: int) -> tuple[Tensor, Tensor]:
     first = OWN_TEST if shifts(data) else 0
     if size > (tests - first) // 2:
         raise SettingError(
-            f"rule.root is {size}, and {len(free)} training examples are nobody's: give "
-            f"{max(1, (tests - first) // 2)} at most, which come from the test examples, or fewer "
-            "data.examples"
+            f"aggregation.rule.root is {size}, and {len(free)} training examples are nobody's: "
+            f"give {max(1, (tests - first) // 2)} at most, which come from the test examples, or "
+            "fewer data.examples"
         )
     order = first + random_stream(seed, "public").permutation(tests - first)[:size]
     return none, torch.from_numpy(np.sort(order))

@@ -147,11 +147,11 @@ def promise(experiment: Experiment, rounds: int) -> str:
     if len(kinds) > 1:
         return "No single guarantee: the unit of protection changed in the course of the run."
     if relayed(experiment, rounds):
-        poison = experiment.at(rounds).adversary.poison.kind
+        poison = experiment.at(rounds).adversary.attack.kind
         return (
             f"No guarantee: malicious clients ({poison}) know the updates of other clients and "
             "send on what they learn, without the noise that hides it. Choose another "
-            "adversary.poison.kind, or privacy.place local."
+            "adversary.attack.kind, or privacy.place local."
         )
     return (
         "No guarantee: malicious clients add no noise, and in some round too few honest clients "

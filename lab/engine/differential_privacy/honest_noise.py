@@ -20,7 +20,7 @@ def relays(now: Experiment, rounds: Iterable[int]) -> bool:
     privacy, adversary = now.privacy, now.adversary
     if privacy.kind != "client" or privacy.place == "local" or not adversary.count:
         return False
-    return adversary.poison.sees == "updates" and any(
+    return adversary.attack.sees == "updates" and any(
         active_attackers(now, round) for round in rounds
     )
 
@@ -32,7 +32,7 @@ def shows_cohort(now: Experiment) -> bool:
     """
     if now.privacy.kind != "client" or now.privacy.place == "local" or not now.adversary.count:
         return False
-    return now.privacy.place == "distributed" or now.adversary.poison.sees == "cohort"
+    return now.privacy.place == "distributed" or now.adversary.attack.sees == "cohort"
 
 
 def honest_share(now: Experiment, rounds: Iterable[int], summed: bool = False) -> float:

@@ -60,6 +60,6 @@ def goal_of(now: Experiment) -> tuple[Tensor, Tensor] | None:
     """All test examples by which the attacker's success is measured, and the labels it wants."""
     if not now.adversary.count:
         return None
-    federation, poison = test_data(now), now.adversary.poison
+    federation, poison = test_data(now), now.adversary.attack
     inputs = as_floats(federation.test_inputs)
     return poison.goal(inputs, federation.test_labels, outside(now.data, poison, test=True))

@@ -27,7 +27,8 @@ def begun(now: Experiment, params: int) -> tuple[PreAggregatorMemory, ...]:
     """Return what the pre-aggregators remember before the first round."""
     clients = now.data.clients
     return tuple(
-        PreAggregatorMemory(stage.kind, stage.begin(clients, params)) for stage in now.stages
+        PreAggregatorMemory(stage.kind, stage.begin(clients, params))
+        for stage in now.aggregation.pre_aggregators
     )
 
 
@@ -58,7 +59,7 @@ def aggregate(
     kept: list[PreAggregatorMemory] = []
     factors = torch.ones(len(rows))
     shortened = False
-    for stage, before in zip(now.stages, memory, strict=True):
+    for stage, before in zip(now.aggregation.pre_aggregators, memory, strict=True):
         made = stage.prepare(rows, weights, cohort, before.tensors)
         after = {name: value.detach() for name, value in made.memory.items()}
         kept.append(PreAggregatorMemory(stage.kind, after))
@@ -66,32 +67,31 @@ def aggregate(
             factors = factors * made.factors.detach()
             shortened = True
         rows, weights = made.rows, made.weights
-    verdict = now.rule.judge(rows.detach(), weights, aid)
+    verdict = now.aggregation.rule.judge(rows.detach(), weights, aid)
     if len(rows) < len(factors):  # a row of several clients' updates tells of none of them
         verdict, shortened = None, False
     elif verdict is None and shortened:
         verdict = AggregationDecision(factors > 0, factors)
     elif verdict is not None and shortened:
         verdict = AggregationDecision(verdict.kept & (factors > 0), verdict.factors * factors)
-    return AggregationResult(now.rule(rows, weights, aid), tuple(kept), verdict)
+    return AggregationResult(now.aggregation.rule(rows, weights, aid), tuple(kept), verdict)
 
 
 def shortage(now: Experiment, rows: int) -> str:
-    """Why stages and rule can make nothing of so few rows; empty if they can."""
+    """Why pre-aggregators and rule can make nothing of so few rows; empty if they can."""
+    rule = now.aggregation.rule
     there = rows
-    for stage in now.stages:
+    for stage in now.aggregation.pre_aggregators:
         if there < stage.fewest():
             return f"{rows} updates arrived and {stage.kind} needs {stage.fewest()}: no step"
         there = stage.leaves(there)
-    if not (now.rule.needs_rows or now.stages):
+    if not (rule.needs_rows or now.aggregation.pre_aggregators):
         return ""
-    if there < now.rule.fewest():
+    if there < rule.fewest():
         left = "" if there == rows else f", {there} rows are left"
-        return (
-            f"{rows} updates arrived{left} and {now.rule.kind} needs {now.rule.fewest()}: no step"
-        )
+        return f"{rows} updates arrived{left} and {rule.kind} needs {rule.fewest()}: no step"
     try:
-        now.rule.check(there)
+        rule.check(there)
     except SettingError as error:
         return f"{rows} updates arrived: {error}"
     return ""

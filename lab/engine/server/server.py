@@ -49,7 +49,11 @@ class Server:
     @cached_property
     def aid(self) -> AggregationContext:
         settings = self.settings
-        root = root_update(settings, self.round, self.sent) if settings.rule.public else None
+        root = (
+            root_update(settings, self.round, self.sent)
+            if settings.aggregation.rule.public
+            else None
+        )
         return AggregationContext(
             None if root is None else root[: self.shared], settings.seed, self.round
         )
@@ -150,7 +154,11 @@ class Server:
     def _watched(self) -> bool:
         """Whether it is of interest who moved the model, and worth the time."""
         settings = self.settings
-        return settings.adversary.count > 0 or settings.rule.needs_rows or bool(settings.stages)
+        return (
+            settings.adversary.count > 0
+            or settings.aggregation.rule.needs_rows
+            or bool(settings.aggregation.pre_aggregators)
+        )
 
 
 def _malicious(party: Cohort) -> tuple[int, ...]:

@@ -41,6 +41,6 @@ def check_class(name: str, label: int, classes: int) -> None:
     """Raises SettingError where there is no such class."""
     if label >= classes:
         raise SettingError(
-            f"adversary.poison.{name} is {label}: there are {classes} classes, "
+            f"adversary.attack.{name} is {label}: there are {classes} classes, "
             f"give 0 to {classes - 1}"
         )
