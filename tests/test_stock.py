@@ -6,7 +6,7 @@ import pytest
 import torch
 from sqlalchemy import select
 
-from lab.storage.database import reading, shadows, writing
+from lab.storage.database import cached_shadows, reading, writing
 from lab.storage.shadow_cache import ShadowModelCache
 from lab.storage.store import Store
 
@@ -57,7 +57,7 @@ def test_a_file_of_two_keys_goes_with_the_second(store: Store) -> None:
 def test_a_file_that_cannot_be_read_is_as_good_as_none(store: Store, harm: str) -> None:
     store.stock.keep(ONE, model(1))
     with reading(store.engine) as connection:
-        digest = connection.execute(select(shadows.c.arrays)).scalar_one()
+        digest = connection.execute(select(cached_shadows.c.arrays)).scalar_one()
     path = store.arrays._path(digest)
     path.unlink() if harm == "lost" else path.write_bytes(b"nothing of use")
     assert store.stock.recall(ONE) is None
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_read_is_as_good_as_none(store: Store, harm: str) 
 
 def test_a_store_from_before_there_were_shadows_gets_their_table(store: Store) -> None:
     with writing(store.engine) as connection:
-        shadows.drop(connection)
+        cached_shadows.drop(connection)
     old = Store(store.url)
     old.stock.keep(ONE, model(1))
     assert torch.equal(old.stock.recall(ONE), model(1))

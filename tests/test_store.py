@@ -78,12 +78,12 @@ def test_the_newest_run_comes_first(store: Store) -> None:
 
 @pytest.mark.parametrize("kind", [*table("privacy-attacks"), *table("audits")])
 def test_the_command_of_an_order_says_its_settings_as_they_are_read(kind: str) -> None:
-    usual = AttackRequest.read({**kind, "round": 1}).attack
+    usual = AttackRequest.read({"kind": kind, "round": 1}).attack
     turned = {name: not value for name, value in usual if isinstance(value, bool)}
-    order = AttackRequest.read({"kind": kind | turned, "round": 1})
+    order = AttackRequest.read({"kind": kind, **turned, "round": 1})
     words = shlex.split(order.command("last"))
     told = parse_pairs(words[k + 1] for k, word in enumerate(words) if word == "-s")
-    assert AttackRequest.read({"kind": kind | told, "round": 1}) == order
+    assert AttackRequest.read({"kind": kind, **told, "round": 1}) == order
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_an_attack_that_cannot_be_is_refused_at_once(
 
 def test_a_store_of_another_version_says_what_to_do(store: Store, store_url: str) -> None:
     with sqlite3.connect(str(store.engine.url.database)) as connection:
-        connection.execute("update about set version = 99")
+        connection.execute("update alembic_version set version_num = '99'")
     with pytest.raises(StoreError, match=f"version 99 and this Leaklab reads version {VERSION}"):
         Store(store_url)
 

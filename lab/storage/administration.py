@@ -23,8 +23,8 @@ from lab.common.settings import SettingError
 from lab.storage.array_disposal import remove_unused, sweep, uploaded
 from lab.storage.cell_requests import left, of_visitors, withdraw
 from lab.storage.database import (
+    attack_progress,
     commands,
-    glimpses,
     jobs,
     limits,
     notes,
@@ -32,7 +32,7 @@ from lab.storage.database import (
     reading,
     records,
     visitors,
-    watches,
+    watched_runs,
     writing,
 )
 from lab.storage.job_queue import queue_order
@@ -176,16 +176,18 @@ def delete_runs(store: Store, runs: Iterable[str]) -> int:
         used = [
             *connection.scalars(select(records.c.arrays).where(records.c.run.in_(ids))),
             *connection.scalars(select(records.c.memory).where(records.c.run.in_(ids))),
-            *connection.scalars(select(glimpses.c.arrays).where(glimpses.c.attack.in_(ids))),
+            *connection.scalars(
+                select(attack_progress.c.arrays).where(attack_progress.c.attack.in_(ids))
+            ),
             *connection.scalars(select(uploaded).where(jobs.c.id.in_(ids))),
         ]
         parts: list[tuple[Table, Column[str]]] = [
             (records, records.c.run),
-            (glimpses, glimpses.c.attack),
+            (attack_progress, attack_progress.c.attack),
             (commands, commands.c.job),
             (owners, owners.c.job),
             (notes, notes.c.run),
-            (watches, watches.c.run),
+            (watched_runs, watched_runs.c.run),
         ]
         for table, column in parts:
             connection.execute(delete(table).where(column.in_(ids)))

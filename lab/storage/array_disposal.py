@@ -11,7 +11,7 @@ from collections.abc import Collection
 from sqlalchemy import Connection, Engine, and_, select
 
 from lab.storage.arrays import ArrayStore
-from lab.storage.database import glimpses, jobs, records, shadows, writing
+from lab.storage.database import attack_progress, cached_shadows, jobs, records, writing
 
 PICTURE = "picture"  # the name of an uploaded picture's array, and of its digest in an order
 HOUR = 3600.0  # seconds after which a file without a row is no longer one that is being entered
@@ -46,7 +46,12 @@ def sweep(engine: Engine, arrays: ArrayStore, age: float = HOUR) -> int:
 def _in_use(connection: Connection, digests: set[str]) -> set[str]:
     """Those that a run, an attack or the stock of shadow models has."""
     attacks = and_(jobs.c.kind == "attack", uploaded.in_(digests))
-    columns = (records.c.arrays, records.c.memory, glimpses.c.arrays, shadows.c.arrays)
+    columns = (
+        records.c.arrays,
+        records.c.memory,
+        attack_progress.c.arrays,
+        cached_shadows.c.arrays,
+    )
     queries = [select(column).where(column.in_(digests)) for column in columns]
     queries.append(select(uploaded).where(attacks))
     return {str(digest) for query in queries for digest in connection.scalars(query)}

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, and_, delete, func, insert, or_, select, true, update
 
 from lab.common.settings import SettingError
-from lab.storage.database import jobs, owners, visitors, wishes
+from lab.storage.database import jobs, owners, requested_cells, visitors
 from lab.storage.visitors import ACTIVE, heartbeat, limits_of
 
 
@@ -33,12 +33,12 @@ def check_cells(connection: Connection, visitor: str, cells: Sequence[str]) -> N
 
 def request_cells(connection: Connection, visitor: str, cells: Sequence[str]) -> None:
     """That visitor wants those cells, too."""
-    mine = and_(wishes.c.visitor == visitor, wishes.c.job.in_(cells))
-    known = set(connection.scalars(select(wishes.c.job).where(mine)))
+    mine = and_(requested_cells.c.visitor == visitor, requested_cells.c.job.in_(cells))
+    known = set(connection.scalars(select(requested_cells.c.job).where(mine)))
     now = time.time()
     rows = [{"job": id, "visitor": visitor, "asked": now} for id in cells if id not in known]
     if rows:
-        connection.execute(insert(wishes), rows)
+        connection.execute(insert(requested_cells), rows)
         _hand_over(connection, cells)
     if not visitor:  # so that what the command line wants takes turns with the rest
         heartbeat(connection, visitor)
@@ -46,7 +46,7 @@ def request_cells(connection: Connection, visitor: str, cells: Sequence[str]) ->
 
 def clear_requests(connection: Connection, cells: Sequence[str]) -> None:
     """What was wanted before these began anew."""
-    connection.execute(delete(wishes).where(wishes.c.job.in_(cells)))
+    connection.execute(delete(requested_cells).where(requested_cells.c.job.in_(cells)))
 
 
 def withdraw(
@@ -54,8 +54,8 @@ def withdraw(
 ) -> None:
     """Those visitors want those cells no more; by default none at all."""
     lost = _open(connection, names, cells)
-    which = true() if cells is None else wishes.c.job.in_(cells)
-    connection.execute(delete(wishes).where(wishes.c.visitor.in_(names), which))
+    which = true() if cells is None else requested_cells.c.job.in_(cells)
+    connection.execute(delete(requested_cells).where(requested_cells.c.visitor.in_(names), which))
     _hand_over(connection, lost)
 
 
@@ -66,9 +66,9 @@ def wanted(connection: Connection, names: Sequence[str], cells: Sequence[str]) -
 
 def of_visitors(connection: Connection) -> dict[str, tuple[int, int]]:
     """How many cells are at work and wait, by who wants them."""
-    query = select(wishes.c.visitor, jobs.c.status, func.count())
-    query = query.join(jobs, jobs.c.id == wishes.c.job).where(jobs.c.status.in_(ACTIVE))
-    rows = connection.execute(query.group_by(wishes.c.visitor, jobs.c.status)).all()
+    query = select(requested_cells.c.visitor, jobs.c.status, func.count())
+    query = query.join(jobs, jobs.c.id == requested_cells.c.job).where(jobs.c.status.in_(ACTIVE))
+    rows = connection.execute(query.group_by(requested_cells.c.visitor, jobs.c.status)).all()
     counts = {(visitor, status): int(count) for visitor, status, count in rows}
     those = sorted({visitor for visitor, _ in counts})
     return {one: (counts.get((one, "running"), 0), counts.get((one, "queued"), 0)) for one in those}
@@ -76,7 +76,9 @@ def of_visitors(connection: Connection) -> dict[str, tuple[int, int]]:
 
 def left(connection: Connection, since: float) -> list[str]:
     """Visitors who want cells, and were last seen before that time."""
-    query = select(wishes.c.visitor).join(visitors, visitors.c.id == wishes.c.visitor)
+    query = select(requested_cells.c.visitor).join(
+        visitors, visitors.c.id == requested_cells.c.visitor
+    )
     gone = query.where(visitors.c.seen < since, visitors.c.id != "")
     return list(connection.scalars(gone.distinct()))
 
@@ -85,17 +87,21 @@ def _open(
     connection: Connection, names: Sequence[str], cells: Sequence[str] | None = None
 ) -> set[str]:
     """What they want of that and is not done yet."""
-    query = select(wishes.c.job).join(jobs, jobs.c.id == wishes.c.job)
-    query = query.where(wishes.c.visitor.in_(names), jobs.c.status.in_(ACTIVE))
-    found = connection.scalars(query if cells is None else query.where(wishes.c.job.in_(cells)))
+    query = select(requested_cells.c.job).join(jobs, jobs.c.id == requested_cells.c.job)
+    query = query.where(requested_cells.c.visitor.in_(names), jobs.c.status.in_(ACTIVE))
+    found = connection.scalars(
+        query if cells is None else query.where(requested_cells.c.job.in_(cells))
+    )
     return set(found)
 
 
 def _hand_over(connection: Connection, cells: Sequence[str] | set[str]) -> None:
     """To whoever of those who still want it asked first."""
-    query = select(wishes).where(wishes.c.job.in_(cells))
+    query = select(requested_cells).where(requested_cells.c.job.in_(cells))
     first: dict[str, str] = {}
-    for row in connection.execute(query.order_by(wishes.c.asked, wishes.c.visitor)).all():
+    for row in connection.execute(
+        query.order_by(requested_cells.c.asked, requested_cells.c.visitor)
+    ).all():
         first.setdefault(row.job, row.visitor)
     connection.execute(delete(owners).where(owners.c.job.in_(cells)))
     if first:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import (
     JSON,
     Column,
@@ -22,20 +24,21 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
-    insert,
+    inspect,
     make_url,
-    select,
+    text,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
 from lab.common.settings import SettingError
+from lab.storage.arrays import ArrayStore
 
-VERSION = 2
+VERSION = "3"  # the revision in `migrations` that this module describes
+EARLIER = ("2",)  # versions that are upgraded when they are opened
 DATABASE = "LEAKLAB_DB"  # a SQLAlchemy URL
+ARRAYS = "LEAKLAB_ARRAYS"  # a folder
 
 metadata = MetaData()
-
-about = Table("about", metadata, Column("version", Integer, nullable=False))
 
 # A job is a run, an attack on a run, or a cell of sweeps, which is a run that keeps measures only.
 jobs = Table(
@@ -68,8 +71,8 @@ records = Table(
     Column("memory", String(64)),  # what the algorithm kept; of older rounds, only some have it
 )
 
-glimpses = Table(
-    "glimpses",
+attack_progress = Table(
+    "attack_progress",
     metadata,
     Column("attack", String(16), ForeignKey("jobs.id"), primary_key=True),
     Column("number", Integer, primary_key=True),
@@ -96,13 +99,13 @@ owners = Table(
 )
 
 # Who wants which cells.  What the command line wants is wanted by a visitor without a name.
-wishes = Table(
-    "wishes",
+requested_cells = Table(
+    "requested_cells",
     metadata,
     Column("job", String(16), ForeignKey("jobs.id"), primary_key=True),
     Column("visitor", String(32), primary_key=True),
     Column("asked", Float, nullable=False),
-    Index("ix_wishes_visitor", "visitor"),
+    Index("ix_requested_cells_visitor", "visitor"),
 )
 
 visitors = Table(
@@ -113,7 +116,7 @@ visitors = Table(
     Column("served", Float, nullable=False, default=0.0),  # when a worker last took up a job of it
 )
 
-# Where a visitor was seen last: a name for the network address, see `lab.addresses`.
+# Where a visitor was seen last: a name for the network address, see `network_addresses`.
 addresses = Table(
     "addresses",
     metadata,
@@ -122,8 +125,8 @@ addresses = Table(
 )
 
 # Runs of which every round is looked over for what it gives away.
-watches = Table(
-    "watches",
+watched_runs = Table(
+    "watched_runs",
     metadata,
     Column("run", String(16), ForeignKey("jobs.id"), primary_key=True),
 )
@@ -144,8 +147,8 @@ limits = Table(
 )
 
 # Shadow models, which any attack on the same run and round uses again.
-shadows = Table(
-    "shadows",
+cached_shadows = Table(
+    "cached_shadows",
     metadata,
     Column("key", String(64), primary_key=True),  # sha256 of everything that determines the model
     Column("arrays", String(64), nullable=False, index=True),
@@ -175,8 +178,7 @@ def connect(url: str) -> Engine:
         if engine.dialect.name == "sqlite":
             _prepare_sqlite(engine)
         with writing(engine) as connection:
-            metadata.create_all(connection)
-            _check_version(connection, url)
+            _bring_up_to_date(connection, url)
     except (SQLAlchemyError, OSError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise StoreError(
@@ -217,15 +219,44 @@ def _prepare_sqlite(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _check_version(connection: Connection, url: str) -> None:
-    found = connection.execute(select(about.c.version)).scalar()
+def arrays_folder(url: str) -> Path:
+    """Where the arrays of that store lie: what LEAKLAB_ARRAYS says, or beside the database."""
+    beside = make_url(url).database if make_url(url).get_backend_name() == "sqlite" else None
+    folder = Path(beside).parent if beside else data_folder()
+    return Path(os.environ.get(ARRAYS) or folder / "arrays")
+
+
+def _bring_up_to_date(connection: Connection, url: str) -> None:
+    """Create the tables, or upgrade those of an earlier version, all or nothing."""
+    found = _version_of(connection)
+    if found == VERSION:
+        return
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    settings.attributes.update(connection=connection, arrays=ArrayStore(arrays_folder(url)))
     if found is None:
-        connection.execute(insert(about).values(version=VERSION))
-    elif found != VERSION:
+        metadata.create_all(connection)
+        command.stamp(settings, VERSION)
+        return
+    if found not in EARLIER:
         raise StoreError(
             f"the store {_shown(url)} has version {found} and this Leaklab reads version "
             f"{VERSION}: use the Leaklab that wrote it, or set {DATABASE} to a new store"
         )
+    if not inspect(connection).has_table("alembic_version"):
+        command.stamp(settings, found)
+    command.upgrade(settings, VERSION)
+
+
+def _version_of(connection: Connection) -> str | None:
+    """The version of the store; None where there is none yet."""
+    tables = inspect(connection)
+    if tables.has_table("alembic_version"):
+        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
+    if not tables.has_table("about"):  # which named the version before there were migrations
+        return None
+    named = connection.execute(text("SELECT version FROM about")).scalar()
+    return None if named is None else str(named)
 
 
 def _shown(url: str) -> str:

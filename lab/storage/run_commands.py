@@ -16,7 +16,7 @@ from lab.attack_runs.shared.attack_request import AttackRequest, needs_target, t
 from lab.common.settings import SettingError
 from lab.experiment.experiment import Experiment
 from lab.storage.array_disposal import PICTURE, remove_unused
-from lab.storage.database import commands, jobs, notes, records, watches, writing
+from lab.storage.database import commands, jobs, notes, records, watched_runs, writing
 from lab.storage.job import Job, Status
 from lab.storage.replay import StoredRun
 from lab.storage.run_limits import check_run
@@ -115,9 +115,9 @@ class RunCommands:
     def watch(self, run: str, on: bool = True) -> None:
         """Whether the run's rounds are looked over from now on."""
         with writing(self.store.engine) as connection:
-            connection.execute(delete(watches).where(watches.c.run == run))
+            connection.execute(delete(watched_runs).where(watched_runs.c.run == run))
             if on:
-                connection.execute(insert(watches).values(run=run))
+                connection.execute(insert(watched_runs).values(run=run))
 
     def branch(self, run: str, round: int, visitor: str = "") -> str:
         """A new run that has everything of this one up to that round, and waits there, paused.

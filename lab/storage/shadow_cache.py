@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lab.common.settings import SettingError
 from lab.storage.arrays import ArrayStore
-from lab.storage.database import reading, shadows, writing
+from lab.storage.database import cached_shadows, reading, writing
 
 MOST = 512 << 20  # bytes: 2,600 models of the usual MLP
 
@@ -31,9 +31,9 @@ class ShadowModelCache:
 
     def recall(self, key: str) -> Tensor | None:
         """-> (params,); None where there is none, or none that can be read"""
-        mine = shadows.c.key == key
+        mine = cached_shadows.c.key == key
         with reading(self.engine) as connection:
-            digest = connection.execute(select(shadows.c.arrays).where(mine)).scalar()
+            digest = connection.execute(select(cached_shadows.c.arrays).where(mine)).scalar()
         if digest is None:
             return None
         try:
@@ -43,22 +43,26 @@ class ShadowModelCache:
                 self._forget(connection, key, digest)
             return None
         with writing(self.engine) as connection:
-            connection.execute(update(shadows).where(mine).values(used=time.time()))
+            connection.execute(update(cached_shadows).where(mine).values(used=time.time()))
         return model
 
     def keep(self, key: str, model: Tensor) -> None:
         """All or nothing; what is kept already stays as it is."""
         row = {"key": key, "arrays": self.arrays.put({"shadow": model}), "bytes": model.nbytes}
         with suppress(IntegrityError), writing(self.engine) as connection:
-            connection.execute(insert(shadows).values(row | {"used": time.time()}))
+            connection.execute(insert(cached_shadows).values(row | {"used": time.time()}))
         with writing(self.engine) as connection:
             self._make_room(connection)
 
     def _make_room(self, connection: Connection) -> None:
-        total = connection.execute(select(func.coalesce(func.sum(shadows.c.bytes), 0))).scalar_one()
+        total = connection.execute(
+            select(func.coalesce(func.sum(cached_shadows.c.bytes), 0))
+        ).scalar_one()
         if total <= self.most:
             return
-        oldest = select(shadows.c.key, shadows.c.arrays, shadows.c.bytes).order_by(shadows.c.used)
+        oldest = select(
+            cached_shadows.c.key, cached_shadows.c.arrays, cached_shadows.c.bytes
+        ).order_by(cached_shadows.c.used)
         for row in connection.execute(oldest).all():
             if total <= self.most:
                 return
@@ -66,7 +70,7 @@ class ShadowModelCache:
             total -= row.bytes
 
     def _forget(self, connection: Connection, key: str, digest: str) -> None:
-        connection.execute(delete(shadows).where(shadows.c.key == key))
-        same = select(shadows.c.key).where(shadows.c.arrays == digest).limit(1)
+        connection.execute(delete(cached_shadows).where(cached_shadows.c.key == key))
+        same = select(cached_shadows.c.key).where(cached_shadows.c.arrays == digest).limit(1)
         if connection.execute(same).first() is None:
             self.arrays.remove(digest)

@@ -7,10 +7,8 @@ write in `worker_store`, and a run as attacks see it in `replay`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,24 +23,22 @@ from lab.experiment.experiment import Experiment
 from lab.storage.array_disposal import uploaded
 from lab.storage.arrays import ArrayStore
 from lab.storage.database import (
+    arrays_folder,
+    attack_progress,
     commands,
     connect,
-    data_folder,
     default_url,
-    glimpses,
     jobs,
     notes,
     owners,
     reading,
     records,
-    watches,
+    watched_runs,
 )
 from lab.storage.job import Job, StoredProgress, StoredRound
 from lab.storage.job_queue import queue_order
 from lab.storage.shadow_cache import ShadowModelCache
 from lab.storage.visitors import NOBODY, owned_by, present, visible_to
-
-ARRAYS = "LEAKLAB_ARRAYS"  # a folder
 
 
 class Store:
@@ -52,9 +48,7 @@ class Store:
         """Raises StoreError."""
         self.url = url or default_url()
         self.engine = connect(self.url)
-        beside = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
-        folder = Path(beside).parent if beside else data_folder()
-        self.arrays = ArrayStore(Path(os.environ.get(ARRAYS) or folder / "arrays"))
+        self.arrays = ArrayStore(arrays_folder(self.url))
         self.stock = ShadowModelCache(self.engine, self.arrays)
 
     def job(self, id: str) -> Job:
@@ -122,9 +116,11 @@ class Store:
 
     def sights(self, attack: str, after: int = 0) -> list[StoredProgress]:
         """Glimpses of an attack later than number `after`, in order."""
-        query = select(glimpses).where(glimpses.c.attack == attack, glimpses.c.number > after)
+        query = select(attack_progress).where(
+            attack_progress.c.attack == attack, attack_progress.c.number > after
+        )
         with reading(self.engine) as connection:
-            rows = connection.execute(query.order_by(glimpses.c.number)).all()
+            rows = connection.execute(query.order_by(attack_progress.c.number)).all()
         return [StoredProgress(row.number, row.body, row.arrays) for row in rows]
 
     def intended(self, run: str) -> Experiment:
@@ -143,7 +139,7 @@ class Store:
 
     def watched(self, run: str) -> bool:
         with reading(self.engine) as connection:
-            query = select(watches.c.run).where(watches.c.run == run)
+            query = select(watched_runs.c.run).where(watched_runs.c.run == run)
             return connection.execute(query).first() is not None
 
     def notes(self) -> dict[str, str]:

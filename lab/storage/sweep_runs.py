@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from torch import Tensor
 
 from lab.storage.cell_requests import check_cells, clear_requests, request_cells, wanted, withdraw
-from lab.storage.database import glimpses, jobs, reading, writing
+from lab.storage.database import attack_progress, jobs, reading, writing
 from lab.storage.job import ACTIVE
 from lab.storage.job_queue import queue_order
 from lab.storage.run_limits import check_run
@@ -109,12 +109,16 @@ class SweepRuns:
 
     def pictures(self) -> dict[str, dict[str, Tensor]]:
         """What the attacks have shown last, by key: "guess" beside "private", both in one order."""
-        last = select(glimpses.c.attack, func.max(glimpses.c.number).label("number"))
-        last = last.where(glimpses.c.attack.in_(self.keys)).group_by(glimpses.c.attack)
+        last = select(attack_progress.c.attack, func.max(attack_progress.c.number).label("number"))
+        last = last.where(attack_progress.c.attack.in_(self.keys)).group_by(
+            attack_progress.c.attack
+        )
         newest = last.subquery()
-        same = and_(glimpses.c.attack == newest.c.attack, glimpses.c.number == newest.c.number)
+        same = and_(
+            attack_progress.c.attack == newest.c.attack, attack_progress.c.number == newest.c.number
+        )
         with reading(self.store.engine) as connection:
-            query = select(glimpses.c.attack, glimpses.c.arrays).join(newest, same)
+            query = select(attack_progress.c.attack, attack_progress.c.arrays).join(newest, same)
             rows = connection.execute(query).all()
         return {row.attack: self.store.arrays.get(row.arrays) for row in rows}
 

@@ -36,7 +36,7 @@ from lab.engine.run_state import RoundResult
 from lab.experiment.experiment import Experiment
 from lab.scoring.attack_result import AttackProgress
 from lab.storage.array_disposal import remove_unused
-from lab.storage.database import commands, glimpses, jobs, owners, reading, records, writing
+from lab.storage.database import attack_progress, commands, jobs, owners, reading, records, writing
 from lab.storage.job import Job, Status
 from lab.storage.job_queue import fair_order, mark_served
 from lab.storage.run_commands import RunCommands
@@ -222,7 +222,7 @@ class WorkerStore:
         with writing(self.store.engine) as connection:
             self._update_in(connection, job, deaths=0)
             row = {"attack": job.id, "number": number, "body": body, "arrays": digest}
-            connection.execute(insert(glimpses).values(row))
+            connection.execute(insert(attack_progress).values(row))
 
     def note(self, job: Job, result: dict[str, Any]) -> None:
         """The attack's result.  Raises EvictedError."""
@@ -230,10 +230,10 @@ class WorkerStore:
 
     def forget_glimpses(self, job: Job) -> None:
         """An attack that is run again starts from nothing."""
-        mine = glimpses.c.attack == job.id
+        mine = attack_progress.c.attack == job.id
         with writing(self.store.engine) as connection:
-            used = list(connection.scalars(select(glimpses.c.arrays).where(mine)))
-            connection.execute(delete(glimpses).where(mine))
+            used = list(connection.scalars(select(attack_progress.c.arrays).where(mine)))
+            connection.execute(delete(attack_progress).where(mine))
             remove_unused(connection, self.store.arrays, used)
 
     # --- commands -------------------------------------------------------------------------------

@@ -9,14 +9,13 @@ from __future__ import annotations
 import secrets
 from http.cookies import SimpleCookie
 
-# Before anybody comes: what thirty browsers begin to import in one instant, some find half done.
-import pandas  # noqa: F401
 import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.dataframe_util import convert_anything_to_pandas_df
 
 import lab.web.displays.run_panel  # noqa: F401
 from lab import ROOT
@@ -24,6 +23,9 @@ from lab.privacy.accounting.accountants import count_elsewhere
 from lab.privacy.accounting.child_process import Children
 from lab.storage.visitors import COOKIE
 
+# Streamlit imports pandas with its first table.  This is done before anybody comes: what thirty
+# browsers begin to import in one instant, some find half done.
+convert_anything_to_pandas_df([])
 KEPT = 30 * 24 * 3600  # seconds that a browser keeps it
 
 
