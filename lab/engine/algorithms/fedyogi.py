@@ -16,7 +16,7 @@ class FedYogi(Adaptive):
     kind: Literal["fedyogi"] = "fedyogi"
     title: ClassVar[str] = "FedYogi"
     decay: float = Field(
-        0.99, ge=0, le=0.9999, description="size of the scale's steps (beta 2 in the paper)"
+        0.99, ge=0, le=0.9999, description="beta 2 in the paper: the scale changes by 1 - decay"
     )
 
     def measure(self, second: Tensor, square: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Adaptive(Algorithm):
         description="share of the last step in the next one (beta 1 in the paper)",
     )
     floor: float = Field(
-        1e-3, gt=0, le=1, description="lower bound on the scale of a coordinate (tau in the paper)"
+        1e-3, gt=0, le=1, description="added to the scale, which limits steps (tau in the paper)"
     )
 
     @abstractmethod
