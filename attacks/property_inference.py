@@ -1,8 +1,8 @@
-"""A property of clients' data that no label names. Melis et al. 2019, arXiv:1805.04049, section 4.
+"""A property of clients' data that is no label. Melis et al. 2019, arXiv:1805.04049, section 4.
 
-The attacker makes updates of its own from public examples with and without the property, and learns
-to tell them apart.  Here a ridge regression on whole updates says what share of the examples has
-the property; so many parameters and so few updates need no forest.
+The attacker makes its own updates from public examples with and without the property, and learns to
+tell them apart.  Here a ridge regression on whole updates predicts the share of examples with the
+property.  With so many parameters and so few updates, a random forest is unnecessary.
 """
 
 from __future__ import annotations
@@ -26,38 +26,49 @@ ODDS = (0.3, 0.7)  # of being drawn, with the property against without
 
 
 class PropertyInference(PropertyInferenceAttack):
-    """Tell what share of a client's examples has a property that the task never asks for."""
+    """Predicts the share of a client's examples that have a property which is not the label."""
 
     kind: Literal["property-inference"] = "property-inference"
+    title: ClassVar[str] = "Property inference"
     source: ClassVar[str] = "Melis et al. 2019, arXiv:1805.04049, section 4"
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = (
-        "the architecture, the training recipe, how many examples a client has on average, public "
-        "examples of which it knows the property"
+        "the architecture, the training recipe, how many examples a client has on average, "
+        "and public examples with a known property"
     )
     fails: ClassVar[str] = (
-        "clients who all have the same share of it, properties that hardly change a gradient; "
-        "noise; under secure aggregation it tells of the cohort only"
+        "clients that all have the same share of it; properties that hardly change a "
+        "gradient; noise; under secure aggregation it only predicts the cohort's share"
     )
     property: str = Field(
         "label=0",
         max_length=80,
         pattern=r"^[^=]+(=.+)?$",
-        description="label=3; bright (pictures); sex=Female and the like (tables)",
+        description="the property: label=3; bright (pictures); sex=Female and the like (tables)",
     )
-    made: int = Field(100, ge=10, le=1000, description="updates of its own to learn from, a round")
-    rounds: int = Field(3, ge=1, le=50, description="rounds that it looks at, the last ones")
+    made: int = Field(
+        100,
+        ge=10,
+        le=1000,
+        description="number of updates that it makes to learn from, for each round",
+    )
+    rounds: int = Field(
+        3, ge=1, le=50, description="number of rounds that it looks at, the last ones"
+    )
     present: float = Field(
-        0.0, ge=0, lt=1, description="share from which the property counts as there; 0: the median"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share from which a client counts as having the property; 0: the median",
     )
 
     def trait(self, known: AuxiliaryInfo, classes: int) -> Property:
         return property_of(self.property, known, classes)
 
     def sets(self, view: ServerView, known: AuxiliaryInfo) -> Tensor:
-        """Of every mix of classes, and tilted towards the property or away from it.
+        """Draw sets of every mix of classes, with more or fewer examples that have the property.
 
-        So what the regression finds does not follow the classes alone.
+        The regression then does not follow the classes alone.
         """
         labels, drawn = known.labels.numpy(), random_stream(view.round, "property sets")
         has = self.trait(known, view.network.classes).holds(known.inputs, known.labels).numpy()
@@ -76,7 +87,7 @@ class PropertyInference(PropertyInferenceAttack):
     def __call__(
         self, view: ServerView, known: AuxiliaryInfo, sets: Tensor, made: Tensor
     ) -> Tensor:
-        """Ridge regression of the share on the direction of the update, in its dual form.
+        """Fit a ridge regression of the share on the update's direction, in its dual form.
 
         sets (sets, examples), made (sets, params) -> (rows,)
         """

@@ -1,6 +1,6 @@
-"""Secrets by their perplexity. Carlini et al. 2019, The Secret Sharer, arXiv:1802.08232.
+"""Exposure of secrets by perplexity. Carlini et al. 2019, The Secret Sharer, arXiv:1802.08232.
 
-Federated models of text were looked at in the same way by Thakkar et al. 2020, arXiv:2006.07490.
+Thakkar et al. 2020, arXiv:2006.07490, studied federated language models in the same way.
 """
 
 from __future__ import annotations
@@ -22,24 +22,34 @@ BLOCK = 1024  # windows at once
 
 
 class Exposure(SecretExtractionAttack):
-    """How far up a secret comes, of all that it could be, by what the model finds likely."""
+    """Ranks an inserted secret among all possible secrets by the model's perplexity."""
 
     kind: Literal["exposure"] = "exposure"
+    title: ClassVar[str] = "Secret exposure (canaries)"
     source: ClassVar[str] = "Carlini et al. 2019, arXiv:1802.08232"
-    attacker: ClassVar[str] = "anybody who is given the released model; an experimenter inserts"
-    knows: ClassVar[str] = "how each secret begins, of which digits it is, and other people's text"
-    fails: ClassVar[str] = "secrets that were typed once, and under client-level privacy"
+    attacker: ClassVar[str] = (
+        "anybody who has the released model; an experimenter inserts the secrets"
+    )
+    knows: ClassVar[str] = (
+        "the words before each secret, the digits that secrets consist of, and other people's text"
+    )
+    fails: ClassVar[str] = "secrets that were typed once, and client-level privacy"
     canaries: int = Field(
-        8, ge=2, le=64, description="secrets for each number of copies, and never inserted"
+        8,
+        ge=2,
+        le=64,
+        description="number of secrets for each number of copies, and of secrets never inserted",
     )
     copies: int = Field(
         16,
         ge=1,
         le=256,
-        description="the most often that one is inserted; others 1, 4, 16 times",
+        description="the largest number of copies; other secrets are inserted 1, 4 or 16 times",
     )
-    length: int = Field(4, ge=1, le=12, description="digits of a secret")
-    beams: int = Field(10, ge=1, le=100, description="continuations that are followed at once")
+    length: int = Field(4, ge=1, le=12, description="number of digits in a secret")
+    beams: int = Field(
+        10, ge=1, le=100, description="number of continuations that the beam search keeps"
+    )
 
     def check(self, network: Network) -> None:
         if self.length >= network.shape[0]:
@@ -52,9 +62,9 @@ class Exposure(SecretExtractionAttack):
         return CanarySpec(self.canaries, self.copies, self.length)
 
     def __call__(self, view: OutsiderView, opening: CanaryPrefix, fillings: Tensor) -> Tensor:
-        """The log-perplexity in bits, on average over what may stand before.  -> (fillings,)
+        """Return the log-perplexity in bits, averaged over contexts before it.  -> (fillings,)
 
-        What they have in common is asked once: of all there are, one in nine or so.
+        Common beginnings are queried once: about one in nine of all.
         """
         total = torch.zeros(len(fillings), dtype=torch.float64)
         starts, which = fillings[:1, :0], torch.zeros(len(fillings), dtype=torch.int64)
@@ -66,7 +76,7 @@ class Exposure(SecretExtractionAttack):
         return total
 
     def search(self, view: OutsiderView, opening: CanaryPrefix) -> Tensor:
-        """Beam search.  -> (beams, length)"""
+        """Run a beam search.  -> (beams, length)"""
         found, nats = torch.zeros(1, 0, dtype=torch.int64), torch.zeros(1)
         for _ in range(opening.length):
             longer = nats.unsqueeze(1) + _next(view, opening, found)  # (found, words)
@@ -77,7 +87,7 @@ class Exposure(SecretExtractionAttack):
 
 
 def _next(view: OutsiderView, opening: CanaryPrefix, starts: Tensor) -> Tensor:
-    """The log-probability of each next word, on average over contexts.
+    """Return each next word's log-probability, averaged over contexts.
 
     starts (starts, typed) -> (starts, words)
     """

@@ -38,11 +38,11 @@ def table(name: str) -> dict[str, type[Component]]:
 
 
 def entries(name: str) -> Iterator[dict[str, Any]]:
-    """What the catalogue says of each part: name, one line, source, settings with bounds."""
+    """Describe each part: name, title, one line, source, notes, settings with bounds."""
     for kind, part in table(name).items():
         schema = part.model_json_schema()["properties"]
         settings = {key: _plain(field) for key, field in schema.items() if key != "kind"}
-        told = {"name": kind, "about": part.about(), "source": part.source}
+        told = {"name": kind, "title": part.title, "about": part.about(), "source": part.source}
         yield told | {"notes": part.notes(), "settings": settings}
 
 

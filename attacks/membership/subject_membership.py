@@ -1,4 +1,4 @@
-"""Whether a person took part. Suri et al. 2022, Subject membership inference, arXiv:2206.03317."""
+"""Subject membership inference: whether a person took part. Suri et al. 2022, arXiv:2206.03317."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from lab.interfaces.views import OutsiderView
 
 
 class SubjectMembership(SubjectMembershipAttack):
-    """Knows a person by other examples: a model does better on whom it was trained on."""
+    """Tells from a person's other examples whether the model was trained on that person's data."""
 
     kind: Literal["subject-membership"] = "subject-membership"
+    title: ClassVar[str] = "Subject membership inference"
     source: ClassVar[str] = "Suri et al. 2022, arXiv:2206.03317"
-    attacker: ClassVar[str] = "anybody who is given the released model"
+    attacker: ClassVar[str] = "anybody who has the released model"
     knows: ClassVar[str] = (
-        "examples of each person on which nobody trained, all data of some other people, and the "
-        "recipe"
+        "examples of each person that nobody trained on, all data of some other people, and "
+        "the training recipe"
     )
-    fails: ClassVar[str] = "people whose data are like everybody's, and client-level privacy"
+    fails: ClassVar[str] = "people whose data resemble everybody's, and client-level privacy"
     shadows: int = Field(
-        2, ge=0, le=64, description="models of the attacker's own, to calibrate by; 0: none"
+        2, ge=0, le=64, description="number of shadow models for calibration; 0: none"
     )
 
     examples: Literal["unseen", "seen"] = Field(
-        "unseen", description="of people, that it has; seen: their training examples, to compare"
+        "unseen",
+        description=(
+            "the examples of a person that it has: unseen, or the training examples for comparison"
+        ),
     )
 
     def needs(self) -> AttackResources:
@@ -40,7 +44,7 @@ class SubjectMembership(SubjectMembershipAttack):
         return self.examples == "seen"
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
-        """The cross-entropy of each example.  -> (examples,)"""
+        """Return the cross-entropy of each example.  -> (examples,)"""
         pairs = zip(asked.inputs.split(1024), asked.labels.split(1024), strict=True)
         with torch.no_grad():
             losses = [
@@ -50,10 +54,11 @@ class SubjectMembership(SubjectMembershipAttack):
         return torch.cat(losses)
 
     def __call__(self, evidence: MembershipSignals, person: Tensor) -> Tensor:
-        """How much better the model does on each person than models without that person do.
+        """Return how much better the model does on each person than models without that person.
 
-        Each example counts by the difference (Watson et al. 2022, arXiv:2111.08440), on average
-        over a person's.  -> (people,)
+        Each example counts by the difference (Watson et al. 2022, arXiv:2111.08440), averaged over
+        a person's
+        examples.  -> (people,)
         """
         gain = -evidence.target.double()
         if len(evidence.shadows):

@@ -1,7 +1,7 @@
-"""Tell some that the target lives, others that it is gone. Bonawitz et al. 2017, eprint 2017/281.
+"""The server claims that a client both survived and was lost. Bonawitz 2017, eprint 2017/281.
 
-Shares of its own mask open one half of its row, shares of its key the other: with both the server
-would read the row.
+Shares of a client's own mask open one half of its row, shares of its key the other.  With both, the
+server could read the row.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
 class AliveAndDead(SecureAggregationAttack):
-    """Ask for both halves of the target's masks: refused, and by the threshold impossible."""
+    """Asks for both halves of the target's masks; clients refuse, and the threshold prevents it."""
 
     kind: Literal["alive-and-dead"] = "alive-and-dead"
+    title: ClassVar[str] = "Double claim (alive and lost)"
     source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281, figure 4"
-    attacker: ClassVar[str] = "a server that lies about who was lost"
-    knows: ClassVar[str] = "nothing besides the shares that it is given"
+    attacker: ClassVar[str] = "a server that lies about which clients were lost"
+    knows: ClassVar[str] = "only the shares that it receives"
     fails: ClassVar[str] = (
-        "thresholds above half, which are all that clients accept; it has no accomplice"
+        "thresholds above half, the only ones that clients accept; the server has no accomplices"
     )
 
     def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
-        """Three lies, none of which yields an update."""
+        """Try three lies, none of which yields an update."""
         others = others_than(siege, target, 2, self.kind)
         others = tuple(one for one in opened(siege.view).holders[target] if one in others)
         living, gone = (target, *others[1::2]), others[::2]
@@ -46,7 +47,7 @@ class AliveAndDead(SecureAggregationAttack):
 
 
 def _told(found: ShareResponses) -> str:
-    """What was given, beside what it would take."""
+    """Report the shares that were given and the shares needed."""
     given = (
         f"it got {found.seeds} of the {found.needed} shares that open its own mask, and "
         f"{found.keys} of the {found.needed} that open its key"

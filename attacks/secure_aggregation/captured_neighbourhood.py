@@ -1,7 +1,7 @@
-"""Name the victim's neighbours: accomplices only. Bell et al. 2020, eprint 2020/704.
+"""The server gives a client only accomplices as neighbours. Bell et al. 2020, eprint 2020/704.
 
 Whoever draws the graph decides who holds a client's secrets and who shares masks with it.  Bell et
-al. therefore let clients choose their neighbours themselves, as soon as the server may lie.
+al. therefore let clients choose their own neighbours where the server may lie.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
 class CapturedNeighbourhood(SecureAggregationAttack):
-    """Tell the target that a few accomplices are all its neighbours, in a round of many."""
+    """Tells the target, in a round of many clients, that its only neighbours are accomplices."""
 
     kind: Literal["captured-neighbourhood"] = "captured-neighbourhood"
+    title: ClassVar[str] = "Captured neighbourhood"
     source: ClassVar[str] = "Bell et al. 2020, eprint 2020/704"
     attacker: ClassVar[str] = "a server with a few accomplices among the clients"
     knows: ClassVar[str] = "the keys and updates of its accomplices"
     fails: ClassVar[str] = "clients that check their neighbours against the terms of the round"
-    accomplices: int = Field(2, ge=2, le=1000, description="clients in league with the server")
+    accomplices: int = Field(
+        2, ge=2, le=1000, description="number of clients that collude with the server"
+    )
 
     def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
-        """One claim: exact up to the rounding of the ring, or none where the target refuses."""
+        """Yield one claim: exact up to the ring's rounding, or none where the target refuses."""
         mine = others_than(siege, target, self.accomplices + 1, self.kind)[: self.accomplices]
         few = tuple(sorted([target, *mine]))
         view = siege.play(StagedRound(clients=few, accomplices=mine, announced=len(siege.clients)))

@@ -1,7 +1,8 @@
-"""Send everybody but the target a dead model. Pasquini et al. 2022, arXiv:2111.07380.
+"""Gradient suppression by inconsistent models. Pasquini et al. 2022, arXiv:2111.07380.
 
-Where a ReLU never fires, nothing flows back: the dead clients' gradients vanish from all layers
-before it, and from the weights after it, whose inputs are zero.
+Where a ReLU never fires, no gradient passes: the other clients' gradients vanish in all layers
+before
+it, and in the weights after it, whose inputs are zero.
 """
 
 from __future__ import annotations
@@ -21,19 +22,22 @@ from lab.models.network import Network
 
 
 class InconsistentModels(SecureAggregationAttack):
-    """Suppress all gradients but the target's, with a model whose last ReLU never fires."""
+    """Sends all other clients a model whose last ReLU never fires: their gradients vanish."""
 
     kind: Literal["inconsistent-models"] = "inconsistent-models"
+    title: ClassVar[str] = "Inconsistent models"
     source: ClassVar[str] = "Pasquini et al. 2022, arXiv:2111.07380"
     attacker: ClassVar[str] = "a server that sends different models to different clients"
-    knows: ClassVar[str] = "the architecture; the target's weight, from one more round without it"
-    fails: ClassVar[str] = "models without ReLU; masks bound to the model that each client was sent"
+    knows: ClassVar[str] = (
+        "the architecture; the target's weight, from one more round without the target"
+    )
+    fails: ClassVar[str] = "models without ReLU; masks bound to the model that each client received"
 
     def check(self, network: Network) -> None:
         _killed(network)
 
     def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
-        """One claim, of the parameters whose gradient the dead model suppresses."""
+        """Yield one claim, of the parameters whose gradient the dead model suppresses."""
         network = siege.view.network
         dead, where = dead_model(network, siege.view.sent)
         others = others_than(siege, target, 2, self.kind)
@@ -53,7 +57,7 @@ class InconsistentModels(SecureAggregationAttack):
         )
 
     def _weight(self, siege: MaliciousServer, others: tuple[int, ...], whole: float) -> float:
-        """The target's, which the others' sum of weights leaves over."""
+        """Return the target's weight: the total minus the others' sum of weights."""
         if not siege.view.recipe.weighted:
             return 1.0
         if len(others) < 3:  # no sum of two: an average client then
@@ -63,7 +67,7 @@ class InconsistentModels(SecureAggregationAttack):
 
 
 def dead_model(network: Network, sent: Tensor) -> tuple[Tensor, Tensor]:
-    """The model with a last ReLU that never fires, and which parameters then get no gradient.
+    """Return the model with a last ReLU that never fires, and the parameters without a gradient.
 
     sent (params,) -> (params,), (params,) bool
     """
@@ -77,7 +81,7 @@ def dead_model(network: Network, sent: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _killed(network: Network) -> tuple[ParametrisedLayer, ParametrisedLayer]:
-    """The layer that feeds the last ReLU, and the next one.  Raises SettingError without any."""
+    """Find the layer that feeds the last ReLU, and the next.  Raises SettingError without any."""
     last = max(
         (at for at, layer in enumerate(network.layers) if isinstance(layer, Relu)), default=0
     )

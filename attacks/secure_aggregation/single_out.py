@@ -1,4 +1,4 @@
-"""Ask ever fewer clients for a sum. Kairouz et al. 2021, arXiv:1912.04977."""
+"""Sums over ever smaller cohorts. Kairouz et al. 2021, arXiv:1912.04977."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
 class SingleOut(SecureAggregationAttack):
-    """Shrink the cohort around the target: what the plain sum of few tells of one of them."""
+    """Shrinks the cohort around the target until the sum of few clients reveals its update."""
 
     kind: Literal["single-out"] = "single-out"
+    title: ClassVar[str] = "Shrinking cohorts"
     source: ClassVar[str] = "Kairouz et al. 2021, arXiv:1912.04977"
-    attacker: ClassVar[str] = "a server that chooses whom it asks"
-    knows: ClassVar[str] = "nothing besides the sums"
-    fails: ClassVar[str] = "sums of many; clients that check take part in no sum of fewer than 3"
+    attacker: ClassVar[str] = "a server that chooses the cohort"
+    knows: ClassVar[str] = "only the sums"
+    fails: ClassVar[str] = (
+        "sums of many clients; clients that check the terms join no sum of fewer than 3"
+    )
 
     def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
-        """A claim for each cohort, from everybody down by halves to three: their mean.
+        """Yield a claim for each cohort, from all clients down by halves to three: their mean.
 
-        And one for two clients, where clients do not refuse to take part.
+        There is one for two clients, too, where clients do not refuse to take part.
         """
         others = [one for one in everybody(siege) if one != target]
         sizes = [len(others) + 1]

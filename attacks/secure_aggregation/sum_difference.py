@@ -1,4 +1,4 @@
-"""The same round with and without the target. So et al. 2023, arXiv:2106.03328."""
+"""Two sums of the same round, with and without the target. So et al. 2023, arXiv:2106.03328."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
 class SumDifference(SecureAggregationAttack):
-    """Ask everybody, then everybody but the target, for the same model: two sums, one update."""
+    """Asks all clients, then all but the target, for the same model, and subtracts the two sums."""
 
     kind: Literal["sum-difference"] = "sum-difference"
+    title: ClassVar[str] = "Difference of two sums"
     source: ClassVar[str] = "So et al. 2023, arXiv:2106.03328"
-    attacker: ClassVar[str] = "a server that chooses whom it asks and sends one model twice"
-    knows: ClassVar[str] = "nothing besides the sums; the others train in both rounds as in one"
-    fails: ClassVar[str] = "others whose updates change in between: new batches, new noise"
-    fresh: bool = Field(False, description="whether the clients draw new batches in each round")
+    attacker: ClassVar[str] = "a server that chooses the cohort and sends one model twice"
+    knows: ClassVar[str] = "only the sums; the other clients train alike in both rounds"
+    fails: ClassVar[str] = (
+        "other clients whose updates change between the rounds: new batches, new noise"
+    )
+    fresh: bool = Field(False, description="the clients draw new batches in each round")
 
     def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
-        """One claim: the difference of the weighted sums."""
+        """Yield one claim: the difference of the weighted sums."""
         others = others_than(siege, target, 3, self.kind)
         whole, its_weight = total(staged(siege, StagedRound(clients=everybody(siege))))
         without = staged(siege, StagedRound(clients=others, again=True, fresh=self.fresh))

@@ -1,6 +1,7 @@
-"""Take the accomplices' known updates off the sum. Bonawitz et al. 2017, eprint 2017/281.
+"""Accomplices' known updates are subtracted from the sum. Bonawitz et al. 2017, eprint 2017/281.
 
-A server that chooses whom it asks needs few: in a round of three clients two are all the others.
+A server that chooses the cohort needs few accomplices: in a round of three clients, two are all the
+others.
 """
 
 from __future__ import annotations
@@ -16,19 +17,18 @@ from lab.interfaces.privacy_attacks import SecureAggregationAttack
 
 
 class Sybils(SecureAggregationAttack):
-    """Own all others in the sum, however few: what one does not know of it is the target's."""
+    """Fills the cohort with accomplices and subtracts their updates: the rest is the target's."""
 
     kind: Literal["sybils"] = "sybils"
+    title: ClassVar[str] = "Sybil clients in the sum"
     source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281; Douceur 2002"
     attacker: ClassVar[str] = "a server with accomplices among the clients"
-    knows: ClassVar[str] = "the updates of its accomplices, whatever noise they hold included"
-    fails: ClassVar[str] = "sums with other honest clients in them; noise that the target adds"
-    honest: int = Field(
-        0, ge=0, le=1000, description="clients beside the target that are no accomplices"
-    )
+    knows: ClassVar[str] = "the updates of its accomplices, including any noise in them"
+    fails: ClassVar[str] = "sums that contain other honest clients; noise that the target adds"
+    honest: int = Field(0, ge=0, le=1000, description="number of honest clients beside the target")
 
     def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
-        """One claim: exact up to the rounding of the ring, or a mean with the honest others."""
+        """Yield one claim: exact up to the ring's rounding, or a mean with other honest clients."""
         others = others_than(siege, target, 2, self.kind)
         mine = others[: max(0, len(others) - self.honest)]
         view = staged(siege, StagedRound(clients=everybody(siege), accomplices=mine))

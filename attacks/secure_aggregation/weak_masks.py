@@ -1,7 +1,7 @@
-"""Try out the seeds of a weak mask generator, as was once shipped.
+"""Exhaustive search of a weak mask generator's seeds, as such generators were once shipped.
 
-With all others but one in league with the server, one unknown mask lies on the target's row.  The
-right seed is the one under which every word is one that a client can send.
+If all clients but the target and one other collude with the server, one unknown mask lies on the
+target's row.  The right seed makes every word one that a client can send.
 """
 
 from __future__ import annotations
@@ -34,19 +34,27 @@ STRIDE = 2**24  # seeds between two claims
 
 
 class WeakMasks(SecureAggregationAttack):
-    """Search the 32-bit seeds of the last unknown mask on the target's row."""
+    """Searches the 32-bit seeds of the only unknown mask on the target's update."""
 
     kind: Literal["weak-masks"] = "weak-masks"
+    title: ClassVar[str] = "Weak mask generator"
     source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281; Matsumoto and Nishimura 1998"
-    attacker: ClassVar[str] = "a server with accomplices among the clients, all others but one"
-    knows: ClassVar[str] = "its accomplices' keys, and so many bits of the seed as it is told"
-    fails: ClassVar[str] = "generators whose keys are too many to try out, such as AES"
+    attacker: ClassVar[str] = (
+        "a server whose accomplices are all clients but the target and one other"
+    )
+    knows: ClassVar[str] = "its accomplices' keys, and some bits of the seed (setting `told`)"
+    fails: ClassVar[str] = "generators with too many keys to search, such as AES"
     told: int = Field(
-        12, ge=0, le=31, description="bits of the 32 that are told, to search for a shorter time"
+        12,
+        ge=0,
+        le=31,
+        description=(
+            "number of the seed's 32 bits that the attacker is given, to shorten the search"
+        ),
     )
 
     def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
-        """A claim now and then without an update, and one with it as soon as a seed fits."""
+        """Yield claims without an update now and then, and one with it as soon as a seed fits."""
         others = others_than(siege, target, 2, self.kind)
         mine = others[1:]  # all but one
         plot = StagedRound(clients=everybody(siege), accomplices=mine, hint=self.told)
@@ -86,15 +94,15 @@ class WeakMasks(SecureAggregationAttack):
 
 
 def speed(tried: int, seconds: float) -> str:
-    """How fast seeds are tried, and how long all of them would take."""
+    """Report the speed of the search, and the time for all seeds."""
     rate = tried / max(seconds, 1e-9)
     return f"{rate:,.0f} seeds a second; all 2^32 would take {2**32 / rate / 60:,.1f} minutes"
 
 
 def bared(view: ServerView, target: int) -> tuple[np.ndarray, int | None]:
-    """The target's masked row without the masks that are known, and who shares the one left.
+    """Return the target's masked row without the known masks, and who shares the one left.
 
-    Its own mask is known from the unmasking.  -> (words,) uint32, a client or nobody
+    Its own mask is known from the unmasking.  -> (words,) uint32, a client or None
     """
     known, masked = opened(view), view.masked
     assert masked is not None
@@ -113,7 +121,7 @@ def bared(view: ServerView, target: int) -> tuple[np.ndarray, int | None]:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to."""
+    """The outcome of a search."""
 
     tried: int  # seeds so far
     seed: int | None = None
@@ -121,7 +129,7 @@ class Found:
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """For the seed of the mask that is left on a row."""
+    """A search for the seed of the mask that is left on a row."""
 
     row: np.ndarray  # (words,) uint32
     sign: int  # of the mask
@@ -131,11 +139,11 @@ class Search:
 
     @property
     def size(self) -> int:
-        """Seeds in all."""
+        """Return the number of seeds."""
         return int(2 ** (32 - self.told))
 
     def between(self, first: int, last: int) -> Found:
-        """The seed that fits, of numbers first to last - 1."""
+        """Return the seed that fits, among numbers first to last - 1."""
         for start in range(first, last, CHUNK):
             numbers = np.arange(start, min(start + CHUNK, last), dtype=np.uint64)
             seeds = (numbers << np.uint64(self.told) | np.uint64(self.hint)).astype(np.uint32)
@@ -145,11 +153,11 @@ class Search:
         return Found(last)
 
     def without(self, seed: int) -> np.ndarray:
-        """The row without the mask of that seed.  -> (words,) uint32"""
+        """Remove the mask of that seed from the row.  -> (words,) uint32"""
         return self._bare(weak_words(seed, len(self.row)), self.row)
 
     def _promising(self, seeds: np.ndarray) -> np.ndarray:
-        """Those under which the first words are possible; each word leaves a share of the seeds."""
+        """Keep the seeds that make the first words possible; each word removes most of the rest."""
         pool: Pool = [np.broadcast_to(words, seeds.shape) for words in pools(seeds)]
         for place in range(min(PLACES, len(self.row) - 1)):
             fits = self._possible(self._bare(output(pool, place), self.row[place]))
@@ -163,6 +171,6 @@ class Search:
         return bare
 
     def _possible(self, words: np.ndarray) -> np.ndarray:
-        """Whether a client can have sent that, as a signed number between -most and most."""
+        """Mark the words that a client can send, as signed numbers between -most and most."""
         possible: np.ndarray = words + np.uint32(self.most) <= np.uint32(2 * self.most)
         return possible

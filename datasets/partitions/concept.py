@@ -1,4 +1,4 @@
-"""Concept shift: the same inputs mean different things to different clients.
+"""Concept shift: labels mean different things for different clients.
 
 Kairouz et al. 2021, arXiv:1912.04977, section 3.1: same features, different label.  Clusters of
 clients with permuted labels: Sattler et al. 2020, arXiv:1910.01991.
@@ -20,15 +20,22 @@ from lab.interfaces.data import DataSource
 
 
 class Concept(Shifted):
-    """Same inputs, other meanings: each cluster of clients exchanges the labels in its own way.
+    """Permutes the labels differently in each cluster of clients, but leaves the inputs unchanged.
 
-    Client k is in cluster k mod clusters.  No label means the same in two clusters, and test
-    examples mean what they mean in cluster 0, so one model for all cannot be right for all.
+    Client k is in cluster k mod clusters.  No label has the same meaning in two clusters.  Test
+    examples
+    have the meaning of cluster 0, so one model for all clients cannot be right for all.
     """
 
     kind: Literal["concept"] = "concept"
+    title: ClassVar[str] = "Concept shift"
     source: ClassVar[str] = "Kairouz et al. 2021, arXiv:1912.04977, section 3.1"
-    clusters: int = Field(2, ge=2, le=10, description="groups of clients that mean the same")
+    clusters: int = Field(
+        2,
+        ge=2,
+        le=10,
+        description="number of clusters; clients of one cluster share their labels' meaning",
+    )
 
     def check(self, source: DataSource, clients: int, examples: int) -> None:
         classes = len(source.classes)
@@ -46,7 +53,7 @@ class Concept(Shifted):
         classes: int,
         stream: Callable[[int], np.random.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """The labels stand in a circle, in one drawn order, and each becomes a later one."""
+        """Rotate the labels along a circle in random order, by another amount in each cluster."""
         circle = stream(0).permutation(classes)  # the same for all clients
         meanings = np.empty_like(circle)  # (classes,)
         meanings[circle] = np.roll(circle, -(client % self.clusters))

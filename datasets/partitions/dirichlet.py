@@ -12,11 +12,17 @@ from lab.interfaces.data import Partition
 
 
 class Dirichlet(Partition):
-    """Each class is dealt out in random shares: the smaller alpha, the more the clients differ."""
+    """Divides each class among clients at random; a smaller alpha makes clients differ more."""
 
     kind: Literal["dirichlet"] = "dirichlet"
+    title: ClassVar[str] = "Dirichlet label skew"
     source: ClassVar[str] = "Yurochkin et al. 2019, arXiv:1905.12022, section 4"
-    alpha: float = Field(0.3, ge=0.01, le=100, description="skew: 0.1 is strong, 100 nearly none")
+    alpha: float = Field(
+        0.3,
+        ge=0.01,
+        le=100,
+        description="concentration of the shares: 0.1 is strong label skew, 100 nearly none",
+    )
 
     def __call__(
         self,
@@ -25,7 +31,7 @@ class Dirichlet(Partition):
         clients: int,
         generator: np.random.Generator,
     ) -> Sequence[np.ndarray]:
-        """Every client gets at least one example: the largest shares give theirs to the empty."""
+        """Deal out the examples; a client without any gets one from the largest share."""
         shares: list[list[int]] = [[] for _ in range(clients)]
         for label in np.unique(labels):
             mine = generator.permutation(np.flatnonzero(labels == label))

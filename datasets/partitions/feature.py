@@ -1,4 +1,4 @@
-"""Feature shift: the same things look different to each client.
+"""Feature shift: the same classes look different at each client.
 
 Kairouz et al. 2021, arXiv:1912.04977, section 3.1: feature distribution skew.
 """
@@ -20,15 +20,17 @@ from lab.interfaces.data import DataSource
 
 
 class Feature(Shifted):
-    """Same labels, other pictures: each client has its own ink, angle, blur and noise.
+    """Changes each client's pictures by its own brightness, rotation, blur and noise.
 
-    They are drawn once for a client and hold for all its pictures; a setting of 0 switches one off.
+    The changes are drawn once for a client and hold for all its pictures; a setting of 0 switches
+    one off.
     """
 
     kind: Literal["feature"] = "feature"
+    title: ClassVar[str] = "Feature shift"
     source: ClassVar[str] = "Kairouz et al. 2021, arXiv:1912.04977, section 3.1"
     rotation: float = Field(
-        45.0, ge=0, le=180, description="largest angle by which a client's pictures are turned"
+        45.0, ge=0, le=180, description="largest rotation of a client's pictures, in degrees"
     )
     blur: float = Field(
         1.0, ge=0, le=5, description="largest standard deviation of a client's blur, in pixels"
@@ -37,7 +39,10 @@ class Feature(Shifted):
         0.1, ge=0, le=1, description="largest standard deviation of a client's noise; white is 1"
     )
     ink: float = Field(
-        0.5, ge=0, le=4, description="brightness is raised to powers of 1 / (1 + ink) to 1 + ink"
+        0.5,
+        ge=0,
+        le=4,
+        description="brightness is raised to a client's power, from 1 / (1 + ink) to 1 + ink",
     )
 
     def check(self, source: DataSource, clients: int, examples: int) -> None:
@@ -55,7 +60,7 @@ class Feature(Shifted):
         classes: int,
         stream: Callable[[int], np.random.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """As a pen, a page, a lens and a sensor would, in this order."""
+        """Change the pictures as a pen, a page, a lens and a sensor would, in this order."""
         generator = stream(client)
         # All four are drawn even if switched off, so that none of them depends on the others.
         ink, angle = generator.uniform(-1, 1, 2).tolist()
@@ -68,7 +73,7 @@ class Feature(Shifted):
 
 
 def turned(pictures: np.ndarray, angle: float) -> np.ndarray:
-    """Around the middle, by degrees counterclockwise; black comes in at the corners."""
+    """Rotate around the middle, in degrees counterclockwise; the corners become black."""
     from scipy import ndimage  # as late as possible: a fifth of a second
 
     found: np.ndarray = ndimage.rotate(pictures, angle, axes=(-1, -2), reshape=False, order=1)
@@ -76,7 +81,7 @@ def turned(pictures: np.ndarray, angle: float) -> np.ndarray:
 
 
 def blurred(pictures: np.ndarray, pixels: float) -> np.ndarray:
-    """Mirrored at the edges, so that no brightness is lost there."""
+    """Blur with mirrored edges, so that no brightness is lost there."""
     from scipy import ndimage
 
     found: np.ndarray = ndimage.gaussian_filter(pictures, pixels, axes=(-1, -2))

@@ -1,9 +1,9 @@
-"""Identically distributed clients: deal the shuffled examples out."""
+"""Independent and identically distributed (IID) clients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from lab.interfaces.data import Partition
 
 
 class Iid(Partition):
-    """Everybody's data look alike: shuffled and dealt out evenly."""
+    """Shuffles the examples and deals them out evenly, so that all clients' data are alike."""
 
     kind: Literal["iid"] = "iid"
+    title: ClassVar[str] = "IID"
 
     def __call__(
         self,

@@ -1,9 +1,9 @@
-"""The natural split: who really held the data holds it here."""
+"""The natural partition: one client for each real owner of data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from lab.interfaces.data import DataSource, Partition
 
 
 class Natural(Partition):
-    """One client for each real owner, such as a hospital."""
+    """Gives each real owner of data, such as a hospital, one client."""
 
     kind: Literal["natural"] = "natural"
+    title: ClassVar[str] = "Natural owners"
 
     def check(self, source: DataSource, clients: int, examples: int) -> None:
         if not source.groups:

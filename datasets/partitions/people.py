@@ -1,9 +1,9 @@
-"""The people split: clients hold all that some people made, and some people's data nobody holds."""
+"""Partition by people: clients hold all data of some people; other people's data are left out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,11 +13,15 @@ from lab.interfaces.data import DataSource, Partition
 
 
 class People(Partition):
-    """Whole people to each client, so that whether somebody took part at all can be asked."""
+    """Gives each client all data of some people, for attacks that ask if a person took part."""
 
     kind: Literal["people"] = "people"
+    title: ClassVar[str] = "By person"
     left_out: float = Field(
-        0.0, ge=0, le=0.9, description="share of people, drawn at random, whom no client holds"
+        0.0,
+        ge=0,
+        le=0.9,
+        description="share of people, drawn at random, whose data no client holds",
     )
 
     @property
@@ -45,12 +49,12 @@ class People(Partition):
         clients: int,
         generator: np.random.Generator,
     ) -> Sequence[np.ndarray]:
-        """Without owners every example is somebody of its own."""
+        """Deal out people; without owners, every example counts as a person of its own."""
         owners = np.arange(len(labels)) if groups is None else groups
         people = generator.permutation(np.unique(owners))
         kept = people[self._left(len(people)) :]
         return [np.flatnonzero(np.isin(owners, kept[client::clients])) for client in range(clients)]
 
     def _left(self, people: int) -> int:
-        """More of them are these and others, so that a larger share adds to a smaller one's."""
+        """Draw the people left out; a larger share only adds people to those of a smaller one."""
         return round(self.left_out * people)

@@ -1,4 +1,4 @@
-"""Quantity skew: same distribution, very different amounts. Li et al. 2022, arXiv:2102.02079."""
+"""Quantity skew: clients hold very different amounts. Li et al. 2022, arXiv:2102.02079."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from lab.interfaces.data import Partition
 
 
 class Quantity(Partition):
-    """Client k holds in proportion to 1 / k^skew: a few hold most of the data."""
+    """Gives client k examples in proportion to 1 / k^skew, so that a few hold most of the data."""
 
     kind: Literal["quantity"] = "quantity"
+    title: ClassVar[str] = "Quantity skew"
     source: ClassVar[str] = "Li et al. 2022, arXiv:2102.02079, section 4; a power law instead"
-    skew: float = Field(1.0, ge=0, le=3, description="0: all hold alike; 1: Zipf's law")
+    skew: float = Field(
+        1.0, ge=0, le=3, description="0: all clients hold equally many; 1: Zipf's law"
+    )
 
     def __call__(
         self,
@@ -25,7 +28,7 @@ class Quantity(Partition):
         clients: int,
         generator: np.random.Generator,
     ) -> Sequence[np.ndarray]:
-        """Every client gets at least one example."""
+        """Deal out the examples; every client gets at least one."""
         parts = np.arange(1, clients + 1) ** -self.skew
         spare = len(labels) - clients
         ends = np.rint(np.cumsum(parts / parts.sum()) * spare) + np.arange(1, clients + 1)

@@ -13,11 +13,17 @@ from lab.interfaces.data import DataSource, Partition
 
 
 class Shards(Partition):
-    """Sort by label, cut into shards, deal each client a few: most see only that many classes."""
+    """Sorts by label, cuts into shards and deals each client a few, so that it sees few classes."""
 
     kind: Literal["shards"] = "shards"
+    title: ClassVar[str] = "Label shards"
     source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, section 3"
-    shards: int = Field(2, ge=1, le=100, description="shards of each client")
+    shards: int = Field(
+        2,
+        ge=1,
+        le=100,
+        description="number of shards of each client; most clients see at most that many classes",
+    )
 
     def check(self, source: DataSource, clients: int, examples: int) -> None:
         if self.shards * clients > examples:

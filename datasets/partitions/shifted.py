@@ -1,4 +1,4 @@
-"""What the splits share that deal examples out evenly and change what they are."""
+"""The base of partitions that deal examples out evenly and then change them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.interfaces.data import Partition
 
 
 class Shifted(Partition):
-    """Who gets which examples says nothing; what becomes of them there is in `shift`."""
+    """A partition that deals examples out evenly; `shift` changes a client's examples."""
 
     def __call__(
         self,

@@ -38,9 +38,10 @@ ANSWERS = {
 
 
 class Adult(DataSource):
-    """Is the income over 50,000, from 14 answers of a census: 8,000 people to train on."""
+    """Predicts an income above 50,000 from 14 census answers; 8,000 training records."""
 
     kind: Literal["adult"] = "adult"
+    title: ClassVar[str] = "Adult (census income)"
     source: ClassVar[str] = "Becker and Kohavi 1996, UCI Machine Learning Repository"
     licence: ClassVar[str] = "CC BY 4.0; see datasets/files/README.md"
     shape: ClassVar[Shape] = (104,)
@@ -49,7 +50,7 @@ class Adult(DataSource):
     content: ClassVar[Literal["pictures", "table", "text"]] = "table"
 
     def columns(self) -> tuple[Column, ...]:
-        """Numbers in standard units of the training records, then choices."""
+        """Describe the columns: numbers in standard units of the training records, then choices."""
         return _columns(_file()["numbers"])
 
     def load(self) -> Examples:
@@ -66,7 +67,7 @@ def _file() -> dict[str, np.ndarray]:
 
 
 def _columns(numbers: np.ndarray) -> tuple[Column, ...]:
-    """numbers (records, 6)"""
+    """Build the columns.  numbers (records, 6)"""
     centres, spreads = numbers[:TRAINING].mean(axis=0), numbers[:TRAINING].std(axis=0)
     measured = zip(NUMBERS, centres.tolist(), spreads.tolist(), strict=True)
     return (

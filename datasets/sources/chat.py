@@ -1,6 +1,6 @@
 """Typed chat of 200 people. chitchat-dataset 0.9.0 (BYU PCC lab, 2018), MIT.
 
-What everybody typed is cut into windows of sixteen words, and the next word is the label.
+All messages of a person are cut into windows of sixteen words; the next word is the label.
 """
 
 from __future__ import annotations
@@ -25,16 +25,17 @@ TEST_SHARE = 0.2  # of what a person typed, the last of it
 
 
 class Vocabulary:
-    """The words, read when first asked for, so that a missing file hurts nobody else."""
+    """The words, read on first use, so that a missing file only affects this data set."""
 
     def __get__(self, source: Any, kind: Any) -> tuple[str, ...]:
         return _vocabulary()
 
 
 class Chat(DataSource):
-    """Which word comes next, after sixteen: 20,000 windows of what 200 people typed."""
+    """Predicts the next word from sixteen typed words; 20,000 windows by 200 people."""
 
     kind: Literal["chat"] = "chat"
+    title: ClassVar[str] = "Chat messages"
     source: ClassVar[str] = "chitchat-dataset 0.9.0 (BYU PCC lab, 2018); an extract"
     licence: ClassVar[str] = "MIT; see datasets/files/README.md"
     shape: ClassVar[Shape] = (LENGTH,)
@@ -61,7 +62,7 @@ class Chat(DataSource):
 
 
 def _windows(typed: np.ndarray, count: int) -> np.ndarray:
-    """At even distances, of those whose last word is known.  -> (count, LENGTH + 1)"""
+    """Cut windows at even distances whose last word is known.  -> (count, LENGTH + 1)"""
     every = np.lib.stride_tricks.sliding_window_view(typed, LENGTH + 1)
     known = np.flatnonzero(every[:, -1] != UNKNOWN)
     chosen: np.ndarray = every[known[np.linspace(0, len(known) - 1, count).astype(int)]]
@@ -69,7 +70,7 @@ def _windows(typed: np.ndarray, count: int) -> np.ndarray:
 
 
 def _apart(windows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Word numbers as floats, which hold them exactly, and the words that came next."""
+    """Split windows into word numbers as floats, which hold them exactly, and next words."""
     inputs = torch.from_numpy(np.ascontiguousarray(windows[:, :-1]))
     return inputs, torch.from_numpy(windows[:, -1].astype(np.int64))
 
@@ -81,6 +82,6 @@ def _archive() -> dict[str, np.ndarray]:
 
 @cache
 def _vocabulary() -> tuple[str, ...]:
-    """Marks in square brackets: a page would take pointed ones for tags."""
+    """Read the words; marks have square brackets, because a page takes pointed ones for tags."""
     words = _archive()["vocab"].tobytes().decode().split("\n")
     return tuple(MARKS.get(word, word.replace("<", "[").replace(">", "]")) for word in words)

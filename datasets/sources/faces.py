@@ -1,6 +1,6 @@
 """Small faces. Huang et al. 2007, 'Labeled Faces in the Wild', by scikit-image.
 
-Little data: good for showing what an update gives away, no measure of a model.
+The data set is small.  It shows what an update leaks, but it is no benchmark for models.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ DIGEST = "9560ec2f5edfac01973f63a8a99d00053fecd11e21877e18038fbe500f8e872c"
 
 
 class Faces(DataSource):
-    """Faces or not, 25 x 25 grey: 100 of each from Labeled Faces in the Wild, by scikit-image."""
+    """Faces and other pictures, 25 x 25 grey: 100 of each from Labeled Faces in the Wild.
+
+    scikit-image cut them out.
+    """
 
     kind: Literal["faces"] = "faces"
+    title: ClassVar[str] = "Labeled Faces in the Wild (small)"
     source: ClassVar[str] = "Huang et al. 2007, UMass Amherst TR 07-49; subset of scikit-image 0.26"
     licence: ClassVar[str] = "none stated, so read from the installed package and not copied"
     shape: ClassVar[Shape] = (1, 25, 25)

@@ -34,9 +34,13 @@ FULL = {  # of the unpacked files
 
 
 class FashionMnist(DataSource):
-    """Clothes, 28 x 28 grey: 10,000 of the 60,000 to train on and 2,000 of the 10,000 to test."""
+    """Pictures of clothes, 28 x 28 grey: 10,000 of the 60,000 for training, 2,000 for testing.
+
+    The test pictures are 2,000 of the published 10,000.
+    """
 
     kind: Literal["fashion-mnist"] = "fashion-mnist"
+    title: ClassVar[str] = "Fashion-MNIST"
     source: ClassVar[str] = "Xiao et al. 2017, arXiv:1708.07747"
     licence: ClassVar[str] = "MIT, (c) 2017 Zalando SE"
     shape: ClassVar[Shape] = (1, 28, 28)
@@ -55,9 +59,10 @@ class FashionMnist(DataSource):
 
 
 class FashionMnistFull(DataSource):
-    """All of Fashion-MNIST, 60,000 + 10,000; apt install dataset-fashion-mnist, or LEAKLAB_DATA."""
+    """All 60,000 + 10,000 pictures; apt install dataset-fashion-mnist, or set LEAKLAB_DATA."""
 
     kind: Literal["fashion-mnist-full"] = "fashion-mnist-full"
+    title: ClassVar[str] = "Fashion-MNIST (full)"
     source: ClassVar[str] = "Xiao et al. 2017, arXiv:1708.07747"
     licence: ClassVar[str] = "MIT, (c) 2017 Zalando SE"
     shape: ClassVar[Shape] = (1, 28, 28)
@@ -78,7 +83,7 @@ def _pictures(pixels: np.ndarray) -> Tensor:
 
 
 def _idx(name: str) -> np.ndarray:
-    """An idx file: two zeros, a type (8: bytes), the number of axes, each axis, the bytes."""
+    """Read an idx file: two zeros, a type (8: bytes), the number of axes, each axis, the bytes."""
     remedy = (
         "run 'apt install dataset-fashion-mnist', or let LEAKLAB_DATA name a folder that holds "
         "its four idx files, or use fashion-mnist"

@@ -39,9 +39,10 @@ TEST_SHARE = 0.34
 
 
 class Heart(DataSource):
-    """Is the patient ill, from 22 columns: 607 patients of four real hospitals to train on."""
+    """Predicts heart disease from 22 columns; 607 training patients of four real hospitals."""
 
     kind: Literal["heart"] = "heart"
+    title: ClassVar[str] = "Heart disease (four hospitals)"
     source: ClassVar[str] = "Janosi et al. 1988, UCI Machine Learning Repository"
     licence: ClassVar[str] = "CC BY 4.0; see datasets/files/README.md"
     shape: ClassVar[Shape] = (22,)
@@ -108,12 +109,15 @@ def _values(name: str, rows: list[dict[str, str]]) -> np.ndarray:
 
 
 def _units(values: np.ndarray, train: np.ndarray) -> tuple[float, float]:
-    """Centre and spread of the training patients."""
+    """Return the centre and spread of the training patients."""
     return float(np.nanmean(values[train])), float(np.nanstd(values[train]))
 
 
 def _columns(rows: list[dict[str, str]], train: np.ndarray) -> np.ndarray:
-    """Numbers in standard units of the training patients, answers as 0 or 1.  -> (patients, 22)"""
+    """Return numbers in standard units of training patients, answers as 0 or 1.
+
+    -> (patients, 22)
+    """
     table: list[Any] = []
     for name in MEASURED:
         values = _values(name, rows)

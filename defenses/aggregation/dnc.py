@@ -1,4 +1,4 @@
-"""Divide and conquer: drop outliers of the main direction. Shejwalkar, Houmansadr 2021, NDSS."""
+"""Divide and conquer: drops outliers of the top direction. Shejwalkar, Houmansadr 2021, NDSS."""
 
 from __future__ import annotations
 
@@ -21,22 +21,31 @@ LIMIT = Breakdown(2, 1)
 
 
 class DivideAndConquer(AggregationRule):
-    """Drop who lies furthest out along the direction in which updates differ most; average."""
+    """Drops the updates furthest out along the direction of most variance; averages the rest."""
 
     kind: Literal["dnc"] = "dnc"
+    title: ClassVar[str] = "Divide and conquer (DnC)"
     source: ClassVar[str] = "Shejwalkar and Houmansadr 2021, NDSS, algorithm 2"
     fails: ClassVar[str] = (
-        "more malicious clients than it assumes, and lies that share no direction"
+        "more malicious clients than it assumes, and malicious updates without a common direction"
     )
-    faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
-    rounds: int = Field(1, ge=1, le=20, description="times that it looks, at other coordinates")
-    coordinates: int = Field(10_000, ge=1, le=1_000_000, description="that it looks at each time")
-    share: float = Field(1.0, gt=0, le=2, description="clients dropped each time, in faulty ones")
+    faulty: int = Field(
+        1, ge=0, le=499, description="number of malicious clients assumed in a round"
+    )
+    rounds: int = Field(
+        1, ge=1, le=20, description="number of filtering passes, each on other random coordinates"
+    )
+    coordinates: int = Field(
+        10_000, ge=1, le=1_000_000, description="number of random coordinates in each pass"
+    )
+    share: float = Field(
+        1.0, gt=0, le=2, description="clients dropped in each pass, as a multiple of `faulty`"
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
     ) -> Tensor:
-        """Ignores weights; no step where nobody is left.  rows (clients, params) -> (params,)"""
+        """Ignores weights; returns zero if nobody is left.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         kept = self._kept(rows, aid)
         return blended(rows, kept / kept.sum().clamp_min(1))
@@ -54,7 +63,7 @@ class DivideAndConquer(AggregationRule):
 
     @torch.no_grad()
     def _kept(self, rows: Tensor, aid: AggregationContext) -> Tensor:
-        """Who is an outlier in no look.  rows (clients, params) -> (clients,) bool"""
+        """Mark clients that no pass dropped.  rows (clients, params) -> (clients,) bool"""
         kept = torch.ones(len(rows), dtype=torch.bool)
         dropped = int(self.share * self.faulty + 1e-9)  # rounding must not make a 2 of 3
         draws, count = aid.stream(self.kind), min(self.coordinates, rows.shape[1])
@@ -66,10 +75,10 @@ class DivideAndConquer(AggregationRule):
 
 
 def _outlying(rows: Tensor) -> Tensor:
-    """Squared projections on the top right singular vector of the centred rows, but for a factor.
+    """Return squared projections on the top right singular vector of the centred rows.
 
-    They are the squares of the top left one, which the small matrix of inner products gives.
-    rows (clients, coordinates) -> (clients,)
+    They are the squares of the top left singular vector, up to a factor; the small matrix of inner
+    products gives it.  rows (clients, coordinates) -> (clients,)
     """
     centred = rows - rows.mean(dim=0)
     top: Tensor = torch.linalg.eigh(centred @ centred.T).eigenvectors[:, -1]

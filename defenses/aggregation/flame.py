@@ -1,6 +1,6 @@
-"""FLAME: cluster by direction, clip to the median, add noise. Nguyen et al. 2022, USENIX Security.
+"""FLAME: clusters by direction, clips to the median, adds noise. Nguyen et al. 2022, USENIX Sec.
 
-The paper writes whole models; a rule sees updates, so that here the angle is between updates.
+The paper compares whole models.  A rule sees updates, so the angles here are between updates.
 """
 
 from __future__ import annotations
@@ -22,14 +22,21 @@ from lab.interfaces.aggregation import (
 
 
 class Flame(AggregationRule):
-    """Admit the tightest majority of directions, clip to the median length, add noise."""
+    """Keeps the tightest majority of update directions, clips to the median norm and adds noise."""
 
     kind: Literal["flame"] = "flame"
+    title: ClassVar[str] = "FLAME"
     source: ClassVar[str] = "Nguyen et al. 2022, USENIX Security, algorithm 1"
     fails: ClassVar[str] = (
-        "clients so skewed that no majority points one way, and lies that point with the majority"
+        "clients so skewed that no majority shares a direction, and malicious updates that "
+        "point with the majority"
     )
-    noise: float = Field(1e-3, ge=0, le=1, description="deviation of the noise, in median lengths")
+    noise: float = Field(
+        1e-3,
+        ge=0,
+        le=1,
+        description="standard deviation of the noise, as a multiple of the median norm",
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
@@ -53,14 +60,14 @@ class Flame(AggregationRule):
         return 3
 
     def _filtered(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Who is admitted, what clips each row (clients,), and the median length."""
+        """Return the clients kept, each row's clipping factor (clients,), and the median norm."""
         lengths = lengths_of(rows)
         bound = middle(lengths).detach()
         return _majority(rows.detach()), shortening(lengths, bound), bound
 
 
 def _majority(rows: Tensor) -> Tensor:
-    """The tightest cluster of more than half of the clients: at worst, everybody.
+    """Find the tightest cluster of more than half of the clients, at most all of them.
 
     rows (clients, params) -> (clients,) bool
     """

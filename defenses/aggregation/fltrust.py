@@ -1,4 +1,4 @@
-"""FLTrust: an update of the server's own says whom to trust. Cao et al. 2021, NDSS, algorithm 2."""
+"""FLTrust: weights clients by agreement with the server's own update. Cao et al. 2021, NDSS."""
 
 from __future__ import annotations
 
@@ -19,14 +19,21 @@ from lab.interfaces.aggregation import (
 
 
 class FlTrust(AggregationRule):
-    """Trust clients as far as they point where the server's own update does."""
+    """Weights each update by its cosine similarity to an update that the server trains itself."""
 
     kind: Literal["fltrust"] = "fltrust"
+    title: ClassVar[str] = "FLTrust"
     source: ClassVar[str] = "Cao et al. 2021, NDSS, algorithm 2"
     fails: ClassVar[str] = (
-        "public data unlike the clients', and lies that point where the server's update does"
+        "public data unlike the clients', and malicious updates that point where the server's"
+        " update does"
     )
-    root: int = Field(100, ge=1, le=10_000, description="public examples of the server's own")
+    root: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="number of public examples on which the server trains its own update",
+    )
 
     @property
     def public(self) -> int:
@@ -35,7 +42,7 @@ class FlTrust(AggregationRule):
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
     ) -> Tensor:
-        """Ignores weights; no step where nobody is trusted.  rows (clients, params) -> (params,)"""
+        """Ignores weights; zero where nobody is trusted.  rows (clients, params) -> (params,)"""
         exact = rows.double()
         trust, factors = self._trusted(exact, aid)
         total = trust.sum()
@@ -49,7 +56,10 @@ class FlTrust(AggregationRule):
         return AggregationDecision(trust > 0, factors)
 
     def _trusted(self, rows: Tensor, aid: AggregationContext) -> tuple[Tensor, Tensor]:
-        """The trust in each client, and what gives its row the length of the root.  (clients,)"""
+        """Return each client's trust, and the factor that gives its row the root's norm.
+
+        -> both (clients,)
+        """
         if aid.root is None:
             raise SettingError(
                 f"aggregation.rule.kind {self.kind} needs an update of the server's own, and there "

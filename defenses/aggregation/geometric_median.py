@@ -13,19 +13,23 @@ from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, Aggregati
 
 
 class GeometricMedian(AggregationRule):
-    """The point with the least sum of distances; withstands less than half of the weight."""
+    """Minimises the sum of distances to all updates; tolerates attackers below half the weight."""
 
     kind: Literal["geometric-median"] = "geometric-median"
+    title: ClassVar[str] = "Geometric median"
     source: ClassVar[str] = "Pillutla et al. 2022, arXiv:1912.13445; Vardi and Zhang 2000, PNAS 97"
-    fails: ClassVar[str] = "a malicious half by weight, and lies within the honest spread"
+    fails: ClassVar[str] = (
+        "malicious clients with half of the weight, and malicious updates within the honest spread"
+    )
     weighted: bool = Field(
-        True, description="a client counts by the examples that it reports, true or not"
+        True,
+        description="weight each client by the number of examples that it reports, true or not",
     )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
     ) -> Tensor:
-        """Zero if no client holds any example.  rows (clients, params) -> (params,)"""
+        """Returns zero if no client holds any example.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         weights = weights if self.weighted else torch.ones_like(weights)
         if not (weights > 0).any():
@@ -40,10 +44,11 @@ class GeometricMedian(AggregationRule):
 
 
 def _following(median: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Nothing, with the gradient of the median: Newton's step from it, when the rows move.
+    """Return zero that carries the median's gradient: Newton's step from the median, as rows move.
 
-    The Hessian is s I - U' F U, for directions U, forces F and their sum s; so clients, not
-    parameters, say how large the system is that is to be solved.
+    The Hessian is s I - U' F U, for directions U, forces F and their sum s.  Therefore the size of
+    the
+    system to be solved is the number of clients, not of parameters.
     """
     ways = median - rows.double()
     lengths = torch.linalg.vector_norm(ways, dim=1, keepdim=True).clamp_min(1e-200)

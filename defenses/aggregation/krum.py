@@ -22,16 +22,20 @@ LIMIT = Breakdown(2, 3)
 
 
 class Krum(AggregationRule):
-    """The one update that lies closest to its neighbours; withstands `faulty` of 2 faulty + 3."""
+    """Selects the update closest to its neighbours; tolerates `faulty` of 2 faulty + 3 clients."""
 
     kind: Literal["krum"] = "krum"
+    title: ClassVar[str] = "Krum"
     source: ClassVar[str] = "Blanchard et al. 2017, NeurIPS 30, section 4"
     fails: ClassVar[str] = (
-        "skewed clients, of whom it hears one, and lies that lie closest together"
+        "skewed clients, because it uses one update only, and malicious updates close to each other"
     )
-    faulty: int = Field(1, ge=0, le=498, description="malicious clients assumed in a round")
+    faulty: int = Field(
+        1, ge=0, le=498, description="number of malicious clients assumed in a round"
+    )
     neighbours: Neighbours = Field(
-        "paper", description="others in a score: clients - faulty - 2, or one more as in ByzFL"
+        "paper",
+        description="neighbours in a score: clients - faulty - 2 (paper), or one more as in ByzFL",
     )
 
     def __call__(
@@ -57,15 +61,15 @@ class Krum(AggregationRule):
 
 
 def counted(neighbours: Neighbours, clients: int, faulty: int) -> int:
-    """How many others a score counts."""
+    """Return the number of neighbours in a score."""
     return clients - faulty - (2 if neighbours == "paper" else 1)
 
 
 def ranked(between: Tensor, neighbours: int) -> list[int]:
-    """Places of all rows, from the lowest score to the highest.  between (rows, rows)
+    """Rank all rows from the lowest score to the highest.  between (rows, rows) -> places
 
-    The score is the sum of the squared distances to so many nearest others.  With one neighbour,
-    two that are each other's nearest have the same: the next nearest decides, then the place.
+    The score is the sum of the squared distances to the nearest `neighbours` others.  With one
+    neighbour, two rows that are each other's nearest tie: the next nearest decides, then the place.
     """
     others = between.clone().fill_diagonal_(torch.inf).sort(dim=1).values
     scores = others[:, :neighbours].sum(dim=1, keepdim=True)  # (rows, 1)
@@ -74,5 +78,5 @@ def ranked(between: Tensor, neighbours: int) -> list[int]:
 
 
 def among(rows: int, places: list[int]) -> Tensor:
-    """Which rows have those places.  -> (rows,) bool"""
+    """Mark the rows at those places.  -> (rows,) bool"""
     return torch.zeros(rows, dtype=torch.bool).index_fill(0, torch.tensor(places), True)

@@ -24,14 +24,17 @@ LIMIT = Breakdown(2, 1)
 
 
 class MinimumDiameter(AggregationRule):
-    """The mean of those updates, all but `faulty`, whose farthest two are nearest."""
+    """Averages the subset of all but `faulty` updates that has the smallest diameter."""
 
     kind: Literal["mda"] = "mda"
+    title: ClassVar[str] = "Minimum-diameter averaging"
     source: ClassVar[str] = "El Mhamdi et al. 2020, arXiv:1905.03853"
     fails: ClassVar[str] = (
-        "more malicious clients than it assumes, and lies within the honest spread"
+        "more malicious clients than it assumes, and malicious updates within the honest spread"
     )
-    faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
+    faulty: int = Field(
+        1, ge=0, le=499, description="number of malicious clients assumed in a round"
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
@@ -51,18 +54,18 @@ class MinimumDiameter(AggregationRule):
         LIMIT.check(self.kind, self.faulty, clients)
 
     def _kept(self, rows: Tensor) -> Tensor:
-        """(clients,) bool"""
+        """Mark the chosen clients.  -> (clients,) bool"""
         self.check(len(rows))
         return torch.from_numpy(closest(gaps(rows).numpy(), self.faulty))
 
 
 def closest(between: np.ndarray, faulty: int) -> np.ndarray:
-    """All rows but `faulty` with the least diameter.  between (rows, rows) -> (rows,) bool
+    """Choose all rows but `faulty` with the least diameter.  between (rows, rows) -> (rows,) bool
 
-    From the farthest pair on, two rows are parted if all but `faulty` can still be together
-    without such pairs; else every choice has both.  So of choices with the same diameter that
-    one is found whose next longest distance is shorter, and so on: the rows' order decides only
-    between equal distances.
+    Pairs are visited from the farthest on.  A pair is separated if some choice of all but `faulty`
+    rows avoids it and all pairs separated before; otherwise every choice contains both rows.  Among
+    choices of equal diameter, the one with the smaller next-longest distance wins, and so on.  The
+    order of rows decides only between equal distances.
     """
     if not faulty:
         return np.ones(len(between), dtype=bool)
@@ -74,7 +77,7 @@ def closest(between: np.ndarray, faulty: int) -> np.ndarray:
     kept, begun = np.zeros(len(between), dtype=bool), 0
 
     def fails(pairs: int) -> bool:
-        """Whether no choice is left without so many of the farthest pairs, but for those kept."""
+        """Return whether every remaining choice contains one of so many farthest pairs."""
         parted = rank < pairs
         out = parted[kept].any(axis=0) & ~kept
         rest = np.flatnonzero(~(kept | out))
@@ -89,7 +92,7 @@ def closest(between: np.ndarray, faulty: int) -> np.ndarray:
 
 
 def _conflicts(parted: np.ndarray) -> Conflicts:
-    """parted (rows, rows) bool"""
+    """Return the conflicts of each row as bits.  parted (rows, rows) bool"""
     bits = np.packbits(parted, axis=1, bitorder="little")
     return {
         int(row): int.from_bytes(bits[row].tobytes(), "little")

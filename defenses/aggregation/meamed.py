@@ -15,12 +15,17 @@ LIMIT = Breakdown(2, 1)
 
 
 class MeanAroundMedian(AggregationRule):
-    """The mean of the values nearest to the median of each coordinate: all but `faulty`."""
+    """Averages the values nearest to each coordinate's median, all but `faulty` of them."""
 
     kind: Literal["meamed"] = "meamed"
+    title: ClassVar[str] = "Mean around the median (MeaMed)"
     source: ClassVar[str] = "Xie et al. 2018, arXiv:1802.10116"
-    fails: ClassVar[str] = "more malicious clients than it assumes, and lies near the median"
-    faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
+    fails: ClassVar[str] = (
+        "more malicious clients than it assumes, and malicious updates near the median"
+    )
+    faulty: int = Field(
+        1, ge=0, le=499, description="number of malicious clients assumed in a round"
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
@@ -37,11 +42,13 @@ class MeanAroundMedian(AggregationRule):
 
 
 def around_median(rows: Tensor, count: int) -> Tensor:
-    """The mean of the `count` values of each coordinate nearest to its median.  -> (params,)
+    """Average the `count` values nearest to the median of each coordinate.  -> (params,)
 
-    Sorted, they lie side by side.  The lowest is left out as long as the value `count` places
-    above it is nearer to the median; of two that are equally near, the lower stays.
-    In float64, because a float32 rounds the middle of two.
+    Sorted, they lie side by side.  The lowest is left out while the value `count` places above it
+    is
+    nearer to the median; of two that are equally near, the lower stays.  The comparison is in
+    float64,
+    because float32 rounds the mean of two middle values.
     """
     clients = len(rows)
     ordered = rows.sort(dim=0).values

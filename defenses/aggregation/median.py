@@ -10,16 +10,20 @@ from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, Aggregati
 
 
 class Median(AggregationRule):
-    """The middle value of each coordinate; withstands fewer than half of the clients."""
+    """Takes the median of each coordinate; tolerates fewer than half malicious clients."""
 
     kind: Literal["median"] = "median"
+    title: ClassVar[str] = "Median"
     source: ClassVar[str] = "Yin et al. 2018, arXiv:1803.01498, algorithm 1, option I"
-    fails: ClassVar[str] = "a malicious half, lies within the honest spread, and skewed clients"
+    fails: ClassVar[str] = (
+        "malicious clients in half of the cohort or more, malicious updates within the honest"
+        " spread, and skewed clients"
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
     ) -> Tensor:
-        """An even number averages the two middles.  rows (clients, params) -> (params,)"""
+        """Averages the two middle values of an even number.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         ordered, clients = rows.sort(dim=0).values, len(rows)
         return (ordered[(clients - 1) // 2] + ordered[clients // 2]) / 2

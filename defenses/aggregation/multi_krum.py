@@ -1,4 +1,4 @@
-"""Multi-Krum: the mean of several best by Krum's score. Blanchard et al. 2017, NeurIPS 30."""
+"""Multi-Krum: the mean of the updates with the best scores. Blanchard et al. 2017, NeurIPS 30."""
 
 from __future__ import annotations
 
@@ -19,17 +19,23 @@ from lab.interfaces.aggregation import (
 
 
 class MultiKrum(AggregationRule):
-    """The mean of the updates that lie closest to their neighbours."""
+    """Averages the updates that are closest to their neighbours by Krum's score."""
 
     kind: Literal["multi-krum"] = "multi-krum"
+    title: ClassVar[str] = "Multi-Krum"
     source: ClassVar[str] = "Blanchard et al. 2017, NeurIPS 30, section 6"
     fails: ClassVar[str] = (
-        "more malicious clients than it assumes, and lies within the honest spread"
+        "more malicious clients than it assumes, and malicious updates within the honest spread"
     )
-    faulty: int = Field(1, ge=0, le=498, description="malicious clients assumed in a round")
-    chosen: int = Field(0, ge=0, le=1000, description="updates averaged; 0: all but `faulty`")
+    faulty: int = Field(
+        1, ge=0, le=498, description="number of malicious clients assumed in a round"
+    )
+    chosen: int = Field(
+        0, ge=0, le=1000, description="number of updates averaged; 0: all but `faulty`"
+    )
     neighbours: Neighbours = Field(
-        "paper", description="others in a score: clients - faulty - 2, or one more as in ByzFL"
+        "paper",
+        description="neighbours in a score: clients - faulty - 2 (paper), or one more as in ByzFL",
     )
 
     def __call__(
@@ -57,7 +63,7 @@ class MultiKrum(AggregationRule):
             )
 
     def _kept(self, rows: Tensor) -> Tensor:
-        """(clients,) bool"""
+        """Mark the chosen clients.  -> (clients,) bool"""
         self.check(len(rows))
         best = ranked(gaps(rows), counted(self.neighbours, len(rows), self.faulty))
         return among(len(rows), best[: self.chosen or len(rows) - self.faulty])

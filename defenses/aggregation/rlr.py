@@ -1,4 +1,4 @@
-"""Robust learning rate: turn round what few agree on. Ozdayi et al. 2021, arXiv:2007.03767."""
+"""Robust learning rate: reverses disputed coordinates. Ozdayi et al. 2021, arXiv:2007.03767."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from lab.interfaces.aggregation import NO_CONTEXT, AggregationContext, Aggregati
 
 
 class RobustRate(AggregationRule):
-    """The weighted mean, backwards wherever too few clients agree on the sign."""
+    """Takes the weighted mean; reverses coordinates on whose sign too few clients agree."""
 
     kind: Literal["rlr"] = "rlr"
+    title: ClassVar[str] = "Robust learning rate"
     source: ClassVar[str] = "Ozdayi et al. 2021, AAAI, arXiv:2007.03767"
-    fails: ClassVar[str] = "boosted updates: it votes by signs and bounds no length"
-    threshold: int = Field(4, ge=0, le=1000, description="surplus of one sign that is agreement")
+    fails: ClassVar[str] = "boosted updates, because it counts signs and limits no norm"
+    threshold: int = Field(
+        4,
+        ge=0,
+        le=1000,
+        description="least surplus of one sign over the other that counts as agreement",
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
     ) -> Tensor:
-        """Bounds no length.  rows (clients, params) -> (params,)"""
+        """Limits no norm.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         surplus = rows.detach().sign().sum(dim=0).abs()  # (params,)
         mean = Mean()(rows, weights)

@@ -1,7 +1,7 @@
-"""SignGuard: filter by length, then by shares of signs. Xu et al. 2022, ICDCS, arXiv:2109.05872.
+"""SignGuard: filters by norm and by shares of signs. Xu et al. 2022, ICDCS, arXiv:2109.05872.
 
-It is blind to a flip where as many signs are positive as negative.  Of a hundred alike it keeps
-nearly all, of ten little more than half: so few make no dense cluster.
+It does not see a sign flip where as many signs are positive as negative.  Among a hundred similar
+updates it keeps nearly all; among ten, little more than half, because so few form no dense cluster.
 """
 
 from __future__ import annotations
@@ -22,19 +22,32 @@ from lab.interfaces.aggregation import (
 
 
 class SignGuard(AggregationRule):
-    """Keep rows of usual length whose signs are shared out as most rows' are; clip, average."""
+    """Keeps updates of ordinary norm and typical share of signs; clips and averages them."""
 
     kind: Literal["signguard"] = "signguard"
+    title: ClassVar[str] = "SignGuard"
     source: ClassVar[str] = "Xu et al. 2022, ICDCS, arXiv:2109.05872"
-    fails: ClassVar[str] = "skewed clients, and lies whose signs are spread as usual"
-    shortest: float = Field(0.1, ge=0, le=1, description="of those kept, in median lengths")
-    longest: float = Field(3.0, ge=1, le=100, description="of those kept, in median lengths")
-    share: float = Field(0.1, gt=0, le=1, description="of the coordinates, whose signs count")
+    fails: ClassVar[str] = "skewed clients, and malicious updates with a typical share of signs"
+    shortest: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="least norm of an update that is kept, as a multiple of the median norm",
+    )
+    longest: float = Field(
+        3.0,
+        ge=1,
+        le=100,
+        description="least norm of an update that is kept, as a multiple of the median norm",
+    )
+    share: float = Field(
+        0.1, gt=0, le=1, description="share of the coordinates whose signs are counted"
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT
     ) -> Tensor:
-        """Ignores weights; no step where nobody passes.  rows (clients, params) -> (params,)"""
+        """Ignores weights; zero where nobody passes.  rows (clients, params) -> (params,)"""
         self.check(len(rows))
         exact = rows.double()
         kept, factors = self._filtered(exact, aid)
@@ -50,14 +63,14 @@ class SignGuard(AggregationRule):
         return 3
 
     def _filtered(self, rows: Tensor, aid: AggregationContext) -> tuple[Tensor, Tensor]:
-        """Who passes both filters, and what clips each row to the median.  (clients,) both"""
+        """Mark the rows that pass both filters, and give the clipping factors.  (clients,) both"""
         lengths = lengths_of(rows)
         bound = middle(lengths)
         usual = (lengths >= self.shortest * bound) & (lengths <= self.longest * bound)
         return usual & self._alike(rows.detach(), aid), shortening(lengths, bound)
 
     def _alike(self, rows: Tensor, aid: AggregationContext) -> Tensor:
-        """The largest cluster of rows by their shares of signs.  -> (clients,) bool"""
+        """Mark the largest cluster of rows by their shares of signs.  -> (clients,) bool"""
         from sklearn.cluster import MeanShift, estimate_bandwidth  # slow to import
 
         count = max(1, round(self.share * rows.shape[1]))

@@ -14,12 +14,17 @@ LIMIT = Breakdown(2, 1)
 
 
 class TrimmedMean(AggregationRule):
-    """Drop the extremes of each coordinate, average the rest; withstands as many as it drops."""
+    """Drops the extremes of each coordinate, averages the rest; tolerates as many as it drops."""
 
     kind: Literal["trimmed-mean"] = "trimmed-mean"
+    title: ClassVar[str] = "Trimmed mean"
     source: ClassVar[str] = "Yin et al. 2018, arXiv:1803.01498, algorithm 1, option II"
-    fails: ClassVar[str] = "more malicious clients than it drops, and lies within the honest spread"
-    faulty: int = Field(1, ge=0, le=499, description="values dropped at each end")
+    fails: ClassVar[str] = (
+        "more malicious clients than it drops, and malicious updates within the honest spread"
+    )
+    faulty: int = Field(
+        1, ge=0, le=499, description="number of values dropped at each end of a coordinate"
+    )
 
     def __call__(
         self, rows: Tensor, weights: Tensor, aid: AggregationContext = NO_CONTEXT

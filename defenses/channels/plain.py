@@ -1,8 +1,8 @@
-"""The plain channel: the server receives every update as it was sent."""
+"""The plain channel: the server receives every update unprotected."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -11,9 +11,10 @@ from lab.interfaces.messages import Cohort, ReceivedUpdates
 
 
 class Plain(Channel):
-    """Updates travel one by one; the server sees each of them."""
+    """Sends each client's update by itself; the server sees every one of them."""
 
     kind: Literal["plain"] = "plain"
+    title: ClassVar[str] = "Plain channel"
 
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
         arrived = ~cohort.lost

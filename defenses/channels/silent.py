@@ -1,8 +1,8 @@
-"""The silent channel: no message at all, for the baselines."""
+"""The silent channel: no messages, for the baselines."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +12,10 @@ from lab.interfaces.messages import Cohort, ReceivedUpdates
 
 
 class Silent(Channel):
-    """Nothing travels; nobody is lost on the way."""
+    """Sends no message at all; no client is lost."""
 
     kind: Literal["silent"] = "silent"
+    title: ClassVar[str] = "No communication"
 
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
         return ReceivedUpdates(

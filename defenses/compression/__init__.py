@@ -1,4 +1,4 @@
-"""Compression: codecs that really pack their bytes, a file each."""
+"""Compression: codecs that pack updates into real bytes, one a file."""
 
 from defenses.compression.half import Half
 from defenses.compression.powersgd import PowerSgd

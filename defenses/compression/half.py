@@ -18,13 +18,14 @@ LARGEST = torch.finfo(torch.float16).max  # 65504
 
 
 class Half(Codec):
-    """Round to 16-bit floats: half the bytes, and an error that hardly matters.
+    """Rounds each coordinate to a 16-bit float: half the bytes and a small error.
 
-    Of magnitudes from 2^-14 to 65504 the error is at most 2^-11 of each, of smaller ones 2^-25;
-    larger ones arrive as 65504.
+    The error is at most 2^-11 of a magnitude from 2^-14 to 65504, and at most 2^-25 for smaller
+    magnitudes; larger ones arrive as 65504.
     """
 
     kind: Literal["half"] = "half"
+    title: ClassVar[str] = "Half precision (float16)"
     source: ClassVar[str] = "Micikevicius et al. 2018, arXiv:1710.03740"
 
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:

@@ -18,15 +18,20 @@ from lab.models.layers import Shape
 
 
 class PowerSgd(Codec):
-    """Send two thin matrices in place of each weight matrix; biases and small ones go whole.
+    """Sends two thin matrices for each weight matrix; sends biases and small matrices whole.
 
-    A matrix of no higher rank arrives exactly.  Unlike the paper's, each client compresses alone,
-    and from a fresh draw in place of the last round's Q, because a codec remembers nothing.
+    A matrix of rank `rank` or less arrives exactly.  Unlike in the paper, each client compresses
+    alone, and starts from a fresh random matrix in place of the last round's Q, because a codec
+    keeps
+    no state.
     """
 
     kind: Literal["powersgd"] = "powersgd"
+    title: ClassVar[str] = "PowerSGD"
     source: ClassVar[str] = "Vogels et al. 2019, arXiv:1905.13727, algorithm 1"
-    rank: int = Field(2, ge=1, le=64, description="columns of the thin matrices")
+    rank: int = Field(
+        2, ge=1, le=64, description="rank of the approximation: columns of the thin matrices"
+    )
 
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
         parts = zip(row.split([prod(shape) for shape in shapes]), shapes, strict=True)
@@ -38,7 +43,7 @@ class PowerSgd(Codec):
         return torch.cat([self._grow(part, shape) for part, shape in parts])
 
     def _shrink(self, part: Tensor, shape: Shape, shared: np.random.Generator) -> Tensor:
-        """part (n m,) -> P and then Q, ((n + m) rank,)"""
+        """Compress one parameter, part (n m,), to P and then Q, ((n + m) rank,)."""
         if self._sent(shape) == len(part):
             return part
         m = part.double().view(sides(shape))  # M in the paper
@@ -47,17 +52,17 @@ class PowerSgd(Codec):
         return narrow(torch.cat([p, m.T @ p]).flatten())
 
     def _grow(self, part: Tensor, shape: Shape) -> Tensor:
-        """P and Q -> P Q^T, (n m,)"""
+        """Rebuild one parameter from P and Q.  -> P Q^T, (n m,)"""
         if self._sent(shape) == prod(shape):
             return part
         p, q = part.double().view(-1, self.rank).split(sides(shape))
         return narrow((p @ q.T).flatten())
 
     def _sent(self, shape: Shape) -> int:
-        """Floats sent for a parameter: as many as it has, where P and Q would be no fewer."""
+        """Count the floats sent for a parameter: all of them where P and Q are no smaller."""
         return min(prod(shape), self.rank * sum(sides(shape)))
 
 
 def sides(shape: Shape) -> tuple[int, int]:
-    """Rows and columns of a parameter as a matrix: its first axis by all others."""
+    """Return rows and columns of a parameter as a matrix: its first axis by all others."""
     return prod(shape[:1]), prod(shape[1:])

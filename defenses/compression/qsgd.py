@@ -17,22 +17,27 @@ from lab.models.layers import Shape
 
 
 class Qsgd(Codec):
-    """Round each coordinate at random to a few fractions of the row's length: right on average.
+    """Rounds each coordinate at random to a few fractions of the update's norm; unbiased.
 
-    The expected squared error is at most min(d / s^2, sqrt(d) / s) of the row's, for d coordinates
-    and s levels.  All numbers have the same width here; the paper gives small ones shorter codes.
+    The expected squared error is at most min(d / s^2, sqrt(d) / s) of the update's squared norm,
+    for
+    d coordinates and s levels.  All integers have the same width here; the paper gives small ones
+    shorter codes.
     """
 
     kind: Literal["qsgd"] = "qsgd"
+    title: ClassVar[str] = "QSGD"
     source: ClassVar[str] = "Alistarh et al. 2017, arXiv:1610.02132, section 3"
-    levels: int = Field(15, ge=1, le=127, description="levels between zero and the row's length")
+    levels: int = Field(
+        15, ge=1, le=127, description="number of levels between zero and the update's norm"
+    )
 
     def contracts(self, params: int) -> bool:
-        """By the bound of section 3.1: min(d / s^2, sqrt(d) / s)."""
+        """Apply the bound of section 3.1: min(d / s^2, sqrt(d) / s) is below 1."""
         return bool(min(params / self.levels**2, params**0.5 / self.levels) < 1)
 
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
-        """Rounding draws from `shared` for want of another stream; decoding needs no draws."""
+        """Encode one update.  Rounding draws from `shared`; decoding needs no draws."""
         s = self.levels
         # A length beyond float32 is cut, and still is no shorter than any coordinate.
         length = narrow(torch.linalg.vector_norm(row, dtype=torch.float64))
@@ -46,5 +51,5 @@ class Qsgd(Codec):
         return narrow(length.double() * ((numbers - s) / s))
 
     def _width(self) -> int:
-        """Bits of a number from 0 to 2s."""
+        """Return the bits of an integer from 0 to 2s."""
         return (2 * self.levels).bit_length()

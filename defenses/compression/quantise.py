@@ -18,27 +18,34 @@ from lab.models.layers import Shape
 
 
 class Quantise(Codec):
-    """Round each coordinate at random to a grid from the least to the greatest: right on average.
+    """Rounds each coordinate at random to an even grid from the minimum to the maximum; unbiased.
 
-    One outlier makes the grid coarse for all.  A random rotation, which the server undoes, spreads
-    outliers over all coordinates: no gain on Gaussian rows, a great one on heavy tails.
+    One outlier makes the grid coarse for all coordinates.  A random rotation, which the server
+    undoes, spreads outliers over all coordinates: it does not help for Gaussian updates, and helps
+    much for heavy-tailed ones.
     """
 
     kind: Literal["quantise"] = "quantise"
+    title: ClassVar[str] = "Uniform quantisation"
     source: ClassVar[str] = "Suresh et al. 2017, arXiv:1611.00429"
     bits: Literal[2, 4, 8] = Field(8, description="bits for each coordinate")
     rotate: bool = Field(
-        False, description="spread outliers first; fills the row up to a power of two"
+        False,
+        description=(
+            "rotate the update at random first, which spreads outliers; pads it to a power of two"
+        ),
     )
 
     def contracts(self, params: int) -> bool:
-        """Without a rotation one far coordinate leaves all others on a grid too coarse for them;
-        with one, 2 bits lose more than the row is long (measured: 1.16 of it).
+        """Return whether the error is below the norm: with a rotation and more than 2 bits.
+
+        Without a rotation, one outlier makes the grid too coarse for all other coordinates.  With a
+        rotation, 2 bits lose more than the update's squared norm (measured: 1.16 of it).
         """
         return self.rotate and self.bits > 2
 
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
-        """Rounding draws from `shared` for want of another stream; only the rotation needs it."""
+        """Encode one update.  Rounding also draws from `shared`; only the rotation is redrawn."""
         values = narrow(rotate(row, shared)) if self.rotate else row
         ends = torch.stack([values.min(), values.max()])
         low, step = self._grid(ends)
@@ -55,25 +62,25 @@ class Quantise(Codec):
         return narrow(rotate_back(values, shared)[:params] if self.rotate else values)
 
     def _grid(self, ends: Tensor) -> tuple[float, float]:
-        """Its first point, and the distance to the next."""
+        """Return the first point of the grid and the distance between points."""
         low, high = ends.tolist()
         return low, (high - low) / (2**self.bits - 1)
 
 
 def rotate(row: Tensor, shared: np.random.Generator) -> Tensor:
-    """Random signs, then Hadamard.  row (params,) -> (padded,) float64"""
+    """Flip random signs, then apply the Hadamard transform.  row (params,) -> (padded,) float64"""
     values = torch.zeros(padded(len(row)), dtype=torch.float64)
     values[: len(row)] = row
     return hadamard(values * signs(len(values), shared))
 
 
 def rotate_back(values: Tensor, shared: np.random.Generator) -> Tensor:
-    """Undoes `rotate` where the draws are the same: either step is its own inverse."""
+    """Undo `rotate`, given the same draws: each of its steps is its own inverse."""
     return hadamard(values) * signs(len(values), shared)
 
 
 def hadamard(values: Tensor) -> Tensor:
-    """The orthonormal Walsh-Hadamard transform.  values (2^m,) -> (2^m,)"""
+    """Apply the orthonormal Walsh-Hadamard transform.  values (2^m,) -> (2^m,)"""
     for _ in range(len(values).bit_length() - 1):
         # Sum and difference along the first of m axes of length 2, which then becomes the last:
         # after m passes every axis had its turn and is back in its place.
@@ -87,5 +94,5 @@ def signs(count: int, shared: np.random.Generator) -> Tensor:
 
 
 def padded(params: int) -> int:
-    """The least power of two that is no smaller."""
+    """Return the smallest power of two that is at least `params`."""
     return 1 << (params - 1).bit_length()

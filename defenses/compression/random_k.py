@@ -1,7 +1,7 @@
 """Random sparsification. Konečný et al. 2016, arXiv:1610.05492.
 
-With p for the share sent, the expected squared error is 1/p - 1 of the row's where values are
-multiplied by 1/p, and 1 - p where they are not (Stich et al. 2018, arXiv:1809.07599).
+With p for the share sent, the expected squared error is 1/p - 1 of the update's squared norm where
+values are multiplied by 1/p, and 1 - p where they are not (Stich et al. 2018, arXiv:1809.07599).
 """
 
 from __future__ import annotations
@@ -20,18 +20,23 @@ from lab.models.layers import Shape
 
 
 class RandomK(Codec):
-    """Send coordinates drawn at random; the server draws the same ones, so no places are sent.
+    """Sends coordinates drawn at random; the server repeats the draw, so no indices are sent.
 
-    Unbiased, the errors of many clients average out.  Biased, steps shrink to `share` of their
-    length, but no error is longer than its row; a client that carries errors over needs that, as
-    unbiased ones would grow from round to round (for shares below a half).
+    Unbiased: the errors of many clients average out.  Biased: steps shrink to `share` of their
+    length,
+    but no error is longer than its update.  Error feedback needs the biased form, since unbiased
+    errors would grow from round to round (for shares below a half).
     """
 
     kind: Literal["random-k"] = "random-k"
+    title: ClassVar[str] = "Random-k sparsification"
     source: ClassVar[str] = "Konečný et al. 2016, arXiv:1610.05492"
-    share: float = Field(0.1, ge=1e-4, le=1, description="share of the coordinates sent")
+    share: float = Field(0.1, ge=1e-4, le=1, description="share of the coordinates that is sent")
     unbiased: bool = Field(
-        True, description="divide by the share: right on average, but no good with error feedback"
+        True,
+        description=(
+            "divide values by the share: unbiased on average, but unsuitable for error feedback"
+        ),
     )
 
     def contracts(self, params: int) -> bool:
@@ -50,6 +55,6 @@ class RandomK(Codec):
         return row
 
     def _draw(self, params: int, shared: np.random.Generator) -> Tensor:
-        """Different coordinates, in the order in which they are sent."""
+        """Draw distinct coordinates, in the order in which they are sent."""
         count = max(1, round(self.share * params))
         return torch.from_numpy(shared.choice(params, count, replace=False, shuffle=False))

@@ -15,16 +15,17 @@ from lab.models.layers import Shape
 
 
 class Sign(Codec):
-    """Send one bit for each coordinate, its sign, and the mean magnitude of them all.
+    """Sends the sign of each coordinate as one bit, and the mean magnitude of all coordinates.
 
-    The squared error is 1 - (mean |x|)^2 / mean x^2 of the row's: 1 - 2/pi for Gaussian ones.
+    The squared error is 1 - (mean |x|)^2 / mean x^2 of the squared norm: 1 - 2/pi for Gaussians.
     """
 
     kind: Literal["sign"] = "sign"
+    title: ClassVar[str] = "Scaled sign"
     source: ClassVar[str] = "Karimireddy et al. 2019, arXiv:1901.09847"
 
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
-        """Zero counts as positive, as a bit has no third value."""
+        """Encode one update.  Zero counts as positive, because a bit has no third value."""
         scale = narrow(row.abs().mean(dtype=torch.float64))
         return pack(scale.view(1), row >= 0, 1)
 

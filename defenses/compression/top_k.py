@@ -16,15 +16,17 @@ from lab.models.layers import Shape
 
 
 class TopK(Codec):
-    """Send only the largest coordinates and their places; best where few of them matter.
+    """Sends only the largest coordinates and their indices; suits updates with few large ones.
 
-    The squared error is that of the coordinates left out: the least that so many can leave.  It
-    is biased: small coordinates are lost for good, unless the client carries errors over.
+    The squared error is that of the coordinates left out, the least possible for so many.  The
+    error
+    is biased: small coordinates are lost for good, unless the client uses error feedback.
     """
 
     kind: Literal["top-k"] = "top-k"
+    title: ClassVar[str] = "Top-k sparsification"
     source: ClassVar[str] = "Aji and Heafield 2017, arXiv:1704.05021"
-    share: float = Field(0.1, ge=1e-4, le=1, description="share of the coordinates sent")
+    share: float = Field(0.1, ge=1e-4, le=1, description="share of the coordinates that is sent")
 
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
         sent = self._count(len(row))
@@ -57,7 +59,7 @@ class TopK(Codec):
 
 
 def largest(row: Tensor, count: int) -> Tensor:
-    """Marks the `count` largest magnitudes, the first of equals.  (params,) -> (params,) bool"""
+    """Mark the `count` largest magnitudes, the first among equals.  (params,) -> (params,) bool"""
     magnitudes = row.abs()
     least = magnitudes.kthvalue(len(row) - count + 1).values  # quicker than to sort them all
     kept: Tensor = magnitudes > least
@@ -67,9 +69,9 @@ def largest(row: Tensor, count: int) -> Tensor:
 
 
 def layout(params: int, kept: int) -> tuple[int, int]:
-    """The shortest way to tell which are kept: how many numbers, of how many bits.
+    """Choose the shortest encoding of the kept coordinates.  -> number of integers, bits of each
 
-    A bit for each coordinate, or the indices of those kept or of those left out.
+    Either one bit for each coordinate, or the indices of those kept or of those left out.
     """
     fewer, width = min(kept, params - kept), (params - 1).bit_length()
     return (params, 1) if params < fewer * width else (fewer, width)

@@ -1,9 +1,9 @@
-"""No compression: what every codec is compared with."""
+"""No compression: the baseline of all codecs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from torch import Tensor
@@ -14,9 +14,10 @@ from lab.models.layers import Shape
 
 
 class Whole(Codec):
-    """Send every coordinate as a 32-bit float: four bytes each, and exact."""
+    """Sends every coordinate as a 32-bit float: four bytes each, without error."""
 
     kind: Literal["none"] = "none"
+    title: ClassVar[str] = "No compression"
 
     def encode(self, row: Tensor, shapes: Sequence[Shape], shared: np.random.Generator) -> bytes:
         return pack(row)

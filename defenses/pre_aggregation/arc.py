@@ -17,12 +17,15 @@ LIMIT = Breakdown(2, 1)
 
 
 class AdaptiveClipping(PreAggregator):
-    """Shorten the longest updates, about twice as many as are faulty, to the next in length."""
+    """Clips the longest updates, about twice `faulty` of them, to the next longest norm."""
 
     kind: Literal["arc"] = "arc"
+    title: ClassVar[str] = "Adaptive robust clipping"
     source: ClassVar[str] = "Allouah et al. 2025, ICLR, arXiv:2405.14432"
-    fails: ClassVar[str] = "lies of usual length"
-    faulty: int = Field(1, ge=0, le=499, description="malicious clients assumed in a round")
+    fails: ClassVar[str] = "malicious updates of ordinary norm"
+    faulty: int = Field(
+        1, ge=0, le=499, description="number of malicious clients assumed in a round"
+    )
 
     def prepare(
         self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory

@@ -1,4 +1,4 @@
-"""Bucketing: means of a few before the rule. Karimireddy et al. 2022, ICLR, arXiv:2006.09365."""
+"""Bucketing: averages random groups before the rule. Karimireddy et al. 2022, arXiv:2006.09365."""
 
 from __future__ import annotations
 
@@ -17,17 +17,23 @@ from lab.interfaces.messages import Cohort
 
 
 class Bucketing(PreAggregator):
-    """Give the rule means of `size` updates, drawn anew every round, that differ less."""
+    """Replaces the updates by means of random buckets of `size`, which differ less.
+
+    The buckets are drawn anew in every round.
+    """
 
     kind: Literal["bucketing"] = "bucketing"
+    title: ClassVar[str] = "Bucketing"
     source: ClassVar[str] = "Karimireddy, He and Jaggi 2022, arXiv:2006.09365, algorithm 1"
-    fails: ClassVar[str] = "so many malicious clients that most means hold one"
-    size: int = Field(2, ge=1, le=100, description="updates in a bucket; the last may have fewer")
+    fails: ClassVar[str] = "so many malicious clients that most buckets contain one"
+    size: int = Field(
+        2, ge=1, le=100, description="number of updates in a bucket; the last bucket may have fewer"
+    )
 
     def prepare(
         self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
     ) -> PreAggregated:
-        """A bucket weighs what is in it, so that the weighted mean of all is what it was.
+        """Give each bucket the total weight of its updates, so that the weighted mean of all stays.
 
         The paper has no weights; where they are equal, this is its plain mean.
         """

@@ -1,4 +1,4 @@
-"""Centred clipping: shorten what leads away from the last step. Karimireddy et al. 2021, ICML."""
+"""Centered clipping around the previous mean update. Karimireddy et al. 2021, arXiv:2012.10333."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from lab.interfaces.messages import Cohort
 
 
 class CenteredClipping(PreAggregator):
-    """Pull updates to within `radius` of where the last round's mean ended."""
+    """Clips each update to a distance of `radius` from the previous round's mean update."""
 
     kind: Literal["centered-clipping"] = "centered-clipping"
+    title: ClassVar[str] = "Centered clipping"
     source: ClassVar[str] = "Karimireddy, He and Jaggi 2021, arXiv:2012.10333, algorithm 1"
-    fails: ClassVar[str] = "attackers who move its centre a little in every round"
-    radius: float = Field(10.0, gt=0, le=1e6, description="furthest from the centre, tau")
-    iterations: int = Field(1, ge=1, le=20, description="times that the centre moves in a round")
+    fails: ClassVar[str] = "attackers who shift the centre a little in every round"
+    radius: float = Field(
+        10.0,
+        gt=0,
+        le=1e6,
+        description="largest distance of an update from the centre (tau in the paper)",
+    )
+    iterations: int = Field(1, ge=1, le=20, description="how often the centre is moved in a round")
 
     def begin(self, clients: int, params: int) -> Memory:
         return {"centre": torch.zeros(params)}
@@ -29,9 +35,9 @@ class CenteredClipping(PreAggregator):
     def prepare(
         self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
     ) -> PreAggregated:
-        """The plain mean of what comes out is the paper's v, and the next round's centre.
+        """Return clipped updates whose plain mean is the paper's v, the centre of the next round.
 
-        It is at most `iterations` times `radius` from the last one, whoever lies.
+        Malicious updates move the centre by at most `iterations` times `radius` in a round.
         """
         exact, centre = rows.double(), memory["centre"].double()
         for _ in range(self.iterations):

@@ -1,4 +1,4 @@
-"""FoolsGold: who always sends what another sends learns slowly. Fung et al. 2020, RAID."""
+"""FoolsGold: slows clients whose updates resemble each other. Fung et al. 2020, RAID."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from lab.interfaces.messages import Cohort
 
 
 class FoolsGold(PreAggregator):
-    """Multiply updates by a rate between 0 and 1 that is low for clients with the same goal."""
+    """Scales each update by a rate from 0 to 1, which is low for clients with similar histories."""
 
     kind: Literal["foolsgold"] = "foolsgold"
+    title: ClassVar[str] = "FoolsGold"
     source: ClassVar[str] = "Fung, Yoon and Beschastnikh 2020, RAID, algorithm 1"
     fails: ClassVar[str] = (
-        "a single attacker, attackers unlike one another, and boosts: it bounds no length"
+        "a single attacker, attackers unlike one another, and boosted updates: it limits no norm"
     )
     by_client: ClassVar[bool] = True
-    confidence: float = Field(1.0, gt=0, le=10, description="steepness of the rate, kappa")
+    confidence: float = Field(
+        1.0, gt=0, le=10, description="steepness of the rate (kappa in the paper)"
+    )
 
     def begin(self, clients: int, params: int) -> Memory:
         return {"history": torch.zeros(clients, params)}
@@ -32,7 +35,7 @@ class FoolsGold(PreAggregator):
     def prepare(
         self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
     ) -> PreAggregated:
-        """Compares those present by the sums of all their updates.  Bounds no length."""
+        """Compare the clients present by the sums of all their updates.  Limits no norm."""
         if len(rows) != len(cohort.clients):
             raise SettingError(
                 f"stages, kind {self.kind}: {len(rows)} rows of {len(cohort.clients)} clients; it "
@@ -46,7 +49,7 @@ class FoolsGold(PreAggregator):
         return PreAggregated(scaled(rows, rates), weights, {"history": history}, rates)
 
     def _rates(self, sums: Tensor) -> Tensor:
-        """sums (rows, params) -> (rows,) from 0 to 1"""
+        """Return the rate of each client.  sums (rows, params) -> (rows,) from 0 to 1"""
         alike = cosines_of(sums).fill_diagonal_(0).clamp_min(0)  # (rows, rows)
         most = alike.amax(dim=1)
         # An honest client that looks a little like a sybil is pardoned: the sybil has a twin.

@@ -19,19 +19,22 @@ LIMIT = Breakdown(2, 1)
 
 
 class NearestNeighbours(PreAggregator):
-    """Replace each update by the mean of those nearest to it, itself among them."""
+    """Replaces each update by the mean of itself and its nearest neighbours."""
 
     kind: Literal["nnm"] = "nnm"
+    title: ClassVar[str] = "Nearest-neighbour mixing (NNM)"
     source: ClassVar[str] = "Allouah et al. 2023, AISTATS, arXiv:2302.01772"
     fails: ClassVar[str] = (
-        "more malicious clients than it assumes, and honest clients who are like nobody else"
+        "more malicious clients than it assumes, and honest clients unlike all others"
     )
-    faulty: int = Field(1, ge=0, le=499, description="clients left out of each mean")
+    faulty: int = Field(
+        1, ge=0, le=499, description="number of updates left out of each mean, the farthest ones"
+    )
 
     def prepare(
         self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
     ) -> PreAggregated:
-        """Mixes without weights, and leaves each row its own for the rule."""
+        """Mix without weights; each mixed row keeps the weight of its client for the rule."""
         self.check(len(rows))
         return PreAggregated(blended(rows, self._shares(rows)), weights)
 
@@ -42,7 +45,7 @@ class NearestNeighbours(PreAggregator):
         LIMIT.check(self.kind, self.faulty, rows, f"stages, kind {self.kind}: faulty")
 
     def _shares(self, rows: Tensor) -> Tensor:
-        """What each mean takes of each row.  rows (clients, params) -> (clients, clients)"""
+        """Return each row's share in each mean.  rows (clients, params) -> (clients, clients)"""
         count = len(rows) - self.faulty
         between = gaps(rows)
         nearest = between.argsort(dim=1, stable=True)[:, :count]  # (clients, count)

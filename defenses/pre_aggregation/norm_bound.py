@@ -1,4 +1,4 @@
-"""Norm bound: no update counts by its length. Sun et al. 2019, arXiv:1911.07963."""
+"""Norm bounding: limits the norm of every update. Sun et al. 2019, arXiv:1911.07963."""
 
 from __future__ import annotations
 
@@ -15,18 +15,29 @@ from lab.interfaces.messages import Cohort
 
 
 class NormBound(PreAggregator):
-    """Shorten long updates to a bound, so that boosting is no use; then noise, if wanted."""
+    """Clips long updates to a bound, which defeats boosting, and adds noise on request."""
 
     kind: Literal["norm-bound"] = "norm-bound"
+    title: ClassVar[str] = "Norm bounding"
     source: ClassVar[str] = "Sun et al. 2019, arXiv:1911.07963"
-    fails: ClassVar[str] = "lies of usual length, and attackers who have time"
-    bound: float = Field(0.0, ge=0, le=1e6, description="longest update; 0: the round's median")
-    noise: float = Field(0.0, ge=0, le=10, description="deviation of the step's noise, in bounds")
+    fails: ClassVar[str] = "malicious updates of ordinary norm, and attackers with many rounds"
+    bound: float = Field(
+        0.0, ge=0, le=1e6, description="largest norm of an update; 0: the round's median norm"
+    )
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="standard deviation of the noise on the step, as a multiple of the bound",
+    )
 
     def prepare(
         self, rows: Tensor, weights: Tensor, cohort: Cohort, memory: Memory
     ) -> PreAggregated:
-        """All rows get the same noise: a rule that moves with its rows has that in its step."""
+        """Clip the rows and add the same noise to all of them.
+
+        The step of a rule that moves with its rows then contains that noise.
+        """
         exact = rows.double()
         lengths = lengths_of(exact)
         bound = self.bound or middle(lengths).detach()

@@ -1,7 +1,7 @@
-"""Clip each client's update to a length. McMahan et al. 2018, arXiv:1710.06963, algorithm 1.
+"""Clipping of each client's update. McMahan et al. 2018, arXiv:1710.06963, algorithm 1.
 
-As a whole, or each layer to its part of the length (per-layer clipping there): a row is never
-longer than the bound, and that is all that the guarantee asks.
+An update is clipped as a whole, or each layer to its share of the bound (per-layer clipping in
+the paper).  Either way an update is never longer than the bound, as the guarantee requires.
 """
 
 from __future__ import annotations
@@ -17,15 +17,20 @@ from lab.interfaces.messages import Cohort
 
 
 class Clip(UpdateTransform):
-    """Shorten updates to `bound`: the sensitivity of their sum to one client."""
+    """Clips each update to the norm `bound`, which is the sensitivity of the sum to one client."""
 
     kind: Literal["clip"] = "clip"
+    title: ClassVar[str] = "Update clipping"
     source: ClassVar[str] = "McMahan et al. 2018, arXiv:1710.06963, algorithm 1"
-    bound: float = Field(1.0, gt=0, description="longest update let through")
-    per_layer: bool = Field(False, description="each layer by itself, to its part of the bound")
+    bound: float = Field(
+        1.0, gt=0, description="largest norm of an update; longer updates are scaled down to it"
+    )
+    per_layer: bool = Field(
+        False, description="clip each layer by itself, to its share of the bound"
+    )
 
     def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
-        """Every row comes out no longer than `bound`, each of M layers than bound / sqrt(M)."""
+        """Return rows no longer than `bound`; per layer, each of M layers than bound / sqrt(M)."""
         if not (self.per_layer and cohort.layers):
             return _shortened(rows, self.bound)
         bound, layers = self.bound / len(cohort.layers) ** 0.5, rows.split(cohort.layers, dim=1)
@@ -33,7 +38,7 @@ class Clip(UpdateTransform):
 
 
 def _shortened(rows: Tensor, bound: float) -> Tensor:
-    """(clients, coordinates) -> (clients, coordinates)"""
+    """Clip each row.  (clients, coordinates) -> (clients, coordinates)"""
     lengths = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (clients, 1)
     shortened: Tensor = rows * (bound / lengths.clamp_min(1e-12)).clamp_max(1)
     return shortened

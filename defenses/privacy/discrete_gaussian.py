@@ -1,6 +1,7 @@
 """The discrete Gaussian, exactly. Canonne, Kamath, Steinke 2020, arXiv:2004.00010, section 5.
 
-Only whole numbers are drawn and compared, so no draw tells by its last bits what it was added to.
+Only integers are drawn and compared.  Therefore the low bits of a draw say nothing about the value
+that it was added to.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ PROPOSALS = 2**16  # at a time, so that they stay in the cache
 
 
 def discrete_gaussian(deviation: float, size: int, generator: Integers) -> np.ndarray:
-    """Whole numbers y with chance proportional to exp(-y^2 / (2 deviation^2)).  -> (size,) int64
+    """Draw integers y with chance proportional to exp(-y^2 / (2 deviation^2)).  -> (size,) int64
 
-    The deviation is first rounded up, by 2^-20, or 2^-25 of itself where that is more.  Exact
-    up to the generator.  Raises ValueError beyond deviations of 2^28.
+    The deviation is first rounded up, by 2^-20, or by 2^-25 of itself where that is more.  The draw
+    is
+    exact up to the generator.  Raises ValueError beyond deviations of 2^28.
     """
     if not 0 <= deviation <= 2**28:
         raise ValueError(f"deviation is {deviation:g}: give 0 to {2**28}")
@@ -38,15 +40,15 @@ def discrete_gaussian(deviation: float, size: int, generator: Integers) -> np.nd
 
 
 def _as_fraction(deviation: float) -> tuple[int, int]:
-    """sigma = parts / per_one, rounded up, so small that squares of it fit 64 bits."""
+    """Return sigma = parts / per_one, rounded up, small enough that its squares fit 64 bits."""
     per_one = min(FINEST, 2 ** max(0, 26 - ceil(log2(deviation))))
     return ceil(deviation * per_one), per_one
 
 
 def _accepted(s: int, q: int, count: int, generator: Integers) -> np.ndarray:
-    """Algorithm 3 on `count` proposals: sigma = s / q, t = floor(sigma) + 1.
+    """Run algorithm 3 on `count` proposals: sigma = s / q, t = floor(sigma) + 1.
 
-    A proposal y is kept with chance exp(-x^2 / 2), x = (|y| - sigma^2 / t) / sigma = a / b.
+    A proposal y is kept with probability exp(-x^2 / 2), x = (|y| - sigma^2 / t) / sigma = a / b.
     """
     t = floor(s / q) + 1
     y = discrete_laplace(t, count, generator)
@@ -62,7 +64,7 @@ def _accepted(s: int, q: int, count: int, generator: Integers) -> np.ndarray:
 
 
 def discrete_laplace(t: int, count: int, generator: Integers) -> np.ndarray:
-    """Algorithm 2: whole numbers y with chance proportional to exp(-|y| / t).  -> (count,)"""
+    """Algorithm 2: draw integers y with probability proportional to exp(-|y| / t).  -> (count,)"""
     found = np.zeros(count, np.int64)
     left = np.arange(count)
     while left.size:
@@ -78,7 +80,7 @@ def discrete_laplace(t: int, count: int, generator: Integers) -> np.ndarray:
 
 
 def _geometric(count: int, generator: Integers) -> np.ndarray:
-    """How often in a row exp(-1) comes true.  -> (count,)"""
+    """Count the successes in a row of an event of probability exp(-1).  -> (count,)"""
     found = np.zeros(count, np.int64)
     going = np.arange(count)
     while going.size:
@@ -88,7 +90,7 @@ def _geometric(count: int, generator: Integers) -> np.ndarray:
 
 
 def _chance(x: np.ndarray, y: int, generator: Integers) -> np.ndarray:
-    """Algorithm 1: true with chance exp(-x / y), for 0 <= x <= y.  -> (count,) bool"""
+    """Algorithm 1: true with probability exp(-x / y), for 0 <= x <= y.  -> (count,) bool"""
 
     def trial(k: int, at: np.ndarray) -> np.ndarray:
         rare: np.ndarray = generator.integers(0, y * k, at.size) < x[at]
@@ -98,7 +100,7 @@ def _chance(x: np.ndarray, y: int, generator: Integers) -> np.ndarray:
 
 
 def _half_square(x: np.ndarray, y: int, generator: Integers) -> np.ndarray:
-    """The same of exp(-(x / y)^2 / 2): three things come true together."""
+    """Return true with probability exp(-(x / y)^2 / 2): one trial needs three events together."""
 
     def trial(k: int, at: np.ndarray) -> np.ndarray:
         one, other = (generator.integers(0, y, at.size) < x[at] for _ in range(2))
@@ -110,7 +112,7 @@ def _half_square(x: np.ndarray, y: int, generator: Integers) -> np.ndarray:
 
 
 def _alternating(count: int, trial: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Whether the k-th trial, of chance gamma / k, is the first to fail for an odd k."""
+    """Return true where the first trial to fail has an odd k; trial k succeeds with gamma / k."""
     odd = np.ones(count, bool)
     going, k = np.arange(count), 1
     while going.size:
@@ -121,7 +123,7 @@ def _alternating(count: int, trial: Callable[[int, np.ndarray], np.ndarray]) -> 
 
 
 def _repeatedly(times: np.ndarray, x: np.ndarray, y: int, generator: Integers) -> np.ndarray:
-    """Whether a chance of exp(-x / y) comes true so many times in a row.  -> (count,) bool"""
+    """Return true where exp(-x / y) is drawn true `times` times in a row.  -> (count,) bool"""
     true = np.ones(len(times), bool)
     going, done = np.flatnonzero(times), 0
     while going.size:

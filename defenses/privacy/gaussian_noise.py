@@ -1,10 +1,12 @@
-"""Gaussian noise on the sum of updates, in one of three places.
+"""Gaussian noise on the sum of updates, added in one of three places.
 
-Distributed: each of m clients adds noise of variance deviation^2 / m before it sends, so that the
-sum carries exactly the noise of the Gaussian mechanism, and no row travels bare (Kairouz et al.
-2021, arXiv:2102.06387, section 1).  Central: rows travel bare, and the server adds all of the noise
-(McMahan et al. 2018, arXiv:1710.06963, section 2).  Local: each client adds all of it to its own
-row, which needs no trust in anybody, and the sum of m rows carries m times the variance.
+Distributed: each of m clients adds noise of variance deviation^2 / m before it sends.  The sum then
+carries exactly the noise of the Gaussian mechanism, and no update travels without noise (Kairouz et
+al. 2021, arXiv:2102.06387, section 1).  Central: updates travel without noise, and the server adds
+all of it (McMahan et al. 2018, arXiv:1710.06963, section 2).  Local: each client adds all of the
+noise to its own update.  Then clients need to trust nobody, and the sum of m updates carries m
+times
+the variance.
 """
 
 from __future__ import annotations
@@ -23,16 +25,26 @@ ROUNDED = 1.001  # what rounding adds to the variance under masks is less
 
 
 class Noise(UpdateTransform):
-    """The clients' half: each adds a share of the noise that the sum needs, or all of it.
+    """Adds Gaussian noise to each client's update: its share of the sum's noise, or all of it.
 
-    With place local, a row by itself is a Gaussian mechanism: its guarantee needs no server.
+    With local noise, each update alone is a Gaussian mechanism: its guarantee needs no server.
     """
 
     kind: Literal["noise"] = "noise"
+    title: ClassVar[str] = "Gaussian noise (clients)"
     source: ClassVar[str] = "McMahan et al. 2018, arXiv:1710.06963, section 2"
-    deviation: float = Field(1.0, ge=0, description="standard deviation of the sum's noise")
-    place: Literal["distributed", "local"] = Field("distributed", description="a share, or all")
-    secure: bool = Field(False, description="drawn from the operating system's generator")
+    deviation: float = Field(
+        1.0, ge=0, description="standard deviation of the noise on the sum of updates"
+    )
+    place: Literal["distributed", "local"] = Field(
+        "distributed",
+        description=(
+            "distributed: each client adds a share of the noise; local: each client adds all of it"
+        ),
+    )
+    secure: bool = Field(
+        False, description="draw the noise from the operating system's secure generator"
+    )
 
     def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
         if not len(rows):
@@ -45,29 +57,46 @@ class Noise(UpdateTransform):
 
 
 class Release(UpdateTransform):
-    """The server's half: divide by the expected cohort, add the noise that is missing.
+    """Divides the sum by the expected cohort size; adds the noise that clients did not add.
 
-    With it the released step is (sum + N(0, deviation^2)) / expected whoever came or was lost,
-    as the accountant assumes of a Poisson cohort.  With place local nothing is missing: every row
-    that came carries that noise itself.  Under masks a sum carries more than it needs, and how much
-    would tell how many took part: the server fills it up to what no cohort exceeds.
+    The released step is (sum + N(0, deviation^2)) / expected, however many clients came or were
+    lost,
+    as the accountant assumes for a Poisson cohort.  With local noise nothing is missing: every
+    update
+    that came carries that noise itself.  Under masks the sum carries more noise than needed, and
+    the
+    surplus would reveal how many took part.  Therefore the server adds noise up to a level that no
+    cohort exceeds.
     """
 
     kind: Literal["release"] = "release"
+    title: ClassVar[str] = "Noisy release (server)"
     side: ClassVar[Literal["client", "server"]] = "server"
     source: ClassVar[str] = "McMahan et al. 2018, arXiv:1710.06963, section 3"
-    deviation: float = Field(1.0, ge=0, description="standard deviation of the sum's noise")
-    place: Literal["distributed", "central", "local", "masked"] = Field(
-        "distributed", description="who adds the noise; masked: clients, within the masks"
+    deviation: float = Field(
+        1.0, ge=0, description="standard deviation of the noise on the sum of updates"
     )
-    surplus: float = Field(1.0, ge=1, description="of the variance under masks, over all cohorts")
-    secure: bool = Field(False, description="drawn from the operating system's generator")
+    place: Literal["distributed", "central", "local", "masked"] = Field(
+        "distributed",
+        description="who adds the noise; masked: clients, before they mask their updates",
+    )
+    surplus: float = Field(
+        1.0,
+        ge=1,
+        description=(
+            "largest variance of the noise under masks over all cohorts, in multiples of what is "
+            "needed"
+        ),
+    )
+    secure: bool = Field(
+        False, description="draw the noise from the operating system's secure generator"
+    )
     name: Literal["missing noise", "missing noise of bits"] = Field(
-        "missing noise", description="the random stream of what is missing"
+        "missing noise", description="name of the random stream for the server's noise"
     )
 
     def __call__(self, rows: Tensor, cohort: Cohort) -> Tensor:
-        """Shifts and scales every row alike, so that their plain mean is the released step."""
+        """Shift and scale all rows alike, so that their plain mean is the released step."""
         own = cohort.private(self.name, cohort.round)
         drawn = gaussian_noise(own, rows.shape[1], secure=self.secure)
         shift = self.deviation * self._missing(cohort) ** 0.5 * drawn  # (params,)
@@ -75,7 +104,7 @@ class Release(UpdateTransform):
         return released
 
     def _missing(self, cohort: Cohort) -> float:
-        """What share of the noise's variance no client added."""
+        """Return the share of the noise's variance that no client added."""
         asked = len(cohort.clients)
         if self.place == "local":
             return 0.0

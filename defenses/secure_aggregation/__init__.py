@@ -1,4 +1,4 @@
-"""Secure aggregation: real keys, real masks, real shares (Bonawitz 2017, Bell et al. 2020)."""
+"""Secure aggregation with real keys, masks and shares (Bonawitz 2017, Bell et al. 2020)."""
 
 from defenses.secure_aggregation.channel import Masked
 from defenses.secure_aggregation.checks import Refused

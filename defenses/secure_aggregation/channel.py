@@ -1,7 +1,7 @@
-"""The masked channel: the server learns one row, the weighted mean of all that arrived.
+"""The masked channel: the server learns only the weighted mean of the updates that arrived.
 
-Or a few, of random buckets of clients, so that a robust rule has something to choose between
-(Karimireddy et al. 2022, arXiv:2006.09365).
+With buckets the server learns one mean for each random bucket of clients, so that a robust rule can
+choose between means (Karimireddy et al. 2022, arXiv:2006.09365).
 """
 
 from __future__ import annotations
@@ -32,35 +32,56 @@ FINE = 2**16
 
 
 class Masked(Channel):
-    """Secure aggregation: every update travels under masks that cancel only in the sum."""
+    """Hides every update under masks that cancel only in the sum of all clients."""
 
     kind: Literal["masked"] = "masked"
+    title: ClassVar[str] = "Secure aggregation"
     source: ClassVar[str] = "Bonawitz et al. 2017, eprint 2017/281; Bell et al. 2020, 2020/704"
-    threshold: float = Field(0.67, gt=0.5, le=1, description="share of clients needed to unmask")
-    bound: float = Field(8.0, gt=0, description="largest coordinate of an update")
+    threshold: float = Field(
+        0.67,
+        gt=0.5,
+        le=1,
+        description="share of the clients that must answer before the server can unmask the sum",
+    )
+    bound: float = Field(
+        8.0, gt=0, description="largest coordinate of an update; larger ones are cut off"
+    )
     heaviest: float = Field(1.0, gt=0, description="largest weight of a client; public")
-    neighbours: int = Field(0, ge=0, description="that each client chooses; 0: everybody")
-    buckets: int = Field(1, ge=1, description="random groups, each with a sum of its own")
-    silent: Stage = Field("input", description="the stage from which lost clients are not heard")
-    binding: bool = Field(True, description="whether masks are bound to the model that was sent")
-    signatures: bool = Field(False, description="whether keys and survivors' lists are signed")
-    checks: bool = Field(True, description="whether clients hold the server to the round's terms")
-    generator: Generator = Field("aes", description="of masks; weak is broken")
+    neighbours: int = Field(
+        0, ge=0, description="number of neighbours that each client chooses; 0: all other clients"
+    )
+    buckets: int = Field(
+        1, ge=1, description="number of random groups of clients, each with a sum of its own"
+    )
+    silent: Stage = Field(
+        "input", description="the stage of the protocol from which lost clients are silent"
+    )
+    binding: bool = Field(True, description="bind masks to the model that each client received")
+    signatures: bool = Field(False, description="sign the clients' keys and lists of survivors")
+    checks: bool = Field(
+        True,
+        description="clients check the server's requests against the public terms of the round",
+    )
+    generator: Generator = Field("aes", description="generator of the masks; weak is insecure")
     deviation: float = Field(
         0.0, ge=0, description="standard deviation of the noise on the weighted sum of updates"
     )
     longest: float = Field(
-        1.0, gt=0, description="how far one client can move that sum, before it is rounded"
+        1.0, gt=0, description="largest change that one client can make to the sum, before rounding"
     )
-    secure: bool = Field(False, description="noise drawn from the operating system's generator")
+    secure: bool = Field(
+        False, description="draw the noise from the operating system's secure generator"
+    )
     most: int = Field(
         0,
         ge=0,
-        description="clients for whom the ring has room, where their number is secret; 0: who came",
+        description=(
+            "clients that the ring has room for, if the cohort's size is secret; 0: those asked"
+        ),
     )
 
     def __call__(self, rows: Tensor, cohort: Cohort, sent: Tensor) -> ReceivedUpdates:
-        """Each visible row is a bucket's weighted mean, up to `Ring.error` and the noise."""
+        """Return, for each bucket, the weighted mean, up to `Ring.error` and the noise."""
         if self.buckets == 1:
             return self._one(rows, cohort, sent)
         order = random_stream(cohort.seed, "buckets", cohort.round).permutation(len(cohort.clients))
@@ -103,7 +124,7 @@ class Masked(Channel):
         )
 
     def terms(self, clients: int) -> Terms:
-        """What a round of so many clients is run under."""
+        """Return the public terms of a round with so many clients."""
         beside = self.neighbours if self.neighbours < clients - 1 else 0
         return Terms(
             clients=clients,
@@ -116,19 +137,21 @@ class Masked(Channel):
         )
 
     def ring(self, clients: int) -> Ring:
-        """With room for the noise of all clients, who together carry more than is needed.
+        """Return a ring with room for the noise of all clients, who together add more than needed.
 
-        Where the size of a cohort is secret, so is how updates are rounded: one size for all.
+        Where the size of a cohort is secret, the ring is the same for all sizes: rounding reveals
+        none.
         """
         noise = self.deviation * (clients / self.terms(clients).threshold) ** 0.5
         return Ring(max(clients, self.most), self.bound, self.heaviest, noise)
 
     def share(self, ring: Ring, terms: Terms, params: int) -> float:
-        """Standard deviation of one client's noise, in steps of the ring.
+        """Return the standard deviation of one client's noise, in steps of the ring.
 
-        The fewest who can be unmasked already carry the whole noise.  Rounding moves a client's
-        row by sqrt(params) / 2 steps at most, for which the noise is enlarged twice over.  Raises
-        SettingError where steps are so coarse that the noise is no Gaussian to any accountant.
+        The fewest clients who can be unmasked already carry the whole noise.  Rounding moves a
+        client's
+        row by sqrt(params) / 2 steps at most, and the noise is enlarged twice over for it.  Raises
+        SettingError where steps are too coarse for the noise to count as Gaussian.
         """
         rounding = params**0.5 * ring.step / self.longest
         share: float = self.deviation * (1 + rounding) / ring.step / terms.threshold**0.5
@@ -146,7 +169,7 @@ class Masked(Channel):
         return alive * (self.share(ring, terms, params) * ring.step / self.deviation) ** 2
 
     def _words(self, rows: Tensor, cohort: Cohort, terms: Terms, ring: Ring) -> np.ndarray:
-        """What each client puts its masks on, noise and all.  -> (clients, params + 1) uint32"""
+        """Return the words that each client masks, with noise.  -> (clients, params + 1) uint32"""
         words = ring.encode(rows.numpy(), cohort.weights.double().numpy())
         if self.deviation and (cohort.announced or len(words) >= terms.threshold):
             share = self.share(ring, terms, rows.shape[1])
@@ -156,7 +179,7 @@ class Masked(Channel):
         return words
 
     def _exchanged(self, words: np.ndarray, cohort: Cohort, sent: Tensor, terms: Terms) -> Exchange:
-        """The round; under terms other than those announced where the server lies."""
+        """Run the protocol; a lying server runs it under terms other than those announced."""
         clients = len(cohort.clients)
         if clients < terms.threshold and not cohort.announced:
             why = f"{cohort.present} of {clients} clients answered and {terms.threshold} are needed"
@@ -176,7 +199,7 @@ class Masked(Channel):
     def _opened(
         self, exchange: Exchange, cohort: Cohort, words: np.ndarray, ring: Ring
     ) -> RevealedMasks:
-        """The server's knowledge, by client and not by place."""
+        """Return the server's knowledge by client number instead of by place in the cohort."""
         who, most = cohort.clients, float(ring.levels)
         if self.deviation:
             params = words.shape[1] - 1
@@ -199,14 +222,14 @@ class Masked(Channel):
         )
 
     def _disturb(self, words: np.ndarray, cohort: Cohort, place: int, deviation: float) -> None:
-        """Add a client's share of the noise, in steps of the ring, but none to the weight."""
+        """Add each client's noise share, in steps of the ring, to all words but the weight."""
         client = cohort.clients[place]
         own = cohort.private("discrete noise", cohort.round, client)
         source = SystemRandom() if self.secure else own
         words[:-1] += discrete_gaussian(deviation, len(words) - 1, source).astype(np.uint32)
 
     def _fates(self, cohort: Cohort) -> dict[int, Stage]:
-        """From when on each lost client is not heard; who comes too late has no masked input."""
+        """Return the stage from which each lost client is silent; late ones send no masked row."""
         found: dict[int, Stage] = {}
         for place in cohort.lost.nonzero().flatten().tolist():
             speechless = any(
@@ -224,12 +247,12 @@ class Masked(Channel):
 
 
 def nothing(why: str) -> Exchange:
-    """No masked row came."""
+    """Return whether no masked row came."""
     return Exchange(np.zeros((0, 0), np.uint32), (), None, 0, 0, why)
 
 
 def joined(groups: Sequence[Sequence[int]], found: Sequence[ReceivedUpdates]) -> ReceivedUpdates:
-    """What the server holds after every bucket's exchange.
+    """Join the server's knowledge from the exchanges of all buckets.
 
     groups: the places in the cohort of each bucket's clients
     """
@@ -252,7 +275,7 @@ def joined(groups: Sequence[Sequence[int]], found: Sequence[ReceivedUpdates]) ->
 
 
 def contexts_of(cohort: Cohort, sent: Tensor, binding: bool = True) -> list[Context]:
-    """What each client's keys are bound to: the round, and the model that it was sent.
+    """Return the context of each client's keys: the round, and the model that it received.
 
     Each client hashes what it received, so a server who sends different models gets masks that
     never cancel.  Pasquini et al. 2022, arXiv:2111.07380.

@@ -1,4 +1,4 @@
-"""What a client checks of a round against its public terms, and what it then refuses.
+"""The client's checks of a round against its public terms, and its refusals.
 
 The server draws no graph, sets no threshold and decides on no size of a sum.  It can still announce
 a small round: clients believe how many are asked, and take part from three on.
@@ -12,23 +12,23 @@ from defenses.secure_aggregation.terms import FEWEST, Terms
 
 
 class Refused(Exception):
-    """A client was asked for something that would not be safe to answer."""
+    """Raised when a client refuses a request that would not be safe to answer."""
 
     def __init__(self, client: int, what: str) -> None:
         super().__init__(f"client {client} {what}")
         self.client, self.what = client, what
 
     def named(self, who: Sequence[int]) -> str:
-        """The client's words, with its number in the federation and not in the round."""
+        """Return the client's message, with its number in the federation, not in the round."""
         return f"client {who[self.client]} {self.what}"
 
 
 def check_neighbours(
     me: int, terms: Terms, chosen: Collection[int], holders: Collection[int], threshold: int
 ) -> None:
-    """Whether a client may share its secrets among those holders.  Raises Refused.
+    """Check that a client may share its secrets among those holders.  Raises Refused.
 
-    chosen: whom it chose; nobody: it takes everybody
+    chosen: the neighbours that it chose; empty: all clients
     """
     if terms.clients < FEWEST:
         sums = f"takes part in no sum of {terms.clients}: {FEWEST} clients are the fewest"
@@ -47,7 +47,7 @@ def check_neighbours(
 
 
 def check_survivors(me: int, terms: Terms, alive: Collection[int]) -> None:
-    """Whether a client may sign that those, of all clients, survived.  Raises Refused."""
+    """Check that a client may sign that list of survivors.  Raises Refused."""
     fewest = max(terms.threshold, FEWEST)
     if me not in alive or len(set(alive)) < fewest:
         raise Refused(

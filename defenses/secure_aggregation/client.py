@@ -1,7 +1,8 @@
-"""One client's side of a round: it holds the secrets and answers only what is safe.
+"""One client's side of a round: it holds the secrets and answers only safe requests.
 
-Bonawitz et al. 2017, eprint 2017/281, figure 4; with neighbours of its own choice in place of
-everybody, Bell et al. 2020, eprint 2020/704 (`graph.py`).
+Bonawitz et al. 2017, eprint 2017/281, figure 4; with self-chosen neighbours in place of all
+clients,
+Bell et al. 2020, eprint 2020/704 (`graph.py`).
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ class Advertised:
     signature: bytes = b""
 
     def claim(self, session: bytes, whose: int) -> bytes:
-        """What the signature is for."""
+        """Return the message that the signature signs."""
         return b"keys|" + session + f"|{whose}|".encode() + self.letters + self.masks
 
 
 class Client:
-    """Asked in this order: advertise, share, receive, masked, (affirm,) reveal."""
+    """A client.  Call its methods in order: advertise, share, receive, masked, (affirm,) reveal."""
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class Client:
         identity: Identity | None = None,
         agree: Agree = KeyPair.agree,
     ) -> None:
-        """terms: public; chosen: its neighbours, drawn by a coin of its own; None: it draws now"""
+        """terms: public; chosen: its neighbours, drawn by its own coin; None: it draws them now"""
         self.me, self.context, self.terms = me, context, terms
         drawn = choice(me, terms, np.random.default_rng()) if chosen is None else chosen
         self.chosen = tuple(drawn)
@@ -78,9 +79,10 @@ class Client:
         threshold: int,
         owners: Mapping[int, Advertised] | None = None,
     ) -> dict[int, bytes]:
-        """A sealed letter to each holder, itself included: shares of its seed and mask key.
+        """Send each holder, itself included, a sealed letter with shares of its seed and mask key.
 
-        holders: those of its choice who are there; owners: those who chose it; None: the same.
+        holders: those of its choice who are there; owners: those who chose it; None: the same as
+        holders.
         The threshold holds for the whole round.  Raises Refused when it is not more than half of
         the holders, when keys were exchanged or used twice, when a signature is bad, and when the
         terms of the round do not allow it.
@@ -103,9 +105,9 @@ class Client:
         }
 
     def receive(self, inbox: Mapping[int, bytes], there: Collection[int] = ()) -> None:
-        """Letters of those who chose it, and who of its neighbours has shared; it masks with those.
+        """Take the letters of those who chose it; share masks with the neighbours that have shared.
 
-        there: besides the senders of letters.  Raises Refused.
+        there: further neighbours, besides the senders of letters.  Raises Refused.
         """
         present = {*inbox, *there}
         if not (present <= set(self._peers) and self._owners >= set(inbox) and self.me in inbox):
@@ -117,16 +119,16 @@ class Client:
         self._partners = tuple(sorted(present - {self.me}))
 
     def keys(self) -> dict[int, bytes]:
-        """Of the masks that it shares, by neighbour: all that it could tell a server of them."""
+        """Return the mask keys it shares, by neighbour: all that an accomplice could reveal."""
         return {peer: self._mask_key(peer) for peer in self._partners}
 
     def strands(self) -> list[Strand]:
-        """Keys of the masks on its row and their signs: its own, and one a neighbour."""
+        """Return keys and signs of the masks on its row: its own, and one for each neighbour."""
         pairs = [(key, 1 if self.me < peer else -1) for peer, key in self.keys().items()]
         return [(self._seed, 1), *pairs]
 
     def masked(self, words: np.ndarray) -> np.ndarray:
-        """words (words,) uint32 -> the same under its masks"""
+        """Add the masks.  words (words,) uint32 -> (words,) uint32"""
         total = words
         for key, sign in self.strands():
             one = mask(key, len(words), self.terms.generator)
@@ -134,9 +136,9 @@ class Client:
         return total
 
     def affirm(self, alive: Collection[int]) -> bytes:
-        """Its signature under the list of those whose masked rows came.  Raises Refused.
+        """Sign the list of clients whose masked rows came.  Raises Refused.
 
-        It signs one list a round, and answers for no other.
+        It signs one list a round, and answers only for that list.
         """
         if self._identity is None or self._affirmed is not None:
             raise Refused(self.me, "signs one list of survivors, and has done or cannot")
@@ -151,9 +153,10 @@ class Client:
         dead: Collection[int],
         affirmed: Mapping[int, bytes] | None = None,
     ) -> dict[int, np.ndarray]:
-        """One share of each owner: of the seed of the living, of the mask key of the dead.
+        """Return one share for each owner: of a survivor's seed, or of a lost client's mask key.
 
-        alive, dead: of its neighbours, itself included.  Raises Refused when one is listed as both,
+        alive, dead: among its neighbours, itself included.  Raises Refused when one is listed as
+        both,
         or not known, when this client is not among the living, when too few of its holders are,
         when it has answered before, or when too few of them have signed the same list; InvalidTag
         when a letter was touched.
@@ -177,7 +180,7 @@ class Client:
     def _check_keys(
         self, holders: Mapping[int, Advertised], peers: Mapping[int, Advertised]
     ) -> None:
-        """Its own keys are among the holders', no key is there twice, and all are signed."""
+        """Check that the holders' keys contain its own, do not repeat, and are all signed."""
         keys = [key for peer in peers.values() for key in (peer.letters, peer.masks)]
         mine = holders.get(self.me)
         own = (self._letters.public, self._masks.public)
@@ -189,7 +192,7 @@ class Client:
                 raise Refused(self.me, f"finds no valid signature of client {whose}")
 
     def _compare(self, living: set[int], gone: set[int], affirmed: Mapping[int, bytes]) -> None:
-        """The consistency check: enough of those it chose were told of the same survivors."""
+        """Check consistency: enough of the neighbours it chose signed the same survivors."""
         assert self._identity is not None
         told = self._affirmed or frozenset()
         message = list_of(self.context.session, told)

@@ -1,19 +1,20 @@
-"""Who holds whose secrets, and who shares masks with whom: everybody, or a random graph.
+"""The graph of neighbours: who holds whose secrets, and who shares masks with whom.
 
 SecAgg+ of Bell et al. 2020, eprint 2020/704, in its variant against malicious servers: every client
-chooses its neighbours itself, at random.  It shares its secrets among those it chose, and masks
-with them and with those who chose it.
+chooses its neighbours itself, at random.  It shares its secrets among the clients that it chose.
+It
+shares masks with them and with the clients that chose it.
 
-A server cannot move such a choice.  A graph that follows from public values, such as a hash of all
+A server cannot influence this choice.  A graph computed from public values, such as a hash of all
 advertised keys, would be weaker: a server with accomplices could try out many sets of keys.
 
 In place of the paper's commitments to all keys and its acknowledgements, keys and one list of
 survivors are signed (`signatures`).
 
-What is assumed: who is in league with the server is settled before clients choose, and a client
-gets the true keys of those it chose (`signatures`; without them the server has to pass keys on
-unchanged).  The server may still claim that some of the chosen are lost, so a client wants a quorum
-of them.  Whoever chose a client is told by the server alone; their masks come on top.
+Assumptions: the server's accomplices are settled before clients choose, and a client gets the true
+keys of the clients that it chose (`signatures`; without signatures the server has to pass keys on
+unchanged).  The server may still claim that some of the chosen are lost, so a client requires a
+quorum of them.  Only the server tells a client who chose it; masks with those come on top.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ Lists = Mapping[int, tuple[int, ...]]  # of each client, in order
 
 @dataclass(frozen=True)
 class Graph:
-    """The neighbourhoods of those who take part; every client is in its own."""
+    """The neighbourhoods of the clients that take part; each contains its own client."""
 
     holders: Lists  # of shares of a client's secrets: those it chose
     owners: Lists  # whose shares a client holds: those who chose it
@@ -39,7 +40,7 @@ class Graph:
 
 
 def choice(me: int, terms: Terms, coin: np.random.Generator) -> tuple[int, ...]:
-    """Whom a client chooses among all others, each as likely as any; nobody: it takes everybody."""
+    """Draw a client's neighbours uniformly among all others; empty means all clients."""
     if not terms.neighbours:
         return ()
     others: np.ndarray = coin.choice(terms.clients - 1, terms.neighbours, replace=False)
@@ -47,10 +48,10 @@ def choice(me: int, terms: Terms, coin: np.random.Generator) -> tuple[int, ...]:
 
 
 def graph_of(choices: Mapping[int, Collection[int]], regular: bool = True) -> Graph:
-    """The graph of those who have chosen.
+    """Build the graph from all choices.
 
-    choices: of each client, who may have chosen some who are not there
-    regular: False where everybody takes everybody
+    choices: of each client, who may have chosen clients that are not there
+    regular: False where all clients choose all others
     """
     there = tuple(sorted(choices))
     if not regular:
@@ -69,7 +70,7 @@ def graph_of(choices: Mapping[int, Collection[int]], regular: bool = True) -> Gr
 
 
 def connected(beside: Lists, among: Collection[int]) -> bool:
-    """Whether the graph between those clients is in one piece."""
+    """Return whether the graph between those clients is connected."""
     left = set(among)
     reached = [left.pop()] if left else []
     while reached:
@@ -80,18 +81,20 @@ def connected(beside: Lists, among: Collection[int]) -> bool:
 
 
 def accomplices_needed(terms: Terms) -> int:
-    """How many holders of a client's shares, in league with a lying server, open its update.
+    """Return how many accomplices among a client's holders let a lying server open its update.
 
-    They tell both secrets.  Either the honest holders are split in two, one half told that the
-    client lives and the other that it was lost: each half lacks quorum less accomplices.  Or the
-    accomplices and the client alone are a quorum, and all honest holders are said to be lost.
+    They reveal both secrets.  Either the server splits the honest holders in two halves, and tells
+    one
+    that the client lives and the other that it was lost: each half lacks quorum less accomplices.
+    Or
+    the accomplices and the client alone are a quorum, and all honest holders are said to be lost.
     """
     quorum = terms.shares_needed
     return min(2 * quorum - terms.holders, quorum - 1)
 
 
 def chance_of_capture(terms: Terms, accomplices: int) -> float:
-    """The chance that a client's update is opened, when so many of the others are accomplices.
+    """Return the probability that a client's update is opened, given the number of accomplices.
 
     Its holders are a random sample of the others, so the count is hypergeometric.
     """

@@ -1,4 +1,4 @@
-"""Keys and sealed letters, all from well-known primitives.
+"""Keys and sealed letters, built from standard primitives.
 
 X25519 (RFC 7748) between two clients, HKDF-SHA256 (RFC 5869) bound to round, purpose and the model
 that was sent, AES-256-GCM for letters.
@@ -22,7 +22,7 @@ NONCE_BYTES = 12
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A private key, and the public half that others are told."""
+    """A private key and its public half."""
 
     private: X25519PrivateKey
 
@@ -43,7 +43,7 @@ class KeyPair:
         return self.private.private_bytes_raw()
 
     def agree(self, other: bytes, purpose: bytes) -> bytes:
-        """The 32-byte key that the two ends of this pair share for one purpose."""
+        """Derive the 32-byte key that the two ends of this pair share for one purpose."""
         shared = self.private.exchange(_public(other))
         return HKDF(SHA256(), KEY_BYTES, salt=None, info=purpose).derive(shared)
 
@@ -57,7 +57,7 @@ Agree = Callable[[KeyPair, bytes, bytes], bytes]  # as `KeyPair.agree`
 
 
 class Once:
-    """Works out the key of each pair once: the two ends find the same, and the lab is both."""
+    """A cache of shared keys: both ends derive the same key, and the lab plays both."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[frozenset[bytes], bytes], bytes] = {}
@@ -74,11 +74,11 @@ def fresh_seed() -> bytes:
 
 
 def seal(key: bytes, letter: bytes, address: bytes) -> bytes:
-    """Encrypt and authenticate; `address` is bound to the letter but not hidden."""
+    """Encrypt and authenticate; `address` is authenticated with the letter but not hidden."""
     nonce = os.urandom(NONCE_BYTES)
     return nonce + AESGCM(key).encrypt(nonce, letter, address)
 
 
 def unseal(key: bytes, sealed: bytes, address: bytes) -> bytes:
-    """Raises cryptography's InvalidTag when letter or address were touched."""
+    """Decrypt.  Raises cryptography's InvalidTag when letter or address were changed."""
     return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], address)

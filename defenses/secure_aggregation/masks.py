@@ -1,7 +1,8 @@
-"""Masks: a key becomes as many pseudo-random words as the update has, by AES-256 in counter mode.
+"""Masks: AES-256 in counter mode expands a key to as many pseudo-random words as the update has.
 
-Each key is expanded once, block by block, and added to every row that it belongs to while the block
-is in the processor's cache; ranges of words go to a thread each.
+Each key is expanded once, block by block.  A block is added to every row that it belongs to while
+it
+is in the processor's cache; each thread takes a range of words.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Fill = Callable[[np.ndarray], np.ndarray]  # a buffer -> the key's next words
 
 
 def mask(key: bytes, words: int, generator: Generator = "aes") -> np.ndarray:
-    """The pseudo-random words of that key.  -> (words,) uint32
+    """Expand the key to pseudo-random words.  -> (words,) uint32
 
     The counter starts at zero: every key is derived for one mask of one round, and used once.
     """
@@ -41,9 +42,9 @@ def mask(key: bytes, words: int, generator: Generator = "aes") -> np.ndarray:
 def add_masks(
     rows: np.ndarray, strands: Iterable[Iterable[Strand]], generator: Generator = "aes"
 ) -> None:
-    """Add to each row its strands, in place.  rows (rows, words) uint32
+    """Add each row's masks to it, in place.  rows (rows, words) uint32
 
-    A key that several rows carry, as the two ends of a pair do, is expanded once for all of them.
+    A key on several rows, such as the two ends of a pair, is expanded once for all of them.
     """
     ends: dict[bytes, list[tuple[int, int]]] = {}
     for row, mine in enumerate(strands):
@@ -64,14 +65,14 @@ def add_masks(
 
 
 def _parts(words: int, most: int) -> list[range]:
-    """The words in at most so many ranges of one length, none much shorter than a block."""
+    """Split the words into at most so many ranges of one length, none much shorter than a block."""
     parts = max(1, min(most, round(words / BLOCK)))
     size = ALIGNED * max(1, -(-words // (ALIGNED * parts)))
     return [range(first, min(first + size, words)) for first in range(0, words, size)]
 
 
 def _filler(key: bytes, first: int, generator: Generator) -> Fill:
-    """The stream of a key from a word on, a buffer at a time."""
+    """Return a function that fills buffers with a key's stream, from a word on."""
     if generator == "weak":
         weak = _weak(key)
         return lambda buffer: weak.integers(
@@ -92,10 +93,10 @@ def _aes(key: bytes, counter: int) -> CipherContext:
 
 
 def weak_seed(key: bytes) -> int:
-    """All that is left of a key under the weak generator: 32 bits."""
+    """Return the 32 bits that remain of a key under the weak generator."""
     return int(np.bitwise_xor.reduce(np.frombuffer(key, WORD)))
 
 
 def _weak(key: bytes) -> np.random.Generator:
-    """Broken: all 32 bytes of the key are folded into a seed of four, which anybody can try out."""
+    """Insecure: folds all 32 bytes of the key into a seed of four, which an attacker can search."""
     return np.random.Generator(np.random.MT19937(weak_seed(key)))

@@ -2,7 +2,7 @@
 
 Bonawitz et al. 2017, eprint 2017/281, figure 4; Bell et al. 2020, eprint 2020/704 where clients
 have neighbours.  The two ends are apart: `Client` holds secrets, `Server` moves only messages.  The
-lab stands at both ends of every pair, so it works out each key and expands each mask only once.
+lab plays both ends of every pair, so it derives each key and expands each mask only once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ STAGES: tuple[Stage, ...] = ("keys", "shares", "input", "unmasking")
 
 @dataclass(frozen=True)
 class Exchange:
-    """What the server saw and learnt, and what it cost."""
+    """The server's knowledge after a round, and the cost in bytes."""
 
     masked: np.ndarray  # (alive, words) uint32
     alive: tuple[int, ...]  # whose masked rows came, in order
@@ -41,7 +41,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Scheme:
-    """What a malicious server has arranged."""
+    """A malicious server's arrangements."""
 
     accomplices: Collection[int] = ()  # who tell it the keys of all masks that they share
     told: Terms | None = None  # what clients take for the terms of the round; None: what it uses
@@ -60,12 +60,14 @@ def aggregate(
 ) -> Exchange:
     """Run one round.
 
-    words (clients, words) uint32; terms: the server's; contexts: of each client, who need not have
-    been sent the same; silent: who is not heard of from which stage on; draw: the clients' coins,
-    by which they choose their neighbours.
+    words (clients, words) uint32; terms: the server's; contexts: each client's, which may differ;
+    silent:
+    the stage from which each lost client is silent; draw: the clients' random generator for
+    choosing
+    neighbours.
 
     Below the thresholds nobody unmasks, and there is no total.  Raises Refused when an honest
-    client does.
+    client refuses.
     """
     lab = _Lab(words, terms, contexts, silent or {}, scheme)
     try:
@@ -94,7 +96,7 @@ def clients_of(
     agree: Agree = KeyPair.agree,
     accomplices: Collection[int] = (),
 ) -> list[Client]:
-    """The clients of a round, who have chosen their neighbours.  Accomplices check nothing."""
+    """Create the clients of a round, with their neighbours.  Accomplices check nothing."""
     everyone = range(len(contexts))
     identities = enrolled(everyone) if terms.signatures else {}
     careless = replace(terms, checks=False)
@@ -112,7 +114,7 @@ def clients_of(
 
 
 class _Lab:
-    """Clients and server of one round, and what the server has seen so far."""
+    """Clients and server of one round, and the server's knowledge so far."""
 
     def __init__(
         self,
@@ -130,14 +132,14 @@ class _Lab:
         self.alive: tuple[int, ...] = ()
 
     def heard(self, stage: Stage) -> list[int]:
-        """Who is still heard of at that stage."""
+        """Return the clients that still answer at that stage."""
         first = STAGES.index(stage)
         never = len(STAGES)
         fates = ((me, self.silent.get(me)) for me in range(len(self.words)))
         return [me for me, fate in fates if (STAGES.index(fate) if fate else never) > first]
 
     def round(self, draw: np.random.Generator) -> np.ndarray:
-        """-> the sum (words,).  Raises Aborted."""
+        """Run all stages.  -> the sum (words,).  Raises Aborted."""
         told, leagued = self.scheme.told or self.terms, self.scheme.accomplices
         self.clients = clients_of(told, self.contexts, draw, self.once, leagued)
         server, clients, needed = self.server, self.clients, self.terms.shares_needed
@@ -156,7 +158,7 @@ class _Lab:
         return server.unmask(self.masked, self.alive, answers, self.contexts)
 
     def told(self, accomplices: Collection[int]) -> dict[tuple[int, int], bytes]:
-        """Keys of the masks that accomplices share, by the pair."""
+        """Return the keys of the masks that accomplices share, by pair."""
         return {
             (min(me, peer), max(me, peer)): key
             for me in accomplices
@@ -164,7 +166,7 @@ class _Lab:
         }
 
     def _answers(self, there: Collection[int]) -> Answers:
-        """Of those who unmask, after they have compared their lists of survivors."""
+        """Collect the answers of clients that unmask, after they compare lists of survivors."""
         clients, affirmed = self.clients, {}
         if self.terms.signatures:
             signatures = {me: clients[me].affirm(self.alive) for me in there}
@@ -174,7 +176,7 @@ class _Lab:
 
 
 def masked_rows(clients: Sequence[Client], words: np.ndarray) -> np.ndarray:
-    """As `Client.masked` of each, with every mask expanded once.  -> (clients, words)"""
+    """Mask all rows as `Client.masked` does, but expand every mask once.  -> (clients, words)"""
     masked = words[[client.me for client in clients]]
     if clients:
         add_masks(masked, [client.strands() for client in clients], clients[0].terms.generator)

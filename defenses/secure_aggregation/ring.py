@@ -17,7 +17,7 @@ DEVIATIONS = 8  # that noise never passes: the chance is below 2^-49
 
 @dataclass(frozen=True)
 class Ring:
-    """How weighted updates become words; the last word of a client is its weight."""
+    """The encoding of weighted updates as words; the last word of a client is its weight."""
 
     clients: int
     bound: float  # largest coordinate; larger ones are clipped to it
@@ -36,22 +36,22 @@ class Ring:
 
     @property
     def _height(self) -> float:
-        """The largest sum, noise included, in bounds at full weight."""
+        """Return the largest sum, noise included, in bounds at full weight."""
         noise = DEVIATIONS * self.noise / (self.bound * self.heaviest) if self.noise else 0
         return max(1, self.clients) + noise
 
     @property
     def levels(self) -> int:
-        """Steps from 0 to the bound at full weight: all clients together stay below HALF."""
+        """Return the steps from 0 to the bound at full weight; the largest sum stays below HALF."""
         return int((HALF - 1) // self._height)
 
     @property
     def step(self) -> float:
-        """What a word of one is worth in the weighted sum of updates."""
+        """Return the value of one step in the weighted sum of updates."""
         return self.bound / self.levels * self.heaviest
 
     def encode(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """rows (clients, params), whole weights (clients,) -> words (clients, params + 1)"""
+        """Encode rows (clients, params), integer weights (clients,) as (clients, params + 1)."""
         if weights.max(initial=0) > self.heaviest or weights.min(initial=0) < 0:
             raise ValueError(f"weights {weights} do not lie between 0 and {self.heaviest}")
         words = np.empty((len(rows), rows.shape[1] + 1), np.uint32)
@@ -72,12 +72,12 @@ class Ring:
         return words
 
     def decode(self, total: np.ndarray) -> tuple[np.ndarray, float]:
-        """The summed words (params + 1,) -> the weighted mean (params,) and the sum of weights."""
+        """Decode summed words (params + 1,) to the weighted mean (params,) and the total weight."""
         signed, weight = total[:-1].view(np.int32).astype(np.float64), float(total[-1])
         return signed * self.step / max(weight, 1.0), weight
 
     def error(self, clients: int, weight: float) -> float:
-        """Largest error of a coordinate of the mean, when nothing was clipped to the bound.
+        """Return the largest error of a coordinate of the mean, if nothing was clipped.
 
         Each of the clients rounds by half a step at most; noise is no error.
         """

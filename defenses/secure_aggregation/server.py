@@ -1,4 +1,4 @@
-"""The server's side of a round: it moves messages, counts them, and takes the masks off the sum."""
+"""The server's side of a round: it forwards messages, counts them, and unmasks the sum."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Answers = Mapping[int, Mapping[int, np.ndarray]]
 
 
 class Aborted(Exception):
-    """The round is broken off, and nothing is unmasked; the message says why."""
+    """Raised when a round is aborted and nothing is unmasked; the message says why."""
 
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """What a client is told of those whom it chose and of those who chose it."""
+    """The keys that a client receives: of the clients it chose, and of those who chose it."""
 
     holders: Mapping[int, Advertised]
     owners: Mapping[int, Advertised]
 
 
 class Server:
-    """Honest here; what a lying one could ask for is for the clients to refuse (`checks.py`).
+    """An honest server; clients themselves refuse what a lying one could ask for (`checks.py`).
 
-    Its methods are the stages in their order; each raises Aborted when too few have answered.
+    Its methods are the stages in order; each raises Aborted when too few clients have answered.
     """
 
     def __init__(self, asked: int, terms: Terms, agree: Agree = KeyPair.agree) -> None:
@@ -50,9 +50,9 @@ class Server:
     def introduce(
         self, book: Mapping[int, Advertised], choices: Mapping[int, Collection[int]]
     ) -> dict[int, Neighbourhood]:
-        """Public keys of those who advertised, and whom they chose -> for each its neighbourhood's.
+        """Take public keys and choices of neighbours; return each client's neighbourhood.
 
-        Where the terms say that everybody is a neighbour, choices do not count.
+        Where the terms make all clients neighbours, choices do not count.
         """
         self.up += sum(_weight(each) for each in book.values())
         self.up += CHOICE_BYTES * sum(len(choices[me]) for me in book)
@@ -71,7 +71,7 @@ class Server:
         return found
 
     def forward(self, letters: Letters) -> dict[int, dict[int, bytes]]:
-        """Letters of those who shared -> the inbox of each of them."""
+        """Take the letters of those who shared; return the inbox of each."""
         self._sharers = frozenset(letters)
         self.up += _size(letters.values())
         self._need(len(letters), "shared their secrets")
@@ -84,7 +84,7 @@ class Server:
         return inboxes
 
     def collect(self, masked: np.ndarray, alive: Collection[int]) -> None:
-        """Masked rows have come, (alive, words).  Aborts where unmasking would not be safe."""
+        """Take the masked rows (alive, words).  Raises Aborted where unmasking would be unsafe."""
         self.up += masked.nbytes
         self._need(len(alive), "answered")
         self._need_neighbours(alive, "answered")
@@ -92,7 +92,7 @@ class Server:
             raise Aborted("those who answered share no masks with each other: parts would show")
 
     def circulate(self, signatures: Mapping[int, bytes]) -> dict[int, dict[int, bytes]]:
-        """Signed lists of survivors -> to each signer those of the neighbours that it chose."""
+        """Take signed lists of survivors; return to each signer those of its chosen neighbours."""
         self.up += SIGNATURE_BYTES * len(signatures)
         self._need(len(signatures), "signed the list of survivors")
         self._need_neighbours(signatures, "signed the list of survivors")
@@ -104,7 +104,7 @@ class Server:
         return found
 
     def asks(self, me: int, alive: Collection[int]) -> tuple[list[int], list[int]]:
-        """The neighbours of a client who live, and those who shared and then fell silent."""
+        """List a client's surviving neighbours, and those who shared and then fell silent."""
         beside, here = self.sharing(me), set(alive)
         return [it for it in beside if it in here], [it for it in beside if it not in here]
 
@@ -115,9 +115,9 @@ class Server:
         answers: Answers,
         contexts: Sequence[Context],
     ) -> np.ndarray:
-        """The sum of the words of the living.  -> (words,)
+        """Unmask the sum of the survivors' words.  -> (words,)
 
-        Public contexts, because it knows what it has sent to whom.
+        The contexts are public to it, because it knows which model it sent to whom.
         """
         self.up += sum(share.nbytes for answer in answers.values() for share in answer.values())
         self._need(len(answers), "helped to unmask")
@@ -136,14 +136,14 @@ class Server:
         return total
 
     def sharing(self, me: int) -> list[int]:
-        """Who of a client's neighbourhood has shared: with those, itself aside, it shares masks."""
+        """List the clients of a neighbourhood who have shared; they and the client share masks."""
         return self._sharing(self.graph.beside[me])
 
     def _sharing(self, some: Collection[int]) -> list[int]:
         return [one for one in some if one in self._sharers]
 
     def _secret(self, owner: int, answers: Answers) -> bytes:
-        """What the owner shared among its holders, out of the first answers that suffice."""
+        """Rebuild the owner's secret from the first answers of its holders that suffice."""
         holders = self.graph.holders[owner]
         found = [(at + 1, peer) for at, peer in enumerate(holders) if peer in answers]
         chosen = found[: self.terms.shares_needed]
@@ -151,7 +151,7 @@ class Server:
         return shamir.join([point for point, _ in chosen], shares[:, None])[0]
 
     def _orphan(self, pair: KeyPair, gone: int, peer: int, context: Context) -> Strand:
-        """Takes off what a living client put on for a neighbour who then fell silent."""
+        """Return the mask that a survivor added for a neighbour who then fell silent."""
         key = self._agree(pair, self._book[peer].masks, context.masks)
         self.orphans[min(peer, gone), max(peer, gone)] = key
         return key, (-1 if peer < gone else 1)
@@ -164,7 +164,7 @@ class Server:
     def _need_neighbours(
         self, there: Collection[int], did: str, of: Collection[int] | None = None
     ) -> None:
-        """Each of the clients needs enough of its holders, itself included."""
+        """Raise Aborted unless each client has enough of its holders, itself included."""
         present, needed = set(there), self.terms.shares_needed
         for me in there if of is None else of:
             count = len(present.intersection(self.graph.holders[me]))

@@ -1,7 +1,7 @@
 """Secret sharing. Shamir 1979, 'How to share a secret'; many secrets at once, 16 bits a limb.
 
-All limbs are shared and joined in one matrix product: with entries below 2^17 the sums stay whole
-numbers below 2^53, which float64 holds exactly.
+One matrix product shares or joins all limbs.  With entries below 2^17 the sums are integers below
+2^53, which float64 holds exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LIMB = np.dtype("<u2")
 
 
 def split(secrets: list[bytes], shares: int, threshold: int) -> np.ndarray:
-    """Any `threshold` of the shares give the secrets back; fewer say nothing about them.
+    """Split secrets: any `threshold` of the shares give them back, fewer say nothing about them.
 
     secrets: of equal, even length -> (shares, secrets, limbs), values below PRIME; share i lies
     at the point i + 1
@@ -32,9 +32,9 @@ def split(secrets: list[bytes], shares: int, threshold: int) -> np.ndarray:
 
 
 def join(points: list[int], shares: np.ndarray) -> list[bytes]:
-    """The secrets, from shares (threshold or more, secrets, limbs) at those points.
+    """Join secrets from shares (threshold or more, secrets, limbs) at those points.
 
-    Raises ValueError where the shares give themselves away as too few or not of one secret.
+    Raises ValueError where the shares are visibly too few or not of one secret.
     """
     weights = _at_zero(tuple(points)).reshape(1, -1)
     limbs = _product(weights, shares.reshape(len(points), -1)).reshape(shares.shape[1:])
@@ -44,14 +44,14 @@ def join(points: list[int], shares: np.ndarray) -> list[bytes]:
 
 
 def _product(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The matrix product modulo PRIME, exact while fewer than 2^19 terms are summed."""
+    """Return the matrix product modulo PRIME, exact for sums of fewer than 2^19 terms."""
     whole: np.ndarray = (one.astype(np.float64) @ other.astype(np.float64)).astype(np.int64)
     return whole % PRIME
 
 
 @lru_cache(maxsize=64)
 def _powers(shares: int, threshold: int) -> np.ndarray:
-    """Vandermonde's matrix of the points 1 to `shares`.  -> (shares, threshold)"""
+    """Return Vandermonde's matrix of the points 1 to `shares`.  -> (shares, threshold)"""
     points = np.arange(1, shares + 1, dtype=np.int64)
     columns = [np.ones_like(points)]
     for _ in range(threshold - 1):
@@ -61,7 +61,7 @@ def _powers(shares: int, threshold: int) -> np.ndarray:
 
 @lru_cache(maxsize=1024)
 def _at_zero(points: tuple[int, ...]) -> np.ndarray:
-    """Lagrange's weights of the value at zero.  -> (points,)"""
+    """Return Lagrange's weights of the value at zero.  -> (points,)"""
     at = np.array(points, np.int64)
     gaps = at[None, :] - at[:, None]  # (points, points)
     np.fill_diagonal(gaps, 1)
@@ -76,7 +76,7 @@ def _at_zero(points: tuple[int, ...]) -> np.ndarray:
 
 
 def _inverse(values: np.ndarray) -> np.ndarray:
-    """Modulo PRIME, by Fermat: the power PRIME - 2 = 65535, all sixteen bits of which are set."""
+    """Invert modulo PRIME by Fermat: the exponent PRIME - 2 = 65535 has all sixteen bits set."""
     found = np.ones_like(values)
     for _ in range(16):
         found = found * found % PRIME * values % PRIME

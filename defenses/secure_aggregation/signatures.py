@@ -1,6 +1,7 @@
 """Signatures against a server that lies about keys or survivors: Ed25519 (RFC 8032).
 
-Bonawitz et al. 2017, eprint 2017/281, figure 4, what is underlined there: for the malicious model.
+They are the underlined steps in Bonawitz et al. 2017, eprint 2017/281, figure 4, for the malicious
+model.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ SIGNATURE_BYTES = 64
 
 @dataclass(frozen=True)
 class Identity:
-    """A signing key, and everybody's public ones, from a registry that the server does not run."""
+    """A signing key, and all clients' public keys from a registry that the server does not run."""
 
     private: Ed25519PrivateKey
     registry: Mapping[int, bytes]
@@ -25,7 +26,7 @@ class Identity:
         return self.private.sign(message)
 
     def signed(self, who: int, signature: bytes, message: bytes) -> bool:
-        """Whether that client signed that message."""
+        """Return whether that client signed that message."""
         if who not in self.registry:
             return False
         try:
@@ -36,12 +37,12 @@ class Identity:
 
 
 def enrolled(clients: Collection[int]) -> dict[int, Identity]:
-    """Fresh identities of clients who know each other's public keys."""
+    """Create fresh identities of clients who know each other's public keys."""
     private = {client: Ed25519PrivateKey.generate() for client in clients}
     registry = {who: key.public_key().public_bytes_raw() for who, key in private.items()}
     return {who: Identity(key, registry) for who, key in private.items()}
 
 
 def list_of(session: bytes, alive: Collection[int]) -> bytes:
-    """What a client signs who was told that those are alive."""
+    """Return the message that a client signs to confirm a list of survivors."""
     return b"alive|" + session + b"|" + ",".join(map(str, sorted(alive))).encode()

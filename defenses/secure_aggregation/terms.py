@@ -1,7 +1,7 @@
-"""What a round of secure aggregation is run under: known to the server and to every client.
+"""The public terms of a round of secure aggregation, known to the server and every client.
 
-The terms of a round are public.  Clients know them from the experiment as it was announced, and
-check what the server asks of them against these terms (`checks.py`).
+Clients know the terms from the experiment as it was announced.  They check the server's requests
+against them (`checks.py`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ Generator = Literal["aes", "weak"]
 
 
 class Context(NamedTuple):
-    """What a client's keys are bound to; the server's claims enter nowhere else."""
+    """The context that a client's keys are bound to; the server's claims enter nowhere else."""
 
     session: bytes  # the run and its round
     model: bytes = b""  # hash of the model that this client was sent; empty: masks are not bound
 
     @property
     def letters(self) -> bytes:
-        """The purpose of the keys that letters are sealed with."""
+        """Return the purpose of the keys that seal letters."""
         return b"letter|" + self.session
 
     @property
     def masks(self) -> bytes:
-        """The purpose of mask keys.  They differ between clients who were sent other models."""
+        """Return the purpose of mask keys; it differs between clients who received other models."""
         return b"mask|" + self.session + b"|" + self.model
 
 
@@ -53,13 +53,13 @@ class Terms:
 
     @property
     def holders(self) -> int:
-        """Clients among whom one shares its secrets, itself included, when nobody is lost."""
+        """Count the clients that hold shares of one client's secrets, that client included."""
         return self.neighbours + 1 if self.neighbours else self.clients
 
     def seized(self, clients: int) -> Terms:
-        """What a lying server runs a round of so few under, while clients hold to these terms.
+        """Return the terms under which a lying server runs a small round; clients keep these terms.
 
-        Everybody is a neighbour, and the threshold is the lowest that clients might accept.
+        All clients are neighbours, and the threshold is the lowest that clients might accept.
         """
         most = max(clients // 2 + 1, min(clients, self.shares_needed))
         return replace(self, clients=clients, threshold=most, neighbours=0, quorum=0)

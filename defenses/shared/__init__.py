@@ -1,1 +1,1 @@
-"""What several defences need."""
+"""Helpers shared by several defences."""

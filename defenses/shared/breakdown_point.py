@@ -1,4 +1,4 @@
-"""How many clients a rule needs, for the malicious ones that it assumes."""
+"""The breakdown point of a rule: the fewest clients it needs for the malicious ones it assumes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lab.common.settings import SettingError
 
 @dataclass(frozen=True)
 class Breakdown:
-    """A rule means something for each * faulty + more clients, and not for fewer."""
+    """A rule that needs at least `each` * faulty + `more` clients."""
 
     each: int
     more: int
@@ -20,7 +20,7 @@ class Breakdown:
     def check(
         self, kind: str, faulty: int, clients: int, name: str = "aggregation.rule.faulty"
     ) -> None:
-        """Raises SettingError where `faulty`, the setting of that name, is too many."""
+        """Raise SettingError when `faulty` is too large.  name: the setting, for the message."""
         if clients >= self.fewest(faulty):
             return
         most = (clients - self.more) // self.each

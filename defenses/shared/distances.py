@@ -1,4 +1,4 @@
-"""Squared distances between rows, each from its own differences: nothing cancels."""
+"""Squared distances between updates, computed from differences to avoid cancellation."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ COLUMNS = 1024  # at a time: a block of so many stays in the processor's cache
 
 
 def gaps(rows: Tensor) -> Tensor:
-    """rows (clients, params) -> (clients, clients) float64; exactly 0 between equal rows
+    """Return squared distances.  rows (clients, params) -> (clients, clients) float64
 
-    Norm expansion, |x|^2 + |y|^2 - 2xy, would lose what rows far from the origin differ by, and
-    in whole blocks this is hardly slower.  No gradient goes through: distances serve choices.
+    Equal rows have distance exactly 0.  The expansion |x|^2 + |y|^2 - 2xy would lose the
+    differences of
+    rows far from the origin; in whole blocks this is hardly slower.  No gradient passes through,
+    because distances only serve to choose rows.
     """
     blocks = rows.detach().split(COLUMNS, dim=1)
     pairs = torch.stack([torch.pdist(block.double()).square() for block in blocks]).sum(dim=0)

@@ -1,4 +1,4 @@
-"""The point with the least sum of distances to weighted points. Vardi and Zhang 2000, PNAS 97."""
+"""The geometric median of weighted points, exactly. Vardi and Zhang 2000, PNAS 97."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = 4096  # at a time
 
 
 def fermat(rows: Tensor, weights: Tensor) -> tuple[Tensor, bool]:
-    """Each row's share in the point; whether the point is a row, or halfway between two.
+    """Return each row's share in the median, and whether the median is a row or a midpoint of two.
 
     rows (clients, params), weights (clients,) above 0 -> (clients,), float64, that sum to 1
     """
@@ -30,7 +30,7 @@ def fermat(rows: Tensor, weights: Tensor) -> tuple[Tensor, bool]:
 
 
 def _held(points: Tensor, masses: Tensor, costs: Tensor) -> tuple[Tensor, bool]:
-    """What each unit of mass holds the point with.  -> (points,), and whether a point is it"""
+    """Return the share of each unit of mass in the median (points,), and whether it is a point."""
     # If it is one of the points, it is the best of them.
     best = [int(place) for place in (costs <= costs.min() * (1 + EXACT)).nonzero()]
     best = [place for place in best if _balanced(points, masses, place)]
@@ -48,10 +48,11 @@ def _held(points: Tensor, masses: Tensor, costs: Tensor) -> tuple[Tensor, bool]:
 
 
 def _coordinates(rows: Tensor, centre: int) -> Tensor:
-    """The rows within the space that they span, one at the origin.  -> (rows, dimensions)
+    """Express the rows in the space that they span, one at the origin.  -> (rows, dimensions)
 
-    By Householder's QR, which is as exact for each row as if there were no others: a wild row
-    does not blur the honest ones.
+    Householder's QR is as exact for each row as if there were no others: a row with huge values
+    does
+    not blur the honest ones.
     """
     blocks = [block.double().T for block in rows.split(COLUMNS, dim=1)]
     factors = [torch.linalg.qr(block - block[:, [centre]], mode="r").R for block in blocks]
@@ -61,7 +62,7 @@ def _coordinates(rows: Tensor, centre: int) -> Tensor:
 
 
 def _pull(at: Tensor, points: Tensor, masses: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradient at a place that is no point; the directions to it; the forces, mass / length."""
+    """Return the gradient between points, the unit directions and the forces mass / length."""
     ways = at - points
     lengths = torch.linalg.vector_norm(ways, dim=1).clamp_min(1e-200)
     units = ways / lengths.unsqueeze(1)
@@ -69,14 +70,14 @@ def _pull(at: Tensor, points: Tensor, masses: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def _balanced(points: Tensor, masses: Tensor, place: int) -> bool:
-    """Whether the others pull at a point no more than its own weight holds."""
+    """Return whether the pull of all other points is at most the point's own mass."""
     others = torch.arange(len(points)) != place
     pull = _pull(points[place], points[others], masses[others])[0]
     return bool(torch.linalg.vector_norm(pull) <= masses[place] + EXACT)
 
 
 def _beside(points: Tensor, masses: Tensor, place: int) -> Tensor:
-    """Where the others pull the point at the origin, so far that the sum is less than there."""
+    """Move from the point at the origin along the others' pull, to where the sum is smaller."""
     others = torch.arange(len(points)) != place
     pull, _, forces = _pull(points[place], points[others], masses[others])
     away = 1 - masses[place] / torch.linalg.vector_norm(pull)
@@ -85,7 +86,7 @@ def _beside(points: Tensor, masses: Tensor, place: int) -> Tensor:
 
 
 def _descend(at: Tensor, points: Tensor, masses: Tensor) -> Tensor:
-    """By Newton's steps.  at (dimensions,) -> (dimensions,)"""
+    """Minimise the sum of distances by Newton's steps.  at (dimensions,) -> (dimensions,)"""
     for _ in range(100):
         pull, units, forces = _pull(at, points, masses)
         if torch.linalg.vector_norm(pull) <= EXACT:
@@ -99,9 +100,9 @@ def _descend(at: Tensor, points: Tensor, masses: Tensor) -> Tensor:
 
 
 def _reach(at: Tensor, step: Tensor, points: Tensor, masses: Tensor) -> float:
-    """How much of a step to take: half of it as often as it ends where the way goes up again.
+    """Return how much of a step to take: halve it while it ends where the sum rises again.
 
-    Slopes tell it, for the sum itself drowns in the rounding of a far row's distance.
+    Slopes decide, because rounding of a far row's distance hides changes of the sum itself.
     """
     start, reach = float(_pull(at, points, masses)[0] @ step), 1.0
     while reach > 1e-9 and float(_pull(at + reach * step, points, masses)[0] @ step) > -start / 4:

@@ -1,8 +1,8 @@
-"""Lengths of rows, angles between them, and their sums, in double precision.
+"""Norms of rows, angles between them, and weighted sums, in double precision.
 
-There no float32 overflows.  Who needs several of them does best to convert the rows first.
-Factors and shares count as settled for autograd: what a row adds to the step is then what it adds
-as it was shortened, and nobody's part goes to whoever set the bound.
+Double precision avoids float32 overflow.  A caller that needs several of them should convert the
+rows first.  Factors and shares are constants for autograd: a row's contribution to the step is that
+of the clipped row, and none is credited to the client whose norm set the bound.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ NOTHING = 1e-100  # shorter than any row but a zero row, which it keeps from div
 
 
 def lengths_of(rows: Tensor) -> Tensor:
-    """rows (clients, params) -> (clients,) float64"""
+    """Return the norms.  rows (clients, params) -> (clients,) float64"""
     lengths: Tensor = torch.linalg.vector_norm(rows.double(), dim=1)
     return lengths
 
 
 def cosines_of(rows: Tensor) -> Tensor:
-    """Between all pairs of rows; 0 with a zero row.  rows (clients, params) -> (clients, clients)
+    """Return the cosines of all pairs, 0 with a zero row.
 
-    Rounded, so that rows in the same direction are the same, in whichever order they come.
+    rows (clients, params) -> (clients, clients), rounded, so that equal directions compare equal in
+    any
+    order of the rows.
     """
     exact = rows.double()
     products = exact @ exact.T  # (clients, clients)
@@ -31,22 +33,22 @@ def cosines_of(rows: Tensor) -> Tensor:
 
 
 def middle(lengths: Tensor) -> Tensor:
-    """The median; of an even number, between the two middles."""
+    """Return the median; for an even number, the mean of the two middle values."""
     return lengths.quantile(0.5)
 
 
 def shortening(lengths: Tensor, bound: Tensor | float) -> Tensor:
-    """What brings rows of those lengths down to the bound.  (clients,) -> (clients,) 1 or less"""
+    """Return the factors that clip rows of those norms.  (clients,) -> (clients,), at most 1"""
     return torch.where(lengths > bound, bound / lengths.clamp_min(NOTHING), 1.0)
 
 
 def scaled(rows: Tensor, factors: Tensor) -> Tensor:
-    """Each row times its factor.  rows (clients, params), factors (clients,) -> like rows"""
+    """Multiply each row by its factor.  rows (clients, params), factors (clients,) -> like rows"""
     return (factors.detach().unsqueeze(1) * rows).to(rows.dtype)
 
 
 def blended(rows: Tensor, shares: Tensor) -> Tensor:
-    """Rows times their shares, added up.
+    """Return the sum of rows times their shares.
 
     rows (clients, params), shares (clients,) or (sums, clients) -> (params,) or (sums, params)
     """

@@ -1,4 +1,4 @@
-"""Few rows that have a share in every conflict: a vertex cover, by a bounded search tree."""
+"""The smallest set of rows that touches every conflict: vertex cover by a bounded search tree."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ Conflicts = dict[int, int]  # of each row that has any: the rows that it conflic
 
 
 def cover(conflicts: Conflicts, spare: int) -> int | None:
-    """At most `spare` rows, as bits, without which no conflict is left; None: there are none.
+    """Find at most `spare` rows, as bits, whose removal leaves no conflict; None if impossible.
 
-    Exact.  At worst the time grows as 1.47 to the power of `spare`.
+    The search is exact.  In the worst case the time grows as 1.47 to the power of `spare`.
     """
     taken = 0
     while conflicts:
@@ -24,7 +24,7 @@ def cover(conflicts: Conflicts, spare: int) -> int | None:
 
 
 def _sure(conflicts: Conflicts, counts: Conflicts, worst: int, spare: int) -> int:
-    """A row that some smallest cover has, if that is plain; otherwise 0."""
+    """Return a row that is plainly in some smallest cover, otherwise 0."""
     if counts[worst] > spare:  # otherwise all its others would have to be taken
         return 1 << worst
     for row, count in counts.items():
@@ -34,7 +34,7 @@ def _sure(conflicts: Conflicts, counts: Conflicts, worst: int, spare: int) -> in
 
 
 def _either(conflicts: Conflicts, worst: int, spare: int, taken: int) -> int | None:
-    """A cover that has the row with most conflicts, or else all with which it conflicts."""
+    """Return a cover with the row of most conflicts, or else with all rows it conflicts with."""
     for chosen in (1 << worst, conflicts[worst]):
         rest = cover(_without(conflicts, chosen), spare - chosen.bit_count())
         if rest is not None:

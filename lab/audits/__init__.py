@@ -12,7 +12,7 @@ PrivacyAttack.table.update(AUDITS)  # an order of the store carries either
 
 
 def fitting(experiment: Experiment) -> str:
-    """The kind of audit that asks what the run promises."""
+    """Return the kind of audit that tests the run's own promise."""
     kinds = {"example": "one-run", "client": "client-canary"}
     return kinds.get(experiment.privacy.kind, "black-box")
 

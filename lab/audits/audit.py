@@ -1,4 +1,4 @@
-"""What an audit is: a run with canaries, and how much each of them shows."""
+"""The interface of audits: a run with canaries, and a score for each canary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lab.interfaces.privacy_attacks import PrivacyAttack
 
 @dataclass(frozen=True, eq=False)
 class AuditedRun:
-    """What is audited: the first rounds of a run."""
+    """The run under audit: the first rounds of a run."""
 
     experiment: Experiment
     round: int  # the last one
@@ -31,14 +31,14 @@ class AuditedRun:
     client: int | None = None  # that holds the canaries; None: the audit chooses
 
     def draw(self, canaries: int) -> np.ndarray:
-        """Which canaries are in: each with chance one half, on its own.  (canaries,) bool"""
+        """Draw the canaries that are included, each with probability one half.  (canaries,) bool"""
         generator = random_stream(self.experiment.seed, "canaries")
         return generator.random(canaries) < 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class CanaryScores:
-    """What the auditor holds after a round."""
+    """The auditor's scores after a round."""
 
     round: int
     inside: np.ndarray  # (canaries,) bool: which were in
@@ -48,31 +48,38 @@ class CanaryScores:
 
 
 class Audit(PrivacyAttack):
-    """Puts canaries into a run, and proves from what it then shows how private it is not.
+    """Inserts canaries into a run and proves a lower bound on epsilon from their effect.
 
-    An auditor knows all: it puts the canaries in by itself.
+    An auditor knows everything, because it inserts the canaries itself.
     """
 
     table: ClassVar[dict[str, type[Audit]]] = {}  # type: ignore[assignment]
     against: ClassVar[Adversary]  # whose claim is audited
     main: ClassVar[str] = "trade-off"  # the bound that is held against the claim
 
-    canaries: int = Field(1000, ge=100, le=100_000, description="canaries, half of them in")
-    confidence: float = Field(
-        0.95, ge=0.5, le=0.9999, description="chance that the lower bound is one"
+    canaries: int = Field(
+        1000, ge=100, le=100_000, description="number of canaries, of which half are included"
     )
-    fault: Fault = Field("none", description="what is broken on purpose, to see it caught")
+    confidence: float = Field(
+        0.95, ge=0.5, le=0.9999, description="probability that the lower bound holds"
+    )
+    fault: Fault = Field(
+        "none",
+        description=(
+            "a fault put into the mechanism on purpose, to see whether the audit detects it"
+        ),
+    )
 
     def refuse(self, past: AuditedRun) -> None:
-        """Raises SettingError where there is nothing for it to audit."""
+        """Raise SettingError where there is nothing to audit."""
 
     @abstractmethod
     def __call__(self, past: AuditedRun) -> Iterator[CanaryScores]:
-        """One for each round; or for the last one only.  Raises SettingError."""
+        """Yield scores for each round, or for the last one only.  Raises SettingError."""
 
 
 def log_ratios(seen: Tensor, noise: float, rate: float) -> Tensor:
-    """Of a canary that is in to one that is out, by what a release shows; the best score there is.
+    """Return log likelihood ratios of included to excluded canaries, the best possible scores.
 
     Neyman and Pearson's, of N(0, noise^2) with chance 1 - rate and N(1, noise^2) with chance rate.
     """
@@ -83,7 +90,7 @@ def log_ratios(seen: Tensor, noise: float, rate: float) -> Tensor:
 
 
 def claimed(audit: Audit, past: AuditedRun, unit: str) -> None:
-    """Raises SettingError where no guarantee for one `unit` is there to be audited."""
+    """Return the claim.  Raises SettingError where the run gives no guarantee for one `unit`."""
     kind = past.experiment.at(past.round).privacy.kind
     if kind != unit:
         raise SettingError(

@@ -1,8 +1,9 @@
 """Mislabelled canaries, and the released model only. Steinke et al. 2023, arXiv:2305.08846.
 
-A canary is an example with a wrong label: who never trained on it has no reason to believe it.
-One that is out is nowhere, neither wrong nor right, so that what is proven is about adding or
-removing an example, as the claim is.
+A canary is an example with a wrong label: a model that never trained on it has no reason to predict
+that label.  An excluded canary is absent, with neither the wrong nor the right label, so the bound
+is
+about adding or removing an example, as the claim is.
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ BLOCK = 1024  # examples at once
 
 
 class BlackBox(Audit):
-    """Examples with wrong labels, in a run of their own: what a released model gives away."""
+    """Trains a separate run with mislabelled examples; bounds the released model's leakage."""
 
     kind: Literal["black-box"] = "black-box"
+    title: ClassVar[str] = "Mislabelled canaries (black box)"
     source: ClassVar[str] = "Steinke et al. 2023, arXiv:2305.08846, section 6"
     reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")
     against: ClassVar[Adversary] = "public"
-    attacker: ClassVar[str] = "whoever is given the released model, and no other"
+    attacker: ClassVar[str] = "an auditor who has the released model and no other"
     knows: ClassVar[str] = "every canary with its wrong label, and public test examples"
-    fails: ClassVar[str] = "much noise: one model shows far less than all rounds do"
+    fails: ClassVar[str] = "much noise: one model leaks far less than all rounds do"
     main: ClassVar[str] = "steinke"  # a released model is no Gaussian mechanism
 
     def refuse(self, past: AuditedRun) -> None:
@@ -81,7 +83,7 @@ class BlackBox(Audit):
 
 @dataclass(frozen=True, eq=False)
 class Mislabelled:
-    """Examples in whose places canaries are, or nothing is."""
+    """The examples whose places canaries take or leave empty."""
 
     clients: np.ndarray  # (canaries,)
     positions: np.ndarray  # (canaries,) among the client's own
@@ -91,7 +93,7 @@ class Mislabelled:
 
 
 class Thinned(Partition):
-    """A split of which some examples are left out.  In no table: no file can ask for it."""
+    """A partition without some examples.  It is in no table, so no file can ask for it."""
 
     kind: Literal["thinned"] = "thinned"
     honest: Partition
@@ -111,12 +113,12 @@ class Thinned(Partition):
         ]
 
     def dump(self) -> Any:
-        """The honest split's: who is absent is the toss of a coin and no setting."""
+        """Dump the honest partition: random coins decide who is absent, and no setting."""
         return self.honest.dump()
 
 
 def mislabelled(now: Experiment, count: int, client: int | None = None) -> Mislabelled:
-    """Examples of honest clients at random, or of `client`, each with a wrong label at random."""
+    """Draw examples of honest clients, or of `client`, each with a random wrong label."""
     federation, places = federated_dataset(now), _places(now, client)
     chosen = random_stream(now.seed, "canary examples").permutation(len(places))[:count]
     clients, positions = places[np.sort(chosen)].T
@@ -131,7 +133,7 @@ def mislabelled(now: Experiment, count: int, client: int | None = None) -> Misla
 
 
 def inserted(experiment: Experiment, chosen: Mislabelled, inside: np.ndarray) -> Experiment:
-    """The experiment with those canaries that are in, and without the examples of the others."""
+    """Return the experiment with the included canaries, and without the excluded examples."""
     absent, plants = [], []
     for client in range(experiment.data.clients):
         mine = chosen.clients == client
@@ -151,9 +153,9 @@ def inserted(experiment: Experiment, chosen: Mislabelled, inside: np.ndarray) ->
 def belief(
     network: Network, model: Tensor, chosen: Mislabelled, public: FederatedDataset
 ) -> np.ndarray:
-    """How much more a model believes in wrong labels than it does of others in the right class.
+    """Return the log probability of wrong labels, minus that of others in the right class.
 
-    public: whose test examples are those others.  In logarithms, (canaries,)
+    public: the test examples that serve as those others.  -> (canaries,)
     """
     others = _logarithms(network, model, as_floats(public.test_inputs[:MANY]))
     usual = others.new_zeros(2 * [others.shape[1]])  # (classes, classes): the right one, another
@@ -166,14 +168,14 @@ def belief(
 
 
 def _logarithms(network: Network, model: Tensor, inputs: Tensor) -> Tensor:
-    """Of the chances that the model gives each class.  -> (inputs, classes) float64"""
+    """Return the log-probability of each class.  -> (inputs, classes) float64"""
     with torch.no_grad():
         blocks = [network(model, block) for block in inputs.split(BLOCK)]
     return torch.cat(blocks).double().log_softmax(dim=1)
 
 
 def _places(now: Experiment, client: int | None) -> np.ndarray:
-    """Every example that may become a canary: whose it is, and where.  -> (examples, 2)"""
+    """Return every example that may become a canary: its client and place.  -> (examples, 2)"""
     honest = [one for one in federated_dataset(now).everyone if one not in malicious_clients(now)]
     if client is not None and client not in honest:
         raise SettingError(f"client is {client}, who is malicious: choose from {honest}")

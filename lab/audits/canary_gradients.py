@@ -1,7 +1,7 @@
-"""Canary gradients among a client's own: the engine's mechanism takes them for further examples.
+"""Canary gradients among a client's own; the engine's mechanism treats them as further examples.
 
-A canary's gradient has one coordinate that is not 0, which no other canary has (Nasr et al. 2023,
-arXiv:2302.07956, section 4, Dirac canaries).  It is longer than the clip, so that clipping shows.
+A canary's gradient is non-zero in one coordinate, which no other canary has (Nasr et al. 2023,
+arXiv:2302.07956, section 4, Dirac canaries).  It is longer than the clip, so clipping affects it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.models.stacked_gradients import LayerGradients, StackedParameters
 
 @dataclass(frozen=True, eq=False)
 class CanaryCoordinates:
-    """Where each canary's coordinate lies in the stack of one client's parameters."""
+    """The places of the canaries' coordinates in the stack of one client's parameters."""
 
     layer: Tensor  # (canaries,) place of the layer
     part: Tensor  # (canaries,) weight or bias
@@ -29,7 +29,7 @@ class CanaryCoordinates:
 
     @classmethod
     def of(cls, network: Network, coordinates: Tensor) -> CanaryCoordinates:
-        """coordinates (canaries,) of the flat vector"""
+        """Find them.  coordinates (canaries,) of the flat vector"""
         layer, part = torch.empty_like(coordinates), torch.empty_like(coordinates)
         offset = torch.empty_like(coordinates)
         numbers = network.owned(network.split(torch.arange(network.size)))
@@ -41,7 +41,7 @@ class CanaryCoordinates:
         return cls(layer, part, offset)
 
     def read(self, stack: StackedParameters) -> Tensor:
-        """The parameters there.  -> (canaries,)"""
+        """Read the parameters at those places.  -> (canaries,)"""
         found = torch.empty(len(self.layer))
         for place, own in enumerate(stack):
             for number, values in enumerate(own):
@@ -52,7 +52,7 @@ class CanaryCoordinates:
 
 @dataclass(frozen=True, eq=False)
 class Joined(LayerGradient):
-    """A layer that has the gradients of canaries beside those of examples."""
+    """A layer with the gradients of canaries beside those of examples."""
 
     inner: LayerGradient | None  # None: no example is in the batch
     examples: int
@@ -74,13 +74,13 @@ class Joined(LayerGradient):
         self._move(own, self.slopes * weights[0, self.examples :], rate)
 
     def descend(self, own: Parameters, kept: Any, slopes: Tensor, rate: float) -> None:
-        """Without clipping: every canary weighs one."""
+        """Take a step without clipping: every canary has weight one."""
         if self.inner:
             self.inner.descend(own, kept, slopes, rate)
         self._move(own, self.slopes, rate)
 
     def _move(self, own: Parameters, steps: Tensor, rate: float) -> None:
-        """steps (canaries of the batch,)"""
+        """Move the canaries' coordinates.  steps (canaries of the batch,)"""
         for number, values in enumerate(own):
             here = (self.part == number) & (self.slopes != 0)
             values[0].view(-1).index_add_(0, self.offset[here], steps[here], alpha=-rate)
@@ -88,7 +88,7 @@ class Joined(LayerGradient):
 
 @dataclass(frozen=True, eq=False)
 class Planting:
-    """A mechanism at work on one client's examples and canaries; reads every step it releases."""
+    """A mechanism on one client's examples and canaries that records every step it releases."""
 
     mechanism: StepMechanism
     network: Network
@@ -99,7 +99,7 @@ class Planting:
     def descend(
         self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
     ) -> None:
-        """A private step, in place.  mask (1, examples): 0 for padding"""
+        """Take a private step, in place.  mask (1, examples): 0 for padding"""
         who, slope = next(self.drawn)
         of = {visit.place: visit for visit in found}
         joined = []

@@ -1,8 +1,10 @@
 """Canary clients within the federated run. Andrew et al. 2023, arXiv:2302.03098, algorithms 1, 2.
 
-Each sends an update in a random direction of its own, longer than the clip, and is drawn, clipped,
-noised and averaged as everybody is.  In high dimension such directions are as good as orthogonal.
-From round to round they point back and forth, so that what others do along them cancels out.
+Each sends an update in its own random direction, longer than the clip, and is sampled, clipped,
+noised
+and averaged as all clients are.  In high dimension such directions are nearly orthogonal.  From
+round
+to round they alternate in sign, so that what others do along them cancels out.
 """
 
 from __future__ import annotations
@@ -40,19 +42,24 @@ PLAYED: tuple[Fault, ...] = (
 
 
 class ClientCanary(Audit):
-    """Clients that send random directions, in the run as everybody is: client-level privacy."""
+    """Adds clients that send random directions to the run, and bounds client-level privacy."""
 
     kind: Literal["client-canary"] = "client-canary"
+    title: ClassVar[str] = "Canary clients"
     source: ClassVar[str] = "Andrew et al. 2023, arXiv:2302.03098, algorithms 1 and 2"
     reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     against: ClassVar[Adversary] = "public"
-    attacker: ClassVar[str] = "whoever is given the models"
+    attacker: ClassVar[str] = "an auditor who has the models"
     knows: ClassVar[str] = "every canary's update, and all settings"
-    fails: ClassVar[str] = "runs whose promise is not to one client, or that hide updates in masks"
+    fails: ClassVar[str] = (
+        "runs without a guarantee for one client, and runs that hide updates under masks"
+    )
 
-    canaries: int = Field(500, ge=100, le=20_000, description="canary clients, half of them in")
+    canaries: int = Field(
+        500, ge=100, le=20_000, description="number of canary clients, of which half are included"
+    )
     sees: Literal["all", "final"] = Field(
-        "all", description="the models of all rounds, or the last one only"
+        "all", description="the models that the auditor sees: of all rounds, or only the last one"
     )
 
     def refuse(self, past: AuditedRun) -> None:
@@ -98,7 +105,7 @@ class ClientCanary(Audit):
 
 
 def _suits(now: Experiment) -> None:
-    """Raises SettingError where canary clients cannot take part as others do."""
+    """Raise SettingError where canary clients cannot take part as others do."""
     network, privacy, algorithm = now.network, now.privacy, now.training.algorithm
     refused = {
         "privacy.sampling fixed": privacy.sampling == "fixed" and client_rate(now) < 1,
@@ -136,7 +143,7 @@ class CanaryClients:
         return cls(audit, past.experiment, past.draw(audit.canaries), drawn)
 
     def enter(self, round: int) -> tuple[Experiment, InjectedClients]:
-        """The experiment as it is played in that round, and the canaries that are drawn."""
+        """Return the experiment of that round, and the canaries that are drawn."""
         now, clients = self.experiment.at(round), self.experiment.data.clients
         found = select_cohort(self.experiment, round, len(self.inside))
         there = {one - clients for one in found if one >= clients}
@@ -167,15 +174,15 @@ class CanaryClients:
         return now.changed({"privacy.noise": noise * max(1, came) / self._expected(now)})
 
     def _expected(self, now: Experiment) -> float:
-        """Public, and no coin changes it: about half of the canaries are in."""
+        """Return the expected cohort; it is public, because about half of the canaries are in."""
         return now.cohort_size + client_rate(now) * len(self.inside) / 2
 
     def _sign(self, round: int) -> float:
-        """Only who sees every round can tell back from forth."""
+        """Return the direction's sign; it alternates where the auditor sees every round."""
         return (-1.0) ** round if self.audit.sees == "all" else 1.0
 
     def seen(self, round: int, change: Tensor) -> Tensor:
-        """What the model's change shows of each canary, in clips.  (canaries,)
+        """Return each canary's projection of the model's change, in clips.  (canaries,)
 
         change (params,)
         """

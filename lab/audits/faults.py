@@ -1,8 +1,9 @@
-"""Eight ways to break a private mechanism, each of which has been somebody's bug.
+"""Eight faults of a private mechanism, each of which has been a real bug.
 
-The lab's own mechanism is at work in all of them: a fault changes what it is handed, as little as
-breaks it, and nothing of what is claimed.  Seven are caught.  A batch of hundreds is within a few
-per cent of the expected one, and so is a sum that is divided by it: that is not caught.
+All faults use the lab's own mechanism: a fault changes its input, as little as breaks it, and
+leaves
+the claim unchanged.  Audits detect seven.  A batch of hundreds is within a few per cent of the
+expected one, and so is a sum that is divided by it: that fault is not detected.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ ENDLESS = 1e6  # a clip that nothing reaches
 
 
 def broken(guard: DpSgdMechanism, fault: Fault) -> StepMechanism:
-    """The guard of one client with that fault; those of draws are not its business."""
+    """Return one client's guard with that fault; faults of random draws are not its concern."""
     if fault == "noise-halved":
         return replace(guard, noise=guard.noise / 2)
     if fault == "no-clipping":
@@ -65,7 +66,7 @@ def broken(guard: DpSgdMechanism, fault: Fault) -> StepMechanism:
 
 
 def _unclipped(guard: DpSgdMechanism) -> DpSgdMechanism:
-    """Noise of the same size, and a clip that nothing reaches."""
+    """Return noise of the same size, and a clip that nothing reaches."""
     privacy = guard.now.privacy
     longer = privacy.model_copy(update={"clip": privacy.clip * ENDLESS})
     now = guard.now.model_copy(update={"privacy": longer})
@@ -74,14 +75,14 @@ def _unclipped(guard: DpSgdMechanism) -> DpSgdMechanism:
 
 @dataclass(frozen=True, eq=False)
 class ClippedMean:
-    """The mean of the gradients is shortened, and none of them."""
+    """A mechanism that clips the mean of the gradients, and none of them."""
 
     guard: DpSgdMechanism
 
     def descend(
         self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
     ) -> None:
-        """In place: the gradients' mean, no longer than the clip over the expected batch."""
+        """Step in place: the gradients' mean, no longer than the clip over the expected batch."""
         now = self.guard.now
         moved = [[torch.zeros_like(part) for part in own] for own in target]
         replace(_unclipped(self.guard), noise=0.0).descend(moved, found, mask)
@@ -95,14 +96,14 @@ class ClippedMean:
 
 @dataclass(frozen=True, eq=False)
 class OneLayer:
-    """Noise goes to the last layer, and to no other."""
+    """A mechanism that adds noise to the last layer only."""
 
     guard: DpSgdMechanism
 
     def descend(
         self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
     ) -> None:
-        """In place."""
+        """Take a step, in place."""
         noisy = [[part.clone() for part in own] for own in target]
         self.guard.descend(noisy, found, mask)
         replace(self.guard, noise=0.0).descend(target, found, mask)
@@ -113,14 +114,14 @@ class OneLayer:
 
 @dataclass(frozen=True, eq=False)
 class Averaged:
-    """The sum is divided by the batch that came, the noise by the one that is expected."""
+    """A mechanism that divides the sum by the batch that came, the noise by the expected one."""
 
     guard: DpSgdMechanism
 
     def descend(
         self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
     ) -> None:
-        """In place."""
+        """Take a step, in place."""
         came = mask.sum(dim=1, keepdim=True).clamp_min(1)
         expected = self.guard.expected().unsqueeze(1)
         self.guard.descend(target, found, mask * expected / came)
@@ -128,7 +129,7 @@ class Averaged:
 
 @dataclass(frozen=True, eq=False)
 class Repeating:
-    """Every step adds the noise of the first."""
+    """A mechanism whose every step adds the noise of the first."""
 
     guard: DpSgdMechanism
     state: dict[str, object] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class Repeating:
     def descend(
         self, target: StackedParameters, found: Sequence[LayerGradients], mask: Tensor
     ) -> None:
-        """In place."""
+        """Take a step, in place."""
         (generator,) = self.guard.generators
         if not self.state:
             self.state.update(generator.bit_generator.state)
@@ -145,17 +146,17 @@ class Repeating:
 
 
 def batch_round(fault: Fault, round: int) -> int:
-    """The round whose batches are drawn."""
+    """Return the round whose batches are drawn."""
     return 1 if fault == "reseeded-each-round" else round
 
 
 def noise_round(fault: Fault, round: int) -> int:
-    """The round whose noise is drawn."""
+    """Return the round whose noise is drawn."""
     return 1 if fault in ("reseeded-each-round", "noise-reused") else round
 
 
 def everywhere(fault: Fault, drawn: list[np.ndarray], first: int, last: int) -> list[np.ndarray]:
-    """Batches as positions; with that fault all from `first` to before `last` are in each."""
+    """Return batches as positions; with that fault each has all from `first` to before `last`."""
     if fault != "always-sampled":
         return drawn
     return [np.union1d(batch, np.arange(first, last)) for batch in drawn]

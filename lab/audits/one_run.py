@@ -1,8 +1,8 @@
 """One training run with many canaries. Steinke et al. 2023, arXiv:2305.08846.
 
-Canaries are gradients, planted among the examples of one client (Nasr et al. 2023,
+Canaries are gradients, inserted among the examples of one client (Nasr et al. 2023,
 arXiv:2302.07956).  From step to step a canary pushes its coordinate up and down in turn, so that
-what other examples do there cancels out, and so does noise that came twice.
+other examples' effect there cancels out, and so does noise that is repeated.
 """
 
 from __future__ import annotations
@@ -37,20 +37,23 @@ APART = 0.25  # share of the canaries that are kept for layers other than the la
 
 
 class OneRun(Audit):
-    """Gradients that are planted among a client's examples: the tightest look at DP-SGD."""
+    """Inserts gradient canaries among a client's examples; gives the tightest audit of DP-SGD."""
 
     kind: Literal["one-run"] = "one-run"
+    title: ClassVar[str] = "Gradient canaries (one run)"
     source: ClassVar[str] = (
         "Steinke et al. 2023, arXiv:2305.08846; Nasr et al. 2023, arXiv:2302.07956"
     )
     reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
     against: ClassVar[Adversary] = "server"
-    attacker: ClassVar[str] = "whoever sees a client's model after each of its local steps"
+    attacker: ClassVar[str] = "an auditor who sees a client's model after each of its local steps"
     knows: ClassVar[str] = "every canary's gradient and when it would be used, and all settings"
-    fails: ClassVar[str] = "runs whose promise is not to one example, or whose batches are shuffled"
+    fails: ClassVar[str] = (
+        "runs without a guarantee for one example, and runs with shuffled batches"
+    )
 
     beside: int = Field(
-        100, ge=0, le=100_000, description="examples of the client's own beside the canaries"
+        100, ge=0, le=100_000, description="number of the client's own examples beside the canaries"
     )
 
     def refuse(self, past: AuditedRun) -> None:
@@ -76,7 +79,7 @@ class OneRun(Audit):
         self._playable(past)
 
     def _playable(self, past: AuditedRun) -> None:
-        """Raises SettingError where the fault breaks nothing."""
+        """Raise SettingError where the fault breaks nothing."""
         now, network = past.experiment.at(past.round), past.experiment.architecture
         harmless = {
             "noise-on-one-layer": (len(network.trained) == 1, f"{network.model.kind} has but one"),
@@ -102,7 +105,7 @@ class OneRun(Audit):
 
 
 def _busiest(past: AuditedRun) -> int:
-    """The client that is asked most often: the claim counts its rounds."""
+    """Return the client that is asked most often: the claim counts its rounds."""
     if past.client is not None:
         return past.client
     turns = Counter(
@@ -131,7 +134,7 @@ class CanaryTrial:
         return cls(audit, past.experiment, client, inside, spots, apart)
 
     def play(self, round: int, sent: Tensor) -> tuple[Tensor, float, float]:
-        """What one round from the model that was sent shows of each canary, step by step.
+        """Run one round from the model that was sent, and return each canary's effect step by step.
 
         -> (steps, canaries) in clips, the noise there, the chance of a canary to be in a step
         """
@@ -161,7 +164,7 @@ class CanaryTrial:
         return seen, guard.noise, now.recipe.poisson or 1.0
 
     def guard(self, round: int, own: int) -> DpSgdMechanism:
-        """The engine's mechanism, for a client that holds so many examples beside its canaries."""
+        """Return the engine's mechanism for a client with so many examples and its canaries."""
         now = self.experiment.at(round)
         drawn_in = noise_round(self.audit.fault, round)
         return DpSgdMechanism(
@@ -176,7 +179,7 @@ class CanaryTrial:
         return LONG * now.privacy.clip * (-1.0) ** (round + step)
 
     def told(self, ratios: np.ndarray, sums: np.ndarray) -> dict[str, np.ndarray]:
-        """The likelihood ratio of the mechanism as it should be, and scores that find known bugs.
+        """Return the correct mechanism's likelihood ratio, and scores that find known bugs.
 
         Plain sums cancel noise that comes twice; small layers may have been left without any.
         """
@@ -191,7 +194,7 @@ class CanaryTrial:
 def _coordinates(
     network: Network, canaries: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A parameter for each canary, and whether it is outside of the largest layer."""
+    """Choose a parameter for each canary, and return which lie outside of the largest layer."""
     sizes = network.sizes(network.size)
     starts = np.cumsum([0, *sizes])
     largest = int(np.argmax(sizes))

@@ -1,4 +1,4 @@
-"""Auditing: a run again with canaries, and what its rounds prove beside what is claimed."""
+"""Running an audit: a run with canaries, and its lower bounds beside the claimed epsilon."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ POINTS = 6  # thresholds of what was reached
 
 
 def run_audit(spy: Audit, past: AuditedRun) -> Iterator[AttackProgress]:
-    """One glimpse for each round that the audit has been through; the last has the result."""
+    """Yield one result for each round that the audit has completed; the last is the final one."""
     spy.suits(past.experiment.architecture)
     judge = AuditScorer(spy, past)
     readings: tuple[AuditReading, ...] = ()
@@ -59,7 +59,7 @@ class AuditScorer:
 
     @property
     def looks(self) -> set[int]:
-        """The rounds in which bounds are taken, the last one among them."""
+        """Return the rounds in which bounds are taken, the last one among them."""
         return {round(step) for step in np.linspace(1, self.past.round, LOOKS)}
 
     def guarantee(self, rounds: int) -> PrivacyGuarantee | None:
@@ -91,8 +91,9 @@ class AuditScorer:
     def _point(
         self, inside: np.ndarray, outside: np.ndarray, claim: tuple[GaussianReleases, ...]
     ) -> float:
-        """An estimate.  Where samples were drawn, scores are not Gaussian: then what is as likely
-        below the truth as above.
+        """Return an estimate; where examples were sampled, scores are not Gaussian.
+
+        Then it is the value that the truth exceeds as likely as not.
         """
         if any(each.rate < 1 or each.chance < 1 for each in claim):
             return METHODS[EVEN](inside, outside, claim, self.delta(), 0.5).epsilon
@@ -105,7 +106,7 @@ class AuditScorer:
     def _best(
         self, seen: CanaryScores, claim: tuple[GaussianReleases, ...], doubt: float
     ) -> EpsilonBound:
-        """The highest of the scores' bounds, among which the doubt is shared (Bonferroni)."""
+        """Return the highest of the scores' bounds, which share the doubt (Bonferroni)."""
         sides = [_sides(seen, scores) for scores in seen.scores.values()]
         sides = sides[:1] + [pair for pair in sides[1:] if min(map(len, pair)) >= FEWEST]
         others = len(sides) - 1
@@ -155,7 +156,7 @@ class AuditScorer:
 
 
 def _sides(seen: CanaryScores, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scores of those that were in, and of the others, as far as there are any."""
+    """Return the scores of included and of excluded canaries, as far as there are any."""
     known = ~np.isnan(scores)
     return scores[known & seen.inside], scores[known & ~seen.inside]
 
@@ -163,7 +164,7 @@ def _sides(seen: CanaryScores, scores: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def reached(
     inside: np.ndarray, outside: np.ndarray, doubt: float
 ) -> tuple[tuple[float, float], ...]:
-    """Rates of false positives at most, of true ones at least; all hold together.
+    """Return bounds: false positive rates at most, true positive rates at least; all hold together.
 
     Thresholds are chosen on some of the canaries and counted on the others.
     """

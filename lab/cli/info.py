@@ -43,7 +43,7 @@ def list_(
     name: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="such as rules")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the parts there are: name, one line, source, settings with bounds."""
+    """List all parts: name, title, one line, source, settings with bounds."""
     chosen = {one: list(entries(one)) for one in (tables() if name is None else [name])}
     if as_json:
         print(json.dumps(chosen if name is None else chosen[name]))
@@ -52,7 +52,7 @@ def list_(
         paper.print(f"{one.upper()}")
         for entry in found:
             source = f" [{entry['source']}]" if entry["source"] else ""
-            paper.print(f"  {entry['name']}: {entry['about']}{source}")
+            paper.print(f"  {entry['name']} ({entry['title']}): {entry['about']}{source}")
             for note, words in entry["notes"].items():
                 paper.print(f"      {note} {words}")
             for setting, field in entry["settings"].items():

@@ -71,6 +71,7 @@ class Component(Settings):
     table: ClassVar[dict[str, type[Self]]] = {}
     source: ClassVar[str] = ""  # the paper behind the part, for the catalogue
     kind: str = ""  # a final part narrows it to a literal
+    title: ClassVar[str] = ""  # display name, for people
 
     @classmethod
     def is_family(cls) -> bool:

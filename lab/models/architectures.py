@@ -37,17 +37,18 @@ class Model(Component):
 
     @abstractmethod
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
-        """From inputs of `shape` to a logit for each class."""
+        """Return layers from inputs of `shape` to a logit for each class."""
 
     def spread(self, fan_in: int) -> float:
-        """Initial values are uniform in +- this (PyTorch's default for dense and convolution)."""
+        """Bound of the uniform initial values (PyTorch's default for dense and convolution)."""
         return float(fan_in**-0.5)
 
 
 class Logistic(Model):
-    """Multinomial logistic regression."""
+    """Multinomial logistic regression: one dense layer from the inputs to the classes."""
 
     kind: Literal["logistic"] = "logistic"
+    title: ClassVar[str] = "Logistic regression"
     activation: ClassVar[str] = "none"
 
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
@@ -55,10 +56,11 @@ class Logistic(Model):
 
 
 class Mlp(Model):
-    """One hidden ReLU layer: fast, and the first layer gives single inputs away."""
+    """One hidden ReLU layer; trains fast, but its first layer reveals single inputs exactly."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: int = Field(64, ge=1, le=2048, description="width of the hidden layer")
+    title: ClassVar[str] = "MLP"
+    hidden: int = Field(64, ge=1, le=2048, description="number of neurons in the hidden layer")
 
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
         return (
@@ -70,15 +72,18 @@ class Mlp(Model):
 
 
 class Cnn(Model):
-    """Two 5x5 convolutions with max pooling, then a dense ReLU layer (McMahan 2017's, smaller)."""
+    """Two 5x5 convolutions with max pooling, then a dense ReLU layer; smaller than the paper's."""
 
     kind: Literal["cnn"] = "cnn"
+    title: ClassVar[str] = "CNN"
     source: ClassVar[str] = "McMahan et al. 2017, arXiv:1602.05629, section 3"
     reads: ClassVar[tuple[Modality, ...]] = ("pictures",)
-    channels: int = Field(16, ge=1, le=64, description="channels of the first convolution")
-    hidden: int = Field(64, ge=1, le=2048, description="width of the dense layer")
+    channels: int = Field(
+        16, ge=1, le=64, description="number of channels of the first convolution"
+    )
+    hidden: int = Field(64, ge=1, le=2048, description="number of neurons in the dense layer")
     norm: Literal["none", "group"] = Field(
-        "none", description="group normalisation after each convolution, in groups of about four"
+        "none", description="normalise after each convolution, in groups of about four channels"
     )
 
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
@@ -107,14 +112,15 @@ class Cnn(Model):
 
 
 class LeNet(Model):
-    """Three strided sigmoid convolutions: smooth everywhere, so the classic inversion target."""
+    """Three strided sigmoid convolutions; smooth everywhere, the classic target of inversion."""
 
     kind: Literal["lenet"] = "lenet"
+    title: ClassVar[str] = "LeNet (sigmoid)"
     source: ClassVar[str] = "Zhu et al. 2019, arXiv:1906.08935, section 4.1"
     reads: ClassVar[tuple[Modality, ...]] = ("pictures",)
     activation: ClassVar[str] = "sigmoid"
     width: float = Field(
-        0.5, gt=0, le=2, description="initial weights are uniform in +- this; 0.5 as published"
+        0.5, gt=0, le=2, description="bound of the uniform initial weights; 0.5 as published"
     )
 
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
@@ -135,13 +141,14 @@ class LeNet(Model):
 
 
 class Keyboard(Model):
-    """A ReLU layer over the vectors of the last words: small, learns fast, predicts the next."""
+    """Predicts the next word by a ReLU layer over the vectors of the last words; small and fast."""
 
     kind: Literal["keyboard"] = "keyboard"
+    title: ClassVar[str] = "Next-word model"
     source: ClassVar[str] = "Bengio et al. 2003, JMLR 3, section 2"
     reads: ClassVar[tuple[Modality, ...]] = ("text",)
     width: int = Field(32, ge=1, le=512, description="length of a word's vector")
-    hidden: int = Field(128, ge=1, le=2048, description="width of the hidden layer")
+    hidden: int = Field(128, ge=1, le=2048, description="number of neurons in the hidden layer")
 
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
         return (
@@ -154,14 +161,20 @@ class Keyboard(Model):
 
 
 class Transformer(Model):
-    """A small causal transformer that predicts the next word from the last place."""
+    """A small causal transformer that predicts the next word from its last position."""
 
     kind: Literal["transformer"] = "transformer"
+    title: ClassVar[str] = "Transformer"
     source: ClassVar[str] = "Vaswani et al. 2017, arXiv:1706.03762; Radford et al. 2019 (GPT-2)"
     reads: ClassVar[tuple[Modality, ...]] = ("text",)
-    heads: int = Field(4, ge=1, le=16, description="heads of attention in a layer")
-    each: int = Field(32, ge=2, le=64, description="width of a head; all together are the model's")
-    depth: int = Field(2, ge=1, le=6, description="layers of attention")
+    heads: int = Field(4, ge=1, le=16, description="number of attention heads in a layer")
+    each: int = Field(
+        32,
+        ge=2,
+        le=64,
+        description="width of an attention head; the model's width is that of all heads together",
+    )
+    depth: int = Field(2, ge=1, le=6, description="number of attention layers")
 
     def layers(self, shape: Shape, classes: int) -> tuple[Layer, ...]:
         width = self.heads * self.each

@@ -1,1 +1,1 @@
-"""Membership inference by somebody who sees the released model."""
+"""Membership inference by an outsider, who sees only the released model."""

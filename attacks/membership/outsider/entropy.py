@@ -1,4 +1,4 @@
-"""Membership by how sure a model is.
+"""Membership by the confidence of predictions.
 
 Salem et al. 2019, arXiv:1806.01246; Song and Mittal 2021, arXiv:2003.10595.2.
 """
@@ -18,21 +18,31 @@ from lab.interfaces.views import OutsiderView
 
 
 class Entropy(MembershipInferenceAttack):
-    """A model is surer of its training examples; of the right label, if labels are looked at."""
+    """Scores candidates by the entropy of the prediction, which is lower for training examples."""
 
     kind: Literal["entropy"] = "entropy"
+    title: ClassVar[str] = "Prediction entropy"
     source: ClassVar[str] = (
         "Salem et al. 2019, arXiv:1806.01246; Song, Mittal 2021, arXiv:2003.10595"
     )
-    attacker: ClassVar[str] = "anybody who is given the released model"
-    knows: ClassVar[str] = "the architecture, and each candidate; its label only if modified"
-    fails: ClassVar[str] = "models that are as sure of new examples; confident mistakes, unmodified"
+    attacker: ClassVar[str] = "anybody who has the released model"
+    knows: ClassVar[str] = (
+        "the architecture, and each candidate; its label only for the modified entropy"
+    )
+    fails: ClassVar[str] = (
+        "models that are as confident on new examples; confident mistakes, unless the entropy"
+        " is modified"
+    )
     measure: Literal["confidence", "entropy", "modified"] = Field(
-        "modified", description="that of the likeliest class, of all, or of all against the label"
+        "modified",
+        description=(
+            "uncertainty of the likeliest class, entropy of all classes, or entropy modified by "
+            "the label"
+        ),
     )
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
-        """How unsure the model is.  -> (candidates,) float64"""
+        """Return the model's uncertainty on each candidate.  -> (candidates,) float64"""
         logits = logits_of(view, asked)
         if self.measure == "confidence":
             return -confidence(logits, logits.argmax(dim=1))
@@ -42,12 +52,12 @@ class Entropy(MembershipInferenceAttack):
         return modified_entropy(logs, log_complements(logits), asked.labels)
 
     def __call__(self, evidence: MembershipSignals) -> Tensor:
-        """-> (candidates,)"""
+        """Score low uncertainty high.  -> (candidates,)"""
         return -evidence.target
 
 
 def modified_entropy(logs: Tensor, complements: Tensor, labels: Tensor) -> Tensor:
-    """-(1 - p_y) log p_y - sum over the other classes of p_i log(1 - p_i).
+    """Return -(1 - p_y) log p_y - sum over the other classes of p_i log(1 - p_i).
 
     logs of p, complements log(1 - p) (examples, classes), labels (examples,) -> (examples,)
     """

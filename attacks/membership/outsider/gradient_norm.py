@@ -1,4 +1,4 @@
-"""Membership by the gradient. Nasr et al. 2019, arXiv:1812.00910; without their net."""
+"""Membership by the norm of the gradient. Nasr et al. 2019, arXiv:1812.00910; without their net."""
 
 from __future__ import annotations
 
@@ -17,24 +17,28 @@ BLOCK = 128  # examples at once
 
 
 class GradientNorm(MembershipInferenceAttack):
-    """Descent ends where gradients of the training examples are short.
+    """Scores candidates by the norm of the loss gradient, which is smaller for training examples.
 
-    White box: the parameters are read, not only the answers.
+    White box: the attack needs the parameters, not only predictions.
     """
 
     kind: Literal["gradient-norm"] = "gradient-norm"
+    title: ClassVar[str] = "Gradient norm"
     source: ClassVar[str] = "Nasr et al. 2019, arXiv:1812.00910"
-    attacker: ClassVar[str] = "anybody who is given the released model with its parameters"
+    attacker: ClassVar[str] = "anybody who has the released model with its parameters"
     knows: ClassVar[str] = "the architecture, and each candidate with its label"
-    fails: ClassVar[str] = "models that do as well on new examples as on their own"
+    fails: ClassVar[str] = "models that do as well on new examples as on training examples"
     layers: Literal["all", "first", "last"] = Field(
-        "all", description="whose gradient: all layers with parameters, or one of them"
+        "all",
+        description=(
+            "layers whose gradient is measured: all layers with parameters, or one of them"
+        ),
     )
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
-        """The length of the loss's gradient on each, layer by layer.  -> (candidates, layers)
+        """Return the norm of each candidate's loss gradient by layer.  -> (candidates, layers)
 
-        In float64, where an example that the model is sure of still has a gradient.
+        In float64, where an example with a near-certain prediction still has a gradient.
         """
         stack = stacked(view.network, view.model.double().unsqueeze(0))
         blocks = zip(asked.inputs.split(BLOCK), asked.labels.split(BLOCK), strict=True)
@@ -46,7 +50,7 @@ class GradientNorm(MembershipInferenceAttack):
         return torch.cat(found)
 
     def __call__(self, evidence: MembershipSignals) -> Tensor:
-        """-> (candidates,)"""
+        """Score short gradients high.  -> (candidates,)"""
         lengths = evidence.target
         if self.layers == "all":
             return -lengths.square().sum(dim=1).sqrt()

@@ -1,4 +1,4 @@
-"""Membership by loss. Yeom et al. 2018, arXiv:1709.01604, section 3.2."""
+"""Membership by the loss. Yeom et al. 2018, arXiv:1709.01604, section 3.2."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from lab.interfaces.views import OutsiderView
 
 
 class LossThreshold(MembershipInferenceAttack):
-    """A model knows its training examples a little too well: the lower the loss, the likelier."""
+    """Scores candidates by the model's loss, which is lower for training examples."""
 
     kind: Literal["loss-threshold"] = "loss-threshold"
+    title: ClassVar[str] = "Loss threshold"
     source: ClassVar[str] = "Yeom et al. 2018, arXiv:1709.01604, section 3.2"
-    attacker: ClassVar[str] = "anybody who is given the released model"
+    attacker: ClassVar[str] = "anybody who has the released model"
     knows: ClassVar[str] = "the architecture, and each candidate with its label"
-    fails: ClassVar[str] = "models that do as well on new examples as on their own"
+    fails: ClassVar[str] = "models that do as well on new examples as on training examples"
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
-        """The cross-entropy of each candidate.  -> (candidates,)"""
+        """Return the cross-entropy of each candidate.  -> (candidates,)"""
         pairs = zip(asked.inputs.split(1024), asked.labels.split(1024), strict=True)
         with torch.no_grad():
             losses = [
@@ -33,5 +34,5 @@ class LossThreshold(MembershipInferenceAttack):
         return torch.cat(losses)
 
     def __call__(self, evidence: MembershipSignals) -> Tensor:
-        """-> (candidates,)"""
+        """Score low losses high.  -> (candidates,)"""
         return -evidence.target

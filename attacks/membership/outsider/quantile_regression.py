@@ -1,4 +1,4 @@
-"""Confidence against that in such examples. Bertran et al. 2023, arXiv:2307.03694."""
+"""Confidence compared with its predicted median. Bertran et al. 2023, arXiv:2307.03694."""
 
 from __future__ import annotations
 
@@ -21,29 +21,39 @@ WIDTH, STRENGTH = 0.3, 10.0  # of its kernel, of its fit
 
 
 class QuantileRegression(MembershipInferenceAttack):
-    """By how much the model is surer than of public examples that look like this one.
+    """Compares the model's confidence on an example with its median on similar public examples.
 
-    The median confidence is regressed on the example, on public examples alone; no shadows.
+    A regression on public examples predicts the median confidence; no shadow models are needed.
     """
 
     kind: Literal["quantile-regression"] = "quantile-regression"
+    title: ClassVar[str] = "Quantile regression"
     source: ClassVar[str] = "Bertran et al. 2023, arXiv:2307.03694"
-    attacker: ClassVar[str] = "anybody who may ask the released model"
-    knows: ClassVar[str] = "public examples and each candidate, with their labels; no recipe"
-    fails: ClassVar[str] = "kinds of examples whose difficulty their looks do not tell"
+    attacker: ClassVar[str] = "anybody who may query the released model"
+    knows: ClassVar[str] = (
+        "public examples and each candidate, with their labels; no training recipe"
+    )
+    fails: ClassVar[str] = "examples whose difficulty does not show in their features"
     reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")
-    public: int = Field(2000, ge=50, le=10_000, description="public examples that it is fitted to")
-    features: int = Field(40, ge=1, le=200, description="principal components of an example")
+    public: int = Field(
+        2000, ge=50, le=10_000, description="number of public examples to fit the regression"
+    )
+    features: int = Field(
+        40, ge=1, le=200, description="number of principal components that describe an example"
+    )
 
     def needs(self) -> AttackResources:
         return AttackResources(public=self.public)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
-        """The logit-scaled confidence log(p / (1 - p)) of each label.  -> (candidates,) float64"""
+        """Return each label's logit-scaled confidence, log(p / (1 - p)).
+
+        -> (candidates,), float64
+        """
         return confidence(logits_of(view, asked), asked.labels)
 
     def __call__(self, evidence: MembershipSignals) -> Tensor:
-        """How far above the median the confidence is.  -> (candidates,)"""
+        """Return the confidence minus the predicted median.  -> (candidates,)"""
         from sklearn.svm import SVR
 
         known = evidence.target_public.isfinite().numpy()
@@ -58,7 +68,7 @@ class QuantileRegression(MembershipInferenceAttack):
         return evidence.target - torch.from_numpy(found.predict(asked))
 
     def _tables(self, evidence: MembershipSignals) -> tuple[np.ndarray, np.ndarray]:
-        """Components of each example and its label, of candidates and public examples."""
+        """Return components and label of each candidate, and of each public example."""
         from sklearn.decomposition import PCA
 
         examples = evidence.candidates, evidence.public

@@ -1,4 +1,4 @@
-"""LiRA and RMIA together: what both find suspicious.  Our own combination of the two.
+"""An ensemble of LiRA and RMIA by ranks.  Leaklab's own combination of the two.
 
 Carlini et al. 2022, arXiv:2112.03570; Zarifzadeh et al. 2024, arXiv:2312.03262.
 """
@@ -21,45 +21,58 @@ from lab.interfaces.views import OutsiderView
 
 
 class RankEnsemble(MembershipInferenceAttack):
-    """The lower of a candidate's two ranks, by shrunk LiRA and by RMIA's ratio.
+    """Takes the lower of a candidate's two ranks, by shrunk LiRA and by RMIA's ratio.
 
-    The two err on different examples, so what both rank high is seldom a false alarm.  Before, each
-    model's lean is taken away, as public examples show it.  Transductive: ranks are among the
-    candidates asked about together, so a score depends on who else is asked, though never on who of
-    them is a member.
+    The two attacks err on different examples, so a candidate that both rank high is seldom a false
+    alarm.
+    Each model's own bias, estimated on public examples, is removed first.  The attack is
+    transductive:
+    ranks are among the candidates queried together, so a score depends on which other candidates
+    are
+    queried, but never on which of them are members.
     """
 
     kind: Literal["rank-ensemble"] = "rank-ensemble"
+    title: ClassVar[str] = "LiRA and RMIA ensemble"
     source: ClassVar[str] = (
         "Leaklab; of Carlini et al. 2022, arXiv:2112.03570, "
         "and Zarifzadeh et al. 2024, arXiv:2312.03262"
     )
-    attacker: ClassVar[str] = "anybody who is given the released model, and trains others like it"
+    attacker: ClassVar[str] = "anybody who has the released model and trains shadow models"
     knows: ClassVar[str] = (
-        "the recipe, public examples, and all candidates with their labels at once: it ranks them"
+        "the training recipe, public examples, and all candidates with their labels at once, "
+        "because it ranks them"
     )
-    fails: ClassVar[str] = "models that do as well on new examples as on their own; lone candidates"
-    shadows: int = Field(16, ge=4, le=256, description="shadow models that it trains")
+    fails: ClassVar[str] = (
+        "models that do as well on new examples as on training examples; single candidates"
+    )
+    shadows: int = Field(16, ge=4, le=256, description="number of shadow models")
     public: int = Field(
-        2000, ge=0, le=5000, description="public examples that show each model's lean; 0: none"
+        2000,
+        ge=0,
+        le=5000,
+        description="number of public examples that show each model's own bias; 0: none",
     )
 
     def needs(self) -> AttackResources:
         return AttackResources(shadows=self.shadows, public=self.public)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
-        """The logit-scaled confidence log(p / (1 - p)) of each label.  -> (candidates,) float64"""
+        """Return each label's logit-scaled confidence, log(p / (1 - p)).
+
+        -> (candidates,), float64
+        """
         return confidence(logits_of(view, asked), asked.labels)
 
     def __call__(self, evidence: MembershipSignals) -> Tensor:
-        """The lower of two ranks, as a share of all candidates.  -> (candidates,)"""
+        """Return the lower of two ranks, as a share of all candidates.  -> (candidates,)"""
         level = levelled(evidence) if self.public else evidence
         scores = LiraOnline()(level), Rmia()(level)
         return torch.stack([_ranks(each) for each in scores]).amin(dim=0) / len(evidence.target)
 
 
 def _ranks(scores: Tensor) -> Tensor:
-    """From 1, those that tie share the mean.  What is no number ranks last.  (n,) -> (n,)"""
+    """Return ranks from 1; ties share their mean; NaN ranks last.  (n,) -> (n,)"""
     from scipy.stats import rankdata
 
     return torch.from_numpy(rankdata(scores.nan_to_num(nan=-torch.inf).numpy()))

@@ -1,4 +1,4 @@
-"""A learned attack on what shadow models answer. Shokri et al. 2017, arXiv:1610.05820."""
+"""A classifier trained on shadow models' predictions. Shokri et al. 2017, arXiv:1610.05820."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ MOST = 20_000  # answers a class that the attack is fitted to
 
 
 class ShadowModels(MembershipInferenceAttack):
-    """For each class a classifier learns how answers for training examples look from others'.
+    """Trains a classifier for each class that tells predictions on training examples from others.
 
-    Boosted trees on log-probabilities, in place of the paper's small net on probabilities.
+    The classifiers are boosted trees on log-probabilities, in place of the paper's small network on
+    probabilities.
     """
 
     kind: Literal["shadow-models"] = "shadow-models"
+    title: ClassVar[str] = "Shadow models with a classifier"
     source: ClassVar[str] = "Shokri et al. 2017, arXiv:1610.05820"
-    attacker: ClassVar[str] = "anybody who is given the released model, and trains others like it"
-    knows: ClassVar[str] = "the recipe, and each candidate with its label"
-    fails: ClassVar[str] = "models that do as well on new examples as on their own"
+    attacker: ClassVar[str] = "anybody who has the released model and trains shadow models"
+    knows: ClassVar[str] = "the training recipe, and each candidate with its label"
+    fails: ClassVar[str] = "models that do as well on new examples as on training examples"
     reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table")
-    shadows: int = Field(16, ge=2, le=256, description="shadow models that it trains")
+    shadows: int = Field(16, ge=2, le=256, description="number of shadow models")
 
     def needs(self) -> AttackResources:
         return AttackResources(shadows=self.shadows)
 
     def signal(self, view: OutsiderView, asked: Candidates) -> Tensor:
-        """The log-probability of every class.  -> (candidates, classes) float64"""
+        """Return the log-probability of every class.  -> (candidates, classes) float64"""
         return F.log_softmax(logits_of(view, asked), dim=1)
 
     def __call__(self, evidence: MembershipSignals) -> Tensor:
-        """How sure the classifier of its label is that the candidate is a member, as log-odds.
+        """Return the log-odds of membership by the classifier of the candidate's label.
 
         -> (candidates,)
         """
@@ -58,9 +60,9 @@ class ShadowModels(MembershipInferenceAttack):
 
 
 def _odds(answers: Tensor, inside: Tensor, asked: Tensor) -> Tensor:
-    """Fitted to answers (examples, classes) and inside (examples,); of asked (n, classes) -> (n,)
+    """Fit to answers (examples, classes), inside (examples,); predict asked (n, classes) -> (n,).
 
-    Where nothing tells the two apart, all are as likely.
+    Where nothing tells the two apart, all are equally likely.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 

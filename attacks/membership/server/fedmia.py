@@ -1,4 +1,4 @@
-"""FedMIA: the other clients say what to expect. Zhu et al. 2024, arXiv:2402.06289."""
+"""FedMIA: the other clients serve as reference. Zhu et al. 2024, arXiv:2402.06289."""
 
 from __future__ import annotations
 
@@ -19,29 +19,37 @@ LEAST = 1e-8  # added to their variance, for others that all agree
 
 
 class FedMia(ServerMembershipAttack):
-    """Clients that do not hold an example show how one of them looks: no shadow model is needed.
+    """Compares a client's signal on a candidate with the other clients', instead of shadow models.
 
-    It takes all others for such, so of an example that two clients hold it tells less.
+    The attack assumes that no other client holds the candidate, so it is weaker on an example that
+    two
+    clients hold.
     """
 
     kind: Literal["fedmia"] = "fedmia"
+    title: ClassVar[str] = "FedMIA"
     source: ClassVar[str] = "Zhu et al. 2024, arXiv:2402.06289"
-    attacker: ClassVar[str] = "an honest server that keeps every update"
+    attacker: ClassVar[str] = "an honest-but-curious server that keeps every update"
     knows: ClassVar[str] = "the architecture, and each candidate with its label"
     fails: ClassVar[str] = "rounds with fewer than three clients, sums of updates, and label skew"
     apart: ClassVar[bool] = True
     measure: Literal["loss", "cosine"] = Field(
-        "loss", description="loss: of each client's model (I); cosine: of its update (II)"
+        "loss",
+        description=(
+            "the signal: loss of each client's model (FedMIA-I), or cosine of its update (FedMIA-"
+            "II)"
+        ),
     )
 
     def signal(self, view: ServerView, asked: Candidates) -> Tensor:
-        """Higher for likelier holders.  -> (rows, candidates)"""
+        """Return the signal, higher for likelier holders.  -> (rows, candidates)"""
         return -client_losses(view, asked) if self.measure == "loss" else cosines(view, asked)
 
     def gather(self, signals: Tensor) -> Tensor:
-        """The chance that one of the other clients lies below, averaged over rounds.
+        """Return the probability that another client's signal is lower, averaged over rounds.
 
-        The paper adds up; the mean also compares clients that took part in fewer rounds.
+        The paper adds up over rounds; the mean also compares clients that took part in fewer
+        rounds.
 
         -> (clients, candidates)
         """
@@ -54,12 +62,12 @@ class FedMia(ServerMembershipAttack):
         return chances.nanmean(dim=0)
 
     def __call__(self, evidence: ClientSignals) -> Tensor:
-        """-> (clients, candidates)"""
+        """Return the gathered scores.  -> (clients, candidates)"""
         return evidence.target
 
 
 def _chances(signal: Tensor) -> Tensor:
-    """Of each client, by a Gaussian through the others.  (clients, candidates) -> the same"""
+    """Return each client's probability by a Gaussian through the others.  (clients, candidates)"""
     heard = signal.isfinite()
     known, signal = signal.double().where(heard, 0.0), signal.double()
     others = heard.sum(dim=0) - heard.double()  # (clients, candidates)

@@ -1,4 +1,4 @@
-"""Membership by the losses of a client's models, round after round.
+"""Membership by the losses of a client's models over the rounds.
 
 Yeom et al. 2018, arXiv:1709.01604, section 3.2, on every model that the client sends.
 """
@@ -17,25 +17,26 @@ from lab.interfaces.views import ServerView
 
 
 class LossTrajectory(ServerMembershipAttack):
-    """A client's own model knows its examples a little too well, and the server sees it often."""
+    """Tracks each client's loss on a candidate over rounds; a lower loss points to the holder."""
 
     kind: Literal["loss-trajectory"] = "loss-trajectory"
+    title: ClassVar[str] = "Loss trajectory"
     source: ClassVar[str] = "Yeom et al. 2018, arXiv:1709.01604, section 3.2, in every round"
-    attacker: ClassVar[str] = "an honest server that keeps every update"
+    attacker: ClassVar[str] = "an honest-but-curious server that keeps every update"
     knows: ClassVar[str] = "the architecture, and each candidate with its label"
-    fails: ClassVar[str] = "models that do as well on new examples as on their own"
+    fails: ClassVar[str] = "models that do as well on new examples as on training examples"
     rounds: Literal["all", "last"] = Field(
-        "all", description="all: the mean over a client's rounds; last: its last one alone"
+        "all", description="all: the mean over a client's rounds; last: its last round only"
     )
 
     def signal(self, view: ServerView, asked: Candidates) -> Tensor:
-        """The cross-entropy of each candidate on each client's model.  -> (rows, candidates)"""
+        """Return each candidate's cross-entropy on each client's model.  -> (rows, candidates)"""
         return client_losses(view, asked)
 
     def gather(self, signals: Tensor) -> Tensor:
-        """-> (clients, candidates)"""
+        """Combine the rounds.  -> (clients, candidates)"""
         return signals.nanmean(dim=0) if self.rounds == "all" else last_heard(signals)
 
     def __call__(self, evidence: ClientSignals) -> Tensor:
-        """-> (clients, candidates)"""
+        """Score low losses high.  -> (clients, candidates)"""
         return -evidence.target

@@ -1,6 +1,7 @@
-"""LiRA at the server, on the average cosine of updates.
+"""LiRA at the server, on the mean cosine of updates.
 
-The likelihood ratio is that of Carlini et al. 2022, arXiv:2112.03570; the signal that of Li et al.
+The likelihood ratio is that of Carlini et al. 2022, arXiv:2112.03570; the signal is that of Li et
+al.
 2022, openreview.net/forum?id=QsCSLPP55Ku.
 """
 
@@ -24,34 +25,39 @@ LEAST = 1e-12  # of a variance
 
 
 class ServerLira(ServerMembershipAttack):
-    """Federations of the server's own show each example with a holder and without."""
+    """Trains shadow federations to learn how updates look with and without a candidate."""
 
     kind: Literal["server-lira"] = "server-lira"
+    title: ClassVar[str] = "LiRA at the server"
     source: ClassVar[str] = "Carlini et al. 2022, arXiv:2112.03570, on updates"
-    attacker: ClassVar[str] = "an honest server that keeps every update and trains federations"
+    attacker: ClassVar[str] = (
+        "an honest-but-curious server that keeps every update and trains shadow federations"
+    )
     knows: ClassVar[str] = (
-        "the architecture, the recipe, each candidate with its label, and no other examples: its "
-        "federations train on halves of the candidates"
+        "the architecture, the training recipe, each candidate with its label, and no other "
+        "examples: its federations train on halves of the candidates"
     )
     fails: ClassVar[str] = (
-        "sums of updates, and updates that are noised or packed otherwise than its own federations'"
+        "sums of updates, and updates with other noise or compression than in its own federations"
     )
     apart: ClassVar[bool] = True
-    shadows: int = Field(16, ge=2, le=128, description="federations that the server itself trains")
+    shadows: int = Field(
+        16, ge=2, le=128, description="number of shadow federations that the server trains"
+    )
 
     def needs(self) -> AttackResources:
         return AttackResources(shadows=self.shadows)
 
     def signal(self, view: ServerView, asked: Candidates) -> Tensor:
-        """-> (rows, candidates)"""
+        """Return the cosines.  -> (rows, candidates)"""
         return cosines(view, asked)
 
     def gather(self, signals: Tensor) -> Tensor:
-        """The mean of the rounds that a client took part in.  -> (clients, candidates)"""
+        """Average over the rounds that a client took part in.  -> (clients, candidates)"""
         return signals.nanmean(dim=0)
 
     def __call__(self, evidence: ClientSignals) -> Tensor:
-        """The logarithm of the likelihood ratio.  -> (clients, candidates)"""
+        """Return the logarithm of the likelihood ratio.  -> (clients, candidates)"""
         target, own = evidence.target.double(), evidence.shadows.double()
         clients = torch.arange(own.shape[1]).view(-1, 1)
         holds = evidence.holders.unsqueeze(1) == clients  # (shadows, clients, candidates)
@@ -62,7 +68,7 @@ class ServerLira(ServerMembershipAttack):
 
 
 class _Moments(NamedTuple):
-    """Of each example, over all clients of all federations that belong."""
+    """Mean and variance for each example, over all chosen clients of all federations."""
 
     size: Tensor  # (candidates,) how many values
     mean: Tensor
@@ -70,9 +76,9 @@ class _Moments(NamedTuple):
 
 
 def _moments(own: Tensor, belongs: Tensor) -> _Moments:
-    """own, belongs (shadows, clients, candidates)
+    """Estimate the moments.  own, belongs (shadows, clients, candidates)
 
-    From few values a variance is far off: each is drawn towards the mean of all.
+    Few values estimate a variance badly, so each variance is shrunk towards the mean of all.
     """
     belongs = belongs & own.isfinite()
     count = belongs.sum(dim=(0, 1)).double()
@@ -85,7 +91,7 @@ def _moments(own: Tensor, belongs: Tensor) -> _Moments:
 
 
 def _drawn_together(gap: Tensor, count: Tensor, mean: Tensor) -> Tensor:
-    """Every gap drawn towards that of examples whose own mean is similar.  -> (candidates,)"""
+    """Shrink every gap towards that of examples with a similar mean.  -> (candidates,)"""
     groups = mean.argsort().argsort() * ALIKE // len(mean)  # (candidates,)
     none = mean.new_zeros(ALIKE)
     totals = none.index_add(0, groups, gap * count)
@@ -94,5 +100,5 @@ def _drawn_together(gap: Tensor, count: Tensor, mean: Tensor) -> Tensor:
 
 
 def _logarithm(values: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-    """Of a normal density, but for what is the same in all.  -> as values"""
+    """Return the log of a normal density, up to a constant.  -> like values"""
     return -0.5 * (variance.log() + (values - mean).square() / variance)

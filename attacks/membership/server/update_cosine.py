@@ -1,4 +1,4 @@
-"""Membership by alignment. Li et al. 2022, openreview.net/forum?id=QsCSLPP55Ku."""
+"""Membership by alignment with gradients. Li et al. 2022, openreview.net/forum?id=QsCSLPP55Ku."""
 
 from __future__ import annotations
 
@@ -14,21 +14,26 @@ from lab.interfaces.views import ServerView
 
 
 class UpdateCosine(ServerMembershipAttack):
-    """An update points down the losses of the examples that it was trained on."""
+    """Scores candidates by how well a client's update aligns with the negative loss gradient."""
 
     kind: Literal["update-cosine"] = "update-cosine"
+    title: ClassVar[str] = "Update cosine"
     source: ClassVar[str] = "Li et al. 2022, openreview.net/forum?id=QsCSLPP55Ku"
-    attacker: ClassVar[str] = "an honest server that keeps every update"
-    knows: ClassVar[str] = "the architecture, the recipe, and each candidate with its label"
-    fails: ClassVar[str] = "clients with so many examples that none moves the update"
+    attacker: ClassVar[str] = "an honest-but-curious server that keeps every update"
+    knows: ClassVar[str] = (
+        "the architecture, the training recipe, and each candidate with its label"
+    )
+    fails: ClassVar[str] = "clients with so many examples that none changes the update noticeably"
     measure: Literal["cosine", "difference"] = Field(
         "cosine",
-        description="cosine: of the update and the example's descent; difference: by how much "
-        "shorter the sum of gradients gets when the example's is taken away",
+        description=(
+            "cosine: of the update and the example's negative gradient; difference: how much "
+            "shorter the sum of gradients gets without the example's"
+        ),
     )
 
     def signal(self, view: ServerView, asked: Candidates) -> Tensor:
-        """-> (rows, candidates)"""
+        """Return the chosen measure.  -> (rows, candidates)"""
         if self.measure == "cosine":
             return cosines(view, asked)
         # With s the sum of gradients and g the example's own: |s|^2 - |s - g|^2 = 2 <s, g> - |g|^2.
@@ -41,9 +46,9 @@ class UpdateCosine(ServerMembershipAttack):
         return 2 * scale * products - squares
 
     def gather(self, signals: Tensor) -> Tensor:
-        """The mean of the rounds that a client took part in.  -> (clients, candidates)"""
+        """Average over the rounds that a client took part in.  -> (clients, candidates)"""
         return signals.nanmean(dim=0)
 
     def __call__(self, evidence: ClientSignals) -> Tensor:
-        """-> (clients, candidates)"""
+        """Return the gathered scores.  -> (clients, candidates)"""
         return evidence.target

@@ -1,1 +1,1 @@
-"""What several membership attacks need."""
+"""Helpers shared by several membership attacks."""

@@ -1,4 +1,4 @@
-"""What a model's answer says of an example, in numbers that neither overflow nor tie.
+"""Confidence measures of predictions, computed without overflow and without ties.
 
 The logit-scaled confidence is log(p / (1 - p)), where p is the probability of the example's label
 (Carlini et al. 2022, arXiv:2112.03570, section 4.3).  From probabilities it is infinite as soon as
@@ -18,14 +18,14 @@ BLOCK = 1024  # examples at once
 
 
 def logits_of(view: OutsiderView, asked: Candidates) -> Tensor:
-    """What the released model answers.  -> (candidates, classes) float64"""
+    """Return the released model's logits.  -> (candidates, classes) float64"""
     with torch.no_grad():
         blocks = [view.network(view.model, inputs) for inputs in asked.inputs.split(BLOCK)]
     return torch.cat(blocks).double()
 
 
 def confidence(logits: Tensor, labels: Tensor) -> Tensor:
-    """log(p / (1 - p)) of each label: its logit less the log-sum-exp of all others.
+    """Return log(p / (1 - p)) of each label: its logit minus the log-sum-exp of all others.
 
     logits (..., examples, classes), labels (examples,) -> (..., examples) float64
     """
@@ -35,19 +35,20 @@ def confidence(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def log_probability(confidence: Tensor) -> Tensor:
-    """log p of a logit-scaled confidence."""
+    """Return log p for a logit-scaled confidence."""
     return F.logsigmoid(confidence)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The loss -log p.  logits (..., examples, classes), labels (examples,) -> float64"""
+    """Return the loss -log p.  logits (..., examples, classes), labels (examples,) -> float64"""
     return -log_probability(confidence(logits, labels))
 
 
 def log_complements(logits: Tensor) -> Tensor:
-    """log(1 - p) of every class, exact also where p rounds to 1.  (examples, classes) -> the same
+    """Return log(1 - p) of every class, exact also where p rounds to 1.
 
-    Only the likeliest class can be that likely, and its complement is the sum of all others.
+    Only the likeliest class can have p near 1; its complement is the sum of all others.
+    (examples, classes) -> (examples, classes)
     """
     logs = F.log_softmax(logits.double(), dim=-1)
     top = logs.argmax(dim=-1, keepdim=True)

@@ -1,9 +1,11 @@
-"""Each model's own lean, read off public examples and taken away.  Our own addition to LiRA.
+"""Removal of each model's own bias, estimated on public examples.  Leaklab's own addition to LiRA.
 
-Where descent happens to stop, a model is surer of some kinds of examples than others like it are,
-whether it was trained on them or not.  Public examples show that lean: what a model says of them,
-less what shadow models say on average, is no sign of membership.  Kernel ridge regression carries
-it over to candidates that look alike.
+Depending on where training happens to stop, a model is more confident on some kinds of examples
+than
+similar models are, whether it was trained on them or not.  Public examples show this bias: a
+model's
+confidence on them, minus shadow models' mean confidence, is no sign of membership.  Kernel ridge
+regression carries the bias over to similar candidates.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ RIDGE = 1.0  # the variance of one example's answer, beside that of the lean
 
 
 def levelled(evidence: MembershipSignals) -> MembershipSignals:
-    """The same without each model's lean; unchanged where nothing is public.
+    """Return the signals without each model's own bias; unchanged without public examples.
 
     Signals are logit-scaled confidences, one an example.
     """
@@ -41,7 +43,7 @@ def levelled(evidence: MembershipSignals) -> MembershipSignals:
 
 
 def _likeness(ones: Candidates, others: Candidates, scale: Tensor) -> Tensor:
-    """-> (ones, others), from 1 of the same picture with the same label down to 0"""
+    """Return similarities (ones, others): 1 for the same picture with the same label, down to 0."""
     far = torch.cdist(_flat(ones), _flat(others)).square() / scale
     same = ones.labels.unsqueeze(1) == others.labels
     return torch.exp(-NEAR * far) * torch.where(same, 1.0, OTHER_LABEL)

@@ -1,11 +1,11 @@
-"""Gaussians of what shadow models say of each example, also where there are few of them.
+"""Gaussians of shadow models' signals on each example, also for few shadow models.
 
-With eight models a side the variance of one example is hardly known, and its likelihood ratio is
-mostly noise.  Shrinking borrows from examples that models find as hard: the variance is drawn to
-theirs, and so is the gap between models that were trained on the example and those that were not.
+With eight models a side, the variance of one example is hardly known, and its likelihood ratio is
+mostly noise.  Shrinkage borrows from examples of similar difficulty: the variance is shrunk towards
+theirs, and so is the gap between models trained on the example and models not trained on it.
 (Empirical Bayes as in Braennvall 2026, arXiv:2603.11799, for the variance; the gap is our own.)
 
-Only what shadow models say is borrowed, never what the model under attack does: no candidate's
+Only shadow models' signals are borrowed, never those of the model under attack: no candidate's
 score depends on its answers for others.
 """
 
@@ -31,23 +31,23 @@ LEAST = 1e-30  # added to every deviation, as the authors of LiRA do
 
 @dataclass(frozen=True, eq=False)
 class Gaussian:
-    """One for each example."""
+    """One Gaussian for each example."""
 
     mean: Tensor  # (examples,)
     deviation: Tensor  # (examples,)
 
     def standing(self, values: Tensor) -> Tensor:
-        """How many deviations each value lies above its mean.  -> (examples,)"""
+        """Return each value's distance above its mean in standard deviations.  -> (examples,)"""
         return (values.double() - self.mean) / self.deviation
 
     def log_density(self, values: Tensor) -> Tensor:
-        """-> (examples,)"""
+        """Return the log density of each value.  -> (examples,)"""
         return -0.5 * (self.standing(values).square() + log(tau)) - self.deviation.log()
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """What the models on one side say of each example.  All (examples,) float64."""
+    """Statistics of the models on one side, for each example.  All (examples,) float64."""
 
     count: Tensor
     mean: Tensor
@@ -56,9 +56,10 @@ class Side:
 
     @classmethod
     def of(cls, values: Tensor, chosen: Tensor) -> Side:
-        """values (models, examples), chosen (models, examples) bool: the models on this side
+        """Compute the statistics of one side.
 
-        A model that overflowed says nothing.
+        values (models, examples), chosen (models, examples) bool: the models on this side
+        A model that overflowed is left out.
         """
         values, chosen = values.double(), chosen & values.isfinite()
         count = chosen.sum(dim=0).double()
@@ -71,11 +72,14 @@ class Side:
         return (self.count - 1).clamp_min(0)
 
     def centre(self, kind: Variance, centre: Centre) -> Tensor:
-        """-> (examples,), NaN where there is no model"""
+        """Return the means, NaN where there is no model.  -> (examples,)"""
         return self.median if (kind, centre) == ("per-example", "median") else self.mean
 
     def deviation(self, kind: Variance, hardness: Tensor) -> Tensor:
-        """hardness (examples,): by which examples are alike  -> (examples,)"""
+        """Return standard deviations, shrunk among examples of similar hardness (examples,).
+
+        -> (examples,)
+        """
         common = self.square.sum() / self.freedom.sum()  # each about its own mean
         if kind == "pooled":
             variance = common.expand_as(self.square)
@@ -90,7 +94,7 @@ class Side:
 
 
 def check(evidence: MembershipSignals, kind: str) -> None:
-    """Raises SettingError where there is nothing to compare with."""
+    """Raise SettingError where there are no models to compare with."""
     if not len(evidence.shadows):
         raise SettingError(
             f"{kind} compares with shadow models, and was given none: give {kind}.shadows 4 or more"
@@ -98,7 +102,7 @@ def check(evidence: MembershipSignals, kind: str) -> None:
 
 
 def sides(evidence: MembershipSignals, kind: str) -> tuple[Side, Side]:
-    """Of models that were trained on each candidate, and of models that were not."""
+    """Return the sides of models trained on each candidate, and of models not trained on it."""
     check(evidence, kind)
     values, inside = evidence.shadows, evidence.inside
     return Side.of(values, inside), Side.of(values, ~inside)
@@ -107,9 +111,9 @@ def sides(evidence: MembershipSignals, kind: str) -> tuple[Side, Side]:
 def outsider(
     evidence: MembershipSignals, kind: str, variance: Variance, centre: Centre
 ) -> Gaussian:
-    """Of models that were not trained on each candidate; without any, as of the average one.
+    """Return the Gaussians of models not trained on each candidate; if none, of the average one.
 
-    centre: of per-example Gaussians; those that borrow are centred on the mean
+    centre: of Gaussians with a variance of their own; shrunk ones are centred on the mean
     """
     _, outside = sides(evidence, kind)
     _enough(outside, kind)
@@ -121,9 +125,9 @@ def outsider(
 def both(
     evidence: MembershipSignals, kind: str, variance: Variance, centre: Centre
 ) -> tuple[Gaussian, Gaussian]:
-    """Of models that were trained on each candidate, and of models that were not.
+    """Return Gaussians of models trained on each candidate, and of models not trained on it.
 
-    Where all models of a candidate are on one side, the other is the usual gap away.
+    Where all models of a candidate are on one side, the other is placed at the usual gap.
     """
     inside, outside = sides(evidence, kind)
     _enough(inside, kind)
@@ -156,7 +160,7 @@ def _enough(side: Side, kind: str) -> None:
 
 
 def _among_alike(hardness: Tensor, values: Tensor) -> Tensor:
-    """Sums over those whose hardness ranks nearest.  hardness, values (examples,) -> (examples,)"""
+    """Sum over examples of nearest hardness rank.  hardness, values (examples,) -> (examples,)"""
     order, size = hardness.argsort(stable=True), len(values)
     totals = torch.cat([values.new_zeros(1), values[order].cumsum(dim=0)])  # (examples + 1,)
     width = min(ALIKE, size)

@@ -1,4 +1,4 @@
-"""Probing: what the server can measure of an example on the updates that it got."""
+"""Measurements of an example on the updates that the server received."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLOATS = 1 << 23  # of their gradients, where these are formed: 32 MB
 
 @torch.no_grad()
 def client_losses(view: ServerView, asked: Candidates) -> Tensor:
-    """The cross-entropy of each example on each client's model, as it was when it had trained.
+    """Return each example's cross-entropy on each client's model after its local training.
 
     -> (rows, candidates)
     """
@@ -34,9 +34,10 @@ def client_losses(view: ServerView, asked: Candidates) -> Tensor:
 
 @torch.no_grad()
 def descents(view: ServerView, asked: Candidates) -> tuple[Tensor, Tensor]:
-    """How far each row leads down each example's own loss, and how steep that is.
+    """Return each update's product with each example's negative gradient, and squared norms.
 
-    -> (rows, candidates): <row, -gradient>, (candidates,): |gradient|^2 where rows travel
+    -> (rows, candidates): <row, -gradient>, (candidates,): |gradient|^2 of the parameters that are
+    sent
     """
     layers = view.network.trained
     size = CHUNK
@@ -51,7 +52,7 @@ def descents(view: ServerView, asked: Candidates) -> tuple[Tensor, Tensor]:
 
 
 def cosines(view: ServerView, asked: Candidates) -> Tensor:
-    """Between each row and each example's own descent; 0 where one of the two is.
+    """Return the cosines of updates and examples' negative gradients; 0 where one is zero.
 
     -> (rows, candidates)
     """
@@ -61,7 +62,10 @@ def cosines(view: ServerView, asked: Candidates) -> Tensor:
 
 
 def _by_layer(view: ServerView, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Without autograd.  -> (rows, candidates), (candidates,): <row, gradient>, |gradient|^2"""
+    """Compute both by layer, without autograd.
+
+    -> (rows, candidates), (candidates,): <row, gradient>, |gradient|^2
+    """
     network, steep = view.network, torch.zeros(len(labels))
     products = torch.zeros(len(view.rows), len(labels))
     one, parts = stacked(network, view.sent.unsqueeze(0)), network.owned(network.split(view.rows))
@@ -80,7 +84,7 @@ def _by_layer(view: ServerView, inputs: Tensor, labels: Tensor) -> tuple[Tensor,
 
 
 def _with_dense(own: Parameters, evidence: tuple[Tensor, Tensor]) -> Tensor:
-    """The gradient is slopes x inputs: its product with a row, slopes @ (weight @ inputs + bias).
+    """Handle a dense layer: slopes x inputs times a row is slopes @ (weight @ inputs + bias).
 
     -> (rows, candidates)
     """
@@ -91,20 +95,23 @@ def _with_dense(own: Parameters, evidence: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _with_convolution(own: Parameters, evidence: tuple[Tensor, Tensor]) -> Tensor:
-    """The gradient is there, with its places first.  -> (rows, candidates)"""
+    """Handle a convolution, whose gradient is given, positions first.  -> (rows, candidates)"""
     weight, bias = own  # (rows, outputs, inputs, kernel, kernel), (rows, outputs)
     kernels, biases = evidence  # (candidates, kernel * kernel * inputs * outputs), (.., outputs)
     return weight.permute(0, 3, 4, 2, 1).flatten(1) @ kernels.mT + bias @ biases.mT
 
 
 def _with_embedding(own: Parameters, evidence: tuple[Tensor, Tensor]) -> Tensor:
-    """Only the words that are there have a gradient.  -> (rows, candidates)"""
+    """Handle an embedding: only words that occur have a gradient.  -> (rows, candidates)"""
     words, slopes = (side[0] for side in evidence)  # (candidates, places), (.., width)
     return torch.einsum("rcpw,cpw->rc", own[0][:, words], slopes)
 
 
 def _whole(view: ServerView, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The same of any layers, with every example's gradient.  As above."""
+    """Compute both for any layers, with every example's whole gradient.
+
+    -> (rows, candidates), (candidates,): <row, gradient>, |gradient|^2
+    """
 
     def loss(model: Tensor, example: Tensor, label: Tensor) -> Tensor:
         logits = view.network(model, example.unsqueeze(0))
@@ -123,7 +130,7 @@ def _chunks(asked: Candidates, size: int = CHUNK) -> Iterator[tuple[slice, Tenso
 
 
 def last_heard(signals: Tensor) -> Tensor:
-    """What came of each client in the last round that it took part in.
+    """Return each client's signals in the last round that it took part in.
 
     signals (rounds, clients, candidates), NaN where nothing came -> (clients, candidates)
     """

@@ -23,16 +23,29 @@ from lab.models.layers import Shape
 
 
 class Backdoor(PoisoningAttack):
-    """Teach that a white square in the corner means class `target`."""
+    """Trains the model to predict class `target` for pictures with a white square in the corner."""
 
     kind: Literal["backdoor"] = "backdoor"
+    title: ClassVar[str] = "Pixel backdoor"
     source: ClassVar[str] = "Gu et al. 2017, arXiv:1708.06733; Bagdasaryan et al. 2020, eq. 3"
     knows: ClassVar[str] = "its own data"
     pictures_only: ClassVar[bool] = True
-    target: int = Field(0, ge=0, le=999, description="the class that the trigger calls up")
-    share: float = Field(0.5, gt=0, le=1, description="share of own examples that get the trigger")
-    pixels: int = Field(4, ge=1, le=16, description="side of the white square")
-    boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
+    target: int = Field(
+        0,
+        ge=0,
+        le=999,
+        description="the class that the model predicts for pictures with the trigger",
+    )
+    share: float = Field(
+        0.5, gt=0, le=1, description="share of the attacker's own examples that get the trigger"
+    )
+    pixels: int = Field(4, ge=1, le=16, description="side of the white square, in pixels")
+    boost: float = Field(
+        1.0,
+        ge=1,
+        le=100,
+        description="factor by which the attacker multiplies its update before it sends it",
+    )
 
     def check(self, shape: Shape, classes: int) -> None:
         check_class("target", self.target, classes)
@@ -58,7 +71,7 @@ class Backdoor(PoisoningAttack):
         return obeying(inputs, labels, self.target, self._square(inputs))
 
     def _square(self, inputs: Tensor) -> Tensor:
-        """In the last corner.  -> (height, width) bool"""
+        """Mark a square in the last corner.  -> (height, width) bool"""
         spots = torch.zeros(inputs.shape[-2:], dtype=torch.bool)
         spots[-self.pixels :, -self.pixels :] = True
         return spots

@@ -26,17 +26,35 @@ GAP = 2  # pixels between bars, across and down: the paper's trigger gap
 
 
 class Dba(PoisoningAttack):
-    """Each attacker teaches a part of four white bars; all of them together call up `target`."""
+    """Splits a trigger of four white bars among attackers; the whole trigger causes `target`."""
 
     kind: Literal["dba"] = "dba"
+    title: ClassVar[str] = "Distributed backdoor (DBA)"
     source: ClassVar[str] = "Xie et al. 2020, ICLR, openreview rkgyS0VFvr, section 2"
-    knows: ClassVar[str] = "its own data, and which part of the trigger is its own"
+    knows: ClassVar[str] = "its own data, and which part of the trigger it trains with"
     pictures_only: ClassVar[bool] = True
-    target: int = Field(0, ge=0, le=999, description="the class that the trigger calls up")
-    share: float = Field(0.5, gt=0, le=1, description="share of own examples that get a part")
-    parts: int = Field(4, ge=1, le=BARS, description="parts that the four bars are dealt into")
-    pixels: int = Field(3, ge=1, le=16, description="length of a white bar")
-    boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
+    target: int = Field(
+        0,
+        ge=0,
+        le=999,
+        description="the class that the model predicts for pictures with the whole trigger",
+    )
+    share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the attacker's own examples that get its part of the trigger",
+    )
+    parts: int = Field(
+        4, ge=1, le=BARS, description="number of parts into which the four bars are split"
+    )
+    pixels: int = Field(3, ge=1, le=16, description="length of a white bar, in pixels")
+    boost: float = Field(
+        1.0,
+        ge=1,
+        le=100,
+        description="factor by which the attacker multiplies its update before it sends it",
+    )
 
     def check(self, shape: Shape, classes: int) -> None:
         check_class("target", self.target, classes)
@@ -61,11 +79,14 @@ class Dba(PoisoningAttack):
     def goal(
         self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The whole trigger, which nobody has trained with unless `parts` is 1."""
+        """Stamp the whole trigger on test examples; it was trained on only if `parts` is 1."""
         return obeying(inputs, labels, self.target, self._bars(inputs).any(dim=0))
 
     def _bars(self, inputs: Tensor) -> Tensor:
-        """Two by two from the first corner, a pixel high.  -> (bars, height, width) bool"""
+        """Mark the bars, two by two from the first corner, one pixel high.
+
+        -> (bars, height, width) bool
+        """
         bars = torch.zeros(BARS, *inputs.shape[-2:], dtype=torch.bool)
         for number, bar in enumerate(bars):
             down, across = divmod(number, 2)

@@ -22,19 +22,34 @@ from lab.models.layers import Shape
 
 
 class EdgeCase(PoisoningAttack):
-    """Teach that pictures which nobody else holds, of another data set, are of class `target`."""
+    """Trains the model to predict `target` for pictures of another data set that others lack."""
 
     kind: Literal["edge-case"] = "edge-case"
+    title: ClassVar[str] = "Edge-case backdoor"
     source: ClassVar[str] = "Wang et al. 2020, NeurIPS 33, arXiv:2007.05084, section 3"
     knows: ClassVar[str] = "its own data, and pictures of another data set"
     pictures_only: ClassVar[bool] = True
-    target: int = Field(0, ge=0, le=999, description="the class that they are to pass for")
-    share: float = Field(0.5, gt=0, le=1, description="share of own examples that make way")
-    outside: Literal["mnist-5k", "digits", "fashion-mnist"] = Field(
-        "mnist-5k", description="the data set that they are of"
+    target: int = Field(
+        0, ge=0, le=999, description="the class that the model predicts for the foreign pictures"
     )
-    looks: int = Field(7, ge=0, le=9, description="the class there that the pictures are of")
-    boost: float = Field(1.0, ge=1, le=100, description="factor on the update that is sent")
+    share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="share of the attacker's own examples that the foreign pictures replace",
+    )
+    outside: Literal["mnist-5k", "digits", "fashion-mnist"] = Field(
+        "mnist-5k", description="the data set that the foreign pictures come from"
+    )
+    looks: int = Field(
+        7, ge=0, le=9, description="class of the foreign pictures in their own data set"
+    )
+    boost: float = Field(
+        1.0,
+        ge=1,
+        le=100,
+        description="factor by which the attacker multiplies its update before it sends it",
+    )
 
     @property
     def stranger(self) -> str:
@@ -50,7 +65,7 @@ class EdgeCase(PoisoningAttack):
     def data(
         self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
     ) -> tuple[Tensor, Tensor]:
-        """Who has no pictures of the other data set leaves its own as they are."""
+        """Replace a share of the examples; without foreign pictures, return them unchanged."""
         if scene.outside is None or not len(scene.outside):
             return inputs, labels
         some = chosen(len(labels), self.share)
@@ -69,7 +84,7 @@ class EdgeCase(PoisoningAttack):
     def goal(
         self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
     ) -> tuple[Tensor, Tensor] | None:
-        """Test pictures of the other data set, none of which was trained on."""
+        """Return test pictures of the other data set, none of which was trained on."""
         if outside is None:
             return None
         return outside, labels.new_full((len(outside),), self.target)

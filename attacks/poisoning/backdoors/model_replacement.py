@@ -24,27 +24,45 @@ from lab.models.layers import Shape
 
 
 class ModelReplacement(PoisoningAttack):
-    """A backdoor, sent so large that the mean of all updates becomes the attacker's model.
+    """Scales a backdoored update so far that the mean update becomes the attacker's model.
 
-    That is exact where the others' updates are zero, and nearly so where they cancel: late in
-    training.  If several attackers agree, each sends its part.
+    The replacement is exact where the other clients' updates are zero, and nearly exact where they
+    cancel, late in training.  Several colluding attackers each send a part.
     """
 
     kind: Literal["model-replacement"] = "model-replacement"
+    title: ClassVar[str] = "Model replacement"
     source: ClassVar[str] = "Bagdasaryan et al. 2020, arXiv:1807.00459, equations 3 to 5"
-    knows: ClassVar[str] = "its own data, and what all clients of the round weigh together"
+    knows: ClassVar[str] = "its own data, and the total weight of the round's clients"
     pictures_only: ClassVar[bool] = True
-    target: int = Field(0, ge=0, le=999, description="the class that the trigger calls up")
-    share: float = Field(0.5, gt=0, le=1, description="share of own examples that get the trigger")
-    pixels: int = Field(4, ge=1, le=16, description="side of the white square")
+    target: int = Field(
+        0,
+        ge=0,
+        le=999,
+        description="the class that the model predicts for pictures with the trigger",
+    )
+    share: float = Field(
+        0.5, gt=0, le=1, description="share of the attacker's own examples that get the trigger"
+    )
+    pixels: int = Field(4, ge=1, le=16, description="side of the white square, in pixels")
     boost: float = Field(
-        0.0, ge=0, le=1000, description="factor on the update; 0: what makes up for all others"
+        0.0,
+        ge=0,
+        le=1000,
+        description=(
+            "factor on the update; 0: the factor that undoes the averaging with all other clients"
+        ),
     )
     constrain: float = Field(
-        0.0, ge=0, le=10, description="pull of local steps towards the model that was sent"
+        0.0,
+        ge=0,
+        le=10,
+        description=(
+            "strength that keeps local training near the received model, to escape detection"
+        ),
     )
     longest: float = Field(
-        0.0, ge=0, le=1e6, description="length to which the update is shortened; 0: it is not"
+        0.0, ge=0, le=1e6, description="norm to which the attacker clips its update; 0: no clipping"
     )
 
     def check(self, shape: Shape, classes: int) -> None:
@@ -56,7 +74,7 @@ class ModelReplacement(PoisoningAttack):
         return self._backdoor.data(inputs, labels, classes, scene)
 
     def restrain(self, insight: AdversaryKnowledge) -> TrainingConstraint | None:
-        """Constrain-and-scale, equation 4: alpha L_class + (1 - alpha) L_ano.
+        """Apply constrain-and-scale, equation 4: alpha L_class + (1 - alpha) L_ano.
 
         With half the squared distance as L_ano, `constrain` is (1 - alpha) / alpha.
         """
@@ -85,6 +103,6 @@ class ModelReplacement(PoisoningAttack):
         return Backdoor(target=self.target, share=self.share, pixels=self.pixels)
 
     def _factor(self, cohort: Cohort) -> float:
-        """gamma = n / eta of equation 3, by weight; who will be lost, nobody knows beforehand."""
+        """Return gamma = n / eta of equation 3, by weight; lost clients cannot be foreseen."""
         own = float(cohort.weights[cohort.malicious].double().sum())
         return self.boost or (float(cohort.weights.double().sum()) / own if own else 1.0)

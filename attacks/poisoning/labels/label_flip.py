@@ -10,9 +10,10 @@ from lab.interfaces.poisoning import ALONE, DataPoisoningContext, PoisoningAttac
 
 
 class LabelFlip(PoisoningAttack):
-    """Train on wrong labels: class y is taught as class C - 1 - y."""
+    """Trains on wrong labels: class y of C classes becomes class C - 1 - y."""
 
     kind: Literal["label-flip"] = "label-flip"
+    title: ClassVar[str] = "Label flipping"
     source: ClassVar[str] = "Tolpegin et al. 2020, arXiv:2007.08432, section 3"
     knows: ClassVar[str] = "its own data"
 

@@ -15,13 +15,14 @@ from lab.models.layers import Shape
 
 
 class TargetedFlip(PoisoningAttack):
-    """Train on wrong labels of one class: `origin` is taught as `target`."""
+    """Trains on wrong labels for one class: examples of `origin` are labelled `target`."""
 
     kind: Literal["targeted-flip"] = "targeted-flip"
+    title: ClassVar[str] = "Targeted label flipping"
     source: ClassVar[str] = "Tolpegin et al. 2020, arXiv:2007.08432, section 3"
     knows: ClassVar[str] = "its own data"
-    origin: int = Field(1, ge=0, le=999, description="the class that is to be misread")
-    target: int = Field(0, ge=0, le=999, description="the class that it is to pass for")
+    origin: int = Field(1, ge=0, le=999, description="the class whose examples get a wrong label")
+    target: int = Field(0, ge=0, le=999, description="the wrong label that they get")
 
     def check(self, shape: Shape, classes: int) -> None:
         check_class("origin", self.origin, classes)
@@ -40,6 +41,6 @@ class TargetedFlip(PoisoningAttack):
     def goal(
         self, inputs: Tensor, labels: Tensor, outside: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Test examples of `origin`, wanted as `target`."""
+        """Return test examples of `origin` with the wanted label `target`."""
         meant = labels == self.origin
         return inputs[meant], torch.full_like(labels[meant], self.target)

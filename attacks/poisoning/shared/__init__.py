@@ -1,1 +1,1 @@
-"""What several poisoning attacks need."""
+"""Helpers shared by several poisoning attacks."""

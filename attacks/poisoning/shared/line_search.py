@@ -1,7 +1,7 @@
-"""How far to go, tried out against the rule. Allouah et al. 2023, arXiv:2302.01772, as in ByzFL.
+"""Search for the factor that harms a rule most. Allouah et al. 2023, arXiv:2302.01772, as in ByzFL.
 
-ByzFL walks on from 0 in steps of 10, doubled while that helps and then shortened: it sees one hill.
-A rule that filters has several, so that half of the trials here are spread out first.
+ByzFL searches from 0 in steps of 10, doubled while that helps and then shortened, and so finds one
+maximum.  A rule that filters has several, so half of the trials here are spread out first.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def most_harmful(
     known: Sequence[float],
     trials: int,
 ) -> Tensor:
-    """The rows with that lie of a line which moves the server's step farthest off the honest mean.
+    """Return the rows with the malicious update that moves the step farthest from the honest mean.
 
-    line: factor -> (params,); known: factors that are tried in any case
+    line: factor -> (params,), the malicious update; known: factors that are tried in any case
     """
     mean = honest(rows, cohort).mean(dim=0)
 
@@ -42,9 +42,9 @@ def most_harmful(
 
 
 def strongest(harm: Callable[[float], float], known: Sequence[float], trials: int) -> float:
-    """The factor of most harm among so many, which `known` are among.
+    """Return the most harmful factor of so many trials, the `known` factors included.
 
-    First those and powers of two around the first, then ever closer around the best.
+    It tries the known factors and powers of two around the first, then ever closer around the best.
     """
     ladder = list(dict.fromkeys([*known, *(known[0] * 2.0**rung for rung in RUNGS)]))
     tried = {factor: harm(factor) for factor in ladder[: max(len(known), trials // 2)]}

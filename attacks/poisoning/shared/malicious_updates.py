@@ -1,4 +1,4 @@
-"""What the poisons of updates share: the honest updates, and lies in place of the others."""
+"""Helpers of attacks on updates: honest statistics, and replacing the malicious updates."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Way = Literal["unit", "sign", "std"]
 
 
 def honest(rows: Tensor, cohort: Cohort) -> Tensor:
-    """The updates of honest clients; of everybody, where nobody is.  -> (honest, params)
+    """Return honest clients' updates, or all where no client is honest.  -> (honest, params)
 
-    There is always one: zeros, if no row is all numbers.
+    There is always one: zeros, if every row has values that are not finite.
     """
     sound = rows.isfinite().all(dim=1)  # (clients,)
     for chosen in (sound & ~cohort.malicious, sound):
@@ -28,21 +28,21 @@ def honest(rows: Tensor, cohort: Cohort) -> Tensor:
 
 
 def deviation(among: Tensor) -> Tensor:
-    """Of each coordinate, with n - 1 below; 0 of a single row.  (honest, params) -> (params,)"""
+    """Return standard deviations (n - 1), 0 for one row.  (honest, params) -> (params,)"""
     return among.std(dim=0) if len(among) > 1 else torch.zeros_like(among[0])
 
 
 def apart(among: Tensor) -> Tensor:
-    """Squared distances, from differences: nothing cancels.  (honest, params) -> (honest, honest)
+    """Return squared distances, computed from differences.  (honest, params) -> (honest, honest)
 
-    In float64, where no float32 overflows.
+    The result is float64, which does not overflow where float32 would.
     """
     exact = among.double()
     return torch.cdist(exact, exact, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def way_of(among: Tensor, way: Way) -> Tensor:
-    """A perturbation of the honest mean.  (honest, params) -> (params,)
+    """Return a perturbation direction of the honest mean.  (honest, params) -> (params,)
 
     Shejwalkar and Houmansadr 2021, section IV: they subtract gamma times one of these.
     """
@@ -53,7 +53,7 @@ def way_of(among: Tensor, way: Way) -> Tensor:
 
 
 def told(rows: Tensor, cohort: Cohort, lie: Tensor) -> Tensor:
-    """The rows, with one lie in place of every malicious one.
+    """Replace every malicious row by the malicious update.
 
     lie (params,), or (clients, params)
     """
@@ -61,7 +61,7 @@ def told(rows: Tensor, cohort: Cohort, lie: Tensor) -> Tensor:
 
 
 def each_told(rows: Tensor, cohort: Cohort, lie: Callable[[int], Tensor]) -> Tensor:
-    """The rows, with a lie of its own from every malicious client.  client -> (params,)"""
+    """Replace each malicious row by an update of its own.  lie: client -> (params,)"""
     changed = rows.clone()
     # A loop over clients, because each one draws from its own stream.
     for place, client in enumerate(cohort.clients):
@@ -71,9 +71,9 @@ def each_told(rows: Tensor, cohort: Cohort, lie: Callable[[int], Tensor]) -> Ten
 
 
 def step_of(rows: Tensor, insight: AdversaryKnowledge) -> Tensor:
-    """What the server would make of the rows; where that is not known, their plain mean.
+    """Return the step that the server would take; without knowledge of the rule, the plain mean.
 
-    Zeros stand for a row that is not all numbers, for it would not arrive.
+    Rows with values that are not finite count as zeros, because they would not arrive.
     """
     sound = rows.isfinite().all(dim=1, keepdim=True)  # (clients, 1)
     rows = torch.where(sound, rows, 0.0)
@@ -81,7 +81,7 @@ def step_of(rows: Tensor, insight: AdversaryKnowledge) -> Tensor:
 
 
 def travelling(vector: Tensor | None, rows: Tensor) -> Tensor:
-    """Of a model, the parameters that travel; zeros where it is not known.  -> (params,)"""
+    """Return the parameters of a model that are sent; zeros where it is unknown.  -> (params,)"""
     if vector is None:
         return rows.new_zeros(rows.shape[1])
     return vector[: rows.shape[1]].to(rows.dtype)

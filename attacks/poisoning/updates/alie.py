@@ -15,19 +15,26 @@ from lab.interfaces.privacy_attacks import Sees
 
 
 class Alie(PoisoningAttack):
-    """Send the honest mean, moved by `z` standard deviations: too little to stand out.
+    """Sends the honest mean, shifted by `z` standard deviations: too little to be detected.
 
     The paper writes mean + z deviations, of gradients, and its code subtracts: the sign is free.
-    It estimates both from the attackers' own data, where this one knows them.
+    The
+    paper estimates both from the attackers' own data; this attacker knows them.
     """
 
     kind: Literal["alie"] = "alie"
+    title: ClassVar[str] = "A little is enough (ALIE)"
     source: ClassVar[str] = "Baruch et al. 2019, arXiv:1902.06156, algorithm 3"
     knows: ClassVar[str] = "the updates of all honest clients"
     z: float = Field(
-        0.0, ge=0, le=100, description="standard deviations; 0: as many as the paper's formula says"
+        0.0,
+        ge=0,
+        le=100,
+        description="shift in standard deviations; 0: the largest by the paper's formula",
     )
-    sign: Literal["plus", "minus"] = Field("plus", description="above the honest mean, or below")
+    sign: Literal["plus", "minus"] = Field(
+        "plus", description="direction of the shift: above or below the honest mean"
+    )
 
     @property
     def sees(self) -> Sees:
@@ -44,10 +51,11 @@ class Alie(PoisoningAttack):
 
 
 def tolerated(clients: int, faulty: int) -> float:
-    """z such that enough honest clients lie farther out to make a majority with the faulty.
+    """Return the z beyond which lie enough honest clients to form a majority with the attackers.
 
-    Too few attackers for that have z = 0 and send the mean.  A majority needs nobody, and goes as
-    far as if it needed one client: the formula's answer would be infinite.
+    Too few attackers for that have z = 0 and send the mean.  Where attackers are a majority
+    already,
+    z is as large as if they needed one client: the formula's answer would be infinite.
     """
     others = max(1, clients - faulty or clients)  # n - m
     needed = max(1, clients // 2 + 1 - faulty)  # s

@@ -1,7 +1,7 @@
-"""Against the way that the model would go. Fang et al. 2020, USENIX Security, arXiv:1911.11815.
+"""Directed deviation attack. Fang et al. 2020, USENIX Security, arXiv:1911.11815.
 
-Their attacks with full knowledge.  They speak of models, and here rows are updates: the model that
-was sent lies at zero.
+These are the paper's attacks with full knowledge.  The paper speaks of models; rows here are
+updates, so the model that was sent lies at zero.
 """
 
 from __future__ import annotations
@@ -23,20 +23,28 @@ THRESHOLD = 1e-5  # the paper's, but of the first lambda, for updates may be of 
 
 
 class Fang(PoisoningAttack):
-    """Push every parameter against the way it would go, by as much as the rule lets through.
+    """Pushes every parameter against its honest direction, as far as the attacked rule accepts.
 
-    That way is the sign of the step that honest updates would give, malicious clients' included;
-    where the rule is not known, of their plain mean.
+    The honest direction is the sign of the step of honest updates, malicious clients' included.
+    Where
+    the rule is unknown, it is the sign of their plain mean.
     """
 
     kind: Literal["fang"] = "fang"
+    title: ClassVar[str] = "Fang directed deviation"
     source: ClassVar[str] = "Fang et al. 2020, USENIX Security, arXiv:1911.11815, section 3"
     knows: ClassVar[str] = "the updates of all honest clients, and the rule"
     against: Literal["trimmed-mean", "krum"] = Field(
-        "trimmed-mean", description="the rule it is made for; trimmed-mean: also for the median"
+        "trimmed-mean",
+        description="the rule that the attack is made for; trimmed-mean also suits the median",
     )
     stretch: float = Field(
-        2.0, gt=1, le=100, description="trimmed-mean: b, how far beyond the last honest value"
+        2.0,
+        gt=1,
+        le=100,
+        description=(
+            "for trimmed-mean: how far updates go beyond the last honest value (b in the paper)"
+        ),
     )
 
     @property
@@ -61,9 +69,10 @@ class Fang(PoisoningAttack):
 
 
 def strength(among: Tensor, way: Tensor, faulty: int) -> float:
-    """The first lambda, halved from the paper's bound, at which Krum picks -lambda * way.
+    """Return the first lambda, halved from the paper's bound, at which Krum picks -lambda * way.
 
-    All malicious clients send the same.  Where Krum never does, the last that was tried.
+    All malicious clients send the same update.  Where Krum never picks it, the last lambda is
+    returned.
 
     among (honest, params), way (params,), float64
     """
@@ -86,5 +95,5 @@ def strength(among: Tensor, way: Tensor, faulty: int) -> float:
 
 
 def _score(gaps: Tensor, neighbours: int) -> float:
-    """Krum's best score among those rows.  gaps (rows, clients) squared distances, one to itself"""
+    """Return the best Krum score.  gaps (rows, clients): squared distances, one to itself"""
     return float(gaps.sort(dim=1).values[:, 1 : neighbours + 1].sum(dim=1).min())

@@ -1,4 +1,4 @@
-"""Free riding: pretend to have trained. Lin et al. 2019, arXiv:1911.12560; Fraboni et al. 2021."""
+"""Free-riding: pretends to train. Lin et al. 2019, arXiv:1911.12560; Fraboni et al. 2021."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, Poisoning
 
 
 class FreeRider(PoisoningAttack):
-    """Send back the model as it came, its last change, or noise as large as that.
+    """Pretends to train: sends a zero update, the model's last change, or noise of that size.
 
-    In the first round there is no last change: then all three send no update.
+    In the first round there is no last change: all three variants then send a zero update.
     """
 
     kind: Literal["free-rider"] = "free-rider"
+    title: ClassVar[str] = "Free-riding"
     source: ClassVar[str] = (
         "Lin et al. 2019, arXiv:1911.12560; Fraboni et al. 2021, arXiv:2006.11901"
     )
-    knows: ClassVar[str] = "the models that it is sent, and no data"
+    knows: ClassVar[str] = "the models that it receives, and no data"
     remembers: ClassVar[bool] = True
     # nothing and noise: Fraboni et al., plain and disguised.  last: Lin et al.
     what: Literal["nothing", "last", "noise"] = Field(
-        "nothing", description="no update, the model's last change, or noise"
+        "nothing", description="what it sends: a zero update, the model's last change, or noise"
     )
     deviation: float = Field(
-        1.0, gt=0, le=100, description="of the noise, in root mean squares of the last change"
+        1.0,
+        gt=0,
+        le=100,
+        description=(
+            "standard deviation of the noise, as a multiple of the last change's root mean square"
+        ),
     )
 
     def rows(

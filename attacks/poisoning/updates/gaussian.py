@@ -1,4 +1,4 @@
-"""Noise in place of an update. Blanchard et al. 2017, NeurIPS 30: Gaussian Byzantine clients."""
+"""Gaussian noise in place of an update. Blanchard et al. 2017, NeurIPS 30: Gaussian Byzantine."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, Poisoning
 
 
 class Gaussian(PoisoningAttack):
-    """Send normal noise, drawn anew by every client in every round."""
+    """Sends Gaussian noise instead of an update; every client draws it anew in every round."""
 
     kind: Literal["gaussian"] = "gaussian"
+    title: ClassVar[str] = "Gaussian noise"
     source: ClassVar[str] = "Blanchard et al. 2017, NeurIPS 30; 0 and 1 as in ByzFL"
     knows: ClassVar[str] = "how many parameters the model has"
-    mean: float = Field(0.0, ge=-1000, le=1000, description="mean of each parameter's update")
+    mean: float = Field(0.0, ge=-1000, le=1000, description="mean of each coordinate of the noise")
     deviation: float = Field(
-        1.0, gt=0, le=1000, description="standard deviation of each parameter's update"
+        1.0, gt=0, le=1000, description="standard deviation of each coordinate of the noise"
     )
 
     def rows(

@@ -1,4 +1,4 @@
-"""Inflated weights: claim more examples than there are. Portnoy et al. 2022, arXiv:2004.04986."""
+"""Inflated weight: reports more examples than it holds. Portnoy et al. 2022, arXiv:2004.04986."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from lab.interfaces.poisoning import ALONE, DataPoisoningContext, PoisoningAttac
 
 
 class InflatedWeight(PoisoningAttack):
-    """Flip all labels, and report `factor` times the examples; secure aggregation caps the number.
+    """Flips all labels and reports `factor` times the examples it holds, to gain weight.
 
-    A plain mean believes any number.  The ring of masked sums has room for the largest client's
-    examples, and clips a larger claim to that.
+    A plain mean believes any number.  The ring of secure aggregation has room for the largest
+    client's
+    examples, and caps a larger claim at that number.
     """
 
     kind: Literal["inflated-weight"] = "inflated-weight"
+    title: ClassVar[str] = "Inflated weight"
     source: ClassVar[str] = "Portnoy et al. 2022, Applied Sciences 12(17), arXiv:2004.04986"
     knows: ClassVar[str] = "its own data"
-    factor: float = Field(100.0, ge=1, le=1e6, description="times the examples that it holds")
+    factor: float = Field(
+        100.0,
+        ge=1,
+        le=1e6,
+        description="reported examples, as a multiple of those that the client holds",
+    )
 
     def data(
         self, inputs: Tensor, labels: Tensor, classes: int, scene: DataPoisoningContext = ALONE
@@ -30,5 +37,5 @@ class InflatedWeight(PoisoningAttack):
         return LabelFlip().data(inputs, labels, classes, scene)
 
     def claims(self, weights: Tensor, malicious: Tensor) -> Tensor:
-        """Who holds nothing lies as if it held one example."""
+        """Inflate malicious clients' reports; an empty client counts as if it held one example."""
         return torch.where(malicious, self.factor * weights.clamp_min(1), weights)

@@ -14,12 +14,15 @@ from lab.interfaces.privacy_attacks import Sees
 
 
 class Ipm(PoisoningAttack):
-    """Send `-scale` times the honest mean; above honest over malicious clients, the mean turns."""
+    """Sends `-scale` times the honest mean; a scale above honest / malicious reverses the mean."""
 
     kind: Literal["ipm"] = "ipm"
+    title: ClassVar[str] = "Inner product manipulation (IPM)"
     source: ClassVar[str] = "Xie et al. 2020, arXiv:1903.03936"
     knows: ClassVar[str] = "the updates of all honest clients"
-    scale: float = Field(2.0, gt=0, le=100, description="epsilon: how many times the honest mean")
+    scale: float = Field(
+        2.0, gt=0, le=100, description="factor on the negated honest mean (epsilon in the paper)"
+    )
 
     @property
     def sees(self) -> Sees:

@@ -14,13 +14,14 @@ from lab.interfaces.privacy_attacks import Sees
 
 
 class Mimic(PoisoningAttack):
-    """All send the update of one honest client, so that it counts many times over.
+    """Sends a copy of one honest client's update, which gives that client too much weight.
 
-    It is the one that is longest along the direction in which honest updates vary most.  The paper
-    learns that direction over its first rounds; here it is that of the round.
+    The copied client is the one that lies farthest along the direction in which honest updates vary
+    most.  The paper learns that direction over its first rounds; this attack uses the round's own.
     """
 
     kind: Literal["mimic"] = "mimic"
+    title: ClassVar[str] = "Mimic"
     source: ClassVar[str] = "Karimireddy, He and Jaggi 2022, arXiv:2006.09365"
     knows: ClassVar[str] = "the updates of all honest clients"
 

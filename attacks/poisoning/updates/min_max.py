@@ -1,7 +1,7 @@
-"""Min-Max: no farther than honest updates are apart. Shejwalkar and Houmansadr 2021, NDSS, eq. 7.
+"""Min-Max: bounded by honest updates' distances. Shejwalkar and Houmansadr 2021, NDSS, eq. 7.
 
-The paper searches for gamma by halving.  It is the root of a quadratic for every honest update, and
-of these the smallest.
+The paper searches for gamma by halving.  Here it is computed: the smallest, over all honest
+updates, of the roots of a quadratic.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from lab.interfaces.privacy_attacks import Sees
 
 
 class MinMax(PoisoningAttack):
-    """Go against the mean until an honest update is as far off as honest ones are apart."""
+    """Moves the honest mean backwards, no farther from any update than honest ones are apart."""
 
     kind: Literal["min-max"] = "min-max"
+    title: ClassVar[str] = "Min-Max"
     source: ClassVar[str] = "Shejwalkar and Houmansadr 2021, NDSS, eq. 7"
     knows: ClassVar[str] = "the updates of all honest clients"
     deviation: Way = Field(
-        "std", description="what is subtracted: the mean's unit vector, its sign, or deviations"
+        "std",
+        description=(
+            "direction that is subtracted: the mean as a unit vector, its sign, or the standard "
+            "deviations"
+        ),
     )
 
     @property
@@ -40,7 +45,7 @@ class MinMax(PoisoningAttack):
 
 
 def largest(among: Tensor, way: Tensor) -> Tensor:
-    """Gamma, 0 if there is no way.  among (honest, params), way (params,), float64 -> ()"""
+    """Return gamma, or 0 for a zero way.  among (honest, params), way (params,), float64 -> ()"""
     gaps = among.mean(dim=0) - among  # (honest, params)
     square = way.square().sum()
     if not square:

@@ -1,8 +1,8 @@
-"""Min-Sum: no farther in all than an honest update. Shejwalkar and Houmansadr 2021, NDSS, eq. 8.
+"""Min-Sum: bounded by honest updates' total distance. Shejwalkar, Houmansadr 2021, NDSS, eq. 8.
 
 Squared distances to all honest updates sum to those of the mean plus their number times the squared
-distance from the mean.  So the largest gamma is where the lie is as far from the mean as the
-farthest honest update; the paper searches for it by halving.
+distance from the mean.  Therefore the largest gamma puts the malicious update as far from the mean
+as the farthest honest update.  The paper searches for it by halving.
 """
 
 from __future__ import annotations
@@ -19,13 +19,18 @@ from lab.interfaces.privacy_attacks import Sees
 
 
 class MinSum(PoisoningAttack):
-    """Go against the mean as far from it as the farthest honest update."""
+    """Moves the honest mean backwards, as far as the farthest honest update is from the mean."""
 
     kind: Literal["min-sum"] = "min-sum"
+    title: ClassVar[str] = "Min-Sum"
     source: ClassVar[str] = "Shejwalkar and Houmansadr 2021, NDSS, eq. 8"
     knows: ClassVar[str] = "the updates of all honest clients"
     deviation: Way = Field(
-        "std", description="what is subtracted: the mean's unit vector, its sign, or deviations"
+        "std",
+        description=(
+            "direction that is subtracted: the mean as a unit vector, its sign, or the standard "
+            "deviations"
+        ),
     )
 
     @property
@@ -41,7 +46,7 @@ class MinSum(PoisoningAttack):
 
 
 def largest(among: Tensor, way: Tensor) -> Tensor:
-    """Gamma, 0 if there is no way.  among (honest, params), way (params,), float64 -> ()"""
+    """Return gamma, or 0 for a zero way.  among (honest, params), way (params,), float64 -> ()"""
     square = way.square().sum()
     if not square:
         return square

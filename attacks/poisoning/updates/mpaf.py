@@ -13,15 +13,21 @@ from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge, Poisoning
 
 
 class Mpaf(PoisoningAttack):
-    """Drag the model towards one that nobody has trained; fake clients need no data.
+    """Pulls the global model towards an untrained model; the fake clients need no data.
 
-    Where that model is not known, towards zeros; where the model sent is not, it counts as zeros.
+    Where the untrained model is unknown, it counts as zeros; so does an unknown sent model.
     """
 
     kind: Literal["mpaf"] = "mpaf"
+    title: ClassVar[str] = "MPAF (fake clients)"
     source: ClassVar[str] = "Cao and Gong 2022, arXiv:2203.08669"
-    knows: ClassVar[str] = "the model that it is sent, and an untrained one"
-    scale: float = Field(1e6, gt=0, le=1e6, description="lambda: how many times the way there")
+    knows: ClassVar[str] = "the model that it receives, and an untrained one"
+    scale: float = Field(
+        1e6,
+        gt=0,
+        le=1e6,
+        description="factor on the difference to the untrained model (lambda in the paper)",
+    )
 
     def rows(
         self, rows: Tensor, cohort: Cohort, insight: AdversaryKnowledge = NO_KNOWLEDGE

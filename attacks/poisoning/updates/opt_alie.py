@@ -1,4 +1,4 @@
-"""A little is enough, with z tried out against the rule. Allouah et al. 2023, arXiv:2302.01772."""
+"""A little is enough, with z optimised against the rule. Allouah et al. 2023, arXiv:2302.01772."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ FIXED = 1.5  # ByzFL's z where it tries nothing out
 
 
 class OptAlie(PoisoningAttack):
-    """Send the honest mean plus so many deviations as move this rule's step most.
+    """Shifts the honest mean by the number of standard deviations that harms the rule most.
 
-    Where the rule is not known, it is taken for the plain mean.
+    Harm is the distance of the step from the honest mean.  An unknown rule counts as the plain
+    mean.
     """
 
     kind: Literal["opt-alie"] = "opt-alie"
+    title: ClassVar[str] = "Optimised ALIE"
     source: ClassVar[str] = "Allouah et al. 2023, arXiv:2302.01772; Baruch et al. 2019"
     knows: ClassVar[str] = "the updates of all honest clients, and the rule"
-    evaluations: int = Field(20, ge=2, le=100, description="factors that are tried out")
+    evaluations: int = Field(
+        20, ge=2, le=100, description="number of factors that the attack tries out"
+    )
 
     @property
     def sees(self) -> Sees:

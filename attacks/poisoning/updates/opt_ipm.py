@@ -1,4 +1,4 @@
-"""Inner product manipulation, tried out against the rule. Allouah et al. 2023, arXiv:2302.01772."""
+"""Inner product manipulation, optimised against the rule. Allouah et al. 2023, arXiv:2302.01772."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ FIXED = 2.0  # ByzFL's epsilon where it tries nothing out
 
 
 class OptIpm(PoisoningAttack):
-    """Send minus so many times the honest mean as moves this rule's step most.
+    """Sends the honest mean times the negative factor that harms the rule most.
 
-    Where the rule is not known, it is taken for the plain mean.
+    Harm is the distance of the step from the honest mean.  An unknown rule counts as the plain
+    mean.
     """
 
     kind: Literal["opt-ipm"] = "opt-ipm"
+    title: ClassVar[str] = "Optimised IPM"
     source: ClassVar[str] = "Allouah et al. 2023, arXiv:2302.01772; Xie et al. 2020"
     knows: ClassVar[str] = "the updates of all honest clients, and the rule"
-    evaluations: int = Field(20, ge=2, le=100, description="factors that are tried out")
+    evaluations: int = Field(
+        20, ge=2, le=100, description="number of factors that the attack tries out"
+    )
 
     @property
     def sees(self) -> Sees:

@@ -1,4 +1,4 @@
-"""Sign flipping. Li et al. 2019, arXiv:1811.03761, section 5: send a negated update."""
+"""Sign flipping: sends a negated update. Li et al. 2019, arXiv:1811.03761, section 5."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from lab.interfaces.privacy_attacks import Sees
 
 
 class SignFlip(PoisoningAttack):
-    """Train honestly, send `-scale` times the update: the own one, or the honest mean."""
+    """Trains honestly, then sends `-scale` times its own update or the honest mean."""
 
     kind: Literal["sign-flip"] = "sign-flip"
+    title: ClassVar[str] = "Sign flipping"
     source: ClassVar[str] = "Li et al. 2019, arXiv:1811.03761, section 5"
     knows: ClassVar[str] = "its own update; for the mean, the updates of all honest clients"
-    scale: float = Field(3.0, gt=0, le=100, description="how many times that update")
+    scale: float = Field(3.0, gt=0, le=100, description="factor on the negated update")
     # own: Li et al., and blades, which turns every local gradient round.  mean: ByzFL.
-    reading: Literal["own", "mean"] = Field("own", description="whose update is negated")
+    reading: Literal["own", "mean"] = Field(
+        "own", description="the update that is negated: the client's own, or the honest mean"
+    )
 
     @property
     def sees(self) -> Sees:

@@ -22,15 +22,19 @@ from lab.models.layers import Shape
 
 
 class Sybil(PoisoningAttack):
-    """One attacker under many names: all send the same update, which misreads `origin`."""
+    """One attacker controls many clients; all send the same update, trained to misread `origin`."""
 
     kind: Literal["sybil"] = "sybil"
+    title: ClassVar[str] = "Sybil attack"
     source: ClassVar[str] = "Fung et al. 2020, RAID, arXiv:1808.04866; Douceur 2002, IPTPS"
     knows: ClassVar[str] = "the data and the updates of all its identities"
-    origin: int = Field(1, ge=0, le=999, description="the class that is to be misread")
-    target: int = Field(0, ge=0, le=999, description="the class that it is to pass for")
+    origin: int = Field(1, ge=0, le=999, description="the class whose examples get a wrong label")
+    target: int = Field(0, ge=0, le=999, description="the wrong label that they get")
     jitter: float = Field(
-        0.0, ge=0, le=10, description="noise of each identity, in lengths of the update"
+        0.0,
+        ge=0,
+        le=10,
+        description="noise added to each identity's update, as a multiple of the update's norm",
     )
 
     def check(self, shape: Shape, classes: int) -> None:

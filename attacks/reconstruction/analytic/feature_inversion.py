@@ -1,10 +1,10 @@
-"""Invert a convolutional model by way of the features that enter its dense layer.
+"""Inversion of a convolutional model through the features that enter its dense layer.
 
-Kariyappa et al. 2023, arXiv:2209.05578: the dense layer's gradient is taken apart, here as in
-`spear`, which gives every example's features exactly and without labels.  Then pictures are sought
-that have these features.  Zhu and Blaschko 2021, arXiv:2010.07733, also match the gradients of the
-convolutions, which are linear in the pictures; tried here, that leads astray: which pixel wins a
-pooling changes them by leaps.
+Kariyappa et al. 2023, arXiv:2209.05578: the dense layer's gradient is separated into examples, here
+as in `spear`, which gives every example's features exactly and without labels.  Then a search finds
+pictures with these features.  Zhu and Blaschko 2021, arXiv:2010.07733, also match the gradients of
+the convolutions, which are linear in the pictures.  That misleads the search here: a change of the
+pixel that wins a pooling changes these gradients abruptly.
 """
 
 from __future__ import annotations
@@ -37,22 +37,25 @@ FOUND = 1e-10  # of the features' square is left: some 80 dB
 
 
 class FeatureInversion(ReconstructionAttack):
-    """Read all examples' features off the dense layer, then find the pictures that have them."""
+    """Reads all examples' features off the dense layer, then searches for pictures with them."""
 
     kind: Literal["feature-inversion"] = "feature-inversion"
+    title: ClassVar[str] = "Feature inversion (Cocktail Party)"
     source: ClassVar[str] = "Kariyappa et al. 2023, arXiv:2209.05578, sections 4 and 5"
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture, the training recipe, public examples"
     fails: ClassVar[str] = (
-        "batches of more than a sixteenth of the dense layer's neurons, pictures of more pixels "
-        "than features, several local steps, noise"
+        "batches of more than a sixteenth of the dense layer's neurons, pictures of more "
+        "pixels than features, several local steps, noise"
     )
-    iterations: int = Field(1000, ge=10, le=30_000, description="steps of Adam at most")
-    seconds: float = Field(10.0, gt=0, le=3600, description="time to end after")
-    rate: float = Field(0.1, gt=0, le=1, description="step size at the start; decays to zero")
-    smooth: float = Field(1e-4, ge=0, le=1, description="weight of the total variation")
-    most: int = Field(64, ge=1, le=512, description="examples to take apart at most")
-    seed: int = Field(0, ge=0, le=2**31, description="of the disaggregation's random starts")
+    iterations: int = Field(1000, ge=10, le=30_000, description="largest number of steps of Adam")
+    seconds: float = Field(10.0, gt=0, le=3600, description="time limit of the search, in seconds")
+    rate: float = Field(0.1, gt=0, le=1, description="step size at the start; it decays to zero")
+    smooth: float = Field(
+        1e-4, ge=0, le=1, description="weight of the total variation, which favours smooth pictures"
+    )
+    most: int = Field(64, ge=1, le=512, description="largest number of examples to separate")
+    seed: int = Field(0, ge=0, le=2**31, description="seed of the separation's random starts")
 
     def check(self, network: Network) -> None:
         if place_of(network) is None:
@@ -64,7 +67,7 @@ class FeatureInversion(ReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """The best of each picture so far, more than four times a second."""
+        """Yield the best of each picture so far, more than four times a second."""
         self.check(view.network)
         until = thread_seconds() + self.seconds
         mixture = mixture_of(view, target, self.most)
@@ -88,7 +91,7 @@ class FeatureInversion(ReconstructionAttack):
                 return
 
     def _descend(self, body: Body, start: Tensor) -> Iterator[tuple[Tensor, float]]:
-        """The best of each picture, and the largest part of any one's features that is missing."""
+        """Yield the best of each picture, and the largest missing share of any picture."""
         inputs, best = start.clone().requires_grad_(True), start
         slow, fast = torch.zeros_like(start), torch.zeros_like(start)
         lowest = torch.full((len(start),), torch.inf)
@@ -112,7 +115,7 @@ class FeatureInversion(ReconstructionAttack):
 
 @dataclass(frozen=True, eq=False)
 class Body:
-    """The layers before the dense one, and the features that came out of them."""
+    """The layers before the dense one, and the features that they should give."""
 
     layers: tuple[Layer, ...]
     own: Sequence[Parameters]
@@ -136,10 +139,11 @@ class Body:
         return flat
 
     def missing(self, inputs: Tensor) -> Tensor:
-        """Of each example's features, of length 1.  inputs (examples, *shape) -> (.., features)
+        """Return the missing share of each example's features.
 
-        ReLU is left out where it let something through, so that a picture can come back from where
-        it does not.
+        inputs (examples, *shape) -> (.., features).  Where a feature is active, it is compared
+        before the
+        ReLU, so that a picture has a gradient even where its own ReLU is off.
         """
         rest = self(inputs, len(self.layers) - self.clipped)
         if self.clipped:
@@ -152,7 +156,7 @@ class Body:
 
     @torch.no_grad()
     def decoded(self, known: AuxiliaryInfo) -> Tensor:
-        """Pictures from features by ridge regression on public ones; grey where nothing is public.
+        """Decode pictures from features by ridge regression on public ones; grey without any.
 
         -> (examples, *shape)
         """

@@ -1,7 +1,7 @@
-"""Read inputs off a dense first layer. Phong et al. 2018, eprint 2017/715, section 3.
+"""Inputs computed from a dense first layer. Phong et al. 2018, eprint 2017/715, section 3.
 
 A neuron's weight gradient is its error times the input, and its bias gradient is the error: their
-ratio is the input.  With several examples behind the row it is a weighted mixture of them.
+ratio is the input.  With several examples behind the update, it is a weighted mixture of them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ from lab.models.network import Network
 
 
 class FirstLayer(ReconstructionAttack):
-    """Divide the first layer's gradient by its bias gradient: exact for one step on one example."""
+    """Divides the first layer's gradient by its bias gradient; exact for one step on an example."""
 
     kind: Literal["first-layer"] = "first-layer"
+    title: ClassVar[str] = "First-layer inversion"
     source: ClassVar[str] = "Phong et al. 2018, eprint 2017/715, section 3"
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture and the training recipe"
-    fails: ClassVar[str] = "models that begin with a convolution; mixes examples of a larger batch"
+    fails: ClassVar[str] = (
+        "models that begin with a convolution; larger batches, whose examples it mixes"
+    )
 
     def check(self, network: Network) -> None:
         if len(next(iter(network.slots.values()))[1]) != 2:
@@ -41,7 +44,7 @@ class FirstLayer(ReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """One guess: the mixture that the strongest neuron saw.  Raises SettingError on a CNN."""
+        """Yield the mixture that the strongest neuron saw.  Raises SettingError on a CNN."""
         self.check(view.network)
         first = next(iter(view.network.slots)).removesuffix(".weight")
         seen = observe(view, target)

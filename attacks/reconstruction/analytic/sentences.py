@@ -1,12 +1,14 @@
-"""DAGER: whole sentences, exact and in order. Petrov et al. 2024, arXiv:2405.15586.
+"""DAGER: exact sentences in word order. Petrov et al. 2024, arXiv:2405.15586.
 
-What a dense layer reads lies in the span of its gradient, and nothing else does, as long as fewer
-places than the layer is wide are behind it.  The published attack finds (word, place) pairs by the
-first layer's attention and grows sentences by the second's, where every place has a loss of its
-own.  Here only the last place has one: the second layer's keys and values then span as many
-directions as there are heads, not places.  But the dense half of the first layer passes slopes at
-every place, and what it reads has seen the whole beginning of the sentence: its span tells right
-beginnings from wrong ones, word by word.  The words to try are those whose vectors moved.
+The inputs of a dense layer lie in the span of its gradient, and nothing else does, as long as fewer
+positions than the layer's width contribute.  The published attack finds (word, position) pairs by
+the
+first layer's attention and extends sentences by the second layer's, where every position has a loss
+of its own.  Here only the last position has a loss: the second layer's keys and values then span as
+many directions as there are heads, not positions.  But the dense half of the first layer has
+gradients at every position, and its inputs depend on the whole beginning of the sentence.  Its span
+separates right beginnings from wrong ones, word by word.  The attack tries the words whose vectors
+changed.
 """
 
 from __future__ import annotations
@@ -34,21 +36,30 @@ AGREED = 1e-3  # relative distance of two gradients that pass for the same
 
 
 class Sentences(ReconstructionAttack):
-    """Grow every sentence of a batch word by word: exact, and it knows when it is."""
+    """Extends every sentence of a batch word by word; exact, with proof when it is complete."""
 
     kind: Literal["sentences"] = "sentences"
+    title: ClassVar[str] = "DAGER (sentences)"
     source: ClassVar[str] = "Petrov et al. 2024, arXiv:2405.15586 (DAGER), sections 4 and 5"
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture and the training recipe"
     fails: ClassVar[str] = (
-        "batches with as many words as the model is wide, several local steps, noise, and the "
-        "rounding of packed or masked updates: it then claims nothing"
+        "batches with as many words as the model is wide, several local steps, noise, and the"
+        " rounding of compressed or masked updates, where it claims nothing"
     )
     reads: ClassVar[tuple[Modality, ...]] = ("text",)
     tolerance: float = Field(
-        1e-4, gt=0, lt=0.2, description="distance from the span, by length, that counts as inside"
+        1e-4,
+        gt=0,
+        lt=0.2,
+        description="distance from the span, relative to the norm, that counts as inside",
     )
-    most: int = Field(4096, ge=1, le=65536, description="beginnings followed at once, at most")
+    most: int = Field(
+        4096,
+        ge=1,
+        le=65536,
+        description="largest number of beginnings that the search follows at once",
+    )
 
     def check(self, network: Network) -> None:
         kinds = [type(layer) for layer in network.layers[:4]]
@@ -61,7 +72,7 @@ class Sentences(ReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """The beginnings so far, a word longer each time; at the end labels and certificate."""
+        """Yield the beginnings so far, one word longer each time; then labels and a certificate."""
         self.check(view.network)
         whole(view, self.kind)
         seen, length = observe(view, target), view.network.shape[0]
@@ -82,13 +93,13 @@ class Sentences(ReconstructionAttack):
 
 
 def _longer(found: Tensor, words: int) -> Tensor:
-    """Every beginning with every word behind it."""
+    """Extend every beginning by every word."""
     old = found.repeat_interleave(words, dim=0)
     return torch.cat([old, torch.arange(words).repeat(len(found)).unsqueeze(1)], dim=1)
 
 
 def _guess(view: ServerView, found: Tensor, place: int) -> ReconstructedBatch:
-    """Beginnings, with word 0 where nothing is known yet; it stands for no word."""
+    """Make a guess of beginnings; word 0 marks unknown positions and stands for no word."""
     length = view.network.shape[0]
     rows = torch.zeros(len(found), length)
     rows[:, : found.shape[1]] = found
@@ -98,7 +109,7 @@ def _guess(view: ServerView, found: Tensor, place: int) -> ReconstructedBatch:
 
 
 def _finished(view: ServerView, gradient: Tensor, images: int, found: Tensor) -> ReconstructedBatch:
-    """Sentences with their next words, and whether they explain the whole gradient."""
+    """Return sentences with their next words, and whether they explain the whole gradient."""
     length = view.network.shape[0]
     counts = _next_words(view, gradient * images, found)  # (sentences, words)
     explained = len(found) > 0 and bool((counts.sum(dim=1) > 0).all())
@@ -116,11 +127,13 @@ def _finished(view: ServerView, gradient: Tensor, images: int, found: Tensor) ->
 
 
 def _next_words(view: ServerView, gradient: Tensor, found: Tensor) -> Tensor:
-    """How often each word came next after each sentence.  gradient (params,) of the summed loss
+    """Count each next word after each sentence.  gradient (params,) of the summed loss
 
-    The output layer's gradient is the sum of (likely - next) x feature over examples.  Features are
-    known by now, so each sentence's errors are: m times what is likely less its next words, if it
-    was typed m times; and as hardly any word comes next, the median of the ratio is m.
+    The output layer's gradient is the sum of (likely - next) x feature over examples.  The features
+    are
+    known by now, so each sentence's errors are, too: m times the probabilities minus its next
+    words, if
+    it was typed m times.  Hardly any word comes next, so the median of the ratio is m.
     -> (sentences, words) int
     """
     network, sent = view.network, view.sent.double()

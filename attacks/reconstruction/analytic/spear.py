@@ -1,7 +1,8 @@
-"""SPEAR: take a whole batch apart, exactly. Dimitrov et al. 2024, arXiv:2403.03945.
+"""SPEAR: exact separation of a batch. Dimitrov et al. 2024, arXiv:2403.03945.
 
-The rank of the first layer's gradient is the number of examples, no label is needed, and what is
-found carries a certificate: an example's errors must be zero just where it switches ReLU off.
+The rank of the first layer's gradient is the number of examples, and no label is needed.  Each
+result
+has a certificate: an example's errors must be zero exactly where the example switches ReLU off.
 """
 
 from __future__ import annotations
@@ -25,21 +26,27 @@ STRIDE = 4  # starts between two guesses
 
 
 class Spear(ReconstructionAttack):
-    """Take a batch's gradient apart by where ReLU was off: exact, and it knows when it is."""
+    """Separates a batch's gradient into examples by inactive ReLUs; exact, with a certificate."""
 
     kind: Literal["spear"] = "spear"
+    title: ClassVar[str] = "SPEAR"
     source: ClassVar[str] = "Dimitrov et al. 2024, arXiv:2403.03945, sections 3 and 4"
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture and the training recipe"
     fails: ClassVar[str] = (
-        "first layers other than dense with ReLU, several local steps, noise; examples on which a "
-        "trained model hardly errs"
+        "first layers other than dense with ReLU, several local steps, noise; examples that a"
+        " trained model predicts almost without error"
     )
     iterations: int = Field(
-        100, ge=1, le=10_000, description="random starts at most; it ends when all is certified"
+        100,
+        ge=1,
+        le=10_000,
+        description=(
+            "largest number of random starts; the search ends when all examples are certified"
+        ),
     )
-    most: int = Field(128, ge=1, le=512, description="examples to take apart at most")
-    seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
+    most: int = Field(128, ge=1, le=512, description="largest number of examples to separate")
+    seed: int = Field(0, ge=0, le=2**31, description="seed of the random starts")
 
     def check(self, network: Network) -> None:
         kinds = [type(layer) for layer in network.layers if not isinstance(layer, Flatten)]
@@ -54,7 +61,7 @@ class Spear(ReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """A guess whenever more examples agree with themselves, and now and then between."""
+        """Yield a guess whenever more examples agree with themselves, and now and then between."""
         self.check(view.network)
         mixture = mixture_of(view, target, self.most)
         shown, found = -1, None

@@ -1,7 +1,8 @@
-"""Records of a table, to the last answer, from the row space of a dense layer's gradient.
+"""Exact records of a table, from the row space of a dense layer's gradient.
 
-The setting is that of TabLeak (Vero et al. 2023, arXiv:2210.01785), which seeks records by descent;
-here answers are searched for, as words are in Petrov et al. 2024, arXiv:2405.15586.
+The setting is that of TabLeak (Vero et al. 2023, arXiv:2210.01785), which optimises records.  Here
+a
+search tries answers, as Petrov et al. 2024, arXiv:2405.15586, try words.
 """
 
 from __future__ import annotations
@@ -28,22 +29,25 @@ FAR = 8.0  # spreads from the centre that a number may lie, where no public reco
 
 
 class Tabular(ReconstructionAttack):
-    """Find each record of a batch, answer by answer; no label is needed, and it proves itself."""
+    """Searches for each record of a batch, column by column, without labels; proves its result."""
 
     kind: Literal["tabular"] = "tabular"
+    title: ClassVar[str] = "Tabular record search"
     source: ClassVar[str] = (
         "setting: Vero et al. 2023, arXiv:2210.01785; search: Petrov et al. 2024, arXiv:2405.15586"
     )
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = (
-        "the architecture, the training recipe, the table's columns, public records for the "
-        "range of its numbers"
+        "the architecture, the training recipe, the table's columns, and public records for "
+        "the range of its numbers"
     )
     fails: ClassVar[str] = (
-        "noise and compression; first layers that are not dense; more records than the answers "
-        "can tell apart; after several local steps it proves nothing"
+        "noise and compression; first layers that are not dense; more records than the "
+        "columns can tell apart; several local steps, after which it proves nothing"
     )
-    most: int = Field(5_000, ge=1, le=10_000, description="candidate records to weigh at most")
+    most: int = Field(
+        5_000, ge=1, le=10_000, description="largest number of candidate records that it weighs"
+    )
 
     def check(self, network: Network) -> None:
         kinds = [type(layer) for layer in network.layers if not isinstance(layer, Flatten)]
@@ -61,7 +65,7 @@ class Tabular(ReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """The candidates of the span first, then those of them that explain the gradient."""
+        """Yield the candidates in the span first, then those of them that explain the gradient."""
         self.check(view.network)
         if not known.columns:
             raise SettingError("tabular must know what the columns mean: use a source with columns")
@@ -80,7 +84,10 @@ class Tabular(ReconstructionAttack):
         yield ReconstructedBatch(told.records.float(), told.labels, 2, 2, told.left, told.proven)
 
     def _candidates(self, span: Span | None, known: AuxiliaryInfo) -> Tensor:
-        """Every record that the span allows; none where it tells nothing.  -> (records, width)"""
+        """Return all records that the span allows; none where it is uninformative.
+
+        -> (records, width)
+        """
         width = known.inputs.shape[1]
         ways = None if span is None else answered(span)
         if span is None or ways is None or len(ways[1]) > self.most:

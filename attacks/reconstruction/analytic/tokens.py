@@ -1,4 +1,4 @@
-"""Which words were typed: a word's vector moves only if the word was there.
+"""Typed words: a word's vector changes only if the word occurred.
 
 Melis et al. 2019, arXiv:1805.04049, section 4.1: the gradient of an embedding is zero in the row of
 every word that no example holds, whatever the rest of the model does.
@@ -29,16 +29,17 @@ from lab.models.network import Network
 
 
 class Tokens(ReconstructionAttack):
-    """Read off which words were typed: exact, for any batch and any number of local steps."""
+    """Reads typed words off the embedding's gradient; exact for any batch and any local steps."""
 
     kind: Literal["tokens"] = "tokens"
+    title: ClassVar[str] = "Typed words (embedding gradient)"
     source: ClassVar[str] = "Melis et al. 2019, arXiv:1805.04049, section 4.1"
     attacker: ClassVar[str] = "an honest-but-curious server"
-    knows: ClassVar[str] = "the architecture, the training recipe, public text"
+    knows: ClassVar[str] = "the architecture, the training recipe, and public text"
     fails: ClassVar[str] = (
-        "noise, which moves every word's vector; rounding by masks or packing hides some words; "
-        "how often each was typed is a guess by public text, and next words are exact for one step "
-        "of an untrained model only"
+        "noise, which changes every word's vector; rounding by masks or compression, which "
+        "hides some words; it guesses word frequencies from public text, and next words are "
+        "exact only for one step of an untrained model"
     )
     reads: ClassVar[tuple[Modality, ...]] = ("text",)
 
@@ -48,7 +49,7 @@ class Tokens(ReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """One guess: a bag of words, and how often each came next.  Nothing under noise."""
+        """Yield one guess: a bag of words, and how often each came next.  Nothing under noise."""
         self.check(view.network)
         seen = observe(view, target)
         typed = typed_words(view, seen)  # (typed,)
@@ -66,7 +67,7 @@ class Tokens(ReconstructionAttack):
 
 
 def embedding_of(network: Network, kind: str) -> str:
-    """The slot of the words' vectors.  Raises SettingError where the model has none."""
+    """Return the embedding's slot.  Raises SettingError where the model has none."""
     first = network.layers[0]
     if not isinstance(first, Embedding):
         raise SettingError(
@@ -77,7 +78,7 @@ def embedding_of(network: Network, kind: str) -> str:
 
 
 def typed_words(view: ServerView, seen: Observed) -> Tensor:
-    """The words whose vectors moved; none where more did than can have been typed.
+    """Return the words whose vectors changed; none where more did than can have been typed.
 
     -> (typed,) in order
     """
@@ -89,6 +90,6 @@ def typed_words(view: ServerView, seen: Observed) -> Tensor:
 
 
 def _how_often(typed: Tensor, total: int, known: AuxiliaryInfo) -> Tensor:
-    """Once each for certain; the rest as often as in public text.  -> (typed,) that sum to total"""
+    """Count each word once for certain; the rest as in public text.  -> (typed,), sum: total"""
     public = torch.bincount(known.inputs.long().flatten(), minlength=int(typed.max()) + 1)
     return 1 + apportioned(1 + public[typed], total - len(typed))

@@ -1,8 +1,9 @@
-"""Class fishing: let one class alone move the model.  Wen et al. 2022, arXiv:2202.00580, section 4.
+"""Class fishing: only one class changes the model.  Wen et al. 2022, arXiv:2202.00580, section 4.
 
-In the last layer only the wanted class keeps weights, and its bias makes it the least likely of
-all.  Then the errors of other examples do not pass beyond that layer, and what does is the gradient
-of the wanted class's few examples, which an inversion gets as if they had been alone.
+In the last layer only the target class keeps weights, and its bias makes it the least likely of
+all.
+The errors of other examples then do not pass beyond that layer.  What passes is the gradient of the
+target class's few examples, which an inversion sees as if they had been alone.
 """
 
 from __future__ import annotations
@@ -31,21 +32,22 @@ DEPTH = 20.0  # logits between the wanted class and the others: e^-20 of an exam
 
 
 class Fishing(ActiveReconstructionAttack):
-    """Single out one class of a large batch, and invert the gradient of its few examples."""
+    """Isolates one class of a large batch, then inverts the gradient of its few examples."""
 
     kind: Literal["fishing"] = "fishing"
+    title: ClassVar[str] = "Class fishing"
     source: ClassVar[str] = "Wen et al. 2022, arXiv:2202.00580, section 4.1"
-    attacker: ClassVar[str] = "a server that sends a model of its own making"
-    knows: ClassVar[str] = "the architecture, the training recipe, public examples"
+    attacker: ClassVar[str] = "a server that sends a manipulated model"
+    knows: ClassVar[str] = "the architecture, the training recipe, and public examples"
     fails: ClassVar[str] = "many examples of the class, several local steps, noise"
     label: int = Field(
-        -1, ge=-1, le=1000, description="the class fished for; -1: the rarest that the round shows"
+        -1, ge=-1, le=1000, description="the class to isolate; -1: the rarest class in the round"
     )
     iterations: int = Field(
         0,
         ge=0,
         le=20_000,
-        description="of the inversion that follows; 0: as many as it usually has",
+        description="iterations of the inversion that follows; 0: its usual number",
     )
 
     def check(self, network: Network) -> None:
@@ -61,7 +63,7 @@ class Fishing(ActiveReconstructionAttack):
             )
 
     def plant(self, view: ServerView, known: AuxiliaryInfo) -> ManipulatedModel:
-        """Raises SettingError where layers never travel."""
+        """Manipulate the model.  Raises SettingError where some layers are never sent."""
         self.check(view.network)
         whole(view, self.kind)
         label = self._rarest(view, known) if self.label < 0 else self.label
@@ -76,7 +78,7 @@ class Fishing(ActiveReconstructionAttack):
         return ManipulatedModel(view.network, sent)
 
     def _rarest(self, view: ServerView, known: AuxiliaryInfo) -> int:
-        """In most rows, and there seldom."""
+        """Return the class with the fewest examples, among those that occur in most rows."""
         rows = [label_counts(view, observe(view, one[0]), known) for one in view.senders]
         if not rows:
             raise SettingError(f"round {view.round} left nothing to fish in: {view.note}")
@@ -88,14 +90,14 @@ class Fishing(ActiveReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """What the inversion says of the class's examples, as it finds them."""
+        """Yield the inversion's guesses at the class's examples."""
         label, alone = isolated(view, target, noisy=known.mechanism.noise > 0)
         examples = int(alone.weights[0])
         for guess in self._inversion(view.network, examples)(alone, target, known):
             yield replace(guess, labels=torch.full_like(guess.labels, label))
 
     def _inversion(self, network: Network, examples: int) -> ReconstructionAttack:
-        """What works best on so many.  A single one is read off without any search."""
+        """Choose the best inversion for so many examples; one example needs no search."""
         given = {"iterations": self.iterations} if self.iterations else {}
         plain = [type(layer) for layer in network.layers if not isinstance(layer, Flatten)]
         if plain[0] is Dense:
@@ -104,9 +106,10 @@ class Fishing(ActiveReconstructionAttack):
 
 
 def isolated(view: ServerView, target: int, noisy: bool = False) -> tuple[int, ServerView]:
-    """The wanted class, and the view as if its examples had been the whole batch of one step.
+    """Return the target class, and the view as if its examples were the whole batch of one step.
 
-    Before the last layer they have been.  In it, the row of the wanted class holds the sum of their
+    Before the last layer they are.  In that layer, the row of the target class holds the sum of
+    their
     features, from which the other rows follow: their errors would be their probabilities.
     """
     seen = observe(view, target)
@@ -136,7 +139,7 @@ def isolated(view: ServerView, target: int, noisy: bool = False) -> tuple[int, S
 
 
 def _once(examples: int) -> TrainingPlan:
-    """One step on all examples, at a rate of 1."""
+    """Return a recipe of one step on all examples, at a rate of 1."""
     return TrainingPlan(
         epochs=1,
         cap=1,

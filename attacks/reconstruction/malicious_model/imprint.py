@@ -1,10 +1,12 @@
-"""Imprint: a planted layer that sorts examples into bins.  Fowl et al. 2022, arXiv:2110.13057.
+"""Imprint: a planted layer sorts examples into bins.  Fowl et al. 2022, arXiv:2110.13057.
 
-Every bin is one stretch of brightness, with as many public examples in each; pixels count a little
-differently, so that no two examples are equally bright.  An example that is
-alone in its bin is all that the bin's gradient holds, however many others there are: so it works on
-sums, too (Zhao et al. 2023, arXiv:2303.12233).  LOKI's other trick, a different model for every
-client, is left out: masks that are bound to the model that was sent would not cancel.
+Every bin is one interval of brightness, with equally many public examples in each; pixels have
+slightly different weights, so that no two examples are equally bright.  The gradient of a bin with
+a
+single example is that example, however many others there are.  Therefore the attack works on sums,
+too (Zhao et al. 2023, arXiv:2303.12233).  LOKI's other trick, a different model for every client,
+is
+left out: masks that are bound to the model that was sent would not cancel.
 """
 
 from __future__ import annotations
@@ -41,22 +43,30 @@ FAINT = 1e-5  # of the strongest bin: less is rounding
 
 
 class Imprint(ActiveReconstructionAttack):
-    """Plant bins of brightness: exact for every example that is alone in its bin."""
+    """Plants bins of brightness in the model; exact for every example that is alone in its bin."""
 
     kind: Literal["imprint"] = "imprint"
+    title: ClassVar[str] = "Imprint module (Robbing the Fed)"
     source: ClassVar[str] = "Fowl et al. 2022, arXiv:2110.13057; Zhao et al. 2023, arXiv:2303.12233"
-    attacker: ClassVar[str] = "a server that sends a model of its own making"
-    knows: ClassVar[str] = "the architecture, the training recipe, public examples"
-    fails: ClassVar[str] = "many more examples than bins, noise; clients who look at their model"
+    attacker: ClassVar[str] = "a server that sends a manipulated model"
+    knows: ClassVar[str] = "the architecture, the training recipe, and public examples"
+    fails: ClassVar[str] = "many more examples than bins, noise; clients who inspect their model"
     bins: int = Field(
-        256, ge=2, le=1024, description="of a planted module; a dense layer has its neurons"
+        256,
+        ge=2,
+        le=1024,
+        description=(
+            "number of bins of a planted module; in a dense layer, its neurons are the bins"
+        ),
     )
     module: bool = Field(
         False,
-        description="plant a module even where the model's own neurons would do: dense and ReLU "
-        "first, one local step",
+        description=(
+            "plant a module even where the model's own neurons would do: dense and ReLU first, "
+            "one local step"
+        ),
     )
-    seed: int = Field(0, ge=0, le=2**31, description="of how much each pixel counts")
+    seed: int = Field(0, ge=0, le=2**31, description="seed of the pixels' weights")
 
     def check(self, network: Network) -> None:
         if not isinstance(_layers(network)[0], (Dense, Convolution)):
@@ -66,7 +76,10 @@ class Imprint(ActiveReconstructionAttack):
             )
 
     def plant(self, view: ServerView, known: AuxiliaryInfo) -> ManipulatedModel:
-        """Raises SettingError without public examples, or where layers never travel."""
+        """Manipulate the model.
+
+        Raises SettingError without public examples or if layers stay local.
+        """
         whole(view, self.kind)
         if not len(known.inputs):
             raise SettingError("imprint needs public examples to lay its bins: choose another run")
@@ -92,7 +105,7 @@ class Imprint(ActiveReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """One guess: the bins that read like an example, strongest first."""
+        """Yield one guess: the bins that resemble an example, strongest first."""
         seen = observe(view, target)
         bins = Readings.of(view, seen.gradient)
         found = bins.best(seen.images)
@@ -104,7 +117,7 @@ class Imprint(ActiveReconstructionAttack):
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What each bin's gradient says."""
+    """The reading of each bin's gradient."""
 
     inputs: Tensor  # (bins, pixels) float64: the example, if it was alone
     errors: Tensor  # (bins,) the slope of the bias, and so of the example's loss
@@ -131,7 +144,10 @@ class Readings:
         return cls(inputs, errors, sound & (errors.abs() > FAINT * errors.abs().max()))
 
     def best(self, most: int) -> Tensor:
-        """The sound bins, or the strongest of all where none is.  -> (found,), at least one"""
+        """Return the sound bins, or the strongest of all where none is.
+
+        -> (found,), at least one
+        """
         order = self.errors.nan_to_num().abs().argsort(descending=True)
         return (order[self.sound[order]] if self.sound.any() else order)[:most]
 
@@ -141,12 +157,12 @@ def _layers(network: Network) -> list[Layer]:
 
 
 def _neurons(network: Network) -> bool:
-    """Whether the model's own first layer can be bins, and the second pass all slopes alike."""
+    """Return whether the model's first layer can be bins, and its second passes equal slopes."""
     return [type(layer) for layer in _layers(network)[:3]] == [Dense, Relu, Dense]
 
 
 def _write(network: Network, sent: Tensor, weight: Tensor, bias: Tensor) -> None:
-    """Bins in the first layer, and the same weights after each of them, in place."""
+    """Write bins into the first layer, and equal weights after each of them, in place."""
     parts = network.split(sent)
     first, first_bias, after, after_bias = list(network.slots)[:4]
     parts[first].copy_(weight)
@@ -156,18 +172,21 @@ def _write(network: Network, sent: Tensor, weight: Tensor, bias: Tensor) -> None
 
 
 def _fan(outputs: int) -> Tensor:
-    """1, -1 and more: none of them near their mean, so that every label leaves a slope."""
+    """Return 1, -1 and more, none near their mean, so that every label leaves a slope."""
     place = torch.arange(outputs)
     return (1 - 2 * (place % 2)) * (1 + place / outputs)
 
 
 def _less(slopes: Tensor) -> Tensor:
-    """Each row without the next one."""
+    """Subtract the next row from each row."""
     return torch.cat([slopes[:-1] - slopes[1:], slopes[-1:]])
 
 
 def _labels(view: ServerView, inputs: Tensor, errors: Tensor) -> Tensor:
-    """The labels whose loss has a slope next to what was seen.  errors (guesses,) -> (guesses,)"""
+    """Return the labels whose loss has a slope next to the seen one.
+
+    errors (guesses,) -> (guesses,)
+    """
     network = view.network
     layers = list(zip(network.layers, network.owned(network.split(view.sent)), strict=True))
     first = next(place for place, (_, own) in enumerate(layers) if own)

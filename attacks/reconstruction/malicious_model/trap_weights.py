@@ -1,9 +1,10 @@
 """Trap weights: neurons that fire for few examples.  Boenisch et al. 2023, arXiv:2112.02918.
 
-Half of a neuron's weights are negative and outweigh the others a little (section 4.2), so that
-most pictures leave it silent.  Where a single one sets it off, its gradient is that picture.  The
-server can tell such a reading from a mixture, which the paper leaves open: the model's error for it
-is the one that was seen.  What is found so is taken off, and leaves others alone in turn.
+Half of a neuron's weights are negative and slightly outweigh the others (section 4.2), so that most
+pictures do not activate it.  If a single picture activates it, its gradient is that picture.  The
+server can tell such a reading from a mixture, which the paper leaves open: the model's error on the
+reading is the one that was seen.  Readings found in this way are subtracted, which leaves further
+pictures alone in their neurons.
 """
 
 from __future__ import annotations
@@ -37,12 +38,13 @@ MOST = 0.4  # share of pictures that set a neuron off, at most
 
 
 class TrapWeights(ActiveReconstructionAttack):
-    """Plant neurons that one picture in a batch sets off: exact for every one that is alone."""
+    """Plants neurons that few pictures activate; exact for every picture alone in some neuron."""
 
     kind: Literal["trap-weights"] = "trap-weights"
+    title: ClassVar[str] = "Trap weights"
     source: ClassVar[str] = "Boenisch et al. 2023, arXiv:2112.02918, section 4.2"
-    attacker: ClassVar[str] = "a server that sends a model of its own making"
-    knows: ClassVar[str] = "the architecture, the training recipe, public examples"
+    attacker: ClassVar[str] = "a server that sends a manipulated model"
+    knows: ClassVar[str] = "the architecture, the training recipe, and public examples"
     fails: ClassVar[str] = (
         "models other than two dense layers with ReLU, several local steps, noise"
     )
@@ -50,10 +52,12 @@ class TrapWeights(ActiveReconstructionAttack):
         0.0,
         ge=0,
         le=2,
-        description="positive weights beside negative ones, 0.95 as published; 0: so that public "
-        "pictures set each neuron off as often as one in a batch",
+        description=(
+            "factor on positive weights beside negative ones, 0.95 as published; 0: each neuron "
+            "is activated by public pictures as often as by one in a batch"
+        ),
     )
-    seed: int = Field(0, ge=0, le=2**31, description="of the weights")
+    seed: int = Field(0, ge=0, le=2**31, description="seed of the weights")
 
     def check(self, network: Network) -> None:
         layers = [type(layer) for layer in network.layers if not isinstance(layer, Flatten)]
@@ -65,7 +69,10 @@ class TrapWeights(ActiveReconstructionAttack):
             )
 
     def plant(self, view: ServerView, known: AuxiliaryInfo) -> ManipulatedModel:
-        """Raises SettingError without public examples, or where layers never travel."""
+        """Manipulate the model.
+
+        Raises SettingError without public examples or if layers stay local.
+        """
         self.check(view.network)
         whole(view, self.kind)
         sent, parts = view.sent.clone(), list(view.network.slots)
@@ -78,7 +85,7 @@ class TrapWeights(ActiveReconstructionAttack):
         return ManipulatedModel(view.network, sent)
 
     def _scales(self, weight: Tensor, view: ServerView, known: AuxiliaryInfo) -> Tensor:
-        """What each neuron's positive weights are multiplied by.  -> (neurons,)"""
+        """Return the factor on each neuron's positive weights.  -> (neurons,)"""
         if self.scale:
             return torch.full((len(weight),), self.scale)
         if not len(known.inputs) or not view.senders:
@@ -93,7 +100,7 @@ class TrapWeights(ActiveReconstructionAttack):
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """A guess after each turn, of what is certain; what may be mixtures follows at the end."""
+        """Yield certain pictures after each turn; possible mixtures follow at the end."""
         seen = observe(view, target)
         of, at = view.network.split(seen.gradient), list(view.network.slots)[:2]
         left = torch.cat([of[at[0]], of[at[1]].unsqueeze(1)], dim=1)  # (neurons, pixels + 1)
@@ -123,7 +130,7 @@ class TrapWeights(ActiveReconstructionAttack):
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What each neuron's gradient says, if a single picture is behind it."""
+    """The reading of each neuron's gradient, if a single picture is behind it."""
 
     inputs: Tensor  # (neurons, pixels) float64
     labels: Tensor  # (neurons,) whose error is next to what was seen
@@ -132,7 +139,10 @@ class Readings:
 
     @classmethod
     def of(cls, view: ServerView, left: Tensor, strength: Tensor, images: int) -> Readings:
-        """left (neurons, pixels + 1): gradients by weights and bias; strength: of the strongest"""
+        """Read them from the gradients.
+
+        left (neurons, pixels + 1): gradients by weights and bias; strength: of the strongest
+        """
         errors = left[:, -1]
         inputs = left[:, :-1] / errors.unsqueeze(1)
         inside = ((inputs > -INSIDE) & (inputs < 1 + INSIDE)).all(dim=1)
@@ -145,7 +155,7 @@ class Readings:
         return cls(inputs, labels, off, inside & (errors.abs() > FAINT * strength))
 
     def apart(self, which: Tensor) -> Tensor:
-        """Different ones among those, the surest first.  which (neurons,) bool -> (found,)"""
+        """Return different readings, the surest first.  which (neurons,) bool -> (found,)"""
         order = torch.where(which, self.off.clamp_max(1e30), torch.inf).argsort()[
             : int(which.sum())
         ]
@@ -157,7 +167,7 @@ class Readings:
 
 
 def errors_of(view: ServerView, inputs: Tensor, labels: Tensor) -> Tensor:
-    """What each neuron's bias gets of each example's loss.  -> (examples, neurons)"""
+    """Return each neuron's bias gradient by each example's loss.  -> (examples, neurons)"""
     first, bias, weight, _ = view.network.split(view.sent.double()).values()
     shares = view.network(view.sent.double(), _shaped(view, inputs)).softmax(dim=1)
     error = (shares - F.one_hot(labels, shares.shape[1])) @ weight
@@ -169,7 +179,7 @@ def _shaped(view: ServerView, inputs: Tensor) -> Tensor:
 
 
 def traps(neurons: int, pixels: int, generator: Generator) -> Tensor:
-    """As many negative weights as positive ones, of the same sizes.  -> (neurons, pixels)"""
+    """Draw as many negative weights as positive ones, of the same sizes.  -> (neurons, pixels)"""
     sizes = normal(generator, neurons, pixels // 2).abs() / pixels**0.5
     places = normal(generator, neurons, pixels).argsort(dim=1)
     weight = torch.zeros(neurons, pixels)

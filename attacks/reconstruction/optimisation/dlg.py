@@ -1,8 +1,8 @@
 """Deep leakage from gradients. Zhu, Liu and Han 2019, arXiv:1906.08935, algorithm 1.
 
-Inputs and labels are sought together: L-BFGS moves both until their gradient is the one that was
-seen.  A label is soft on the way, the softmax of free numbers, and the largest share is the answer.
-The published code answers with the label that it began with; ours with the one that it found.
+L-BFGS optimises inputs and labels together until their gradient matches the one that was seen.  A
+label is soft during the search, the softmax of free numbers; the answer is the largest share.  The
+published code answers with the label that it began with; ours with the one that it found.
 """
 
 from __future__ import annotations
@@ -28,30 +28,39 @@ from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 
 class Dlg(ReconstructionAttack):
-    """Match the gradient by L-BFGS, inputs and labels at once; no label is read off first."""
+    """Matches the gradient by L-BFGS over inputs and labels together; infers no label first."""
 
     kind: Literal["dlg"] = "dlg"
+    title: ClassVar[str] = "Deep leakage from gradients (DLG)"
     source: ClassVar[str] = "Zhu et al. 2019, arXiv:1906.08935, section 3"
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture and the training recipe"
     fails: ClassVar[str] = "ReLU models, larger batches, many local steps, noise, unlucky starts"
     iterations: int = Field(
-        1000, ge=10, le=20000, description="L-BFGS iterations of one start at most"
+        1000, ge=10, le=20000, description="largest number of L-BFGS iterations from one start"
     )
     restarts: int = Field(
-        4, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
+        4,
+        ge=1,
+        le=20,
+        description=(
+            "largest number of starts; the first that explains the gradient ends the search"
+        ),
     )
-    seconds: float = Field(60.0, ge=1, le=3600, description="of search at most")
+    seconds: float = Field(60.0, ge=1, le=3600, description="time limit of the search, in seconds")
     unroll: int = Field(
-        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+        10,
+        ge=1,
+        le=100,
+        description="largest number of local steps that it simulates; 1: one mean gradient",
     )
-    most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
-    seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
+    most: int = Field(8, ge=1, le=64, description="largest number of examples to reconstruct")
+    seed: int = Field(0, ge=0, le=2**31, description="seed of the random starts")
 
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """The best so far, every `STRIDE` iterations."""
+        """Yield the best guess so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
         end = thread_seconds() + self.seconds
@@ -77,7 +86,7 @@ class Dlg(ReconstructionAttack):
         return self.restarts * self.iterations
 
     def _start(self, view: ServerView, examples: int, restart: int) -> tuple[Tensor, Tensor]:
-        """Random inputs, and scores whose softmax is a soft label."""
+        """Return random inputs, and scores whose softmax is a soft label."""
         draw = random_stream(self.seed, "dlg", restart)
         inputs = torch.from_numpy(draw.random((examples, *view.network.shape)))
         scores = torch.from_numpy(draw.normal(size=(examples, view.network.classes)))

@@ -1,7 +1,8 @@
-"""Improved deep leakage from gradients. Zhao et al. 2020, arXiv:2001.02610.
+"""Improved deep leakage from gradients (iDLG). Zhao et al. 2020, arXiv:2001.02610.
 
-The labels are read off the last bias; then L-BFGS looks for inputs whose gradient is the one that
-was seen, or whose local steps are: see `attacks.reconstruction.shared.simulated_update`.
+The labels are computed from the last bias.  Then L-BFGS searches for inputs whose gradient is the
+one
+that was seen, or whose local steps are: see `attacks.reconstruction.shared.simulated_update`.
 """
 
 from __future__ import annotations
@@ -25,30 +26,39 @@ from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 
 class Idlg(ReconstructionAttack):
-    """Match the gradient by L-BFGS, labels read off first: exact on smooth models, one example."""
+    """Infers labels, then matches gradients by L-BFGS; exact for one example on smooth models."""
 
     kind: Literal["idlg"] = "idlg"
+    title: ClassVar[str] = "iDLG gradient matching"
     source: ClassVar[str] = "Zhao et al. 2020, arXiv:2001.02610, section 3"
     attacker: ClassVar[str] = "an honest-but-curious server"
     knows: ClassVar[str] = "the architecture and the training recipe"
     fails: ClassVar[str] = "ReLU models, larger batches, many local steps, noise"
     iterations: int = Field(
-        2000, ge=10, le=20000, description="L-BFGS iterations of one start at most"
+        2000, ge=10, le=20000, description="largest number of L-BFGS iterations from one start"
     )
     restarts: int = Field(
-        3, ge=1, le=20, description="starts at most; the first to explain the gradient ends it"
+        3,
+        ge=1,
+        le=20,
+        description=(
+            "largest number of starts; the first that explains the gradient ends the search"
+        ),
     )
-    seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
+    seconds: float = Field(300.0, ge=1, le=3600, description="time limit of the search, in seconds")
     unroll: int = Field(
-        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+        10,
+        ge=1,
+        le=100,
+        description="largest number of local steps that it simulates; 1: one mean gradient",
     )
-    most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
-    seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
+    most: int = Field(8, ge=1, le=64, description="largest number of examples to reconstruct")
+    seed: int = Field(0, ge=0, le=2**31, description="seed of the random starts")
 
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """The best so far, every `STRIDE` iterations."""
+        """Yield the best guess so far, every `STRIDE` iterations."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float64)
         labels, end = cause.labels, thread_seconds() + self.seconds

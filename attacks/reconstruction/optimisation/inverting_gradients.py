@@ -1,10 +1,11 @@
 """Inverting gradients. Geiping et al. 2020, arXiv:2003.14053, sections 4 and 5.
 
-Cosine distance between rows plus total variation, by Adam on the sign of the derivative, whose
-steps shrink to nothing along a cosine.  A start may end beside the picture, so several are tried
-for a short while.  All may also go on and be drawn towards their mean (group consistency: Yin et
-al. 2021, arXiv:2104.07586, section 3.3).  Their term for the statistics of batch normalisation has
-nothing to work on here: no model of the lab has such layers.
+The objective is the cosine distance between updates plus total variation.  Adam follows the sign of
+the derivative, and its steps shrink to zero along a cosine.  A start may end beside the picture, so
+several are tried for a short while.  All may also go on and be drawn towards their mean (group
+consistency: Yin et al. 2021, arXiv:2104.07586, section 3.3).  Their term for the statistics of
+batch
+normalisation does not apply: no model of the lab has such layers.
 """
 
 from __future__ import annotations
@@ -30,35 +31,49 @@ TRIAL = 0.1  # of the way, after which only the best of several starts goes on
 
 
 class InvertingGradients(ReconstructionAttack):
-    """Match the gradient's direction and prefer smooth pictures: works on ReLU models too."""
+    """Matches the gradient's direction and favours smooth pictures; also works on ReLU models."""
 
     kind: Literal["inverting-gradients"] = "inverting-gradients"
+    title: ClassVar[str] = "Inverting gradients"
     source: ClassVar[str] = "Geiping et al. 2020, arXiv:2003.14053, section 4"
     attacker: ClassVar[str] = "an honest-but-curious server"
-    knows: ClassVar[str] = "the architecture, the training recipe, that pictures are smooth"
-    fails: ClassVar[str] = "many examples or local steps behind a row, noise"
-    iterations: int = Field(1000, ge=10, le=30_000, description="steps of signed Adam at most")
-    seconds: float = Field(300.0, ge=1, le=3600, description="of search at most")
-    rate: float = Field(0.1, gt=0, le=1, description="step size at the start; decays to zero")
+    knows: ClassVar[str] = "the architecture, the training recipe, and that pictures are smooth"
+    fails: ClassVar[str] = "many examples or local steps behind an update, noise"
+    iterations: int = Field(
+        1000, ge=10, le=30_000, description="largest number of steps of signed Adam"
+    )
+    seconds: float = Field(300.0, ge=1, le=3600, description="time limit of the search, in seconds")
+    rate: float = Field(0.1, gt=0, le=1, description="step size at the start; it decays to zero")
     smooth: float = Field(
         0.01, ge=0, le=10, description="weight of the total variation, summed over examples"
     )
     restarts: int = Field(
-        4, ge=1, le=64, description="random starts; the best goes on after a tenth of the way"
+        4,
+        ge=1,
+        le=64,
+        description="number of random starts; the best continues after a tenth of the search",
     )
     agree: float = Field(
-        0.0, ge=0, le=10, description="how strongly starts are drawn to their mean; then all go on"
+        0.0,
+        ge=0,
+        le=10,
+        description=(
+            "strength that draws the starts towards their mean; above 0 all starts continue"
+        ),
     )
     unroll: int = Field(
-        10, ge=1, le=100, description="local steps repeated at most; 1: as one mean gradient"
+        10,
+        ge=1,
+        le=100,
+        description="largest number of local steps that it simulates; 1: one mean gradient",
     )
-    most: int = Field(8, ge=1, le=64, description="examples reconstructed at most")
-    seed: int = Field(0, ge=0, le=2**31, description="of the random starts")
+    most: int = Field(8, ge=1, le=64, description="largest number of examples to reconstruct")
+    seed: int = Field(0, ge=0, le=2**31, description="seed of the random starts")
 
     def __call__(
         self, view: ServerView, target: int, known: AuxiliaryInfo
     ) -> Iterator[ReconstructedBatch]:
-        """Several a second; the last is the one of the lowest objective."""
+        """Yield several guesses a second; the last has the lowest objective."""
         whole(view, self.kind)
         cause = Causation.of(view, target, known, self.most, self.unroll, torch.float32)
         inputs = self._start(view, len(cause.labels))  # (restarts, examples, *shape)
@@ -93,14 +108,14 @@ class InvertingGradients(ReconstructionAttack):
                 inputs, slow, fast = inputs[first], slow[first], fast[first]
 
     def _start(self, view: ServerView, examples: int) -> Tensor:
-        """Noise around grey.  -> (restarts, examples, *shape)"""
+        """Return noise around grey.  -> (restarts, examples, *shape)"""
         drawn = normal(
             random_stream(self.seed, "inverting"), self.restarts, examples, *view.network.shape
         )
         return drawn.mul_(0.1).add_(0.5)
 
     def _look(self, cause: Causation, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """What each start has reached, and which way it goes up.
+        """Return each start's objective and its derivative.
 
         inputs (restarts, examples, *shape) -> (restarts,), (restarts, examples, *shape)
         """
@@ -118,7 +133,7 @@ class InvertingGradients(ReconstructionAttack):
 
 
 def from_row(row: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """1 - the cosine of the angle between two rows, and its derivative by the first."""
+    """Return 1 - the cosine between two rows, and its derivative by the first."""
     length, other = row.norm().clamp_min(1e-20), seen.norm().clamp_min(1e-20)
     cosine = row @ seen / (length * other)
     return 1 - cosine, (cosine / length.square()) * row - seen / (length * other)

@@ -1,1 +1,1 @@
-"""What several reconstruction attacks need."""
+"""Helpers shared by several reconstruction attacks."""

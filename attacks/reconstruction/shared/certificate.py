@@ -1,6 +1,6 @@
-"""What an attacker knows of its own disaggregation, without the truth.
+"""The attacker's own certificate of its separation, without the truth.
 
-Dimitrov et al. 2024, arXiv:2403.03945, section 4: errors must be zero just where ReLU was off.
+Dimitrov et al. 2024, arXiv:2403.03945, section 4: errors must be zero exactly where ReLU was off.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ ALIKE = 0.8  # share of the neurons where errors vanish just where ReLU is off
 
 
 def agreeing(mixture: Mixture, mixing: Tensor) -> tuple[Tensor, Tensor]:
-    """Which examples bear themselves out, by what the attacker itself holds, and which exactly.
+    """Mark the examples that the attacker's own data confirm, and those that are confirmed exactly.
 
-    Their errors are zero, but for noise, just where their own input switches ReLU off, and no other
-    errors in the span are.  Once all do so the batch is proven; before, each input may still hold
-    a little of those that do not.  -> (rank,) bool, (rank,) bool
+    Their errors are zero, up to noise, exactly where their own input switches ReLU off, and no
+    other
+    errors in the span are.  Once all examples are confirmed the batch is proven; before, each input
+    may
+    still contain a little of those that are not.  -> (rank,) bool, (rank,) bool
     """
     nobody = torch.zeros(len(mixing), dtype=torch.bool)
     # The same example twice agrees with itself, and another is missing.
@@ -42,11 +44,12 @@ def agreeing(mixture: Mixture, mixing: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def blurred(mixture: Mixture, errors: Tensor, noise: Tensor, off: Tensor) -> Tensor:
-    """How far noise may have moved each input, a standard deviation.  -> (rank,)
+    """Return the standard deviation by which noise may have moved each input.  -> (rank,)
 
-    Noise is in the gradient itself, and in the errors by which it is taken apart: where an
-    example's are least squares over the neurons that it has off, a little of every other is left
-    in them, and comes back in the other's input.
+    Noise is in the gradient itself, and in the errors by which it is separated: where an example's
+    errors
+    are least squares over its inactive neurons, a little of every other example stays in them, and
+    returns in the other's input.
     """
     sizes = errors.norm(dim=1).clamp_min(1e-300)  # (rank,)
     unit = errors / sizes.unsqueeze(1)
@@ -63,7 +66,7 @@ def blurred(mixture: Mixture, errors: Tensor, noise: Tensor, off: Tensor) -> Ten
 
 
 def _inverse(matrices: Tensor) -> Tensor:
-    """Of what cannot be inverted: far too large."""
+    """Return the inverse; a singular matrix gives huge values."""
     tiny = 1e-13 * torch.eye(matrices.shape[-1], dtype=torch.double)
     inverse: Tensor = torch.linalg.inv(matrices + tiny)
     return inverse

@@ -1,4 +1,4 @@
-"""The first dense layer with ReLU, as a server sees its gradient; where a batch is taken apart."""
+"""The first dense layer with ReLU as a server sees its gradient, and the separation of a batch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARPNESS = 1.0, 3.0  # of the component analysis, in turn
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """How far the search is."""
+    """The state of the search."""
 
     mixing: Tensor  # (rank, rank): errors of each example, in the basis of the mixture
     agree: int  # examples that bear themselves out
@@ -33,7 +33,7 @@ class Found:
 
 
 def place_of(network: Network) -> int | None:
-    """Of the first dense layer, where ReLU follows it."""
+    """Return the place of the first dense layer that a ReLU follows."""
     kinds = [type(layer) for layer in network.layers]
     place = kinds.index(Dense)  # the last layer of every model is one
     return place if kinds[place + 1 : place + 2] == [Relu] else None
@@ -44,7 +44,7 @@ def _dense(network: Network) -> Dense:
 
 
 def mixture_of(view: ServerView, target: int, most: int) -> Mixture:
-    """Raises SettingError where the layer's gradient stays with the client."""
+    """Build the mixture.  Raises SettingError where the layer's gradient stays with the client."""
     layer = _dense(view.network)
     names = [f"{layer.name}.{part}" for part in ("weight", "bias")]
     if view.network.slots[names[1]][0].stop > view.shared:
@@ -59,7 +59,7 @@ def mixture_of(view: ServerView, target: int, most: int) -> Mixture:
 
 
 def _bounds(network: Network) -> tuple[float, float]:
-    """Of what enters the layer."""
+    """Return the bounds of the layer's inputs."""
     before = network.layers[: place_of(network)]
     if any(isinstance(layer, Relu | MaxPool) for layer in before):
         return 0.0, inf
@@ -67,7 +67,7 @@ def _bounds(network: Network) -> tuple[float, float]:
 
 
 def taken_apart(mixture: Mixture, starts: int, seed: int) -> Iterator[Found]:
-    """The best after each random start; ends when every example bears itself out."""
+    """Yield the best result after each random start; ends when every example is confirmed."""
     best = kept = mixture.errors.new_zeros(0, mixture.rank)
     most = exact = -1
     for step in range(1, (starts if mixture.clean else 1) + 1):  # noise hides zeros: one try
@@ -87,7 +87,7 @@ def taken_apart(mixture: Mixture, starts: int, seed: int) -> Iterator[Found]:
 
 
 def labels_of(view: ServerView, features: Tensor, errors: Tensor) -> Tensor:
-    """The labels with which the model makes errors in that direction.
+    """Return the labels with which the model makes errors in that direction.
 
     features (examples, inputs) of the layer, errors (examples, neurons), at any scale
     -> (examples,)

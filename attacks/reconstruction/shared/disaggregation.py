@@ -1,10 +1,10 @@
-"""Take the sum of several examples' gradients apart. Dimitrov et al. 2024, arXiv:2403.03945.
+"""Separation of the sum of several examples' gradients. Dimitrov et al. 2024, arXiv:2403.03945.
 
 Behind a dense layer with ReLU the gradient is errors^T inputs: of low rank, and an error is zero
-wherever ReLU was off.  The paper samples for such sparse vectors; here independent component
+wherever ReLU was off.  The paper samples for such sparse vectors.  Here independent component
 analysis starts (Hyvaerinen 1999), and then errors and inputs correct one another: inputs tell where
-ReLU was off, and errors must be zero there.  What rounding leaves of the gradient sets what counts
-as zero, so that examples which a trained model hardly errs on are found beside those it fails.
+ReLU was off, and errors must be zero there.  The rounding of the gradient sets what counts as zero,
+so that examples with tiny errors are found beside those with large ones.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CERTAIN = 8.0  # standard deviations of noise
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """The gradient of a dense layer, as so many unknown examples caused it."""
+    """The gradient of a dense layer as a sum over an unknown number of examples."""
 
     errors: Tensor  # (neurons, rank): an orthonormal basis of the examples' errors
     unsure: Tensor  # (rank,): the noise in each entry of these, standard deviations
@@ -48,9 +48,10 @@ class Mixture:
         low: float = -inf,
         high: float = inf,
     ) -> Mixture:
-        """gradient, layer (neurons, inputs + 1): the weights, and the bias as the last column
+        """Build the mixture.
 
-        expected: examples behind it at most; most: examples to take apart at most
+        gradient, layer (neurons, inputs + 1): the weights, and the bias as the last column
+        expected: examples behind it at most; most: examples to separate at most
         """
         sizes, basis = _decomposed(gradient)
         noise = _noise(sizes, expected, gradient.shape)
@@ -67,7 +68,7 @@ class Mixture:
         return self.errors.shape[1]
 
     def read(self, mixing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The inputs that go with these errors, the layer's outputs for them, and the errors.
+        """Return the inputs of these errors, the layer's outputs for the inputs, and the errors.
 
         The bias gradient sets their scale.
         mixing (rank, rank): an example a row, in the basis -> (rank, inputs), 2 x (rank, neurons)
@@ -78,26 +79,26 @@ class Mixture:
         return found, back @ self.outputs / scale, mixing @ self.errors.T * scale
 
     def off(self, mixing: Tensor) -> Tensor:
-        """Where ReLU lets nothing of each example through.  (rank, rank) -> (rank, neurons)"""
+        """Mark where ReLU is off for each example.  (rank, rank) -> (rank, neurons)"""
         back = torch.linalg.pinv(mixing.T, rtol=1e-12)
         off: Tensor = back @ self.outputs * (back @ self.inputs[:, -1:]).sign() <= 0
         return off
 
     @property
     def directions(self) -> Tensor:
-        """The basis with neurons of like weight, however strong: a zero is one at any scale."""
+        """Return the basis with neurons of equal weight: a zero is one at any scale."""
         even: Tensor = self.errors / self.strength
         return even
 
     @property
     def strength(self) -> Tensor:
-        """Of each neuron.  -> (neurons, 1)"""
+        """Return the strength of each neuron.  -> (neurons, 1)"""
         sizes: Tensor = self.errors.norm(dim=1, keepdim=True)
         return sizes.clamp_min(1e-3 * float(sizes.max()))
 
 
 def _decomposed(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Singular values in falling order, and left singular vectors, by way of the smaller product.
+    """Return singular values in falling order and left singular vectors, by the smaller product.
 
     -> (values,), (neurons, values)
     """
@@ -111,21 +112,21 @@ def _decomposed(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _edge(shape: torch.Size) -> float:
-    """The largest singular value of noise of that shape, of standard deviation 1."""
+    """Return the largest singular value of standard normal noise of that shape."""
     return float(shape[0] ** 0.5 + shape[1] ** 0.5)
 
 
 def _noise(sizes: Tensor, expected: int, shape: torch.Size) -> float:
-    """The noise in each entry of a gradient of these singular values, a standard deviation.
+    """Return the noise in each entry of a gradient of these singular values, a standard deviation.
 
-    Beyond the expected examples there is nothing else.
+    Beyond the expected examples there is only noise.
     """
     beyond = sizes[min(expected, len(sizes) // 2)]
     return float(torch.maximum(beyond, FLOOR * sizes[0])) / _edge(shape)
 
 
 def components(rows: Tensor, start: Tensor, sharpness: float) -> Tensor:
-    """Independent components of the rows, all at once (FastICA).  -> (rank, rank)"""
+    """Find independent components of the rows, all at once (FastICA).  -> (rank, rank)"""
     left, sizes, right = torch.linalg.svd(rows, full_matrices=False)
     white = left * len(rows) ** 0.5
     mixing = _orthogonal(start)
@@ -143,10 +144,12 @@ def _orthogonal(matrix: Tensor) -> Tensor:
 
 
 def settled(mixture: Mixture, mixing: Tensor) -> Tensor:
-    """Errors that vanish wherever their own input switches ReLU off.  (rank, rank) -> the same
+    """Refine errors so that they vanish where their own input switches ReLU off.
 
     Reweighted least squares, ever sharper: where a neuron is wrongly taken to be off, its large
-    error counts for little.  At last all that are off count alike, for noise is alike in them.
+    error
+    counts for little.  At last all that are off count alike, because their noise is alike.
+    (rank, rank) -> (rank, rank)
     """
     rows, strength = mixture.directions, mixture.strength.squeeze(1)
     for width in np.geomspace(0.3, 1e-3, SETTLE):
@@ -162,7 +165,7 @@ def settled(mixture: Mixture, mixing: Tensor) -> Tensor:
 
 
 def _flattest(rows: Tensor, weights: Tensor) -> Tensor:
-    """For each row of weights, the combination that it weighs least.
+    """Return, for each row of weights, the combination that it weighs least.
 
     rows (neurons, rank), weights (candidates, neurons) -> (candidates, rank)
     """
@@ -171,7 +174,7 @@ def _flattest(rows: Tensor, weights: Tensor) -> Tensor:
 
 
 def sparsest(mixture: Mixture, candidates: Tensor) -> Tensor:
-    """The sparsest independent candidates.  (candidates, rank) -> (rank, rank) at most"""
+    """Choose the sparsest independent candidates.  (candidates, rank) -> (rank, rank) at most"""
     errors = (candidates @ mixture.errors.T).abs()
     noise = (candidates.square() @ mixture.unsure.square()).sqrt().unsqueeze(1)
     zeros = (errors < CERTAIN * noise + 1e-6 * errors.amax(dim=1, keepdim=True)).sum(dim=1)

@@ -1,7 +1,7 @@
 """A module that a malicious server puts before a model.  Fowl et al. 2022, arXiv:2110.13057.
 
 Its bins measure the brightness of an example.  Each bin is clamped from both sides, the sparse
-variant of section 4.3, so that an example moves the parameters of its own bin alone.
+variant of section 4.3, so that an example changes only the parameters of its own bin.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ GAIN = 10.0  # what the sum of the bins is multiplied by: their slopes outlast t
 
 
 def step_of(bins: int) -> float:
-    """What a bin gives at most: as soon as an example lies beyond it."""
+    """Return a bin's largest output, which it gives as soon as an example lies beyond it."""
     return SHIFT / GAIN / bins
 
 
 @dataclass(frozen=True)
 class Bins(ParametrisedLayer):
-    """outputs = inputs + GAIN x the sum of the bins, which is small: the picture passes on."""
+    """A layer of bins: outputs = inputs + GAIN x the sum of the bins; pictures hardly change."""
 
     name: str
     shape: Shape
@@ -75,12 +75,12 @@ class Bins(ParametrisedLayer):
         return Dense(self.name, prod(self.shape), self.bins)
 
     def _slopes(self, kept: tuple[Tensor, Tensor], slopes: Tensor) -> Tensor:
-        """By the bins, before they are clamped.  -> (clients, examples, bins)"""
+        """Return the bins' values before they are clamped.  -> (clients, examples, bins)"""
         return GAIN * kept[1] * slopes.flatten(2).sum(dim=2, keepdim=True)
 
 
 class Implanted(Model):
-    """Another model behind the bins.  In no table: nobody would choose it for a run."""
+    """A model behind the bins.  It is in no table, because no run should choose it."""
 
     kind: Literal["implanted"] = "implanted"
     source: ClassVar[str] = "Fowl et al. 2022, arXiv:2110.13057, section 4.3"
@@ -95,7 +95,7 @@ class Implanted(Model):
 
 
 def before(weight: Tensor, bias: Tensor, sent: Tensor) -> Tensor:
-    """The module's parameters and the host's, as one vector.
+    """Join the module's parameters and the host's to one vector.
 
     weight (bins, pixels), bias (bins,), sent (params,) -> (params,)
     """
@@ -103,9 +103,9 @@ def before(weight: Tensor, bias: Tensor, sent: Tensor) -> Tensor:
 
 
 def edges_of(brightness: Tensor, bins: int) -> Tensor:
-    """With as many public examples in each bin.  brightness (public,) -> (bins + 1,)
+    """Return edges with equally many public examples in each bin.  (public,) -> (bins + 1,)
 
-    The outer ones reach as far beyond the public examples as those are apart.
+    The outer edges reach as far beyond the public examples as those are apart.
     """
     brightness = brightness.double()
     inner = brightness.quantile(torch.arange(1, bins).double() / bins)

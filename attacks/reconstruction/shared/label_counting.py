@@ -1,9 +1,10 @@
-"""How many examples of each class are behind a gradient, by what public examples of it cause.
+"""The number of examples of each class behind a gradient, estimated with public examples.
 
 The gradient of the last bias is the mean of p - one-hot, so counts = B (p - gradient), where p is
-what the model thinks of the batch (Wainakh et al. 2022, arXiv:2105.09369, from noise inputs).  A
-model that has learnt thinks differently of each class, so p hangs on the counts again: both are
-solved for at once, as the likeliest counts, with the weights' gradient as a further witness.
+the
+model's mean prediction on the batch (Wainakh et al. 2022, arXiv:2105.09369, from noise inputs).  A
+trained model predicts differently for each class, so p depends on the counts.  Both are solved for
+together, as the likeliest counts, with the weights' gradient as further evidence.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ PASSES = 3  # the spread hangs on the counts, and they on it
 
 @dataclass(frozen=True, eq=False)
 class Causes:
-    """What examples of each class add to the gradient of the last layer."""
+    """The contributions of examples of each class to the gradient of the last layer."""
 
     means: Tensor  # (classes, directions)
     apart: Tensor  # (examples, directions): from the mean of their class
@@ -56,21 +57,21 @@ class Causes:
         return cls(means, rows - means[labels], labels, middle, axes, shift)
 
     def seen(self, weight: Tensor, bias: Tensor) -> Tensor:
-        """The gradient of the last layer in the same directions.  -> (directions,)"""
+        """Return the last layer's gradient in the same directions.  -> (directions,)"""
         along = (weight - bias.unsqueeze(1) * self.middle) @ self.axes  # (classes, axes)
         return torch.cat([bias.unsqueeze(0), along.T]).flatten()
 
     def likeliest(self, seen: Tensor, images: int) -> Tensor:
-        """Counts of each class, not whole yet.  -> (classes,)
+        """Return the likeliest counts of each class, not rounded yet.  -> (classes,)
 
-        Even batches are as likely as all others together, before anything is seen.
+        The prior gives even batches as much weight as all others together.
         """
         prior = [log(0.5) if even == inf else log(0.5 / (len(EVEN) - 1)) for even in EVEN]
         found = [self._counts(seen, images, even) for even in EVEN]
         return max(zip(found, prior, strict=True), key=lambda each: each[0][0] + each[1])[0][1]
 
     def _counts(self, seen: Tensor, images: int, even: float) -> tuple[float, Tensor]:
-        """Log evidence, and the mean of the counts given what is seen: both normal."""
+        """Return the log evidence and the posterior mean of the counts; both are normal."""
         classes = len(self.means)
         held = torch.bincount(self.labels, minlength=classes).double()
         share = torch.full((classes,), 1 / classes, dtype=torch.double)
@@ -94,25 +95,25 @@ class Causes:
 def roughly(
     network: Network, sent: Tensor, known: AuxiliaryInfo, bias: Tensor, images: int
 ) -> Tensor:
-    """Counts of very many classes, such as words: as if the model thought alike of all examples.
+    """Estimate counts of very many classes, such as words, with predictions independent of them.
 
-    bias (classes,): the gradient of the last one -> (classes,), not whole yet
+    bias (classes,): the gradient of the last one -> (classes,), not rounded yet
     """
     return images * (likely(network, sent, known) - bias)
 
 
 def likely(network: Network, sent: Tensor, known: AuxiliaryInfo) -> Tensor:
-    """What the model thinks of public examples on average.  -> (classes,)"""
+    """Return the model's mean prediction on public examples.  -> (classes,)"""
     inputs, _, _ = _examples(network, known)
     _, each = _last(network, sent, inputs[:CHUNK])
     return each.mean(dim=0)
 
 
 def _examples(network: Network, known: AuxiliaryInfo) -> tuple[Tensor, Tensor, Tensor]:
-    """Public inputs, and examples as places among them with labels: some of every class.
+    """Return public inputs, and examples as places among them with labels: some of every class.
 
-    Of a class without examples any others have to do, and noise from dark to bright where nothing
-    is public.
+    For a class without examples any others are used, and noise from dark to bright where nothing is
+    public.
     """
     inputs, places = known.inputs, torch.arange(len(known.labels))
     if not len(inputs):
@@ -131,7 +132,7 @@ def _examples(network: Network, known: AuxiliaryInfo) -> tuple[Tensor, Tensor, T
 
 @torch.no_grad()
 def _last(network: Network, sent: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """What enters the last layer, and what it predicts.  -> (examples, features), (.., classes)"""
+    """Return the last layer's inputs and predictions.  -> (examples, features), (.., classes)"""
     own, entering = network.owned(network.split(sent)), []
     for features in inputs.split(CHUNK):
         for layer, params in zip(network.layers[:-1], own[:-1], strict=True):
@@ -142,7 +143,7 @@ def _last(network: Network, sent: Tensor, inputs: Tensor) -> tuple[Tensor, Tenso
 
 
 def _main(features: Tensor, axes: int) -> Tensor:
-    """The directions in which features differ most, by a few power iterations.  (features, axes)"""
+    """Find the directions in which features differ most by power iterations.  (features, axes)"""
     found = features[:axes].T
     for _ in range(10):
         found = torch.linalg.qr(features.T @ (features @ found))[0]

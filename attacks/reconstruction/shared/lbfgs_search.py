@@ -1,6 +1,6 @@
-"""The search that the leakage attacks share: L-BFGS down the distance between two gradients.
+"""The search of the leakage attacks: L-BFGS on the distance between two gradients.
 
-In float64 with a line search, where float32 stalls far from the image.
+It runs in float64 with a line search, because float32 stalls far from the image.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def descend(
     iterations: int,
     scaled: bool = False,
 ) -> Iterator[float]:
-    """Moves what is free; its relative squared distance from the gradient every `STRIDE` steps.
+    """Optimise the free tensors; yield the relative squared distance every `STRIDE` steps.
 
-    causes: the gradient (params,) that what is free would cause, differentiable
-    scaled: whether the one that was seen may have any length, so that the one which fits best
-    counts, in closed form
+    causes: the gradient (params,) that the free tensors would cause, differentiable
+    scaled: whether the gradient that was seen may have any length; then the best length counts,
+    in closed form
     """
     size = gradient.square().sum().clamp_min(1e-300)
     search = torch.optim.LBFGS(
@@ -60,7 +60,7 @@ def descend(
 
 
 def _apart(caused: Tensor, seen: Tensor, size: Tensor, scaled: bool) -> Tensor:
-    """The least |c caused - seen|^2 / |seen|^2 over c >= 0 is 1 - cos^2; for c = 1 otherwise."""
+    """Return |c caused - seen|^2 / |seen|^2: at the best c >= 0 (1 - cos^2), otherwise at c = 1."""
     if not scaled:
         return (caused - seen).square().sum() / size
     factor = (caused @ seen).clamp_min(0) / caused.square().sum().clamp_min(1e-300)

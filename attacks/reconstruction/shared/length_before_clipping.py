@@ -1,8 +1,8 @@
-"""How long a row was before it was clipped, from the classes that nobody has.
+"""The norm of an update before it was clipped, computed from classes without examples.
 
-The last bias's gradient is mean(probability - one-hot).  For a class without an example it is the
-mean probability alone, which public examples tell of the model that was sent; no class can have
-more.  So the ratio of the two, least over the classes, is what the row was shortened by.
+The last bias's gradient is mean(probability - one-hot).  For a class without an example it is only
+the mean probability, which public examples tell for the model that was sent; no class can have
+more.  Therefore the least ratio of the two over the classes is the clipping factor.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 
 def lengthened(view: ServerView, seen: Observed, known: AuxiliaryInfo) -> Observed:
-    """The row at its length before clipping, where one row can tell; otherwise as it is.
+    """Return the row at its norm before clipping, where one row can tell; otherwise unchanged.
 
-    With noise on it, a row tells nothing of the kind; with examples of every class, too little.
+    With noise, a row does not tell its norm; with examples of every class, hardly.
     """
     if not known.mechanism.clip or known.mechanism.noise or view.shared < view.network.size:
         return seen

@@ -1,8 +1,9 @@
-"""Which examples a client uses in which local step, as far as the server can tell.
+"""The examples of each local step of a client, as far as the server can tell.
 
-It knows the recipe and how many examples there are, not the order in which they are drawn: that is
-taken to be the same in every epoch.  A guess may be any of the examples, so their order hardly
-matters; which label falls into which step does, a little.
+The server knows the recipe and the number of examples, but not the order in which they are drawn:
+it
+assumes the same order in every epoch.  A guess may be any of the examples, so their order hardly
+matters; which label falls into which step matters a little.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from lab.interfaces.views import ServerView
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step of the attacker's that stands for so many of a client's."""
+    """One step of the attacker's simulation that stands for several of a client's."""
 
     places: Tensor  # (batch,) of the guesses; one that is used twice is there twice
     length: int
@@ -29,9 +30,9 @@ class Step:
 def courses(
     view: ServerView, target: int, seen: Observed, guesses: int, unroll: int
 ) -> tuple[tuple[Step, ...], ...]:
-    """The steps of each client in the target's row; of one that stands for all where it must.
+    """Return the steps of each client in the target's row, or of one that stands for all.
 
-    That is where one step was taken, or where fewer examples are guessed than there are.
+    One stands for all where one step was taken, or where fewer examples are guessed than there are.
     """
     senders = len(view.senders[view.row_of(target)])
     each, rest = divmod(guesses, senders)
@@ -48,13 +49,13 @@ def courses(
 
 
 def _merged(batches: list[Tensor], unroll: int) -> tuple[Step, ...]:
-    """`unroll` steps at most, each as long as those that it stands for."""
+    """Merge into at most `unroll` steps, each as long as the steps that it stands for."""
     parts = np.array_split(np.arange(len(batches)), min(unroll, len(batches)))
     return tuple(Step(_once([batches[one] for one in part]), len(part)) for part in parts)
 
 
 def _once(batches: list[Tensor]) -> Tensor:
-    """Together; the same batch again and again is that batch."""
+    """Merge the batches; the same batch again and again is that batch."""
     first = batches[0]
     if all(torch.equal(first, other) for other in batches):
         return first

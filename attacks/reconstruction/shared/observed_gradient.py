@@ -1,4 +1,4 @@
-"""What the reconstruction attacks share: reading a row as a gradient, and labels off it."""
+"""Helpers of reconstruction attacks: reading an update as a gradient, and labels from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.interfaces.views import AuxiliaryInfo, ServerView
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """A row, read as the mean gradient of the examples behind it."""
+    """An update, read as the mean gradient of the examples behind it."""
 
     gradient: Tensor  # (params,) float64
     images: int  # how many examples are behind it
@@ -25,7 +25,7 @@ class Observed:
 
 
 def observe(view: ServerView, target: int) -> Observed:
-    """The server knows the recipe, and how many examples a client reports.
+    """Read the target's row; the server knows the recipe and how many examples a client reports.
 
     Exact for one local step; for more steps it is the mean over the path.  Under secure
     aggregation the row is the mean over all who sent, and so are the examples behind it.
@@ -39,7 +39,7 @@ def observe(view: ServerView, target: int) -> Observed:
 
 
 def whole(view: ServerView, kind: str) -> None:
-    """Raises SettingError where some layers keep their gradient to themselves."""
+    """Return the gradient.  Raises SettingError where some layers keep theirs with the client."""
     if view.shared < view.network.size:
         raise SettingError(
             f"{kind} needs the gradient of every layer, and here the last ones never leave the "
@@ -48,11 +48,12 @@ def whole(view: ServerView, kind: str) -> None:
 
 
 def label_counts(view: ServerView, seen: Observed, known: AuxiliaryInfo) -> Tensor:
-    """How many examples of each class are behind the row.  -> (classes,) int
+    """Count the examples of each class behind the row.  -> (classes,) int
 
     For one example the sign of the last bias's gradient tells: the only negative entry (Zhao et
-    al. 2020, arXiv:2001.02610).  For more, `counting` tells.  Several local steps are taken for
-    one from the middle of the clients' way, which they are only nearly.
+    al. 2020, arXiv:2001.02610).  For more examples, `counting` tells.  Several local steps are
+    treated
+    as one from the middle of the clients' path, which is an approximation.
     """
     classes = view.network.classes
     if view.shared < view.network.size:  # nothing is known, and every class as likely
@@ -73,7 +74,7 @@ def label_counts(view: ServerView, seen: Observed, known: AuxiliaryInfo) -> Tens
 
 
 def labels_from(counts: Tensor, most: int) -> Tensor:
-    """The labels behind the counts, thinned out evenly to `most` of them.  -> (labels,)"""
+    """Return the labels behind the counts, thinned out evenly to `most` of them.  -> (labels,)"""
     labels = torch.arange(len(counts)).repeat_interleave(counts)
     if len(labels) <= most:
         return labels
@@ -81,13 +82,13 @@ def labels_from(counts: Tensor, most: int) -> Tensor:
 
 
 def legal(inputs: Tensor, view: ServerView) -> Tensor:
-    """Pixels lie in [0, 1]; the columns of a table may be anything finite."""
+    """Clip to legal values: pixels lie in [0, 1]; a table's columns may be anything finite."""
     finite = inputs.float().nan_to_num(0.0, 0.0, 0.0)
     return finite.clamp(0, 1) if len(view.network.shape) == 3 else finite
 
 
 def total_variation(inputs: Tensor) -> Tensor:
-    """Mean absolute difference of neighbouring pixels, summed over the pictures; of a table zero.
+    """Return the mean absolute difference of neighbouring pixels, summed; zero for tables.
 
     inputs (examples, *shape) -> ()
     """
@@ -97,7 +98,7 @@ def total_variation(inputs: Tensor) -> Tensor:
 
 
 def gradient_of(view: ServerView, sent: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-    """The gradient that these examples would have caused, itself differentiable in the inputs.
+    """Return the gradient that these examples cause, itself differentiable in the inputs.
 
     labels: classes (examples,), or shares of each class (examples, classes)
     sent (params,) that requires grad -> (params,)

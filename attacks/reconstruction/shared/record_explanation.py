@@ -1,7 +1,7 @@
-"""Which of some candidate records, with which labels, explain a gradient, and if that proves it.
+"""Choice of candidate records and labels that explain a gradient, and whether that is a proof.
 
-What is left unexplained of the whole model's gradient tells how far off a number can be: where that
-is less than half a step, only this one number will do.
+The unexplained rest of the whole model's gradient tells how far off a number can be: where that is
+less than half a step, only this one number is possible.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPARE = 10  # neurons more than records, at least, to tell noise from numbers
 
 @dataclass(frozen=True, eq=False)
 class Account:
-    """Records and labels, and what the gradient says of them."""
+    """Records and labels, and the evidence of the gradient for them."""
 
     records: Tensor  # (records, width) float64
     labels: Tensor  # (records,)
@@ -41,7 +41,7 @@ class Account:
 def account(
     view: ServerView, seen: Observed, columns: Sequence[Column], candidates: Tensor
 ) -> Account | None:
-    """What the candidates explain; None where that is nothing.
+    """Return what the candidates explain; None where they explain nothing.
 
     candidates (candidates, width)
     """
@@ -57,7 +57,7 @@ def account(
 
 
 def _weighed(layer: Layer, columns: Sequence[Column], records: Tensor) -> Account | None:
-    """Those of the records that the gradient asks for a whole number of times."""
+    """Keep the records that the gradient contains a whole number of times."""
     there = torch.zeros(1)
     while len(records) and not there.all():
         counts = layer.counted(records)
@@ -69,7 +69,7 @@ def _weighed(layer: Layer, columns: Sequence[Column], records: Tensor) -> Accoun
 def _merged(
     layer: Layer, columns: Sequence[Column], records: Tensor, weights: Tensor
 ) -> Account | None:
-    """Of records with the same answers and neighbouring numbers, the one in their middle.
+    """Merge records with the same answers and neighbouring numbers to the one in their middle.
 
     As long as they switch on the same neurons, two neighbours explain what one between them does.
     """
@@ -93,7 +93,7 @@ def _merged(
 
 
 def _middles(records: Tensor, weights: Tensor) -> list[Tensor]:
-    """The mean of each unit of weight, along the line on which the records lie."""
+    """Return the mean of each unit of weight, along the line on which the records lie."""
     copies = round(float(weights.sum()))
     if not copies:
         return []
@@ -106,7 +106,7 @@ def _middles(records: Tensor, weights: Tensor) -> list[Tensor]:
 
 
 def _settled(layer: Layer, columns: Sequence[Column], records: Tensor, counts: Tensor) -> Account:
-    """With the numbers that the gradient asks for, given all else, over and over."""
+    """Solve for each record's numbers, given all else, repeatedly."""
     at = numbers_of(columns)
     best = _judged(layer, columns, snapped(columns, records), counts)
     for _ in range(SETTLE):
@@ -122,13 +122,16 @@ def _settled(layer: Layer, columns: Sequence[Column], records: Tensor, counts: T
 
 
 def numbers_of(columns: Sequence[Column]) -> list[int]:
-    """Where the numbers lie in a record."""
+    """Return the places of the numbers in a record."""
     spots = zip(places(columns), columns, strict=True)
     return [where.start for where, column in spots if not column.answers]
 
 
 def snapped(columns: Sequence[Column], records: Tensor) -> Tensor:
-    """The nearest records that the columns can hold.  (records, width) -> the same"""
+    """Round to the nearest records that the columns can hold.
+
+    (records, width) -> the same shape
+    """
     return rows_of(columns, cells_of(columns, records)).double()
 
 
@@ -150,7 +153,7 @@ def _judged(layer: Layer, columns: Sequence[Column], records: Tensor, counts: Te
 def _blur(
     layer: Layer, columns: Sequence[Column], records: Tensor, counts: Tensor, rest: Tensor
 ) -> float:
-    """By how many steps a number may be off, while the gradient is explained as well as it is."""
+    """Return how many steps a number may be off at the present quality of explanation."""
     there = counts.sum(dim=1) > 0
     spare = len(layer.gradient) - int(there.sum())
     if spare < SPARE:

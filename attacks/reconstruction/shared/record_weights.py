@@ -1,7 +1,9 @@
-"""Weigh candidate records: how often, and with which labels, each is behind a gradient.
+"""The weight of candidate records: how often, and with which labels, each is behind a gradient.
 
-The server knows the model, so it knows which errors a candidate would make at the first layer with
-each label.  These add up to the gradient, so non-negative least squares tells how often each did.
+The server knows the model, so it knows the errors of a candidate at the first layer with each
+label.
+These errors add up to the gradient.  Therefore non-negative least squares tells how often each
+candidate occurs.
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ FAINT = 0.01  # of the strongest neuron: weaker ones count no more than this one
 
 
 def first_of(view: ServerView, gradient: Tensor) -> Tensor:
-    """The first layer's part of it, the bias last.  (params,) -> (neurons, inputs + 1)"""
+    """Return the first layer's gradient, the bias last.  (params,) -> (neurons, inputs + 1)"""
     of, (weight, bias) = view.network.split(gradient), list(view.network.slots)[:2]
     return torch.cat([of[weight], of[bias].unsqueeze(1)], dim=1)
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """The first layer's gradient, and what the model makes of its inputs."""
+    """The first layer's gradient, and the model behind the layer."""
 
     view: ServerView
     seen: Observed
@@ -44,7 +46,7 @@ class Layer:
         return cls(view, seen, first_of(view, seen.gradient))
 
     def slopes(self, records: Tensor) -> tuple[Tensor, Tensor]:
-        """How each logit moves with each neuron, and how likely each class is.
+        """Return each logit's derivative by each neuron, and each class's probability.
 
         records (records, width) -> (records, classes, neurons), (records, classes)
         """
@@ -59,7 +61,7 @@ class Layer:
         return torch.stack(each, dim=1), outputs.detach().softmax(dim=1)
 
     def weighed(self, records: Tensor) -> Tensor:
-        """The errors of the logits that together come nearest to the gradient.
+        """Return the errors of the logits that together come nearest to the gradient.
 
         records (records, width) -> (records, classes), each of sum 0, of the batch's sum
         """
@@ -78,17 +80,17 @@ class Layer:
         return total
 
     def told(self, records: Tensor) -> Tensor:
-        """How often each record was there with each label, as few of them as do.
+        """Estimate how often each record occurred with each label, with few combinations.
 
         By non-negative least squares: that errors have a sign makes the solution sparse (Bruckstein
-        et al. 2008, IEEE Trans. Inf. Theory 54).  -> (records, classes) >= 0, not whole numbers
+        et al. 2008, IEEE Trans. Inf. Theory 54).  -> (records, classes) >= 0, not integers
         """
         left, right, wanted = self.effects(records)
         weights = sparse(left, right, wanted, ACTIVE * self.seen.images)
         return weights.view(len(records), -1)
 
     def effects(self, records: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What each record with each label adds to the gradient, and what it all must come to.
+        """Return each record's contribution to the gradient with each label, and their wanted sum.
 
         -> (records * classes, neurons), (records * classes, directions), of which the product is
         one record's, and (neurons, directions)
@@ -104,14 +106,14 @@ class Layer:
         return errors, inputs, self.seen.images * self.gradient @ basis.T
 
     def counted(self, records: Tensor) -> Tensor:
-        """How often each record was there with each label.  -> (records, classes) whole numbers"""
+        """Count how often each record occurred with each label.  -> (records, classes) integers"""
         errors, (_, likely) = self.weighed(records), self.slopes(records)
         codes = counts_up_to(COPIES, likely.shape[1])  # (codes, classes)
         would = codes.sum(dim=1)[:, None] * likely[:, None] - codes  # (records, codes, classes)
         return codes[(would - errors[:, None]).square().sum(dim=2).argmin(dim=1)]
 
     def refined(self, records: Tensor, counts: Tensor, numbers: list[int]) -> tuple[Tensor, Tensor]:
-        """The numbers that the gradient asks for, if all else is right, and how sensitive they are.
+        """Return the numbers that the gradient implies, given all else, and their sensitivity.
 
         Neurons count by how weak they are, as floats are rounded in proportion to their size.
         -> (records, numbers), (records, neurons): how each moves with the gradient's entries
@@ -126,7 +128,7 @@ class Layer:
 
 
 def sparse(left: Tensor, right: Tensor, wanted: Tensor, most: int) -> Tensor:
-    """Weights >= 0 with which the products left^T right add up to what is wanted.
+    """Find weights >= 0 with which the products left^T right add up to what is wanted.
 
     Lawson and Hanson 1974, chapter 23.  left (products, neurons), right (products, directions),
     wanted (neurons, directions) -> (products,), at most so many of them above 0
@@ -150,7 +152,7 @@ def sparse(left: Tensor, right: Tensor, wanted: Tensor, most: int) -> Tensor:
 def exchanged(
     left: Tensor, right: Tensor, wanted: Tensor, chosen: list[int], groups: Tensor
 ) -> list[int]:
-    """Each of the chosen products in turn replaced by the best of its group, until none is better.
+    """Replace each chosen product in turn by the best of its group, until none is better.
 
     groups (products,) -> as many as were chosen
     """
@@ -172,7 +174,7 @@ def exchanged(
 def _without_negatives(
     left: Tensor, right: Tensor, wanted: Tensor, weights: Tensor, active: Tensor
 ) -> Tensor:
-    """Least squares over the active products; those that would turn negative are given up."""
+    """Solve least squares over the active products; drop those that would turn negative."""
     while True:
         products = torch.einsum("an,ad->nda", left[active], right[active]).flatten(0, 1)
         solved = torch.linalg.lstsq(products, wanted.reshape(-1, 1)).solution.flatten()
@@ -191,7 +193,7 @@ def _without_negatives(
 
 
 def counts_up_to(copies: int, classes: int) -> Tensor:
-    """Every multiset of at most so many labels.  -> (multisets, classes)"""
+    """List every multiset of at most so many labels.  -> (multisets, classes)"""
     several = [
         F.one_hot(torch.tensor(labels, dtype=torch.int64), classes).sum(dim=0)
         for copy in range(copies + 1)

@@ -1,9 +1,10 @@
-"""Find the records of a table in the row space of a dense layer's gradient.
+"""The search for a table's records in the row space of a dense layer's gradient.
 
 The gradient is errors^T inputs, so its rows span the inputs (Dimitrov et al. 2024,
-arXiv:2403.03945, section 3).  As Petrov et al. 2024, arXiv:2405.15586, check words against a
-span, answers are checked here, question by question: numbers and questions still open are left
-out, and what is answered so far must lie in the span of what is left.
+arXiv:2403.03945,
+section 3).  Petrov et al. 2024, arXiv:2405.15586, check words against a span; here answers are
+checked, question by question.  Numbers and open questions are left out, and the answers so far must
+lie in the span of the remaining columns.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CROWD = 100_000  # half-answered records at most, before the search gives up
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """What some unknown records span; the last column is 1 in each of them."""
+    """The span of some unknown records; the last column is 1 in each of them."""
 
     columns: tuple[Column, ...]
     rows: Tensor  # (rank, width + 1) float64, in no particular order
@@ -38,7 +39,7 @@ class Span:
 
     @classmethod
     def of(cls, columns: Sequence[Column], gradient: Tensor) -> Span | None:
-        """gradient (neurons, width + 1); None where nothing stands out from noise"""
+        """Compute it.  gradient (neurons, width + 1); None where nothing stands out from noise"""
         left, sizes, _ = torch.linalg.svd(gradient, full_matrices=False)
         floored = sizes.clamp_min(1e-9 * float(sizes[0]))
         gaps = floored[:-1] / floored[1:]
@@ -54,12 +55,12 @@ class Span:
 
     @property
     def blur(self) -> float:
-        """By how much noise moves a float of a record, about."""
+        """Return roughly by how much noise moves a float of a record."""
         entries = self.noise / float(sum(side**0.5 for side in self.rows.shape))
         return entries / float(torch.linalg.svdvals(self.rows)[-1])
 
     def options(self, place: int) -> Tensor:
-        """The answers to one question that somebody gave.  -> (options, answers)"""
+        """Return the answers to one question that somebody gave.  -> (options, answers)"""
         where, column = places(self.columns)[place], self.columns[place]
         given = self.rows[:, where].norm(dim=0) > ABOVE * self.noise
         each = torch.eye(column.width, dtype=torch.float64)[given]
@@ -68,7 +69,7 @@ class Span:
         return each
 
     def within(self, asked: Tensor, records: Tensor) -> Tensor:
-        """Whether the records lie in the span, as far as those columns tell.
+        """Return whether the records lie in the span, as far as those columns tell.
 
         asked (some,) columns, records (records, some) -> (records,) bool
         """
@@ -83,7 +84,7 @@ class Span:
         return within
 
     def solved(self, asked: Tensor, records: Tensor) -> tuple[Tensor, Tensor]:
-        """The whole records that go with those columns, and directions in which they may move.
+        """Return the whole records for those columns, and directions in which they may move.
 
         asked (some,) columns, records (records, some) -> (records, width + 1), (free, width + 1)
         """
@@ -94,7 +95,7 @@ class Span:
 
 
 def answered(span: Span) -> tuple[Tensor, Tensor] | None:
-    """Every way to answer all questions that the span allows; None where there are too many.
+    """Return all combinations of answers that the span allows; None where there are too many.
 
     -> the columns that they are about (some,), and the records (records, some)
     """
@@ -116,7 +117,7 @@ def answered(span: Span) -> tuple[Tensor, Tensor] | None:
 
 
 def completed(span: Span, asked: Tensor, records: Tensor, limits: Tensor | None = None) -> Tensor:
-    """The answered records with their numbers.
+    """Return the answered records with their numbers.
 
     Where the span leaves some numbers open, there are several of each record if `limits` are given,
     and otherwise one with numbers of little worth.
@@ -142,10 +143,11 @@ def completed(span: Span, asked: Tensor, records: Tensor, limits: Tensor | None 
 
 
 def _run_through(span: Span, whole: Tensor, free: Tensor, limits: Tensor) -> Tensor:
-    """The records whose numbers are all possible ones, where the span leaves some open.
+    """Return the records with possible numbers, where the span leaves some numbers open.
 
-    As many numbers as there are open directions are run through, those of fewest values; the
-    others must then come out as numbers, too.
+    It runs through as many numbers as there are open directions, those of fewest values; the others
+    must
+    then come out as numbers, too.
     whole (records, width + 1), free (directions, width + 1) -> (more or fewer, width + 1)
     """
     free = torch.linalg.qr(free.T)[0].T
@@ -186,7 +188,7 @@ def _run_through(span: Span, whole: Tensor, free: Tensor, limits: Tensor) -> Ten
 
 
 def _possible(steps: Tensor, ends: tuple[int, int], slack: float) -> Tensor:
-    """Whether those may be whole numbers of steps.  (points,) -> (points,) bool"""
+    """Return whether those may be whole numbers of steps.  (points,) -> (points,) bool"""
     low, high = ends
     wide = (high - low) / 2  # private numbers may lie further out than public ones
     possible = (steps > low - wide) & (steps < high + wide)

@@ -1,4 +1,4 @@
-"""Pace: how much of its budget of steps and seconds a search has used, and when it is shown."""
+"""The pace of a search: the used share of its steps and seconds, and when to show a guess."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LATE, IDLE, LESS = 0.5, 0.15, 0.999
 
 
 class Pace:
-    """Counts steps from 1.  The clock sets the pace only where the seconds are too few."""
+    """A counter of steps from 1.  The clock sets the pace only where the seconds are too few."""
 
     def __init__(self, steps: int, seconds: float) -> None:
         self.step, self._steps, self._seconds = 0, steps, seconds
@@ -24,26 +24,26 @@ class Pace:
 
     @property
     def spent(self) -> float:
-        """The share of the budget that is used, of whichever will run out first."""
+        """Return the used share of steps or seconds, whichever will run out first."""
         steps, seconds = self.step / self._steps, (thread_seconds() - self._began) / self._seconds
         return max(steps, seconds) if self.step >= KNOWN or seconds >= 1 else steps
 
     def tick(self) -> bool:
-        """One more step, if there is any left."""
+        """Count one more step, if there is any left."""
         if self.spent >= 1:
             return False
         self.step += 1
         return True
 
     def stuck(self, height: float) -> bool:
-        """Whether there is no use in going on; height: of this step, lower is better."""
+        """Return whether to give up; height: the objective of this step, lower is better."""
         spent = self.spent
         if height < LESS * self._lowest:
             self._lowest, self._lowered = height, spent
         return spent >= LATE and spent - self._lowered >= IDLE
 
     def shows(self) -> bool:
-        """Whether it is time for a guess; always so when the budget is used up."""
+        """Return whether it is time for a guess; always true when the budget is used up."""
         now = thread_seconds()
         due = self.step % max(1, self._steps // SHOWN) == 0 or now - self._shown >= OFTEN
         if due or self.spent >= 1:

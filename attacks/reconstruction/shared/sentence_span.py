@@ -1,6 +1,6 @@
-"""Beginnings of sentences, told right from wrong by the span of a gradient.
+"""Right and wrong beginnings of sentences, told apart by the span of a gradient.
 
-Petrov et al. 2024, arXiv:2405.15586 (DAGER), section 4: what a dense layer reads lies in the span
+Petrov et al. 2024, arXiv:2405.15586 (DAGER), section 4: the inputs of a dense layer lie in the span
 of its gradient.  `attacks.reconstruction.analytic.sentences` says which layer, and why.
 """
 
@@ -21,9 +21,9 @@ ROOM = 4  # directions that must be left free: a wrong beginning fits into a ful
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """The directions that the dense half of the first layer has read, and what it would read.
+    """The span of the inputs of the first layer's dense half, and the inputs of a guess.
 
-    In the first layer a word's query, key and value depend on its place alone, so they are known
+    In the first layer a word's query, key and value depend only on its position, so they are known
     before any sentence is.
     """
 
@@ -37,7 +37,10 @@ class Span:
 
     @classmethod
     def of(cls, view: ServerView, gradient: Tensor, typed: Tensor) -> Span | None:
-        """typed (words,) may stand in sentences.  None where everything lies in the span."""
+        """Compute the span; None where everything lies in it.
+
+        typed (words,) may stand in sentences.
+        """
         network = view.network
         words, places, block = network.layers[:3]
         assert isinstance(words, Embedding)
@@ -59,7 +62,7 @@ class Span:
         return cls(directions[:rank], vectors, asked, offered, told, halves[5], normal)
 
     def outside(self, beginnings: Tensor) -> Tensor:
-        """How far what would be read in the last place lies from the span, by its length.
+        """Return the relative distance from the span of the inputs at the last position.
 
         beginnings (some, places): places in `typed` -> (some,)
         """
@@ -69,7 +72,7 @@ class Span:
         return distance
 
     def read(self, beginnings: Tensor) -> Tensor:
-        """What the dense half reads in the last place.  -> (beginnings, width)"""
+        """Return the inputs of the dense half at the last position.  -> (beginnings, width)"""
         last, place = beginnings[:, -1], beginnings.shape[1] - 1
         every = torch.arange(place + 1)
         asked = self.asked[last, place].unsqueeze(2)  # (beginnings, heads, 1, each)

@@ -1,8 +1,9 @@
-"""How a row would arise from examples: the clients' own work, repeated by the attacker.
+"""Simulation of the update that guessed examples would cause: the clients' work, repeated.
 
 Several local steps are taken one after the other, in a graph (Geiping et al. 2020,
-arXiv:2003.14053, section 5), and examples' gradients are clipped as the server prescribes.  What
-compression left out is not compared, and of a row that was shortened only the direction is.
+arXiv:2003.14053, section 5), and examples' gradients are clipped as the server prescribes.  The
+coordinates that compression left out are not compared.  An update that was clipped is compared only
+by direction.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ STRETCH = ("random-k", "sign")  # codecs that change a row's length
 
 @dataclass(frozen=True, eq=False)
 class Causation:
-    """One row, and what its attacker believes of the examples behind it."""
+    """One update, and the attacker's assumptions about the examples behind it."""
 
     network: Network
     sent: tuple[Tensor, ...]  # the parameters, in the order of `network.slots`
@@ -48,7 +49,10 @@ class Causation:
         unroll: int,
         dtype: torch.dtype,
     ) -> Causation:
-        """most: examples to look for; unroll: local steps to repeat, the rest merged into them"""
+        """Build it.
+
+        most: examples to look for; unroll: local steps to repeat; the rest is merged
+        """
         mechanism, seen = known.mechanism, observe(view, target)
         labels = labels_from(label_counts(view, lengthened(view, seen, known), known), most)
         parts = view.network.split(view.sent.to(dtype)).values()
@@ -66,7 +70,7 @@ class Causation:
         )
 
     def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """The row that these would have caused, differentiable.  -> (params,)
+        """Return the update that these examples would cause, differentiable.  -> (params,)
 
         inputs (examples, *shape); labels: classes (examples,), or shares (examples, classes)
         """
@@ -76,7 +80,7 @@ class Causation:
         return row if self.where is None else row * self.where
 
     def _path(self, course: Sequence[Step], inputs: Tensor, labels: Tensor) -> list[Tensor]:
-        """The mean of the gradients along one client's way, a tensor for each parameter."""
+        """Return the mean gradient along one client's path, a tensor for each parameter."""
         own: Sequence[Tensor] = self.sent
         moved = [torch.zeros_like(part) for part in own]
         for step in course:
@@ -89,7 +93,7 @@ class Causation:
         return [part / steps for part in moved]
 
     def _slopes(self, own: Sequence[Tensor], inputs: Tensor, labels: Tensor) -> Sequence[Tensor]:
-        """The batch's gradient at those parameters."""
+        """Return the batch's gradient at those parameters."""
         if not self.clip:
             return _gradient(self.network, own, inputs, labels)
         each = [
@@ -100,7 +104,7 @@ class Causation:
 
 
 def clipped(parts: Sequence[Tensor], clip: float) -> list[Tensor]:
-    """One example's gradient, shortened to `clip` where it is longer."""
+    """Clip one example's gradient to `clip` where it is longer."""
     length = torch.stack([part.square().sum() for part in parts]).sum().clamp_min(1e-30).sqrt()
     factor = (clip / length).clamp(max=1)
     return [part * factor for part in parts]
@@ -109,7 +113,7 @@ def clipped(parts: Sequence[Tensor], clip: float) -> list[Tensor]:
 def _gradient(
     network: Network, own: Sequence[Tensor], inputs: Tensor, labels: Tensor
 ) -> tuple[Tensor, ...]:
-    """By parameter and not of one flat vector, whose gradient would be put together piecemeal."""
+    """Differentiate by each parameter: a flat vector's gradient would be assembled piecemeal."""
     outputs, named = inputs, dict(zip(network.slots, own, strict=True))
     for layer, mine in zip(network.layers, network.owned(named), strict=True):
         outputs = layer(mine, outputs)

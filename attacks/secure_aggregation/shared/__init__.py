@@ -1,1 +1,1 @@
-"""What several attacks on secure aggregation need."""
+"""Helpers shared by several attacks on secure aggregation."""

@@ -1,4 +1,4 @@
-"""What the attacks on secure aggregation share: reading sums, words and masks as a server can."""
+"""Helpers of attacks on secure aggregation: reading sums, words and masks as a server can."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WORD = np.dtype("<u4")
 
 
 def everybody(siege: MaliciousServer) -> tuple[int, ...]:
-    """Those whose updates are in the round's sum."""
+    """Return the clients whose updates are in the round's sum."""
     return siege.view.senders[0]
 
 
 def others_than(siege: MaliciousServer, target: int, fewest: int, kind: str) -> tuple[int, ...]:
-    """Everybody in the sum but the target.  Raises SettingError below `fewest`."""
+    """Return all clients in the sum but the target.  Raises SettingError below `fewest`."""
     found = tuple(one for one in everybody(siege) if one != target)
     if len(found) < fewest:
         raise SettingError(
@@ -35,7 +35,7 @@ def others_than(siege: MaliciousServer, target: int, fewest: int, kind: str) -> 
 
 
 def staged(siege: MaliciousServer, plot: StagedRound) -> ServerView:
-    """Stage a round that must come to its end.  Raises SettingError where it is broken off."""
+    """Run a round that must complete.  Raises SettingError where it is aborted."""
     view = siege.play(plot)
     if not len(view.rows):
         raise SettingError(f"the round that the server staged came to nothing: {view.note}")
@@ -43,26 +43,26 @@ def staged(siege: MaliciousServer, plot: StagedRound) -> ServerView:
 
 
 def total(view: ServerView) -> tuple[Tensor, float]:
-    """The weighted sum of the updates (params,) float64, and the sum of the weights."""
+    """Return the weighted sum of the updates (params,) float64, and the sum of the weights."""
     weight = float(view.weights[0])
     return view.rows[0].double() * weight, weight
 
 
 def opened(view: ServerView) -> RevealedMasks:
-    """What the unmasking has told the server."""
+    """Return the server's knowledge from the unmasking."""
     if view.opened is None:
         raise SettingError(f"round {view.round} was not unmasked: {view.note}")
     return view.opened
 
 
 def read(words: np.ndarray, view: ServerView) -> tuple[Tensor, float]:
-    """Words of one client, or their sum modulo 2^32 -> weighted updates (params,), and weight."""
+    """Decode a client's words, or their sum modulo 2^32, to updates (params,) and weight."""
     signed = words[: view.shared].view(np.int32).astype(np.float64) * opened(view).step
     return F.pad(torch.from_numpy(signed), (0, view.network.size - view.shared)), float(words[-1])
 
 
 def left_of(view: ServerView) -> tuple[Tensor, float]:
-    """The weighted sum without what accomplices say they sent (params,), and its weight."""
+    """Return the weighted sum (params,) and weight without the accomplices' known contributions."""
     update, weight = total(view)
     for words in opened(view).told.values():
         known, its_weight = read(words, view)
@@ -71,7 +71,7 @@ def left_of(view: ServerView) -> tuple[Tensor, float]:
 
 
 def expanded(key: bytes, words: int, generator: str) -> np.ndarray:
-    """The mask of a key that is known, as everybody may compute it.  -> (words,) uint32"""
+    """Expand the mask of a known key, as anybody can.  -> (words,) uint32"""
     if generator == "weak":
         return weak_words(int(np.bitwise_xor.reduce(np.frombuffer(key, WORD))), words)
     stream = Cipher(AES(key), CTR(bytes(16))).encryptor()
@@ -79,5 +79,5 @@ def expanded(key: bytes, words: int, generator: str) -> np.ndarray:
 
 
 def weak_words(seed: int, words: int) -> np.ndarray:
-    """Of the weak generator: MT19937, as NumPy seeds it.  -> (words,) uint32"""
+    """Expand the weak generator: MT19937, as NumPy seeds it.  -> (words,) uint32"""
     return np.random.MT19937(seed).random_raw(words).astype(np.uint32)

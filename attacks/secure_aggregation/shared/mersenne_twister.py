@@ -1,7 +1,8 @@
-"""The first words of many seeds of MT19937 at once, as NumPy seeds and draws it.
+"""The first words of MT19937 for many seeds at once, as NumPy seeds and draws it.
 
-NumPy hashes a seed into a pool of four words and those into the 624 of the state (O'Neill 2015,
-'Developing a seed_seq alternative'), so that a word of the output needs a few of them only:
+NumPy hashes a seed into a pool of four words, and these into the 624 words of the state (O'Neill
+2015,
+'Developing a seed_seq alternative').  A word of the output therefore needs only a few of them:
 Matsumoto and Nishimura 1998, 'Mersenne twister'.
 """
 
@@ -18,7 +19,7 @@ Pool = list[Words]
 
 
 def pools(seeds: Words) -> Pool:
-    """seeds (seeds,) uint32 -> four words of each, hashed into one another"""
+    """Hash seeds (seeds,) uint32 into pools of four words each."""
     constant = 0x43B0D7E5
 
     def hashed(value: Words) -> Words:
@@ -44,7 +45,7 @@ def pools(seeds: Words) -> Pool:
 
 
 def output(pool: Pool, place: int) -> Words:
-    """The word at that place, 0 to 227, of each seed's output.  -> (seeds,) uint32"""
+    """Return the word at that place, 0 to 227, of each seed's output.  -> (seeds,) uint32"""
     if place == 0:  # NumPy begins with the last word of the state that it has hashed
         return _tempered(_state(pool, STATE - 1))
     high = _state(pool, place - 1) & np.uint32(0x80000000)
@@ -55,7 +56,7 @@ def output(pool: Pool, place: int) -> Words:
 
 
 def _state(pool: Pool, place: int) -> Words:
-    """One word of each seed's first state.  -> (seeds,)"""
+    """Return one word of each seed's first state.  -> (seeds,)"""
     if place == 0:
         return np.full_like(pool[0], 0x80000000)
     constant = 0x8B51F9DD * pow(0x58F38DED, place, 2**32) & MASK

@@ -1,1 +1,1 @@
-"""What several data sources need."""
+"""Helpers shared by several data sources."""

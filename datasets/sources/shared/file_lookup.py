@@ -1,4 +1,4 @@
-"""Where the files of a data set lie, and whether they are the right ones."""
+"""Look-up of a data set's files, with a check of their content."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ PIECE = 1 << 20  # bytes, read at once
 
 
 def package_folder(package: str, *below: str) -> Path:
-    """A folder inside an installed package, found without importing it."""
+    """Return a folder inside an installed package without importing the package."""
     found = find_spec(package)
     root = found.submodule_search_locations[0] if found and found.submodule_search_locations else ""
     return Path(root, *below)
 
 
 def read(name: str, digest: str, folders: Iterable[Path], remedy: str) -> bytearray:
-    """The content of a file or of its .gz, once the sha256 of what is inside was checked.
+    """Read a file or its .gz, after a check of the content's sha256.
 
     The folder that LEAKLAB_DATA names comes first.  Raises SettingError that ends in `remedy`.
     """
@@ -60,13 +60,13 @@ def _content(path: Path, digest: str, remedy: str) -> bytearray:
 
 
 def arrays(content: bytes | bytearray) -> dict[str, np.ndarray]:
-    """The arrays of an npz file, without pickle."""
+    """Read the arrays of an npz file, without pickle."""
     with np.load(BytesIO(content), allow_pickle=False) as archive:
         return dict(archive)
 
 
 def holdout(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Indices for training and for test: that share of every class, always the same ones."""
+    """Return indices for training and for test: a fixed choice of that share of every class."""
     generator = np.random.default_rng(0)
     test = []
     for label in np.unique(labels):
@@ -77,12 +77,15 @@ def holdout(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def table(content: bytes | bytearray) -> np.ndarray:
-    """The numbers of a CSV file without a heading."""
+    """Read the numbers of a CSV file without a heading."""
     return np.loadtxt(content.decode().splitlines(), delimiter=",", dtype=np.float64)
 
 
 def labelled_pictures(pixels: np.ndarray, labels: np.ndarray) -> Examples:
-    """pixels (pictures, colours, height, width) from 0 to 255; a fifth is held out for testing"""
+    """Build examples from pixels from 0 to 255; a fifth is held out for testing.
+
+    pixels (pictures, colours, height, width)
+    """
     train, test = holdout(labels, 0.2)
     inputs = torch.from_numpy(pixels.astype(np.uint8))
     targets = torch.from_numpy(labels.astype(np.int64))

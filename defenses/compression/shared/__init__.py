@@ -1,1 +1,1 @@
-"""What several codecs need."""
+"""Helpers shared by several codecs."""

@@ -1,4 +1,4 @@
-"""The layout of all packets: float32 first, then whole numbers of a few bits each."""
+"""The layout of all packets: float32 values first, then integers of a few bits each."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 def size(shapes: Sequence[Shape]) -> int:
-    """How many coordinates a row of these shapes has."""
+    """Count the coordinates of an update with these shapes."""
     return sum(prod(shape) for shape in shapes)
 
 
 def pack(values: Tensor, numbers: Tensor | None = None, width: int = 0) -> bytes:
-    """values (floats,), numbers (count,): each whole and below 2^width, for a width up to 32"""
+    """Pack values (floats,) and integers (count,), each below 2^width; width is at most 32."""
     packet = values.numpy().astype(FLOAT).tobytes()
     if numbers is None:
         return packet
@@ -32,7 +32,7 @@ def pack(values: Tensor, numbers: Tensor | None = None, width: int = 0) -> bytes
 
 
 def unpack(packet: bytes, floats: int, count: int = 0, width: int = 0) -> tuple[Tensor, Tensor]:
-    """What was packed.  Raises ValueError for another length.  -> (floats,), (count,) int64"""
+    """Unpack a packet.  Raises ValueError for a wrong length.  -> (floats,), (count,) int64"""
     expected = 4 * floats + -(-count * width // 8)
     if len(packet) != expected:
         raise ValueError(f"the packet has {len(packet)} bytes: it should have {expected}")
@@ -47,10 +47,10 @@ def unpack(packet: bytes, floats: int, count: int = 0, width: int = 0) -> tuple[
 
 
 def narrow(values: Tensor) -> Tensor:
-    """To float32.  What is too large becomes the largest: a finite row must arrive finite."""
+    """Convert to float32.  Values too large become the largest float: finite input stays finite."""
     return values.clamp(-LARGEST, LARGEST).float()
 
 
 def _container(width: int) -> np.dtype[np.unsignedinteger]:
-    """The smallest type that holds so many bits."""
+    """Return the smallest integer type that holds so many bits."""
     return np.dtype("<u1" if width <= 8 else "<u2" if width <= 16 else "<u4")

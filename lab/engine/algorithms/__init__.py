@@ -1,4 +1,4 @@
-"""Federated algorithms: a file each, and this table."""
+"""Federated algorithms, one a file, and their table."""
 
 from lab.engine.algorithms.afl import Afl
 from lab.engine.algorithms.apfl import Apfl

@@ -21,12 +21,18 @@ from lab.models.network import Network
 
 
 class Apfl(Personal):
-    """Every client mixes the common model with one of its own, and may learn how much of each."""
+    """Mixes the global model with each client's own; clients can learn the share of each."""
 
     kind: Literal["apfl"] = "apfl"
+    title: ClassVar[str] = "APFL"
     source: ClassVar[str] = "Deng et al. 2020, arXiv:2003.13461, algorithm 1"
-    share: float = Field(0.5, ge=0, le=1, description="alpha: share of the own model at first")
-    adaptive: bool = Field(True, description="whether each client learns its share")
+    share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the client's own model at the start (alpha in the paper)",
+    )
+    adaptive: bool = Field(True, description="let each client learn its share")
 
     def begin(self, clients: int, params: int) -> Memory:
         share = torch.full((clients,), self.share)

@@ -1,4 +1,4 @@
-"""The baseline above: all data on one machine, no federation."""
+"""The upper baseline: all data on one machine, no federation."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ from lab.interfaces.federated_algorithm import (
 
 
 class Centralised(Algorithm):
-    """A baseline: plain SGD on everybody's examples in one place, as many epochs a round."""
+    """Trains on all examples in one place with plain SGD; a baseline without federation.
+
+    A round has as many epochs as a client's local training.
+    """
 
     kind: Literal["centralised"] = "centralised"
+    title: ClassVar[str] = "Centralised training"
     talks: ClassVar[bool] = False
 
     def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:

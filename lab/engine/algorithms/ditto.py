@@ -18,11 +18,17 @@ from lab.interfaces.federated_algorithm import (
 
 
 class Ditto(Personal):
-    """Every client also trains a model of its own, which a spring holds near the common one."""
+    """Each client also trains its own model, which a penalty keeps near the global model."""
 
     kind: Literal["ditto"] = "ditto"
+    title: ClassVar[str] = "Ditto"
     source: ClassVar[str] = "Li et al. 2021, arXiv:2012.04221, algorithm 1"
-    pull: float = Field(0.5, ge=0, le=10, description="lambda: strength of the spring; 0: alone")
+    pull: float = Field(
+        0.5,
+        ge=0,
+        le=10,
+        description="strength of the penalty (lambda in the paper); 0: clients train alone",
+    )
 
     def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         mine = self.mine(crew, sent, memory)

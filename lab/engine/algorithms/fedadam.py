@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,16 +13,22 @@ from lab.interfaces.federated_algorithm import Memory
 
 
 class FedAdam(Adaptive):
-    """Every coordinate moves in its own measure: by its momentum over its usual size."""
+    """Divides the server's momentum by the usual size of each coordinate's step, as Adam does."""
 
     kind: Literal["fedadam"] = "fedadam"
-    decay: float = Field(0.99, ge=0, le=0.9999, description="beta 2: how long sizes count")
+    title: ClassVar[str] = "FedAdam"
+    decay: float = Field(
+        0.99,
+        ge=0,
+        le=0.9999,
+        description="decay of the squared steps' average (beta 2 in the paper)",
+    )
     bias_correction: bool = Field(
-        False, description="as Kingma and Ba 2015 and some libraries; the paper has none"
+        False, description="correct the averages' bias as Kingma and Ba 2015 do; the paper does not"
     )
 
     def begin(self, clients: int, params: int) -> Memory:
-        """Corrected for its bias, v begins at 0."""
+        """Return the initial memory; with bias correction, v begins at 0."""
         memory = super().begin(clients, params)
         return {**memory, "second": torch.zeros(params)} if self.bias_correction else memory
 

@@ -13,16 +13,26 @@ from lab.interfaces.federated_algorithm import CohortReport, GradientCorrection,
 
 
 class FedAsync(Asynchronous):
-    """Every model that comes in is mixed in at once, an old one by less: a round is one client's.
+    """Mixes each arriving model into the global model at once, an older one with less weight.
 
-    w = (1 - a) w + a y, with a = mix (1 + s)^-power for a model y that began s rounds ago.
+    A round is one client's.  w = (1 - a) w + a y, with a = mix (1 + s)^-power for a model y that
+    began s
+    rounds ago.
     """
 
     kind: Literal["fedasync"] = "fedasync"
+    title: ClassVar[str] = "FedAsync"
     source: ClassVar[str] = "Xie et al. 2019, arXiv:1903.03934, algorithm 1"
-    mix: float = Field(0.6, gt=0, le=1, description="alpha: share of a fresh model")
-    power: float = Field(0.5, ge=0, le=5, description="how fast old models lose their share")
-    pull: float = Field(0.005, ge=0, le=10, description="rho: a spring towards the model sent")
+    mix: float = Field(
+        0.6, gt=0, le=1, description="share of a fresh model in the mixture (alpha in the paper)"
+    )
+    power: float = Field(0.5, ge=0, le=5, description="how fast a model's share falls with its age")
+    pull: float = Field(
+        0.005,
+        ge=0,
+        le=10,
+        description="strength of a penalty that keeps clients near the received model (rho)",
+    )
 
     @property
     def awaits(self) -> int:

@@ -12,12 +12,15 @@ from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 
 
 class FedAvgM(Algorithm):
-    """The server keeps rolling: each step carries on a share of the one before."""
+    """Adds momentum at the server: each step includes a share of the previous one."""
 
     kind: Literal["fedavgm"] = "fedavgm"
+    title: ClassVar[str] = "FedAvgM"
     source: ClassVar[str] = "Hsu et al. 2019, arXiv:1909.06335"
-    rate: float = Field(1.0, gt=0, le=10, description="server learning rate")
-    momentum: float = Field(0.9, ge=0, le=0.999, description="share of the last step; 0: fedavg")
+    rate: float = Field(1.0, gt=0, le=10, description="learning rate of the server")
+    momentum: float = Field(
+        0.9, ge=0, le=0.999, description="share of the last step in the next one; 0: FedAvg"
+    )
 
     def begin(self, clients: int, params: int) -> Memory:
         return {"momentum": torch.zeros(params)}

@@ -13,17 +13,20 @@ from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Gradient
 
 
 class FedDyn(Algorithm):
-    """Clients' goals are bent from round to round until they agree with everybody's.
+    """Changes each client's objective from round to round until the clients' optima agree.
 
-    The server knows its h from the step alone, so that updates may stay hidden in their sum.  Where
+    The server computes its h from the step alone, so updates may stay hidden in their sum.  Where
     client-level privacy hides how many took part, h counts as many as are expected.
     """
 
     kind: Literal["feddyn"] = "feddyn"
+    title: ClassVar[str] = "FedDyn"
     source: ClassVar[str] = "Acar et al. 2021, arXiv:2111.04263, algorithm 1"
     uniform: ClassVar[bool] = True
     keeps: ClassVar[int] = 1
-    pull: float = Field(0.1, gt=0, le=10, description="alpha: strength of the regulariser")
+    pull: float = Field(
+        0.1, gt=0, le=10, description="strength of the regulariser (alpha in the paper)"
+    )
 
     def begin(self, clients: int, params: int) -> Memory:
         return {"h": torch.zeros(params), "g_i": torch.zeros(clients, params)}

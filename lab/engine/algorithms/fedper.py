@@ -11,9 +11,10 @@ from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, Local
 
 
 class FedPer(Headed):
-    """Each client keeps the last layers to itself and trains them together with the common ones."""
+    """Each client keeps its own last layers and trains them together with the common layers."""
 
     kind: Literal["fedper"] = "fedper"
+    title: ClassVar[str] = "FedPer"
     source: ClassVar[str] = "Arivazhagan et al. 2019, arXiv:1912.00818, algorithm 1"
 
     def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:

@@ -12,11 +12,14 @@ from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Gradient
 
 
 class FedProx(Algorithm):
-    """A spring holds every client near the model that it was sent."""
+    """Adds a penalty that keeps each client's model near the model it received."""
 
     kind: Literal["fedprox"] = "fedprox"
+    title: ClassVar[str] = "FedProx"
     source: ClassVar[str] = "Li et al. 2020, arXiv:1812.06127, algorithm 2"
-    pull: float = Field(0.1, ge=0, le=10, description="mu: strength of the spring; 0: fedavg")
+    pull: float = Field(
+        0.1, ge=0, le=10, description="strength of the penalty (mu in the paper); 0: FedAvg"
+    )
 
     def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
         return GradientCorrection(pull=self.pull)

@@ -12,11 +12,12 @@ from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, Local
 
 
 class FedRep(Headed):
-    """As fedper, but each client first trains its own layers, then the common ones."""
+    """Each client keeps its own last layers and trains them before the common layers."""
 
     kind: Literal["fedrep"] = "fedrep"
+    title: ClassVar[str] = "FedRep"
     source: ClassVar[str] = "Collins et al. 2021, arXiv:2102.07078, algorithm 1"
-    epochs: int = Field(5, ge=1, le=100, description="passes that train a client's own layers")
+    epochs: int = Field(5, ge=1, le=100, description="number of epochs for a client's own layers")
 
     @property
     def unguarded(self) -> str:

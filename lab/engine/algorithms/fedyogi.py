@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -11,10 +11,13 @@ from lab.engine.algorithms.shared.adaptive_server_optimiser import Adaptive
 
 
 class FedYogi(Adaptive):
-    """Adam, whose measure of a coordinate grows and shrinks by small steps only."""
+    """Works as FedAdam, but changes the scale of each coordinate only in small steps."""
 
     kind: Literal["fedyogi"] = "fedyogi"
-    decay: float = Field(0.99, ge=0, le=0.9999, description="beta 2: how long sizes count")
+    title: ClassVar[str] = "FedYogi"
+    decay: float = Field(
+        0.99, ge=0, le=0.9999, description="beta 2 in the paper: the scale changes by 1 - decay"
+    )
 
     def measure(self, second: Tensor, square: Tensor) -> Tensor:
         return second - (1 - self.decay) * square * (second - square).sign()

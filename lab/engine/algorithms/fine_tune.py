@@ -12,11 +12,12 @@ from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, Local
 
 
 class FineTune(Personal):
-    """Federated averaging; every client trains the model that it was sent on for its own use."""
+    """Runs FedAvg; each client then trains the received model further for its own use."""
 
     kind: Literal["fine-tune"] = "fine-tune"
+    title: ClassVar[str] = "Local fine-tuning"
     source: ClassVar[str] = "Yu et al. 2020, arXiv:2002.04758"
-    epochs: int = Field(3, ge=1, le=100, description="passes over a client's data for its own use")
+    epochs: int = Field(3, ge=1, le=100, description="number of epochs of a client's fine-tuning")
 
     def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         moved = crew.learn(LocalTask(sent, epochs=self.epochs, stays=True)).rows

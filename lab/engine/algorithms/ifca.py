@@ -22,18 +22,21 @@ from lab.models.network import Network
 
 
 class Ifca(Algorithm):
-    """Several common models: every client trains the one that suits its data best.
+    """Keeps several global models; each client trains the one with the lowest loss on its data.
 
-    The one that most clients whose update arrived have chosen stands for all where one is asked
-    for.  In the first round each client's losses are taken relative to the models' mean losses,
-    which is ours: otherwise a model may win everybody before it has learnt anything.
+    Where one model is asked for, it is the one that most clients whose update arrived have chosen.
+    In
+    the first round each client's losses are taken relative to the models' mean losses, which is
+    ours:
+    otherwise one model may win all clients before it has learnt anything.
     """
 
     kind: Literal["ifca"] = "ifca"
+    title: ClassVar[str] = "IFCA"
     source: ClassVar[str] = "Ghosh et al. 2020, arXiv:2006.04088, algorithm 1"
     exposes: ClassVar[str] = "which model suits each client"
     common: ClassVar[bool] = False
-    clusters: int = Field(2, ge=1, le=10, description="models to choose from")
+    clusters: int = Field(2, ge=1, le=10, description="number of models to choose from")
 
     @property
     def unguarded(self) -> str:
@@ -68,7 +71,10 @@ class Ifca(Algorithm):
         return LocalResult(crew.learn(LocalTask(starts)).rows, kept, starts, groups=chosen)
 
     def _first(self, crew: CohortTrainer, sent: Tensor) -> Tensor:
-        """One as the experiment begins, the others drawn as it was.  -> (models, params)"""
+        """Return the initial models: one as the experiment begins, the others drawn alike.
+
+        -> (models, params)
+        """
         others = [
             crew.network.initial(random_stream(crew.seed, "cluster", number))
             for number in range(1, self.clusters)

@@ -1,4 +1,4 @@
-"""The baseline below: every client alone with its data, no federation."""
+"""The lower baseline: every client trains alone, no federation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lab.models.network import Network
 
 
 class LocalOnly(Personal):
-    """A baseline: every client trains on its own examples alone, and nothing is ever sent."""
+    """Trains every client on its own examples alone, without messages; a baseline."""
 
     kind: Literal["local-only"] = "local-only"
+    title: ClassVar[str] = "Local training only"
     common: ClassVar[bool] = False
     talks: ClassVar[bool] = False
 

@@ -12,14 +12,17 @@ from lab.interfaces.federated_algorithm import CohortTrainer, LocalResult, Local
 
 
 class PerFedAvg(Personal):
-    """Train the model from which one step on a client's data leads furthest.
+    """Trains a global model that one gradient step on a client's data improves most.
 
-    Half of each batch leads the step, the other half says how good the place is that it leads to.
+    Half of each batch takes the step; the other half measures the result.
     """
 
     kind: Literal["perfedavg"] = "perfedavg"
+    title: ClassVar[str] = "Per-FedAvg"
     source: ClassVar[str] = "Fallah et al. 2020, arXiv:2002.07948, algorithm 1"
-    ahead: float = Field(0.05, gt=0, le=10, description="alpha: length of a client's own step")
+    ahead: float = Field(
+        0.05, gt=0, le=10, description="step size of a client's own step (alpha in the paper)"
+    )
 
     @property
     def unguarded(self) -> str:

@@ -22,19 +22,24 @@ from lab.interfaces.federated_algorithm import (
 
 
 class Scaffold(Algorithm):
-    """Every client knows how its own gradient differs from everybody's, and corrects for it.
+    """Corrects each local step by the difference between the average gradient and the client's own.
 
     c is always the mean of all c_i: a client whose update was lost keeps its old c_i.
     """
 
     kind: Literal["scaffold"] = "scaffold"
+    title: ClassVar[str] = "SCAFFOLD"
     source: ClassVar[str] = "Karimireddy et al. 2020, arXiv:1910.06378, algorithm 1"
     uniform: ClassVar[bool] = True
     keeps: ClassVar[int] = 1
     exposes: ClassVar[str] = "each client's control variate"
-    rate: float = Field(1.0, gt=0, le=10, description="server learning rate; 1 as published")
+    rate: float = Field(1.0, gt=0, le=10, description="learning rate of the server; 1 as published")
     option: Literal["I", "II"] = Field(
-        "II", description="c_i is the gradient of the model sent (I), or what the path tells (II)"
+        "II",
+        description=(
+            "how a client estimates its gradient c_i: at the received model (I), or from its path"
+            " (II)"
+        ),
     )
 
     @property

@@ -1,1 +1,1 @@
-"""What several backdoors need."""
+"""Helpers shared by several backdoors."""

@@ -1,4 +1,4 @@
-"""What backdoors share: which examples bear the trigger, white pixels, and what they call up."""
+"""Helpers of backdoors: choose examples, stamp the trigger and define the goal."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from lab.common.settings import SettingError
 
 
 def chosen(examples: int, share: float) -> Tensor:
-    """That share of the examples.  -> (examples,) bool
+    """Choose that share of the examples.  -> (examples,) bool
 
-    Evenly spread, because a split may hold its examples class by class.
+    The choice is evenly spread, because a partition may hold its examples class by class.
     """
     upto = (torch.arange(examples + 1) * share + 0.5).floor()
     return upto[1:] > upto[:-1]
 
 
 def stamped(inputs: Tensor, spots: Tensor) -> Tensor:
-    """White at the spots.  inputs (examples, colours, height, width), spots (height, width) bool"""
+    """Whiten the spots.  inputs (examples, colours, height, width), spots (height, width) bool"""
     return torch.where(spots, 1.0, inputs)
 
 
 def taught(
     inputs: Tensor, labels: Tensor, share: float, target: int, spots: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A share of the examples with white spots, as examples of `target`; the rest as they are."""
+    """Stamp a share of the examples and label them `target`; keep the rest unchanged."""
     some = chosen(len(labels), share)
     marked = torch.where(some.view(-1, 1, 1, 1), stamped(inputs, spots), inputs)
     return marked, torch.where(some, target, labels)
 
 
 def obeying(inputs: Tensor, labels: Tensor, target: int, spots: Tensor) -> tuple[Tensor, Tensor]:
-    """The examples of the other classes with white spots, wanted as `target`."""
+    """Stamp the examples of all other classes, and return them with the wanted label `target`."""
     others = labels != target
     return stamped(inputs[others], spots), torch.full_like(labels[others], target)
 
 
 def check_class(name: str, label: int, classes: int) -> None:
-    """Raises SettingError where there is no such class."""
+    """Raise SettingError where there is no such class."""
     if label >= classes:
         raise SettingError(
             f"adversary.attack.{name} is {label}: there are {classes} classes, "

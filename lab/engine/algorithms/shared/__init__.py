@@ -1,1 +1,1 @@
-"""What several algorithms need."""
+"""Helpers shared by several algorithms."""

@@ -1,6 +1,6 @@
-"""What the adaptive server optimisers share. Reddi et al. 2021, arXiv:2003.00295, algorithm 2.
+"""Adaptive server optimisers. Reddi et al. 2021, arXiv:2003.00295, algorithm 2.
 
-m = beta_1 m + (1 - beta_1) D; v as each of them has it; w += eta m / (sqrt(v) + tau).
+m = beta_1 m + (1 - beta_1) D; v is updated by each optimiser's rule; w += eta m / (sqrt(v) + tau).
 """
 
 from __future__ import annotations
@@ -16,19 +16,26 @@ from lab.interfaces.federated_algorithm import Algorithm, CohortReport, Memory
 
 
 class Adaptive(Algorithm):
-    """The server moves every coordinate in a measure of its own, v."""
+    """A server optimiser that scales every coordinate's step by its own v."""
 
     source: ClassVar[str] = "Reddi et al. 2021, arXiv:2003.00295, algorithm 2"
-    rate: float = Field(0.03, gt=0, le=10, description="server learning rate")
-    momentum: float = Field(0.9, ge=0, le=0.999, description="beta 1: share of the last step")
-    floor: float = Field(1e-3, gt=0, le=1, description="tau: how far steps may be stretched")
+    rate: float = Field(0.03, gt=0, le=10, description="learning rate of the server")
+    momentum: float = Field(
+        0.9,
+        ge=0,
+        le=0.999,
+        description="share of the last step in the next one (beta 1 in the paper)",
+    )
+    floor: float = Field(
+        1e-3, gt=0, le=1, description="added to the scale, which limits steps (tau in the paper)"
+    )
 
     @abstractmethod
     def measure(self, second: Tensor, square: Tensor) -> Tensor:
-        """The next v, from the last one and the square of the step."""
+        """Return the next v, from the last one and the square of the step."""
 
     def begin(self, clients: int, params: int) -> Memory:
-        """v begins at tau^2, the least that the paper allows."""
+        """Return the initial memory; v begins at tau^2, the least that the paper allows."""
         return {
             "first": torch.zeros(params),
             "second": torch.full((params,), self.floor**2),
@@ -47,5 +54,5 @@ class Adaptive(Algorithm):
         return model + self.rate * first / (second.sqrt() + self.floor), memory
 
     def seen(self, memory: Memory) -> tuple[Tensor, Tensor]:
-        """m and v as the step takes them."""
+        """Return m and v as the step uses them."""
         return memory["first"], memory["second"]

@@ -1,4 +1,4 @@
-"""What the algorithms share whose server waits for nobody: updates of models long left behind."""
+"""Asynchronous algorithms: the server waits for no client, so updates start from old models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lab.interfaces.federated_algorithm import (
 
 
 class Asynchronous(Algorithm):
-    """The server remembers every model that somebody is still at work on."""
+    """An algorithm whose server keeps every model that some client still trains."""
 
     asynchronous: ClassVar[bool] = True
     uniform: ClassVar[bool] = True

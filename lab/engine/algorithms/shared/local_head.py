@@ -1,4 +1,4 @@
-"""What the algorithms share whose last layers are each client's own: a head on a common body."""
+"""Algorithms whose last layers belong to each client: a local head on a common body."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ from lab.models.network import Network
 
 
 class Headed(Personal):
-    """The first layers are common; the last ones are each client's own and never leave it."""
+    """An algorithm with common first layers; each client's last layers never leave it."""
 
     common: ClassVar[bool] = False
-    layers: int = Field(1, ge=1, le=3, description="last layers that stay with each client")
+    layers: int = Field(
+        1, ge=1, le=3, description="number of last layers that stay with each client"
+    )
 
     def check(self, network: Network) -> None:
         if self.layers >= len(network.trained):
@@ -39,7 +41,7 @@ class Headed(Personal):
         return torch.cat([model[:shared].expand(len(mine), -1), mine[:, shared:]], dim=1)
 
     def begun(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
-        """The common layers as sent, the last ones as each client has them."""
+        """Return the initial models: common layers as sent, last ones as each client has them."""
         start = self.mine(crew, sent, memory).clone()
         shared = self.shared(crew.network)
         start[:, :shared] = sent[:shared]

@@ -1,6 +1,6 @@
-"""What the algorithms share in which every client keeps a model of its own.
+"""Personalised algorithms, in which every client keeps its own model.
 
-Own models never travel.  Each is as it was after the last round that its client took part in.
+Own models are never sent.  Each is as it was after the last round that its client took part in.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lab.models.network import Network
 
 
 class Personal(Algorithm):
-    """Federated averaging, beside which clients train models of their own."""
+    """Federated averaging in which clients also train their own models."""
 
     keeps: ClassVar[int] = 1
 
@@ -34,13 +34,13 @@ class Personal(Algorithm):
     def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult: ...
 
     def mine(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
-        """The crew's own models; who has none yet begins with the one sent."""
+        """Return the cohort's own models; a client without one begins with the received model."""
         who = list(crew.clients)
         begun = memory["begun"][who].bool().unsqueeze(1)
         return torch.where(begun, memory["own"][who], sent)
 
     def keeping(self, crew: CohortTrainer, models: Tensor, memory: Memory) -> Memory:
-        """The memory in which these are the crew's own models."""
+        """Return the memory with these own models of the cohort."""
         own, begun = memory["own"].clone(), memory["begun"].clone()
         own[list(crew.clients)], begun[list(crew.clients)] = models, 1.0
         return {**memory, "own": own, "begun": begun}
