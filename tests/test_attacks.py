@@ -323,9 +323,10 @@ def test_an_untrained_model_betrays_nobody() -> None:
 
 # --- an attack never sees the truth -------------------------------------------------------------
 
-ALLOWED = {"ServerView", "OutsiderView", "Candidates", "int", "Iterator[Guess]", "Tensor"}
-ALLOWED |= {"Known", "Planted", "Siege", "Iterator[Claim]", "Evidence", "Watched", "Opening"}
-ALLOWED |= {"Provoked"}
+ALLOWED = {"ServerView", "OutsiderView", "Candidates", "int", "Tensor", "AuxiliaryInfo"}
+ALLOWED |= {"ManipulatedModel", "MaliciousServer", "MembershipSignals", "ClientSignals"}
+ALLOWED |= {"ActiveSignals", "CanaryPrefix"}
+ALLOWED |= {"Iterator[ReconstructedBatch]", "Iterator[UpdateEstimate]"}
 
 
 @pytest.mark.parametrize("name", PRIVACY_ATTACKS)

@@ -288,7 +288,7 @@ def test_lost_updates_leave_a_rule_too_few_and_the_round_says_so() -> None:
 
 
 def test_the_record_tells_who_moved_the_model() -> None:
-    record = moments(rule={"kind": "krum", "faulty": 3}, training__rounds=1)[0].record
+    record = moments(aggregation__rule={"kind": "krum", "faulty": 3}, training__rounds=1)[0].record
     assert sorted(record.verdict) == ["kept"] + ["left out"] * 9
     picked = record.verdict.index("kept")
     assert record.influence[picked] == pytest.approx(1)
@@ -318,5 +318,5 @@ def test_masks_and_a_stage_that_sees_rows_are_refused_with_what_works(stage: str
             {"aggregation.pre_aggregators": [stage], "secure_aggregation.enabled": True}
         )
     )
-    assert f"stages, kind {stage}, must see single updates" in text
+    assert f"aggregation.pre_aggregators, kind {stage}, must see single updates" in text
     assert "secure_aggregation.norm" in text

@@ -196,7 +196,7 @@ def test_it_shows_no_picture_and_is_given_no_score_of_pictures() -> None:
     glimpses: list[AttackProgress] = list(run_reconstruction(LabelCounts(), attacked_round(), 0))
     for glimpse in glimpses:
         assert glimpse.pictures == {}
-        assert glimpse.score is None
+        assert isinstance(glimpse.score, LabelScore)
     result = glimpses[-1].result
     assert result is not None
     assert AttackResult.model_validate_json(result.model_dump_json()) == result

@@ -122,7 +122,7 @@ def test_few_examples_leave_few_others_and_fewer_public_ones() -> None:
 
 
 def test_public_data_of_the_server_is_not_asked_about() -> None:
-    experiment = of_digits(data__examples=400, rule={"kind": "fltrust", "root": 100})
+    experiment = of_digits(data__examples=400, aggregation__rule={"kind": "fltrust", "root": 100})
     root, found = root_dataset(experiment), select_candidates(experiment, AttackResources())
     known = set(rows_of(root.inputs[root.held(0)], root.labels[root.held(0)]))
     assert len(known.intersection(drawn(found, ~found.member))) <= 2

@@ -100,7 +100,7 @@ def test_who_was_left_out_is_counted_by_kind(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(AGGREGATION_RULES["krum"], "judge", judge)
     assert 1 not in BAD
-    found = shown(rule="krum")
+    found = shown(aggregation__rule="krum")
     assert found.record.verdict == found.fates
     assert [found.fates[client] for client in BAD] == ["left out"] * 3
     assert found.judged() == [
@@ -108,14 +108,14 @@ def test_who_was_left_out_is_counted_by_kind(monkeypatch: pytest.MonkeyPatch) ->
         "Shortened: 0 of 3 malicious and 1 of 7 honest",
         "Left out: 3 of 3 malicious and 0 of 7 honest",
     ]
-    lossy = shown(rule="krum", network__dropout=0.2)
+    lossy = shown(aggregation__rule="krum", network__dropout=0.2)
     assert lossy.record.lost
     assert len(lossy.record.verdict) == 10
     assert len(lossy.fates) == len(lossy.clients) < 10
 
 
 def test_a_rule_that_takes_something_of_everybody_judges_nobody() -> None:
-    found = shown(rule="median")
+    found = shown(aggregation__rule="median")
     assert found.fates == found.record.verdict == ()
     assert found.judged() == []
 

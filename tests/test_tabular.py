@@ -26,6 +26,7 @@ from lab.interfaces.views import AuxiliaryInfo, ServerView
 from lab.models.architectures import MODELS, Mlp
 from lab.models.network import Network
 from lab.scoring.attack_result import AttackProgress, AttackResult
+from lab.scoring.reconstruction.record_score import RecordScore
 from tests.data import examples_of
 
 ONCE = TrainingPlan(
@@ -282,8 +283,8 @@ def attacked(name: str, size: int) -> tuple[list[AttackProgress], AttackResult]:
 
 def test_the_score_of_a_trial_is_by_records() -> None:
     glimpses, result = attacked("tabular", 8)
-    assert result.score is None
-    assert result.score is not None
+    assert isinstance(result.score, RecordScore)
+    assert result.extras == ()
     assert result.score.verdict == "exact: every record"
     assert result.score.labels == 1
     assert result.declared["certified by the attack itself"] == "yes"

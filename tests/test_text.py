@@ -40,6 +40,7 @@ from lab.models.layers import Block, Dense, attended, thought
 from lab.models.network import Network
 from lab.scoring.attack_result import AttackResult
 from lab.scoring.reconstruction.text_score import TextScore, TextScorer
+from lab.scoring.update_score import UpdateRecoveryScore
 from lab.storage.store import Store
 from tests.data import examples_of
 from tests.paging import attack, opened, trained
@@ -527,5 +528,5 @@ def test_an_update_that_was_unmasked_is_told_without_pictures() -> None:
     assert isinstance(spy, SecureAggregationAttack)
     *_, glimpse = run_unmasking(spy, before, moment, moment.record.arrived[0])
     assert glimpse.result is not None
-    assert glimpse.result.score is not None
-    assert glimpse.result.score is None
+    assert isinstance(glimpse.result.score, UpdateRecoveryScore)
+    assert glimpse.result.extras == ()
