@@ -20,7 +20,9 @@ from lab.storage.store import Store
 
 pytest_plugins = ("tests.browsing",)
 # A machine that is busy with other things is slow now and then, and that is no failure.
-settings.register_profile("lab", deadline=None, max_examples=25, derandomize=True)
+# `make test` draws few examples for each property; `make test-all` takes the deep profile.
+settings.register_profile("lab", deadline=None, max_examples=8, derandomize=True)
+settings.register_profile("deep", settings.get_profile("lab"), max_examples=25)
 settings.load_profile("lab")
 
 _NUMBERS = count()  # of stores, one for each test
@@ -86,18 +88,19 @@ def cookies(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return sent
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, since a test in a browser waits for most of its time."""
     return (os.cpu_count() or 1) + 1
 
 
 # Workers take whole files in the order of collection.  These take longest, and a long one that is
-# begun last is waited for.
+# begun last is waited for.  What waits for a browser stands beside what does not.
 LONGEST = (
-    "accessibility", "journeys_sharing", "journeys_pages", "journeys_live", "attacks", "jobs",
-    "grid", "pages_live", "pages_inversion", "classroom", "cli", "glossary",
-    "label_counts", "algorithms", "inverting", "live_page", "engine", "gradient_ascent",
-    "personalised", "poisons", "exposure", "faults", "filtering_rules",
+    "journeys_live", "attacks", "journeys_pages", "jobs", "journeys_sharing", "surveillance",
+    "accessibility", "cli", "lively", "algorithms", "pages_live", "engine", "exposure",
+    "personalised", "label_counts", "children", "gradient_ascent", "grid_workers", "dlg",
+    "glossary", "faults", "filtering_rules", "inverting", "poisons",
 )  # fmt: skip
 
 
