@@ -1,15 +1,20 @@
-# make app: the lab in a browser.  make test: everything that CI checks.  Both set themselves up.
+# make app: the lab in a browser.  make test: every promise, checked in minutes.  make test-all: the
+# long statistical suites and the whole browser matrix as well.  Each sets itself up.
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: app test lint bench screenshots lock clean
+.PHONY: app test test-all lint bench screenshots lock clean
 
 app: .venv/ready
 	$(BIN)/leaklab app
 
 test: .venv/ready-dev browser
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not deep"
+
+test-all: .venv/ready-dev browser
+	$(PYTEST) --hypothesis-profile=deep
 
 lint: .venv/ready-dev
 	$(BIN)/ruff format --check .

@@ -20,7 +20,9 @@ from lab.store import Store
 
 pytest_plugins = ("tests.browsing",)
 # A machine that is busy with other things is slow now and then, and that is no failure.
-settings.register_profile("lab", deadline=None, max_examples=25, derandomize=True)
+# `make test` draws few examples for each property; `make test-all` takes the deep profile.
+settings.register_profile("lab", deadline=None, max_examples=8, derandomize=True)
+settings.register_profile("deep", settings.get_profile("lab"), max_examples=25)
 settings.load_profile("lab")
 
 _NUMBERS = count()  # of stores, one for each test
