@@ -88,6 +88,7 @@ def cookies(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return sent
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores, since a test in a browser waits for most of its time."""
     return (os.cpu_count() or 1) + 1
