@@ -1,15 +1,11 @@
-"""Sweeps in the store: no run twice, none by two workers, nothing lost, and runs go first."""
+"""Sweeps in the store: no run twice, none by two workers, nothing lost, and the command."""
 
 from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,24 +16,24 @@ from sqlalchemy import update
 from lab import ROOT, Experiment, run
 from lab.bundle import MISSING, swept
 from lab.cli import main
-from lab.grid import Grid, Standing
+from lab.grid import Grid
 from lab.hands import carried_out
-from lab.jobs import Supervisor, measured, work
+from lab.jobs import measured
 from lab.ledger import DEATHS, EvictedError, Ledger
 from lab.prints import CHROMIUM, NEEDED
 from lab.schema import jobs, writing
 from lab.store import Store
 from lab.sweep import Sweep
+from tests.cells import ALL, only, whole
 from tests.sweeps import GRID
-
-Captured = pytest.CaptureFixture[str]
-PATIENCE = 90.0  # seconds, on a machine that is busy with other things
-ALL = Standing(total=8, finished=8, failed=0, open=0)
 
 
 @pytest.fixture
 def grid(store: Store) -> Grid:
     return Grid(store, Sweep.from_toml(GRID))
+
+
+Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -53,16 +49,6 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Experiment]:
     return seen
 
 
-def whole(grid: Grid) -> Standing:
-    """Carried out to its end."""
-    *_, last = carried_out(grid, 1)
-    return last
-
-
-def only(grid: Grid, **changed: Any) -> Grid:
-    return Grid(grid.store, Sweep.read(grid.sweep.dump() | changed))
-
-
 def leaklab(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["leaklab", *words])
     try:
@@ -72,7 +58,7 @@ def leaklab(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return 0
 
 
-# --- what is measured ---------------------------------------------------------------------------
+# --- what is measured -----------------------------------------------------------------------------
 
 
 def test_a_sweep_holds_what_the_engine_gives(grid: Grid) -> None:
@@ -116,7 +102,7 @@ def test_a_run_that_its_budget_ends_keeps_what_it_measured(grid: Grid) -> None:
     assert "epsilon" in outcome.message
 
 
-# --- nothing twice ------------------------------------------------------------------------------
+# --- nothing twice --------------------------------------------------------------------------------
 
 
 def test_the_same_sweep_again_runs_nothing(grid: Grid, ran: list[Experiment]) -> None:
@@ -169,7 +155,7 @@ def test_other_numbers_make_other_keys(grid: Grid, monkeypatch: pytest.MonkeyPat
     assert not set(Sweep.from_toml(GRID).experiments) & set(grid.keys)
 
 
-# --- what goes wrong ----------------------------------------------------------------------------
+# --- what goes wrong ------------------------------------------------------------------------------
 
 
 def test_the_cell_of_a_dead_worker_goes_to_another(grid: Grid) -> None:
@@ -252,121 +238,7 @@ def test_calling_off_leaves_what_is_at_work_and_what_others_queued(grid: Grid) -
     assert other.progress().open == 4
 
 
-# --- whose turn it is ---------------------------------------------------------------------------
-
-
-def test_a_run_that_waits_goes_before_all_cells(grid: Grid) -> None:
-    grid.start()
-    (experiment, *_) = grid.sweep.experiments.values()
-    id = grid.store.create(experiment)
-    assert grid.store.place(id) == 0
-    first = Ledger(grid.store).claim()
-    assert first is not None
-    assert first.id == id
-    second = Ledger(grid.store).claim(cells=False)
-    assert second is None
-
-
-def test_a_worker_sets_its_cell_aside_for_a_run(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And carries it on afterwards, from where it was."""
-    one = only(grid, seeds=[0], rows=[{"label": "x"}], columns=[{"label": "y"}])
-    one.start()
-    (experiment,) = one.sweep.experiments.values()
-    ended: list[str] = []
-    settle = Ledger.settle
-
-    def noted(ledger: Ledger, job: Any, *how: Any) -> None:
-        ended.append(job.kind)
-        settle(ledger, job, *how)
-
-    def interrupted(*given: Any) -> Iterator[Any]:
-        for moment in run(*given):
-            if moment.record.round == 1 and len(given) == 1:  # of the cell
-                grid.store.create(experiment)
-            yield moment
-
-    monkeypatch.setattr(Ledger, "settle", noted)
-    monkeypatch.setattr("lab.jobs.run", interrupted)
-    work(grid.store, "worker", idle=0.05)
-    assert ended == ["run", "cell"]
-    (job,) = grid.store.runs()
-    (outcome,) = one.outcomes().values()
-    records = [each.record.accuracy for each in grid.store.rounds(job.id)]
-    assert outcome.accuracy == tuple(records)
-
-
-def test_sweeps_take_turns(grid: Grid) -> None:
-    """Whoever has a small one does not wait for the whole of a large one."""
-    grid.start()
-    for _ in range(2):
-        Ledger(grid.store).claim()
-    small = only(grid, seeds=[5])
-    small.start()
-    turns = [job.id in small.keys for _ in range(8) if (job := Ledger(grid.store).claim())]
-    assert turns.count(True) == 4
-    assert turns[:2].count(True) == 1
-
-
-def test_open_cells_call_for_workers(grid: Grid) -> None:
-    assert Ledger(grid.store).load(set()) == (0, 0)
-    grid.start()
-    mine, other = Ledger(grid.store), Ledger(grid.store)
-    mine.claim()
-    other.claim()
-    assert Ledger(grid.store).load({mine.worker}) == (7, 1)
-
-
-# --- several processes --------------------------------------------------------------------------
-
-
-def test_workers_beside_this_process_share_the_cells_and_end_with_it(
-    grid: Grid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[subprocess.Popen[bytes]] = []
-    start = Supervisor._start
-
-    def noted(supervisor: Supervisor) -> None:
-        start(supervisor)
-        started.extend(supervisor.workers())
-
-    monkeypatch.setattr(Supervisor, "_start", noted)
-    steps, end = carried_out(grid, 2), time.monotonic() + PATIENCE
-    next(steps)
-    while not grid.progress().finished:  # though this process does nothing
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.02)
-    *_, last = steps
-    assert last == ALL
-    (worker,) = started
-    assert worker.poll() is not None
-
-
-def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_behind(
-    tmp_path: Path, store_url: str
-) -> None:
-    path = tmp_path / "long.toml"
-    path.write_text(GRID.replace("rounds = 2", "rounds = 200"))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lab.cli", "sweep", str(path)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"LEAKLAB_DB": store_url, "LEAKLAB_WORKERS": "2"},
-    )  # fmt: skip
-    grid, end = Grid(Store(store_url), Sweep.from_file(path)), time.monotonic() + PATIENCE
-    while not grid.progress().finished and time.monotonic() < end:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command carries on" in complaint
-    assert "Traceback" not in complaint
-    left = grid.progress()
-    assert 1 <= left.finished < 8
-    assert (left.failed, left.open) == (0, 0)
-
-
-# --- the command --------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 @pytest.fixture

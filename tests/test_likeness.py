@@ -1,18 +1,15 @@
-"""Likeness: the score of a reconstruction, by hand, against oracles, and beside honest floors."""
+"""Likeness: labels and honest floors, whose picture a guess is, and the scores of real data."""
 
 from __future__ import annotations
 
 from collections import Counter
-from itertools import combinations, permutations
-from math import log10, nextafter
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from attacks import SPIES
@@ -20,178 +17,15 @@ from datasets import SOURCES
 from lab import Experiment, floors, run
 from lab.assembly import malicious
 from lab.federation import Examples, as_floats
-from lab.labels import by_luck, even_share, label_share
+from lab.labels import even_share, label_share
 from lab.likeness import Judge
 from lab.neighbours import CLOSE, Pool
 from lab.parts import Reconstruction
-from lab.similarity import PEAK, decibels, match, psnr, ssim
+from lab.similarity import PEAK, decibels, match, psnr
 from lab.trial import reconstruct
-from lab.verdicts import EXACT, GAIN, LUCK, VERDICTS, verdict
-from lab.views import Guess
+from tests.judged import COLOUR, GREY, NOT_A_LEAK, SEEDS, TABLE, guess, judge, uniform
 
-SEEDS = st.integers(0, 10**6)
-GREY, COLOUR, TABLE = (1, 12, 14), (3, 16, 13), (22,)
-NOT_A_LEAK = "no better than a guess without the gradient"
-
-
-def uniform(seed: int, *shape: int) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def judge(seed: int = 0, private: int = 3, shape: tuple[int, ...] = GREY) -> Judge:
-    """Noise all over, so that nobody's picture resembles anybody's."""
-    return Judge(
-        inputs=uniform(seed, private, *shape),
-        labels=torch.arange(private) % 10,
-        others=uniform(seed + 1, 40, *shape),
-        public=uniform(seed + 2, 50, *shape),
-        public_labels=torch.arange(50) % 10,
-    )
-
-
-def guess(inputs: Tensor, labels: Tensor) -> Guess:
-    return Guess(inputs, labels, step=1, steps=1)
-
-
-# --- PSNR ---------------------------------------------------------------------------------------
-
-
-def test_psnr_by_hand() -> None:
-    truth = torch.zeros(1, 2, 2)
-    assert psnr(truth + 0.1, truth) == pytest.approx(20.0)
-    # One pixel of four is wrong by a half: mean squared error 1 / 16.
-    one = torch.tensor([[[0.5, 0.0], [0.0, 0.0]]])
-    assert psnr(one, truth) == pytest.approx(10 * log10(16))
-    assert psnr(truth + 1, truth) == 0.0
-
-
-def test_a_perfect_guess_has_the_largest_psnr_there_is() -> None:
-    truth = uniform(0, *GREY)
-    assert psnr(truth, truth) == PEAK == 120.0
-    assert psnr(truth.double() + 1e-9, truth) == PEAK
-
-
-@given(seed=SEEDS, shape=st.sampled_from([GREY, COLOUR, TABLE]), error=st.floats(1e-4, 1))
-def test_psnr_is_scikit_images(seed: int, shape: tuple[int, ...], error: float) -> None:
-    truth = uniform(seed, *shape)
-    shown = truth + error * (uniform(seed + 1, *shape) - 0.5)
-    expected = peak_signal_noise_ratio(truth.double().numpy(), shown.double().numpy(), data_range=1)
-    assert psnr(shown, truth) == pytest.approx(expected, abs=1e-9)
-
-
-def test_a_guess_that_is_no_number_is_no_perfect_match() -> None:
-    truth = torch.zeros(1, 2, 2)
-    assert not psnr(truth + torch.nan, truth) >= EXACT
-
-
-# --- SSIM ---------------------------------------------------------------------------------------
-
-
-def wang(guessed: Tensor, truth: Tensor) -> float:
-    """Wang et al. 2004, section III.B: 11 x 11 Gaussian window of sigma 1.5, formula (13)."""
-    bell = torch.exp(-torch.arange(-5.0, 6.0).double().square() / (2 * 1.5**2))
-    window = torch.outer(bell, bell)
-    window = (window / window.sum()).view(1, 1, 11, 11)
-    c_1, c_2 = 0.01**2, 0.03**2
-
-    def local(pictures: Tensor) -> Tensor:
-        """Colours are averaged at the end.  (colours, height, width) -> where windows fit"""
-        return F.conv2d(pictures.double().unsqueeze(1), window)
-
-    x, y = guessed.double(), truth.double()
-    mean_x, mean_y = local(x), local(y)
-    spread_x, spread_y = local(x * x) - mean_x**2, local(y * y) - mean_y**2
-    both = local(x * y) - mean_x * mean_y
-    above = (2 * mean_x * mean_y + c_1) * (2 * both + c_2)
-    below = (mean_x**2 + mean_y**2 + c_1) * (spread_x + spread_y + c_2)
-    return float((above / below).mean())
-
-
-@given(seed=SEEDS, shape=st.sampled_from([GREY, COLOUR, (1, 11, 11)]), mix=st.floats(0, 1))
-def test_ssim_is_wangs_formula_and_scikit_images(
-    seed: int, shape: tuple[int, ...], mix: float
-) -> None:
-    truth = uniform(seed, *shape)
-    shown = mix * truth + (1 - mix) * uniform(seed + 1, *shape)
-    found = ssim(shown, truth)
-    assert found == pytest.approx(wang(shown, truth), abs=1e-9)
-    theirs = structural_similarity(
-        truth.double().permute(1, 2, 0).numpy(),
-        shown.double().permute(1, 2, 0).numpy(),
-        win_size=11,
-        channel_axis=2,
-        data_range=1,
-        gaussian_weights=True,
-        use_sample_covariance=False,
-    )
-    assert found == pytest.approx(theirs, abs=1e-9)
-
-
-def test_ssim_of_two_flat_pictures_by_hand() -> None:
-    dark, light = torch.full(GREY, 0.2), torch.full(GREY, 0.8)
-    expected = (2 * 0.2 * 0.8 + 1e-4) / (0.2**2 + 0.8**2 + 1e-4)
-    assert ssim(dark, light) == pytest.approx(expected, abs=1e-6)
-    assert ssim(light, light) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("shape", [TABLE, (1, 10, 28), (1, 28, 10), (1, 8, 8)])
-def test_ssim_says_nothing_where_its_window_does_not_fit(shape: tuple[int, ...]) -> None:
-    assert ssim(uniform(0, *shape), uniform(1, *shape)) is None
-
-
-# --- matching -----------------------------------------------------------------------------------
-
-
-@given(seed=SEEDS, guesses=st.integers(1, 5), truths=st.integers(1, 5))
-def test_the_matching_is_the_best_of_all(seed: int, guesses: int, truths: int) -> None:
-    mine, theirs = uniform(seed, guesses, 2, 3), uniform(seed + 1, truths, 2, 3)
-    errors = (mine.unsqueeze(1) - theirs.unsqueeze(0)).double().square().sum(dim=(2, 3)).numpy()
-    pairs = min(guesses, truths)
-    if guesses >= truths:
-        best = min(errors[list(p), range(pairs)].sum() for p in permutations(range(guesses), pairs))
-    else:
-        best = min(errors[range(pairs), list(p)].sum() for p in permutations(range(truths), pairs))
-    found = match(mine, theirs)
-    assert len(found) == len({one for one, _ in found}) == len({two for _, two in found}) == pairs
-    assert sum(errors[pair] for pair in found) == pytest.approx(best, abs=1e-9)
-
-
-def test_the_nearest_pair_is_given_up_for_a_better_whole() -> None:
-    # Guess .4 is nearest to .5, but then .6 would have to go with 0.
-    mine, theirs = torch.tensor([[0.4], [0.6]]), torch.tensor([[0.0], [0.5]])
-    assert match(mine, theirs) == [(0, 0), (1, 1)]
-
-
-@given(seed=SEEDS, private=st.integers(1, 30), shape=st.sampled_from([GREY, COLOUR, TABLE]))
-def test_exact_pictures_in_any_order_are_exact(
-    seed: int, private: int, shape: tuple[int, ...]
-) -> None:
-    truth = judge(seed, private, shape)
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(private))
-    found = truth.score(guess(truth.inputs[order], truth.labels[order]))
-    assert (found.psnr, found.worst, found.best) == (PEAK, PEAK, PEAK)
-    assert found.labels == 1.0
-    assert found.verdict == "exact"
-    assert found.ssim is None if shape == TABLE else found.ssim == pytest.approx(1.0)
-    assert all(int(order[pair.guess]) == pair.truth for pair in found.matches)
-    assert all(pair.label_right for pair in found.matches)
-
-
-@pytest.mark.parametrize("guesses", [1, 4, 9])
-def test_there_are_as_many_matches_as_the_shorter_side_has(guesses: int) -> None:
-    truth = judge(private=4)
-    found = truth.score(guess(uniform(9, guesses, *GREY), torch.zeros(guesses, dtype=torch.int64)))
-    assert len(found.matches) == min(guesses, 4)
-    values = {pair.truth: pair.psnr for pair in found.matches}
-    best = max(truth.floors(torch.zeros(guesses, dtype=torch.int64)).values(), key=lambda f: f.mean)
-    whole = [values.get(place, best.psnr[place]) for place in range(4)]
-    assert found.psnr == pytest.approx(np.mean(whole))
-    assert found.median == pytest.approx(np.median(whole))
-    assert (found.worst, found.best) == (min(whole), max(whole))
-    assert found.floor == max(found.floors.values())
-
-
-# --- labels -------------------------------------------------------------------------------------
+# --- labels ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -252,7 +86,7 @@ def test_a_label_is_right_beside_its_picture_only() -> None:
     assert [pair.label_right for pair in found.matches] == [False, False, False]
 
 
-# --- floors -------------------------------------------------------------------------------------
+# --- floors ---------------------------------------------------------------------------------------
 
 
 def guessed_by_floors(judged: Judge, labels: Tensor, patch: pytest.MonkeyPatch) -> list[Tensor]:
@@ -338,7 +172,7 @@ def test_the_flat_guess_of_a_table_is_its_mean_patient() -> None:
     assert found["zero"].psnr == pytest.approx(expected)
 
 
-# --- the most similar other example -------------------------------------------------------------
+# --- the most similar other example ---------------------------------------------------------------
 
 
 def test_the_nearest_is_the_best_other_example_on_average() -> None:
@@ -362,121 +196,7 @@ def test_a_second_copy_of_the_private_example_is_a_neighbour() -> None:
     assert truth.nearest[0] < 20
 
 
-# --- the verdict --------------------------------------------------------------------------------
-
-
-def of_one(found: float, floor: float, nearest: float, luck: float = 1.0) -> str:
-    """The verdict on a single example, from its PSNR."""
-    gains = found - floor, found - nearest
-    return verdict(int(found >= EXACT), 1, *gains, luck, guessed=int(floor >= EXACT))
-
-
-@pytest.mark.parametrize(
-    ("found", "floor", "nearest", "begins"),
-    [
-        (EXACT, 10, 18, "exact"),
-        (nextafter(EXACT, 0), 10, 18, "recognisable"),
-        (18.001 + GAIN, 10, 18, "recognisable"),
-        (18 + GAIN, 10, 18, "class only"),
-        (10.001 + GAIN, 10, 18, "class only"),
-        (10 + GAIN, 10, 18, "no better"),
-        (5.0, 10, 18, "no better"),
-        # A floor above the nearest example is the bar for both.
-        (25.001 + GAIN, 25, 18, "recognisable"),
-        (25 + GAIN, 25, 18, "no better"),
-        # Exact stays exact, even where another example is just the same.
-        (PEAK, 10, PEAK, "exact"),
-        # What a guess has to the last digit is no leak.
-        (PEAK, PEAK, 18, "no better"),
-        (40.0, 10, PEAK, "class only"),
-    ],
-)
-def test_the_verdict_at_its_borders(
-    found: float, floor: float, nearest: float, begins: str
-) -> None:
-    assert of_one(found, floor, nearest).startswith(begins)
-
-
-@given(low=st.floats(0, 120), step=st.floats(0, 40), floor=st.floats(0, 40), near=st.floats(0, 40))
-def test_a_better_guess_never_gets_a_milder_verdict(
-    low: float, step: float, floor: float, near: float
-) -> None:
-    def place(found: float) -> int:
-        told = of_one(found, floor, near)
-        return next(k for k, word in enumerate(VERDICTS) if told.startswith(word))
-
-    assert place(low) <= place(low + step)
-
-
-def test_a_batch_is_not_exact_because_half_of_it_is() -> None:
-    truth = judge(private=2)
-    half = truth.inputs.clone()
-    half[1] = 0.0
-    found = truth.score(guess(half, truth.labels))
-    assert found.worst < found.floor
-    assert found.verdict == "partly exact: 1 of 2 exact"
-
-
-def test_the_input_is_left_as_it_was() -> None:
-    truth = judge()
-    made = guess(uniform(5, 4, *GREY), torch.tensor([1, 2, 3, 4]))
-    before = truth.inputs.clone(), truth.others.clone(), truth.public.clone(), made.inputs.clone()
-    once, again = truth.score(made), truth.score(made)
-    assert once == again
-    for now, then in zip(
-        (truth.inputs, truth.others, truth.public, made.inputs), before, strict=True
-    ):
-        assert torch.equal(now, then)
-
-
-def test_labels_alone_are_the_class_and_no_more() -> None:
-    """Three of three right, where one in ten is right by luck."""
-    truth = judge(private=3)
-    grey = torch.full((3, *GREY), 0.5)
-    named = truth.score(guess(grey, truth.labels))
-    assert named.verdict.startswith("class only: the labels are right")
-    assert truth.score(guess(grey, truth.labels + 4)).verdict == NOT_A_LEAK
-    one = judge(private=1)  # right by luck one time in ten: nothing to call a leak
-    assert one.score(guess(grey[:1], one.labels)).verdict == NOT_A_LEAK
-
-
-@pytest.mark.parametrize(
-    ("right", "count", "true", "classes", "chance"),
-    [
-        (0, 5, [3], 10, 1.0),
-        (1, 1, [3], 10, 0.1),
-        (2, 2, [3, 3], 10, 0.01),
-        (2, 2, [3, 4], 10, 0.02),  # in either order
-        (2, 3, [0, 0, 0], 2, 0.5),
-        (1, 3, [0, 1, 1], 3, 1 - (1 / 3) ** 3),  # all of the third class
-    ],
-)
-def test_luck_by_hand(right: int, count: int, true: list[int], classes: int, chance: float) -> None:
-    found = by_luck(right, count, torch.tensor(true), classes)
-    assert found == pytest.approx(chance, abs=0.015)
-    assert found == by_luck(right, count, torch.tensor(true), classes)
-
-
-@given(median=st.floats(0, 59), floor=st.floats(0, 40), near=st.floats(0, 40))
-def test_every_verdict_is_one_of_five_words(median: float, floor: float, near: float) -> None:
-    for luck in (1.0, LUCK, 0.0):
-        told = of_one(median, floor, near, luck)
-        assert sum(told.startswith(word) for word in VERDICTS) == 1
-    assert of_one(PEAK, floor, near) == VERDICTS[-1]
-    assert verdict(1, 2, median - floor, median - near).startswith(VERDICTS[-2])
-
-
-def test_each_pair_has_a_word_of_its_own_from_its_own_neighbour() -> None:
-    truth = judge(private=2)
-    found = truth.score(guess(torch.stack([truth.inputs[0], torch.zeros(GREY)]), truth.labels))
-    assert [found.word(k) for k in range(2)] == ["exact", "no better than a guess"]
-    assert [caption.split(", ")[1] for caption in found.captions()] == [
-        found.word(0),
-        found.word(1),
-    ]
-
-
-# --- whose picture it is ------------------------------------------------------------------------
+# --- whose picture it is --------------------------------------------------------------------------
 
 
 def by_hand(some: Tensor, pool: Tensor) -> Tensor:
@@ -566,7 +286,7 @@ def test_a_later_guess_is_scored_from_what_is_known_already() -> None:
     assert truth.score(second) == judge().score(second)
 
 
-# --- real data ----------------------------------------------------------------------------------
+# --- real data ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from math import inf, log, nan, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -15,70 +15,16 @@ from torch import Tensor
 from attacks import POISONS
 from attacks.alie import tolerated
 from attacks.fang import strength
-from attacks.line_search import strongest
 from attacks.min_max import largest as largest_max
 from attacks.min_sum import largest as largest_sum
 from attacks.updates import Way, way_of
 from defenses import RULES
-from lab.contest import IGNORANT, Insight
+from lab.contest import Insight
 from lab.parts import Poison
-from lab.wire import Cohort
+from tests.poisoned import folding, lie, party, rows_of
 from tests.poisons import attacked, cohort_of, last
-from tests.poisons import rows_of as draws
-
-VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("sign-flip", {}),
-    ("sign-flip", {"reading": "mean"}),
-    ("gaussian", {"mean": 0.5}),
-    ("alie", {}),
-    ("alie", {"z": 1.5, "sign": "minus"}),
-    ("ipm", {}),
-    *((name, {"deviation": way}) for name in ("min-max", "min-sum") for way in ("unit", "sign")),
-    ("min-max", {}),
-    ("min-sum", {}),
-    ("fang", {}),
-    ("fang", {"against": "krum"}),
-    ("mimic", {}),
-    ("mpaf", {}),
-    ("opt-alie", {}),
-    ("opt-ipm", {"evaluations": 7}),
-    *(("free-rider", {"what": what}) for what in ("nothing", "last", "noise")),
-]
-POISONED = [POISONS[name](**settings) for name, settings in VARIANTS]
-NAMES = ["-".join([name, *map(str, settings.values())]) for name, settings in VARIANTS]
-every_poison = pytest.mark.parametrize("poison", POISONED, ids=NAMES)
-# What follows from the honest updates alone.
-COPIES = ("alie", "ipm", "min-max", "min-sum", "mimic", "opt-alie", "opt-ipm")
-
-
-def rows_of(seed: int, clients: int = 9, params: int = 7) -> Tensor:
-    """Updates that differ, about a common way."""
-    return 0.5 + draws(seed, clients, params)
-
-
-def party(faulty: int, clients: int = 9) -> Cohort:
-    """The last so many are malicious."""
-    return cohort_of([place >= clients - faulty for place in range(clients)])
-
-
-def folding(rule: str, **settings: Any) -> Insight:
-    chosen = RULES[rule](**settings)
-    return Insight(fold=lambda rows: chosen(rows, torch.ones(len(rows))))
-
-
-def insight_of(params: int = 7) -> Insight:
-    sent, change, fresh = rows_of(99, 3, params)
-    return replace(folding("median"), sent=sent, change=change, fresh=fresh)
-
 
 # --- by hand --------------------------------------------------------------------------------------
-
-ROWS = torch.tensor([[9.0, 9.0], [0.0, 2.0], [2.0, 2.0], [4.0, 5.0]])  # the honest mean is (2, 3)
-FIRST = cohort_of([True, False, False, False])
-
-
-def lie(name: str, insight: Insight = IGNORANT, **settings: Any) -> Tensor:
-    return POISONS[name](**settings).rows(ROWS, FIRST, insight)[0]
 
 
 def test_the_sign_flip_negates_the_own_update_or_the_honest_mean() -> None:
@@ -171,100 +117,6 @@ def test_noise_has_the_moments_that_were_asked_for(
     second = replace(cohort_of([True, True, False]), round=2)
     later = poison.rows(rows, second, known)[:2].double()
     assert abs(np.corrcoef(drawn[0], later[0])[0, 1]) < 5 / 200
-
-
-# --- promises -------------------------------------------------------------------------------------
-
-
-@every_poison
-@pytest.mark.parametrize("faulty", [0, 1, 4, 8, 9])
-@pytest.mark.parametrize("insight", [IGNORANT, insight_of()], ids=["ignorant", "knowing"])
-def test_only_malicious_rows_change_and_all_stay_numbers(
-    poison: Poison, faulty: int, insight: Insight
-) -> None:
-    rows = rows_of(1)
-    before = rows.clone()
-    sent = poison.rows(rows, party(faulty), insight)
-    assert torch.equal(rows, before)
-    assert torch.equal(sent[: 9 - faulty], rows[: 9 - faulty])
-    assert (sent.shape, sent.dtype) == (rows.shape, torch.float32)
-    assert sent.isfinite().all()
-    assert (sent[9 - faulty :] != rows[9 - faulty :]).any() == (faulty > 0)
-
-
-@every_poison
-@pytest.mark.parametrize("clients", [1, 2, 3, 9])
-@pytest.mark.parametrize("value", [0.0, 1e-30, 1.0])
-def test_updates_that_are_all_alike_make_no_trouble(
-    poison: Poison, clients: int, value: float
-) -> None:
-    for faulty in range(1, clients + 1):
-        sent = poison.rows(torch.full((clients, 7), value), party(faulty, clients), insight_of())
-        assert sent.isfinite().all()
-
-
-@every_poison
-@pytest.mark.parametrize("trouble", [inf, -inf, nan])
-def test_a_client_that_diverged_does_not_spoil_the_lie(poison: Poison, trouble: float) -> None:
-    rows = rows_of(2)
-    rows[0, 3] = trouble
-    assert poison.rows(rows, party(3), insight_of())[6:].isfinite().all()
-    rows[1:6] = trouble
-    assert poison.rows(rows, party(3), insight_of())[6:].isfinite().all()
-    mean = replace(insight_of(), fold=lambda each: each.mean(dim=0))
-    assert poison.rows(rows, party(3), mean)[6:].isfinite().all()
-
-
-def test_a_client_that_diverged_does_not_hide_the_step() -> None:
-    rows, mean = rows_of(2), Insight(fold=lambda each: each.mean(dim=0))
-    rows[0] = nan
-    assert (POISONS["fang"]().rows(rows, party(3), mean)[6:] != 0).all()
-    assert POISONS["opt-ipm"]().rows(rows, party(3), mean)[6:].abs().max() > 100
-
-
-@every_poison
-def test_a_round_is_the_same_when_it_is_done_again(poison: Poison) -> None:
-    once, again = (poison.rows(rows_of(3), party(4), insight_of()) for _ in range(2))
-    assert torch.equal(once, again)
-
-
-@every_poison
-def test_order_of_clients_does_not_matter(poison: Poison) -> None:
-    cohort, order = party(4), [5, 3, 8, 0, 1, 7, 2, 6, 4]
-    sent = poison.rows(rows_of(4), cohort, insight_of())
-    mixed = poison.rows(rows_of(4)[order], cohort.part(order), insight_of())
-    assert torch.allclose(mixed, sent[order], rtol=1e-4, atol=1e-5)
-
-
-@every_poison
-def test_what_others_say_they_weigh_does_not_matter(poison: Poison) -> None:
-    heavy = replace(party(4), weights=torch.arange(9.0))
-    sent = poison.rows(rows_of(5), party(4), insight_of())
-    assert torch.equal(poison.rows(rows_of(5), heavy, insight_of()), sent)
-
-
-@pytest.mark.parametrize("name", [*COPIES, "fang"])
-def test_larger_updates_make_a_lie_that_is_as_much_larger(name: str) -> None:
-    poison, insight = POISONS[name](), folding("median")
-    sent = poison.rows(rows_of(6), party(4), insight)
-    assert torch.allclose(poison.rows(8 * rows_of(6), party(4), insight), 8 * sent, rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", COPIES)
-def test_what_attackers_trained_does_not_matter(name: str) -> None:
-    poison, rows = POISONS[name](), rows_of(7)
-    sent = poison.rows(rows, party(4), folding("median"))
-    rows[5:] = 100.0
-    assert torch.equal(poison.rows(rows, party(4), folding("median")), sent)
-
-
-def test_nobody_but_poisons_of_noise_says_something_of_its_own() -> None:
-    own = set()
-    for poison, name in zip(POISONED, NAMES, strict=True):
-        sent = poison.rows(rows_of(8), party(4), insight_of())[5:]
-        if (sent != sent[0]).any():
-            own.add(name)
-    assert own == {"sign-flip", "gaussian-0.5", "fang", "free-rider-noise"}
 
 
 # --- a little is enough, inner products -----------------------------------------------------------
@@ -408,108 +260,6 @@ def test_mimic_sends_the_row_that_is_longest_along_the_first_component(seed: int
     longest = int(np.abs(rows[:6].numpy() @ main).argmax())
     sent = POISONS["mimic"]().rows(rows, party(3))
     assert torch.equal(sent[6:], rows[longest].expand(3, -1))
-
-
-# --- tried out against the rule -------------------------------------------------------------------
-
-DEPLOYED = [("mean", {}), ("median", {}), ("trimmed-mean", {"faulty": 3}), ("krum", {"faulty": 3})]
-
-
-def harm(rows: Tensor, sent: Tensor, insight: Insight) -> float:
-    assert insight.fold is not None
-    return float(torch.linalg.vector_norm(insight.fold(sent) - rows[:8].mean(dim=0)))
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("rule", "settings"), DEPLOYED)
-@pytest.mark.parametrize(
-    ("tried", "fixed"),
-    [("opt-alie", {"z": 1.5}), ("opt-alie", {}), ("opt-ipm", {"scale": 2})],
-)
-def test_what_was_tried_out_harms_no_less_than_what_is_fixed(
-    seed: int, rule: str, settings: dict[str, int], tried: str, fixed: dict[str, float]
-) -> None:
-    rows, cohort, insight = rows_of(seed, 11, 40), party(3, 11), folding(rule, **settings)
-    plain = POISONS[tried.removeprefix("opt-")](**fixed).rows(rows, cohort)
-    best = POISONS[tried]().rows(rows, cohort, insight)
-    # An equal lie may be rounded in another way.
-    assert harm(rows, best, insight) >= harm(rows, plain, insight) * (1 - 1e-6)
-
-
-def test_trying_out_finds_more_harm_than_the_fixed_factors_where_there_is_more() -> None:
-    rows, cohort, krum = rows_of(0, 11, 40), party(3, 11), folding("krum", faulty=3)
-    grid = [POISONS["ipm"](scale=0.01 * k).rows(rows, cohort) for k in range(1, 400)]
-    best = harm(rows, POISONS["opt-ipm"]().rows(rows, cohort, krum), krum)
-    assert best > 1.1 * harm(rows, POISONS["ipm"]().rows(rows, cohort), krum)
-    assert best > 0.95 * max(harm(rows, sent, krum) for sent in grid)
-
-
-@pytest.mark.parametrize("name", ["opt-alie", "opt-ipm"])
-@pytest.mark.parametrize("evaluations", [2, 3, 4, 19, 20, 100])
-def test_the_rule_is_asked_as_often_as_was_said(name: str, evaluations: int) -> None:
-    asked = []
-
-    def fold(rows: Tensor) -> Tensor:
-        asked.append(rows)
-        return rows.mean(dim=0)
-
-    sent = POISONS[name](evaluations=evaluations).rows(rows_of(0), party(4), Insight(fold=fold))
-    assert len(asked) == evaluations
-    assert sent.isfinite().all()
-    if evaluations == 20:  # the mean believes everything
-        assert sent[-1].abs().max() > 100
-
-
-@pytest.mark.parametrize("peak", [0.02, 0.3, 2.0, 7.0, 40.0])
-def test_the_search_climbs_a_hill_to_a_twentieth(peak: float) -> None:
-    found = strongest(lambda factor: -abs(log(factor / peak)), (1.5,), 20)
-    assert found == pytest.approx(peak, rel=0.05)
-
-
-def test_the_search_sees_the_higher_of_two_hills() -> None:
-    """ByzFL's, which walks on from 0 for as long as it rises, would stop at the first."""
-    hills = {0.25: 1.0, 20.0: 2.0}
-    found = strongest(
-        lambda factor: max(high - abs(log(factor / top)) for top, high in hills.items()), (2.0,), 20
-    )
-    assert found == pytest.approx(20, rel=0.05)
-
-
-@pytest.mark.parametrize("known", [(1.5, 0.14), (1.0, 2.0), (1.0, 1.0)])
-@pytest.mark.parametrize("trials", [2, 3, 5, 20, 100])
-def test_the_search_takes_its_trials_and_no_two_alike(
-    known: tuple[float, ...], trials: int
-) -> None:
-    tried: list[float] = []
-    found = strongest(lambda factor: tried.append(factor) or factor, known, trials)
-    assert len(tried) == len(set(tried)) == trials or max(tried) == 1e6
-    assert set(known) <= set(tried)
-    assert found == max(tried) <= 1e6
-
-
-def test_a_little_tries_the_papers_formula_too() -> None:
-    """A rule that believes just that, and otherwise nobody."""
-    rows, cohort = rows_of(0, 11, 40), party(2, 11)
-    wanted = POISONS["alie"]().rows(rows, cohort)[-1]
-
-    def fold(each: Tensor) -> Tensor:
-        return each[-1] if torch.allclose(each[-1], wanted) else rows[:9].mean(dim=0)
-
-    sent = POISONS["opt-alie"](evaluations=4).rows(rows, cohort, Insight(fold=fold))
-    assert torch.allclose(sent[-1], wanted)
-
-
-@pytest.mark.parametrize("trouble", [inf, nan])
-def test_a_step_that_is_no_number_is_no_harm(trouble: float) -> None:
-    def fold(rows: Tensor) -> Tensor:
-        return rows.mean(dim=0) if rows.abs().max() < 10 else torch.full((7,), trouble)
-
-    sent = POISONS["opt-ipm"]().rows(rows_of(0), party(4), Insight(fold=fold))
-    assert 5 < sent[-1].abs().max() < 10
-
-
-def test_where_nothing_matters_the_search_keeps_the_known_factor() -> None:
-    assert strongest(lambda factor: 1.0, (1.5, 0.14), 20) == 1.5
 
 
 # --- whole runs -----------------------------------------------------------------------------------

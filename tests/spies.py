@@ -1,0 +1,78 @@
+"""Runs to attack, and attacks on them, which tests of spies share."""
+
+from __future__ import annotations
+
+from attacks import SPIES
+from lab import Experiment, run
+from lab.engine import Moment, begin
+from lab.parts import (
+    Reconstruction,
+    Subversion,
+)
+from lab.subversion import subvert
+from lab.trial import Result, reconstruct
+
+# One picture an update: the setting of the published attacks.
+FEDSGD = {
+    "data": {"source": "fashion-mnist", "clients": 10},
+    "model": {"kind": "lenet"},
+    "training": {"rounds": 1, "steps": 1, "batch_size": 1},
+}
+
+OVERFITTED = {
+    "data": {"source": "fashion-mnist", "clients": 4, "examples": 120},
+    "model": {"kind": "mlp", "hidden": 256},
+    "training": {"rounds": 12, "epochs": 15, "batch_size": 10, "rate": 0.2},
+}
+
+TYPED: dict[str, object] = {
+    "data.source": "chat",
+    "data.clients": 10,
+    "model": "transformer",
+    "training.steps": 1,
+    "training.batch_size": 2,
+}
+
+# What an attack works on, where that is not a picture behind a dense layer.
+SUITED: dict[str, dict[str, object]] = {
+    "tabular": {"data.source": "adult", "training.batch_size": 4},
+    "tokens": TYPED,
+    "sentences": TYPED,
+}
+
+
+def experiment(base: dict[str, object] = FEDSGD, **settings: object) -> Experiment:
+    return Experiment.read(base).changed(
+        {path.replace("__", "."): value for path, value in settings.items()}
+    )
+
+
+def suited(name: str) -> Experiment:
+    return experiment(model__kind="mlp").changed(SUITED.get(name, {}))
+
+
+def last(now: Experiment) -> Moment:
+    *_, moment = run(now)
+    return moment
+
+
+def attack(name: str, moment: Moment, client: int = 0, **settings: object) -> Result:
+    spy = SPIES[name].read({"kind": name, **settings})
+    assert isinstance(spy, Reconstruction)
+    if isinstance(spy, Subversion):
+        *_, glimpse = subvert(spy, begin(moment.state.experiment), moment, client)
+    else:
+        *_, glimpse = reconstruct(spy, moment, client)
+    assert glimpse.result is not None
+    return glimpse.result
+
+
+def psnr(result: Result) -> float:
+    assert result.likeness is not None
+    return result.likeness.psnr
+
+
+def gain(result: Result) -> float:
+    """dB over the best guess without the gradient."""
+    assert result.likeness is not None
+    return result.likeness.psnr - result.likeness.floor
