@@ -9,7 +9,6 @@ from lab.hands import carried_out
 from lab.sweep import Sweep
 
 PATIENCE = 90.0  # seconds, on a machine that is busy with other things
-
 ALL = Standing(total=8, finished=8, failed=0, open=0)
 
 

@@ -6,7 +6,6 @@ from lab import Experiment
 from lab.accountant import spent
 
 TINY = {"data.source": "digits", "data.examples": 200, "model": "logistic", "training.steps": 1}
-
 CLIENT = {"privacy.kind": "client", "privacy.noise": 3.0}
 
 

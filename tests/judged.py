@@ -10,9 +10,7 @@ from lab.likeness import Judge
 from lab.views import Guess
 
 SEEDS = st.integers(0, 10**6)
-
 GREY, COLOUR, TABLE = (1, 12, 14), (3, 16, 13), (22,)
-
 NOT_A_LEAK = "no better than a guess without the gradient"
 
 

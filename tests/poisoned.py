@@ -40,7 +40,6 @@ def insight_of(params: int = 7) -> Insight:
 
 
 ROWS = torch.tensor([[9.0, 9.0], [0.0, 2.0], [2.0, 2.0], [4.0, 5.0]])  # the honest mean is (2, 3)
-
 FIRST = cohort_of([True, False, False, False])
 
 

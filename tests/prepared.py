@@ -15,7 +15,6 @@ from lab.parts import Preparation
 from lab.wire import Cohort, Memory
 
 SEEDS = st.integers(0, 10**6)
-
 PLACED = tuple(name for name in PREPARATIONS if name != "bucketing")  # a row for every row
 
 

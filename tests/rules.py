@@ -13,7 +13,6 @@ from lab.contest import Aid
 from lab.parts import Rule
 
 SEEDS = st.integers(0, 10**6)
-
 EQUAL = torch.ones(9)
 
 
@@ -62,13 +61,9 @@ def but(*names: str) -> list[str]:
 
 # What each does not promise, because its paper has it do something else.
 NORMED = ("fltrust", "flame", "rlr", "signguard")  # directions or lengths from the origin count
-
 FREE = but(*NORMED)
-
 ROBUST = but("mean", "geometric-median", *NORMED)
-
 FAULTY = [name for name, part in RULES.items() if "faulty" in part.model_fields]
-
 PICKY = ["krum", "multi-krum", "bulyan", "mda"]  # who is in is in whole
 
 # Krum, n = 5 and f = 1, so two nearest others; scores .0725, .0325, .025, .0425, 189.15.

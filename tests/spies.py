@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from attacks import SPIES
 from lab import Experiment, run
 from lab.engine import Moment, begin
@@ -18,7 +20,6 @@ FEDSGD = {
     "model": {"kind": "lenet"},
     "training": {"rounds": 1, "steps": 1, "batch_size": 1},
 }
-
 OVERFITTED = {
     "data": {"source": "fashion-mnist", "clients": 4, "examples": 120},
     "model": {"kind": "mlp", "hidden": 256},
@@ -32,7 +33,6 @@ TYPED: dict[str, object] = {
     "training.steps": 1,
     "training.batch_size": 2,
 }
-
 # What an attack works on, where that is not a picture behind a dense layer.
 SUITED: dict[str, dict[str, object]] = {
     "tabular": {"data.source": "adult", "training.batch_size": 4},
@@ -51,6 +51,7 @@ def suited(name: str) -> Experiment:
     return experiment(model__kind="mlp").changed(SUITED.get(name, {}))
 
 
+@cache
 def last(now: Experiment) -> Moment:
     *_, moment = run(now)
     return moment

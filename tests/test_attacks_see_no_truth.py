@@ -36,11 +36,7 @@ from lab.views import (
 from tests.spies import experiment, last, suited
 
 ALLOWED = {"ServerView", "OutsiderView", "Candidates", "int", "Iterator[Guess]", "Tensor"}
-
-
 ALLOWED |= {"Known", "Planted", "Siege", "Iterator[Claim]", "Evidence", "Watched", "Opening"}
-
-
 ALLOWED |= {"Provoked"}
 
 

@@ -30,7 +30,6 @@ TINY = Experiment.read(
         "training": {"rounds": 3, "steps": 1},
     }
 )
-
 ANN, BEN = visitor_of("cookie of Ann"), visitor_of("cookie of Ben")
 
 

@@ -328,8 +328,6 @@ def test_sizes_and_participants_that_are_seen_are_no_secret_of_the_guarantee() -
 
 
 TARGET = {"privacy.kind": "client", "privacy.epsilon": 2.0, "data.clients": 100}
-
-
 TARGET |= {"training.clients_per_round": 10, "training.rounds": 20, "data.examples": 1000}
 
 

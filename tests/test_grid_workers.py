@@ -124,7 +124,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_nothing_behind(
     tmp_path: Path, store_url: str
 ) -> None:
     path = tmp_path / "long.toml"
-    path.write_text(GRID.replace("rounds = 2", "rounds = 200"))
+    path.write_text(GRID.replace("rounds = 2", "rounds = 60"))
     process = subprocess.Popen(
         [sys.executable, "-m", "lab.cli", "sweep", str(path)],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -32,11 +32,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("opt-ipm", {"evaluations": 7}),
     *(("free-rider", {"what": what}) for what in ("nothing", "last", "noise")),
 ]
-
 POISONED = [POISONS[name](**settings) for name, settings in VARIANTS]
-
 NAMES = ["-".join([name, *map(str, settings.values())]) for name, settings in VARIANTS]
-
 every_poison = pytest.mark.parametrize("poison", POISONED, ids=NAMES)
 
 

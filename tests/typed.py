@@ -24,7 +24,6 @@ TYPED = {
     "model": {"kind": "transformer", "heads": 4, "each": 32},
     "training": {"rounds": 1, "steps": 1, "batch_size": 3, "clients_per_round": 3},
 }
-
 Sentence = tuple[tuple[int, ...], int]  # and its next word
 
 

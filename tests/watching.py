@@ -54,9 +54,7 @@ def overfitted(name: str) -> Result:
 
 # A linear model of two classes that knows nothing: every gradient is (-1/2, 1/2) x (inputs, 1).
 LINEAR = Network(MODELS["logistic"](), (2,), 2)
-
 RECIPE = Recipe(1, 0, 1, 0.1, None, True, 1.0)
-
 ASKED = Candidates(torch.tensor([[3.0, 4.0], [3.0, 4.0], [4.0, -3.0]]), torch.tensor([0, 1, 0]))
 
 
