@@ -16,6 +16,7 @@ from lab import ROOT
 from lab.passphrase import ADMIN
 from lab.store import Store
 from tests.chromium import free_port, launched, served
+from tests.depth import few
 from tests.paging import TINY, attack, trained
 
 pytestmark = pytest.mark.browser
@@ -162,7 +163,7 @@ def known(page: Page, name: str, violation: dict[str, str]) -> Known | None:
     return None
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", few(PAGES, "live", "budget", "malicious"))
 def test_a_page_suits_light_and_dark_and_a_telephone(lab: Lab, name: str) -> None:
     page, ours, streamlits = lab.page, [], set[Known]()
     page.set_viewport_size(WIDE)  # type: ignore[arg-type]

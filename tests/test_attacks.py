@@ -78,6 +78,7 @@ def test_the_label_of_one_example_is_read_off_the_last_bias(kind: str) -> None:
     assert len(federation.labels) == 10_000
 
 
+@pytest.mark.deep
 def test_label_counts_of_an_untrained_model_are_exact_with_repeated_labels() -> None:
     moment = last(experiment(model__kind="cnn", training__batch_size=32))
     now, view = (

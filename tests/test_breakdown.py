@@ -83,26 +83,28 @@ def test_the_ends_are_the_highest_and_lowest_members() -> None:
         assert each.owner == owner[each.place] >= 0
 
 
-def test_an_exposed_client_is_named_and_a_like_one_hardly_ever() -> None:
+@pytest.mark.parametrize("seeds", [5, pytest.param(12, marks=pytest.mark.deep)])
+def test_an_exposed_client_is_named_and_a_like_one_hardly_ever(seeds: int) -> None:
     """By chance, once in 20 draws."""
     named = 0
-    for seed in range(12):
+    for seed in range(seeds):
         alike = broken_down(*case(seed, (40,) * 5, 150, (0.3,) * 5))
         named += any(each.apart for each in alike.clients)
         exposed = broken_down(*case(seed, (40,) * 5, 150, (2.5, 0.3, 0.3, 0.3, 0.3)))
         assert exposed.clients[0].apart
         assert "most exposed is client 0" in " ".join(exposed.lines())
-    assert named <= 3
+    assert named <= seeds / 4
 
 
-def test_the_interval_of_a_group_covers_the_truth_nearly_always() -> None:
+@pytest.mark.parametrize("seeds", [12, pytest.param(60, marks=pytest.mark.deep)])
+def test_the_interval_of_a_group_covers_the_truth_nearly_always(seeds: int) -> None:
     true, covered = norm.cdf(0.8 / 2**0.5), 0
-    for seed in range(60):
+    for seed in range(seeds):
         each = broken_down(*case(seed, (40, 60), 150, (0.8, 0.0))).clients[0]
         assert each.low is not None
         assert each.high is not None
         covered += each.low <= true <= each.high
-    assert covered >= 51  # of a true 95 %, fewer happen once in 1,000
+    assert covered >= 0.85 * seeds  # of a true 95 %, fewer than 51 of 60 happen once in 1,000
 
 
 def test_trends_are_spearmans_and_say_what_they_show() -> None:

@@ -75,6 +75,7 @@ def test_pictures_come_back_from_lenet_above_30_db() -> None:
     assert min(likeness.psnr for likeness in likenesses if likeness) > 30
 
 
+@pytest.mark.deep
 def test_two_examples_are_found_together() -> None:
     glimpse = last(attacked_round(batch=2), Dlg(iterations=300, restarts=2))
     assert glimpse.likeness is not None

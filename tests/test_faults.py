@@ -83,10 +83,11 @@ def test_as_many_come_as_are_expected_so_that_the_denominator_is_a_real_runs(see
     assert np.mean(came) == pytest.approx(expected, rel=0.1)
 
 
-def test_the_sound_mechanism_is_never_accused() -> None:
-    found = [read(seed) for seed in range(20)]
+@pytest.mark.parametrize("seeds", [6, pytest.param(20, marks=pytest.mark.deep)])
+def test_the_sound_mechanism_is_never_accused(seeds: int) -> None:
+    found = [read(seed) for seed in range(seeds)]
     assert not [one for one in found if one.certain > 4]
-    assert sum(one.proven for one in found) / 20 > 2  # of 4: an audit that looks
+    assert sum(one.proven for one in found) / seeds > 2  # of 4: an audit that looks
 
 
 @pytest.mark.parametrize("fault", PLAYED[1:])
@@ -95,10 +96,11 @@ def test_broken_cohorts_are_caught_but_for_the_denominator(fault: Fault) -> None
     assert found.broken == (fault not in UNSEEN)
 
 
-def test_sound_cohorts_are_not_accused() -> None:
-    found = [audited(seed, ClientCanary(canaries=800), COHORTS) for seed in range(5)]
+@pytest.mark.parametrize("seeds", [2, pytest.param(5, marks=pytest.mark.deep)])
+def test_sound_cohorts_are_not_accused(seeds: int) -> None:
+    found = [audited(seed, ClientCanary(canaries=800), COHORTS) for seed in range(seeds)]
     assert not [one for one in found if one.broken]
-    assert sum(one.last.proven for one in found) / 5 > 1
+    assert sum(one.last.proven for one in found) / seeds > 1
 
 
 def test_every_fault_is_told_in_words() -> None:

@@ -14,7 +14,6 @@ from tests.browsing import LONG, TINY, press, start, status, turn_to, until
 from tests.chromium import free_port, served
 
 pytestmark = pytest.mark.browser
-CLASS = 5  # browsers at once
 
 
 def test_a_link_shows_the_run_to_others_who_may_not_steer_it(
@@ -55,10 +54,11 @@ def test_the_server_restarts_in_mid_run(page: Page, tmp_path: Path) -> None:
     store.engine.dispose()
 
 
-def test_five_browsers_train_at_once_and_see_their_own(
-    visitor: Callable[[], Page], address: str, lab_store: Store
+@pytest.mark.parametrize("browsers", [2, pytest.param(5, marks=pytest.mark.deep)])
+def test_browsers_train_at_once_and_see_their_own(
+    visitor: Callable[[], Page], address: str, lab_store: Store, browsers: int
 ) -> None:
-    pages = [visitor() for _ in range(CLASS)]
+    pages = [visitor() for _ in range(browsers)]
     runs = [
         start(page, f"{address}/{TINY}&training.rounds=10&seed={seed}")
         for seed, page in enumerate(pages)
@@ -66,7 +66,7 @@ def test_five_browsers_train_at_once_and_see_their_own(
     for page in pages:
         status(page, "finished, 10 of 10")
     owners = [lab_store.owner(run) for run in runs]
-    assert len(set(owners)) == CLASS
+    assert len(set(owners)) == browsers
     for seed, (run, owner) in enumerate(zip(runs, owners, strict=True)):
         (job,) = lab_store.runs(visitor=owner)
         assert (job.id, job.experiment.seed, job.round) == (run, seed, 10)

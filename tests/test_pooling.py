@@ -73,16 +73,17 @@ def test_models_that_differ_widen_the_interval() -> None:
     assert found.auc_high - found.auc_low > 2 * (plain.auc_high - plain.auc_low)
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("seeds", [12, pytest.param(40, marks=pytest.mark.deep)])
+def test_the_interval_holds_the_truth_as_often_as_it_says(seeds: int) -> None:
     """Luck of models and of examples: the area over all that there might be is known."""
     held = 0
-    for seed in range(40):
+    for seed in range(seeds):
         scores, inside = scored(8, 60, seed=1000 + seed, luck=0.6, lift=0.0)
         low, high = np.quantile(
             _drawn(scores, inside, range(8), np.array([0.1]))[0], [0.025, 0.975]
         )
         held += low <= 0.5 <= high
-    assert held >= 34, "of 40; 38 are expected"
+    assert held >= 0.85 * seeds, "95 % are expected"
 
 
 def test_two_models_that_share_a_pool_out_are_drawn_together_by_hand() -> None:

@@ -43,7 +43,7 @@ def test_small_steps_are_not_lost_to_large_weights() -> None:
     assert torch.cosine_similarity(exact, rounded, dim=1).min() > 0.99
 
 
-@pytest.mark.parametrize("norm", ["none", "group"])
+@pytest.mark.parametrize("norm", ["none", pytest.param("group", marks=pytest.mark.deep)])
 def test_it_learns_as_well(norm: str) -> None:
     pictures = {"model.kind": "cnn", "model.channels": 4, "model.norm": norm, "training.rounds": 15}
     found = []

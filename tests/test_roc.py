@@ -133,11 +133,14 @@ def test_a_rate_is_told_with_its_interval() -> None:
     assert told.sentence() == "TPR at 1.0% FPR: 50.00% (95 % 18.71% to 81.29%)"
 
 
-def test_the_interval_of_a_rate_covers_the_true_rate_nearly_always() -> None:
+@pytest.mark.parametrize(
+    ("seeds", "least"), [(10, 7), pytest.param(40, 34, marks=pytest.mark.deep)]
+)
+def test_the_interval_of_a_rate_covers_the_true_rate_nearly_always(seeds: int, least: int) -> None:
     true, covered = norm.sf(norm.isf(0.01) - 1.0), 0
-    for seed in range(40):
+    for seed in range(seeds):
         (told, _) = exposed(*drawn(seed, 1_000, 1_000, shift=1.0)).rates
         assert told.low is not None
         assert told.high is not None
         covered += told.low <= true <= told.high
-    assert covered >= 34  # of a true 95 %, fewer happen once in 290
+    assert covered >= least  # of a true 95 %, fewer than 34 of 40 happen once in 290

@@ -106,8 +106,9 @@ def test_without_labels_a_ladder_is_the_plain_area() -> None:
 # --- by repeating the draw ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("seeds", [12, pytest.param(60, marks=pytest.mark.deep)])
 @pytest.mark.parametrize("shift", [0.0, 0.7])
-def test_intervals_cover_the_truth_nearly_always(shift: float) -> None:
+def test_intervals_cover_the_truth_nearly_always(shift: float, seeds: int) -> None:
     within = norm.cdf(shift / 2**0.5)
     # Pooled: a pair's labels are 0 with 0.8 and 0.2, so the gap of scores is shift + 0, +-2.
     pooled = sum(
@@ -115,7 +116,7 @@ def test_intervals_cover_the_truth_nearly_always(shift: float) -> None:
         for share, gap in ((0.32, 0.0), (0.64, 2.0), (0.04, -2.0))
     )
     covered = leaked = 0
-    for seed in range(60):
+    for seed in range(seeds):
         found = stratified(*skewed(seed, 300, shift))
         assert found.given_low is not None
         assert found.given_high is not None
@@ -123,7 +124,9 @@ def test_intervals_cover_the_truth_nearly_always(shift: float) -> None:
         assert found.leaked_high is not None
         covered += found.given_low <= within <= found.given_high
         leaked += found.leaked_low <= pooled - within <= found.leaked_high
-    assert min(covered, leaked) >= 51  # of a true 95 %, fewer happen once in 1,000
+    assert (
+        min(covered, leaked) >= 0.85 * seeds
+    )  # of a true 95 %, fewer than 51 of 60 happen once in 1,000
 
 
 @pytest.mark.parametrize(("examples", "enough"), [(1_000, 0), (8_000, 1), (16_000, 2)])

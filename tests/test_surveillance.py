@@ -27,6 +27,7 @@ from lab.store import Order, Store
 from lab.surveillance import scored, surveil
 from lab.trial import Result
 from lab.views import Candidates, Watched
+from tests.depth import few
 from tests.watching import (
     ASKED,
     LINEAR,
@@ -115,7 +116,7 @@ def test_an_overfitted_federation_betrays_whose_members_are(name: str) -> None:
     assert any("owner named for" in line for line in found.lines())
 
 
-@pytest.mark.parametrize("name", WATCHERS)
+@pytest.mark.parametrize("name", few(WATCHERS, "fedmia", "update-cosine"))
 def test_noise_that_drowns_everything_betrays_nobody(name: str) -> None:
     drowned = OVERFITTED.changed(
         {"privacy.kind": "example", "privacy.epsilon": 0.05, "privacy.delta": 1e-5,
@@ -133,7 +134,7 @@ def test_noise_that_drowns_everything_betrays_nobody(name: str) -> None:
     assert found.attribution.low <= found.attribution.chance
 
 
-@pytest.mark.parametrize("name", WATCHERS)
+@pytest.mark.parametrize("name", few(WATCHERS, "update-cosine", *APART))
 def test_under_masks_a_sum_names_nobody(name: str) -> None:
     masked = OVERFITTED.changed({"secure_aggregation.enabled": True, "training.rounds": 2})
     if name in APART:
@@ -198,11 +199,13 @@ def list_scores(name: str, state: State, here: Lineup) -> Tensor:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model.kind": "cnn"},
-        {"data.source": "chat", "model.kind": "keyboard"},
+        pytest.param({"model.kind": "cnn"}, marks=pytest.mark.deep),
+        pytest.param(
+            {"data.source": "chat", "model.kind": "keyboard"}, marks=pytest.mark.deep
+        ),
         {"data.source": "heart", "data.clients": 4, "model.kind": "logistic"},
         {"training.algorithm": "fedrep"},
-        {"training.algorithm": "fedbuff"},
+        pytest.param({"training.algorithm": "fedbuff"}, marks=pytest.mark.deep),
         {"training.clients_per_round": 3, "network.dropout": 0.3},
     ],
     ids=lambda settings: " ".join(map(str, settings.values())),

@@ -36,6 +36,7 @@ def spy_of(name: str, **settings: object) -> Surveillance:
     return spy
 
 
+@cache
 def ended(now: Experiment) -> State:
     *_, moment = run(now)
     return moment.state
