@@ -18,6 +18,7 @@ from lab.parts import Algorithm
 from lab.settings import SettingError
 from lab.store import Store
 from lab.wire import Report
+from tests.depth import few
 from tests.quadratics import EQUAL, UNEQUAL, made, quadratics, report_of
 from tests.slow import all_of, slope
 
@@ -207,7 +208,9 @@ def test_an_algorithm_leaves_what_it_is_given_alone(kind: str) -> None:
     assert torch.equal(rows, given[-1])
 
 
-@pytest.mark.parametrize("kind", ALGORITHMS)
+@pytest.mark.parametrize(
+    "kind", few(ALGORITHMS, "fedavg", "scaffold", "feddyn", "fedadam", "fedbuff", "fedrep", "ditto")
+)
 def test_a_stored_run_goes_on_from_any_round(kind: str, store: Store) -> None:
     """Older memories are thinned out, and come back by training on from one that was kept."""
     long = {"training.algorithm": kind, "training.rounds": 12, "data.examples": 300}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -160,25 +161,29 @@ def test_a_budget_that_the_noise_is_made_for_lasts_to_the_end() -> None:
 # --- promises -----------------------------------------------------------------------------------
 
 
+@cache
+def whole_run(name: str) -> list[Moment]:
+    return list(run(experiment().changed(VARIANTS[name])))
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_same_experiment_gives_the_same_records(name: str) -> None:
-    now = experiment().changed(VARIANTS[name])
-    assert records(list(run(now))) == records(list(run(now)))
+    again = list(run(experiment().changed(VARIANTS[name])))
+    assert records(again) == records(whole_run(name))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_run_that_is_cut_and_resumed_ends_as_if_it_had_not_been(name: str) -> None:
     now = experiment().changed(VARIANTS[name])
-    whole = list(run(now))
     half = list(islice(run(now), 2))
     rest = list(run(now, state=half[-1].state))
-    assert records(half + rest) == records(whole)
+    assert records(half + rest) == records(whole_run(name))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_run_learns_and_every_number_is_sound(name: str) -> None:
     now = experiment().changed(VARIANTS[name])
-    for number, moment in enumerate(run(now), start=1):
+    for number, moment in enumerate(whole_run(name), start=1):
         record = moment.record
         assert record.round == number
         assert 0 <= record.accuracy <= 1
@@ -306,7 +311,7 @@ def test_what_hides_in_a_sum_is_not_packed_one_by_one(other: dict[str, Any]) -> 
 def test_records_are_those_of_the_golden_run(name: str) -> None:
     """To change them on purpose: python -m tests.golden writes tests/golden/records.json anew."""
     golden = json.loads(GOLDEN.read_text())[name]
-    for moment, expected in zip(run(experiment().changed(VARIANTS[name])), golden, strict=True):
+    for moment, expected in zip(whole_run(name), golden, strict=True):
         record = moment.record
         assert record.accuracy == pytest.approx(expected["accuracy"], abs=0.01)
         assert record.loss == pytest.approx(expected["loss"], rel=1e-3)

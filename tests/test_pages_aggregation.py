@@ -76,18 +76,22 @@ def test_a_round_that_nothing_repeats_is_not_shown(store: Store) -> None:
     ("label", "path", "value"),
     [
         ("Adaptive clip: share left whole", "privacy.quantile", 0.5),
-        ("Clip layer by layer", "privacy.per_layer", True),
+        pytest.param("Clip layer by layer", "privacy.per_layer", True, marks=pytest.mark.deep),
         ("Who adds the noise", "privacy.place", "central"),
-        ("Sampling", "privacy.sampling", "fixed"),
-        ("End the run at its budget", "privacy.stop", True),
+        pytest.param("Sampling", "privacy.sampling", "fixed", marks=pytest.mark.deep),
+        pytest.param("End the run at its budget", "privacy.stop", True, marks=pytest.mark.deep),
         ("Noise that no seed repeats", "privacy.secure_noise", True),
-        ("Neighbours", "secure_aggregation.neighbours", 4),
+        pytest.param("Neighbours", "secure_aggregation.neighbours", 4, marks=pytest.mark.deep),
         ("Buckets", "secure_aggregation.buckets", 3),
-        ("Longest update", "secure_aggregation.norm", 1.0),
+        pytest.param("Longest update", "secure_aggregation.norm", 1.0, marks=pytest.mark.deep),
         ("Lost clients fall silent at", "secure_aggregation.silent", "keys"),
-        ("Masks bound to the model", "secure_aggregation.binding", False),
-        ("Signed keys", "secure_aggregation.signatures", True),
-        ("Clients check the round", "secure_aggregation.checks", False),
+        pytest.param(
+            "Masks bound to the model", "secure_aggregation.binding", False, marks=pytest.mark.deep
+        ),
+        pytest.param("Signed keys", "secure_aggregation.signatures", True, marks=pytest.mark.deep),
+        pytest.param(
+            "Clients check the round", "secure_aggregation.checks", False, marks=pytest.mark.deep
+        ),
         ("Mask generator", "secure_aggregation.generator", "weak"),
     ],
 )
