@@ -46,6 +46,30 @@ def supervised(store: Store, most: int = 1, patience: float = PATIENCE) -> Itera
             worker.wait()
 
 
+@pytest.fixture(scope="module")
+def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store with a worker, for tests that leave it alive."""
+    folder = tmp_path_factory.mktemp("staffed")
+    store = Store(f"sqlite:///{folder / 'store' / 'leaklab.db'}")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder / "data"))
+        with supervised(store):
+            yield store
+    store.engine.dispose()
+
+
+@pytest.fixture
+def served(staffed: Store) -> Iterator[Store]:
+    """The store with a worker that has nothing to do yet, and nothing afterwards."""
+    yield staffed
+    runs = staffed.runs()
+    jobs = [*runs, *(attack for run in runs for attack in staffed.attacks_on(run.id))]
+    for job in jobs:
+        if job.active:
+            staffed.stop(job.id)
+    wait_for(lambda: not any(staffed.job(job.id).active for job in jobs))
+
+
 def test_a_run_survives_the_death_of_its_worker(store: Store) -> None:
     """SIGKILL in mid-run: it ends with the same records as an undisturbed one."""
     with supervised(store) as supervisor:
@@ -91,15 +115,14 @@ def test_a_worker_that_is_asked_to_go_gives_its_run_back(store: Store) -> None:
         assert store.job(id).status == "queued"
 
 
-def test_one_worker_does_one_job_at_a_time_and_the_rest_wait_in_line(store: Store) -> None:
-    with supervised(store):
-        first, second, third = (store.create(LONG) for _ in range(3))
-        wait_for(lambda: store.job(first).round >= 1)
-        assert [store.job(id).status for id in (second, third)] == ["queued", "queued"]
-        assert (store.place(second), store.place(third)) == (0, 1)
-        store.stop(first)
-        wait_for(lambda: store.job(second).status == "running")
-        assert store.job(first).status == "stopped"
+def test_one_worker_does_one_job_at_a_time_and_the_rest_wait_in_line(served: Store) -> None:
+    first, second, third = (served.create(LONG) for _ in range(3))
+    wait_for(lambda: served.job(first).round >= 1)
+    assert [served.job(id).status for id in (second, third)] == ["queued", "queued"]
+    assert (served.place(second), served.place(third)) == (0, 1)
+    served.stop(first)
+    wait_for(lambda: served.job(second).status == "running")
+    assert served.job(first).status == "stopped"
 
 
 def test_a_supervisor_that_may_have_no_workers_starts_none(store: Store) -> None:
@@ -118,43 +141,40 @@ def test_a_number_of_workers_that_is_none_is_refused(monkeypatch: pytest.MonkeyP
     assert most_workers() == 3
 
 
-def test_a_command_reaches_a_run_in_another_process(store: Store) -> None:
-    with supervised(store):
-        id = store.create(LONG)
-        wait_for(lambda: store.job(id).round >= 1)
-        store.change(id, {"rule.kind": "median"})
-        store.pause(id)
-        wait_for(lambda: store.job(id).status == "paused")
-        (change,) = store.job(id).experiment.changes
-        assert change.set == {"rule.kind": "median"}
-        store.resume(id)
-        wait_for(lambda: store.job(id).round > change.round)
+def test_a_command_reaches_a_run_in_another_process(served: Store) -> None:
+    id = served.create(LONG)
+    wait_for(lambda: served.job(id).round >= 1)
+    served.change(id, {"rule.kind": "median"})
+    served.pause(id)
+    wait_for(lambda: served.job(id).status == "paused")
+    (change,) = served.job(id).experiment.changes
+    assert change.set == {"rule.kind": "median"}
+    served.resume(id)
+    wait_for(lambda: served.job(id).round > change.round)
 
 
-def test_an_attack_runs_in_a_worker_and_can_be_stopped(store: Store) -> None:
+def test_an_attack_runs_in_a_worker_and_can_be_stopped(served: Store) -> None:
     target = LONG.changed({"model.kind": "lenet", "training.rounds": 1, "training.steps": 1})
-    with supervised(store):
-        id = store.create(target)
-        wait_for(lambda: store.job(id).status == "finished")
-        order = Order.read({"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1})
-        attack = store.attack(id, order)
-        wait_for(lambda: len(store.sights(attack)) >= 2)
-        pictures = store.arrays.get(store.sights(attack)[-1].arrays)
-        assert pictures["guess"].shape == pictures["private"].shape
-        store.stop(attack)
-        wait_for(lambda: store.job(attack).status == "stopped")
+    id = served.create(target)
+    wait_for(lambda: served.job(id).status == "finished")
+    order = Order.read({"spy": {"kind": "inverting-gradients", "iterations": 3000}, "round": 1})
+    attack = served.attack(id, order)
+    wait_for(lambda: len(served.sights(attack)) >= 2)
+    pictures = served.arrays.get(served.sights(attack)[-1].arrays)
+    assert pictures["guess"].shape == pictures["private"].shape
+    served.stop(attack)
+    wait_for(lambda: served.job(attack).status == "stopped")
 
 
-def test_a_finished_attack_keeps_its_result(store: Store) -> None:
+def test_a_finished_attack_keeps_its_result(served: Store) -> None:
     target = LONG.changed(
         {"model.kind": "lenet", "training.rounds": 1, "training.steps": 1, "training.batch_size": 1}
     )
-    with supervised(store):
-        id = store.create(target)
-        wait_for(lambda: store.job(id).status == "finished")
-        attack = store.attack(id, Order.read({"spy": "idlg", "round": 1, "client": 4}))
-        wait_for(lambda: store.job(attack).status == "finished")
-    result = store.job(attack).result
+    id = served.create(target)
+    wait_for(lambda: served.job(id).status == "finished")
+    attack = served.attack(id, Order.read({"spy": "idlg", "round": 1, "client": 4}))
+    wait_for(lambda: served.job(attack).status == "finished")
+    result = served.job(attack).result
     assert result is not None
     assert result["client"] == 4
     assert result["likeness"]["psnr"] > 30
