@@ -95,12 +95,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 # Workers take whole files in the order of collection.  These take longest, and a long one that is
-# begun last is waited for.
+# begun last is waited for.  What waits for a browser stands beside what does not.
 LONGEST = (
-    "accessibility", "journeys_sharing", "journeys_pages", "journeys_live", "attacks", "jobs",
-    "grid", "pages_live", "pages_inversion", "classroom", "cli", "glossary",
-    "label_counts", "algorithms", "inverting", "live_page", "engine", "gradient_ascent",
-    "personalised", "poisons", "exposure", "faults", "filtering_rules",
+    "journeys_live", "attacks", "journeys_pages", "jobs", "journeys_sharing", "surveillance",
+    "accessibility", "cli", "lively", "algorithms", "pages_live", "engine", "exposure",
+    "personalised", "label_counts", "children", "gradient_ascent", "grid_workers", "dlg",
+    "glossary", "faults", "filtering_rules", "inverting", "poisons",
 )  # fmt: skip
 
 
