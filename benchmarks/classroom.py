@@ -189,7 +189,7 @@ def told(
 
 def main() -> None:
     """Serve, attend, measure, and write the result down."""
-    from tests.chromium import free_port, served
+    from tests.support.chromium import free_port, served
 
     with tempfile.TemporaryDirectory() as folder:
         url, port = f"sqlite:///{folder}/class.db", free_port()

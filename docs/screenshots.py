@@ -32,7 +32,7 @@ from lab.storage.worker_store import WorkerStore
 from lab.sweeps.sweep import Sweep
 from lab.sweeps.tradeoff_study import Study
 from lab.web.passphrase import ADMIN
-from tests.chromium import PHONE, WIDE, free_port, launched, served
+from tests.support.chromium import PHONE, WIDE, free_port, launched, served
 
 HERE = Path(__file__).parent
 SCREENS = HERE / "screens"

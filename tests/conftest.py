@@ -18,7 +18,7 @@ from lab.jobs.worker_settings import WORKERS
 from lab.storage.database import DATABASE
 from lab.storage.store import Store
 
-pytest_plugins = ("tests.browsing",)
+pytest_plugins = ("tests.support.browsing",)
 # A machine that is busy with other things is slow now and then, and that is no failure.
 # `make test` draws few examples for each property; `make test-all` takes the deep profile.
 settings.register_profile("lab", deadline=None, max_examples=8, derandomize=True)
@@ -97,11 +97,31 @@ def pytest_xdist_auto_num_workers() -> int:
 # Workers take whole files in the order of collection.  These take longest, and a long one that is
 # begun last is waited for.  What waits for a browser stands beside what does not.
 LONGEST = (
-    "journeys_live", "attacks", "journeys_pages", "jobs", "journeys_sharing", "surveillance",
-    "accessibility", "cli", "lively", "algorithms", "pages_live", "engine", "exposure",
-    "personalised", "label_counts", "children", "gradient_ascent", "grid_workers", "dlg",
-    "glossary", "faults", "filtering_rules", "inverting", "poisons",
-)  # fmt: skip
+    "journeys_live",
+    "every_reconstruction",
+    "journeys_pages",
+    "workers",
+    "journeys_sharing",
+    "server_attacks",
+    "accessibility",
+    "cli",
+    "live_chart",
+    "algorithms",
+    "pages_live",
+    "run",
+    "membership_verdicts",
+    "personalised",
+    "label_counts",
+    "child_processes",
+    "gradient_ascent",
+    "sweep_workers",
+    "dlg",
+    "glossary",
+    "faults",
+    "filtering_rules",
+    "inverting_gradients",
+    "every_poisoning",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from lab import run
-from tests.test_engine import GOLDEN, VARIANTS, experiment
+from tests.engine.test_run import GOLDEN, VARIANTS, experiment
 
 golden = {
     name: [moment.record.model_dump(mode="json") for moment in run(experiment().changed(settings))]
