@@ -128,4 +128,4 @@ PRIVACY_ATTACKS = PrivacyAttack.enter(
     AliveAndDead,
 )
 
-__all__ = ["POISONS", "SPIES"]
+__all__ = ["POISONING_ATTACKS", "PRIVACY_ATTACKS"]

@@ -23,4 +23,4 @@ DATA_SOURCES = DataSource.enter(
 )
 PARTITIONS = Partition.enter(Iid, Dirichlet, Shards, Quantity, Natural, People, Feature, Concept)
 
-__all__ = ["SOURCES", "SPLITS"]
+__all__ = ["DATA_SOURCES", "PARTITIONS"]

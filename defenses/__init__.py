@@ -48,4 +48,4 @@ UPDATE_TRANSFORMS = UpdateTransform.enter(
 )
 CHANNELS = Channel.enter(Plain, Masked, Silent)
 
-__all__ = ["CHANNELS", "CODECS", "PREPARATIONS", "RULES", "STAGES"]
+__all__ = ["CHANNELS", "CODECS", "PREPARATIONS", "AGGREGATION_RULES", "UPDATE_TRANSFORMS"]
