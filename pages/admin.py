@@ -23,6 +23,7 @@ from lab.storage.run_commands import RunCommands
 from lab.storage.visitors import Limits
 from lab.web.passphrase import Gate, passphrase
 from lab.web.plain_text import plain
+from lab.web.run_picker import run_names
 from lab.web.session import sentence, store, supervisor
 from lab.web.visitor import address, visitor
 
@@ -175,7 +176,7 @@ def _runs() -> None:
     chosen = st.multiselect(
         "Runs, with all attacks on them",
         list(ended),
-        format_func=lambda id: f"{id}: {ended[id].experiment.title()}",
+        format_func=run_names(ended.values()).__getitem__,
         key="to forget",
     )
     everything = st.checkbox(f"All that have ended: {len(ended)}")

@@ -103,7 +103,7 @@ def _attack(job: Job, round: int, past: list[Job]) -> None:
     with st.sidebar:
         client = st.selectbox("Client", there, start, key=f"target of {job.id}, {round}")
         spy = pick_spy(job, SecureAggregationAttack, past)
-    st.caption(f"Round {round}, client {client}, {spy.kind}")
+    st.caption(f"Round {round}, client {client}, {spy.title}")
     order = AttackRequest(attack=spy, round=round, client=client)
     attack(
         job,

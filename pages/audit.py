@@ -42,7 +42,7 @@ def page() -> None:
     with st.sidebar:
         round = pick_round(job, past)
         spy = _picked(job, past)
-    st.caption(f"{sentence(spy.kind)} of rounds 1 to {round}, on {job.experiment.title()}")
+    st.caption(f"{spy.title} of rounds 1 to {round}, on {job.experiment.title()}")
     fault: Fault = st.selectbox(
         "Break the mechanism, and see whether the audit notices",
         list(WORDS),
@@ -64,7 +64,13 @@ def _picked(job: Job, past: list[Job]) -> Audit:
     last = past[0].order.attack if past else None
     kind = last.kind if last else fitting(job.experiment.at(job.round))
     start = list(AUDITS).index(kind) if kind in AUDITS else 0
-    chosen = st.selectbox("Audit", AUDITS, start, key=f"audit of {job.id}")
+    chosen = st.selectbox(
+        "Audit",
+        AUDITS,
+        start,
+        format_func=lambda name: AUDITS[name].title,
+        key=f"audit of {job.id}",
+    )
     part = last if isinstance(last, Audit) and last.kind == chosen else AUDITS[chosen]()
     st.caption(f"{part.about()} By {part.attacker}. Knows {part.knows}. {part.source}.")
     with st.expander("Settings of the audit"):

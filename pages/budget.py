@@ -23,7 +23,7 @@ from lab.privacy.guarantee import AttackCeiling, PrivacyGuarantee
 from lab.storage.joint_guarantee import together
 from lab.web.displays.chart import draw
 from lab.web.plain_text import plain
-from lab.web.run_picker import looked_at, visible_runs
+from lab.web.run_picker import looked_at, run_names, visible_runs
 from lab.web.session import store
 
 DRAFT = "draft"
@@ -43,11 +43,13 @@ def page() -> None:
             "or start from its presets dp-8 or dp-1."
         )
         return
+    titles = run_names(visible_runs()) | {DRAFT: "what is set up on the Live page"}
     with st.sidebar:
-        name = st.selectbox("Budget of", choices, _start(choices), format_func=_title, key="budget")
-        other = st.selectbox(
-            "Compare with", [one for one in choices if one != name], None, format_func=_title
+        name = st.selectbox(
+            "Budget of", choices, _start(choices), format_func=titles.__getitem__, key="budget"
         )
+        others = [one for one in choices if one != name]
+        other = st.selectbox("Compare with", others, None, format_func=titles.__getitem__)
     experiment, done = choices[name]
     _whole(experiment, done, choices[other] if other else None)
     if name != DRAFT:
@@ -81,13 +83,6 @@ def _private(experiment: Experiment) -> bool:
 def _start(choices: dict[str, tuple[Experiment, int]]) -> int:
     job = looked_at()
     return list(choices).index(job.id) if job and job.id in choices else 0
-
-
-def _title(name: str) -> str:
-    if name == DRAFT:
-        return "what is set up on the Live page"
-    job = store().run(name)
-    return f"{name}: {job.experiment.title()}, {job.round} rounds"
 
 
 def _whole(experiment: Experiment, done: int, other: tuple[Experiment, int] | None) -> None:

@@ -51,7 +51,7 @@ def page() -> None:
         return
     order = AttackRequest(attack=spy, round=round, **target)
     client = "a picture of your own" if whose == OWN else f"client {order.client}"
-    st.caption(f"Round {round}, {client}, {spy.kind}, on {job.experiment.title()}")
+    st.caption(f"Round {round}, {client}, {spy.title}, on {job.experiment.title()}")
     attack(job, order, past, _watch, EVERY, "Press Attack to see what this update gives away.")
     if whose == OWN:
         _forget_button([one for one in past if one.order.picture == order.picture])

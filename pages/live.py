@@ -13,6 +13,7 @@ from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import promise, spent
 from lab.experiment import presets
 from lab.experiment.experiment import Experiment
+from lab.experiment.setting_names import told
 from lab.interfaces.poisoning import PoisoningAttack
 from lab.storage.job import Job
 from lab.storage.run_commands import RunCommands
@@ -199,7 +200,7 @@ def _take(live: Job | None, experiment: Experiment, values: dict[str, Any]) -> b
     try:
         if changed and live:
             RunCommands(store()).change(live.id, changed, visitor())
-            st.toast(", ".join(f"{path} = {value}" for path, value in changed.items()))
+            st.toast(plain(", ".join(told(path, value) for path, value in changed.items())))
         elif changed:
             st.session_state["draft"] = experiment.changed(changed)
     except SettingError as error:

@@ -47,7 +47,7 @@ def page() -> None:
 def _parties(job: Job, round: int) -> None:
     """Who attacks, knowing what, and what stands against it, failing where."""
     now = job.experiment.at(round)
-    st.caption(f"Round {round} of run {job.id}: {now.title()}")
+    st.caption(f"Round {round} of {now.title()}")
     if now.adversary.count:
         poison = now.adversary.attack
         st.markdown(

@@ -55,7 +55,7 @@ def page() -> None:
         client = _pick_client(job, mine)
         targets = _pick_targets(job, spy, mine)
         order = AttackRequest(attack=spy, round=round, client=client, targets=targets)
-    st.caption(f"Round {round}, {spy.kind}, on {job.experiment.title()}. {_cost(order)}")
+    st.caption(f"Round {round}, {spy.title}, on {job.experiment.title()}. {_cost(order)}")
     attack(
         job,
         order,

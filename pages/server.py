@@ -47,7 +47,7 @@ def page() -> None:
         st.caption("No attack is cheap enough for this model: see Gradient inversion.")
     else:
         st.caption(
-            f"Read by {spy.kind}, within a second for all. More attacks, and every score: "
+            f"Read by {spy.title}, within a second for all. More attacks, and every score: "
             "[Gradient inversion](inversion)."
         )
 

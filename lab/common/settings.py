@@ -110,6 +110,15 @@ class Component(Settings):
         """The first line of the docstring."""
         return (cls.__doc__ or "").strip().splitlines()[0]
 
+    def named(self) -> str:
+        """The title with the settings behind it, such as "Dirichlet label skew (alpha 0.3)"."""
+        settings = [
+            f"{name.replace('_', ' ')} {value:g}"
+            for name, value in self
+            if isinstance(value, (int, float)) and not isinstance(value, bool)
+        ]
+        return f"{self.title} ({', '.join(settings)})" if settings else self.title
+
     @classmethod
     def notes(cls) -> dict[str, str]:
         """What the catalogue says of it besides: whom it takes, what it knows, where it fails."""

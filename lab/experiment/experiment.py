@@ -148,23 +148,24 @@ class Experiment(RoundSettings):
     def title(self) -> str:
         """The run in a line, for lists."""
         data, privacy, adversary = self.data, self.privacy, self.adversary
-        told = [data.source.kind, self.model.kind, f"{data.clients} clients, {data.partition.kind}"]
+        told = [data.source.title, self.model.title, f"{data.clients} clients"]
+        told.append(data.partition.named())
         if privacy.kind != "none":
             goal = f"noise {privacy.noise:g}" if privacy.noise else f"epsilon {privacy.epsilon:g}"
             told.append(f"{privacy.kind}-level {goal}")
         if self.secure_aggregation.enabled:
             told.append("secure aggregation")
         if adversary.count:
-            told.append(f"{adversary.count} {adversary.attack.kind}")
+            told.append(f"{adversary.count} malicious: {adversary.attack.title}")
         if self.training.algorithm.kind != "fedavg":
-            told.append(self.training.algorithm.kind)
+            told.append(self.training.algorithm.title)
+        told += [stage.title for stage in self.aggregation.pre_aggregators]
         if self.aggregation.rule.kind != "mean":
-            told.append(self.aggregation.rule.kind)
-        told += [stage.kind for stage in self.aggregation.pre_aggregators]
+            told.append(self.aggregation.rule.title)
         paths = {path for change in self.changes for path in change.set}
         told += ["branch"] if "nonce" in paths else []
         told += ["changed in mid-run"] if paths - {"nonce"} else []
-        return ", ".join(told)
+        return " · ".join(told)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

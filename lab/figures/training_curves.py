@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from lab.attack_runs.reconstruction.quick_look import QuickLook
 from lab.engine.evaluation.record import RoundRecord
 from lab.experiment.experiment import SettingsChange
+from lab.experiment.setting_names import told as setting_told
 from lab.figures.style import BLUE, GREEN, GREY, MARKED, ORANGE, RED, SKY, dress, mode
 
 AGAINST = ("rounds", "megabytes", "seconds")  # what accuracy can be drawn against
@@ -121,7 +122,7 @@ def _mark(figure: go.Figure, changes: Sequence[SettingsChange]) -> None:
     for change in changes:
         figure.add_vline(x=change.round - 0.5, line={"color": GREY, "dash": "dash"})
         told = [
-            "branch" if path == "nonce" else f"{path} = {value}"
+            "branch" if path == "nonce" else setting_told(path, value)
             for path, value in change.set.items()
         ]
         words = "<br>".join(told[:3])

@@ -246,6 +246,7 @@ def _bring_up_to_date(connection: Connection, url: str) -> None:
     if not inspect(connection).has_table("alembic_version"):
         command.stamp(settings, found)
     command.upgrade(settings, VERSION)
+    metadata.create_all(connection)  # the first stores of version 2 had fewer tables
 
 
 def _version_of(connection: Connection) -> str | None:

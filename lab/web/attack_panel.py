@@ -37,7 +37,13 @@ def pick_spy(job: Job, kind: type[PrivacyAttack], past: list[Job]) -> PrivacyAtt
     table = spies_of(job, kind)
     last = past[0].order.attack if past else None
     start = list(table).index(last.kind) if last and last.kind in table else 0
-    chosen = st.selectbox("Attack", table, start, key=f"attack on {job.id}, {kind.__name__}")
+    chosen = st.selectbox(
+        "Attack",
+        table,
+        start,
+        format_func=lambda name: table[name].title,
+        key=f"attack on {job.id}, {kind.__name__}",
+    )
     part = last if last and last.kind == chosen else table[chosen]()
     st.caption(
         f"{part.about()} By {part.attacker}. Knows {part.knows}. Fails on {part.fails}. "

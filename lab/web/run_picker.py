@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+
 import streamlit as st
 
 from lab.common.settings import SettingError
@@ -47,6 +51,24 @@ def visible_runs() -> list[Job]:
     return mine if now is None or now.id in {job.id for job in mine} else [now, *mine]
 
 
+def run_name(job: Job) -> str:
+    """What the run is, how far it came, and when it was started."""
+    began = datetime.fromtimestamp(job.created).astimezone()
+    rounds = f"{job.round} round{'s' * (job.round != 1)}"
+    return f"{job.experiment.title()} · {rounds} · {began:%d %b %Y, %H:%M}"
+
+
+def run_names(jobs: Iterable[Job]) -> dict[str, str]:
+    """The names of runs by their id, each another: of several alike, later ones are numbered."""
+    names: dict[str, str] = {}
+    seen: Counter[str] = Counter()
+    for job in sorted(jobs, key=lambda job: (job.created, job.id)):
+        name = run_name(job)
+        seen[name] += 1
+        names[job.id] = name if seen[name] == 1 else f"{name} ({seen[name]})"
+    return names
+
+
 def pick_run() -> Job | None:
     """A select box of all runs that have finished a round; explains what to do without any."""
     found = {job.id: job for job in visible_runs() if job.round}
@@ -59,7 +81,7 @@ def pick_run() -> Job | None:
         "Run",
         ids,
         index=ids.index(now.id) if now and now.id in found else 0,
-        format_func=lambda id: f"{id}: {found[id].experiment.title()}, {found[id].round} rounds",
+        format_func=run_names(found.values()).__getitem__,
         key="picked run",
     )
     open_run(chosen)

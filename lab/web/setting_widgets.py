@@ -41,6 +41,7 @@ def chain(experiment: Experiment, path: str, label: str) -> dict[str, Any]:
         key=_key(path),
         help=f"{field.description}\n\n{_known(family.table)}",
         placeholder="none",
+        format_func=lambda kind: family.table[kind].title,
     )
     parts = [there.get(kind) or family.table[kind]() for kind in kinds]
     found = [(part.kind, settings_of(part, path)) for part in parts]
@@ -92,6 +93,7 @@ def _kind(part: Component, path: str, label: str, field: FieldInfo, locked: bool
         key=_key(path),
         disabled=locked,
         help=f"{field.description}\n\n{_known(table)}",
+        format_func=lambda kind: table[kind].title,
     )
     # A part without settings is written as its bare kind.
     return {path if isinstance(part.dump(), str) else f"{path}.kind": kind}
@@ -99,7 +101,7 @@ def _kind(part: Component, path: str, label: str, field: FieldInfo, locked: bool
 
 def _known(table: Mapping[str, type[Component]]) -> str:
     return "\n".join(
-        f"- [{kind}](glossary?entry={entry_of(one)}): {one.about()}" for kind, one in table.items()
+        f"- [{one.title}](glossary?entry={entry_of(one)}): {one.about()}" for one in table.values()
     )
 
 

@@ -114,21 +114,22 @@ def test_the_architecture_fits_the_data() -> None:
 
 
 def test_the_title_tells_what_is_special() -> None:
-    assert Experiment().title() == "fashion-mnist, mlp, 20 clients, iid"
+    assert Experiment().title() == "Fashion-MNIST · MLP · 20 clients · IID"
     special = Experiment.from_toml(EXAMPLE).changed(
         {"aggregation.rule.kind": "mean", "privacy.noise": 1.5}
     )
     assert special.title() == (
-        "fashion-mnist, cnn, 20 clients, dirichlet, client-level noise 1.5, 4 sign-flip"
+        "Fashion-MNIST · CNN · 20 clients · Dirichlet label skew (alpha 0.3) · "
+        "client-level noise 1.5 · 4 malicious: Sign flipping"
     )
     masked = with_({"secure_aggregation.enabled": True, "data.clients": 5})
     tuned = masked.changed_from(3, {"training.rate": 1.0}).changed_from(5, {"training.rate": 0.1})
     assert (
         tuned.title()
-        == "fashion-mnist, mlp, 5 clients, iid, secure aggregation, changed in mid-run"
+        == "Fashion-MNIST · MLP · 5 clients · IID · secure aggregation · changed in mid-run"
     )
     defended = with_({"privacy.kind": "example", "aggregation.rule.kind": "median"})
-    assert defended.title().endswith("20 clients, iid, example-level epsilon 8, median")
+    assert defended.title().endswith("20 clients · IID · example-level epsilon 8 · Median")
 
 
 # --- by hand: values ----------------------------------------------------------------------------

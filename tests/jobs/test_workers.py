@@ -72,7 +72,7 @@ def served(staffed: Store) -> Iterator[Store]:
     jobs = [*runs, *(attack for run in runs for attack in staffed.attacks_on(run.id))]
     for job in jobs:
         if job.active:
-            staffed.stop(job.id)
+            RunCommands(staffed).stop(job.id)
     wait_for(lambda: not any(staffed.job(job.id).active for job in jobs))
 
 
@@ -122,11 +122,11 @@ def test_a_worker_that_is_asked_to_go_gives_its_run_back(store: Store) -> None:
 
 
 def test_one_worker_does_one_job_at_a_time_and_the_rest_wait_in_line(served: Store) -> None:
-    first, second, third = (served.create(LONG) for _ in range(3))
+    first, second, third = (RunCommands(served).create(LONG) for _ in range(3))
     wait_for(lambda: served.job(first).round >= 1)
     assert [served.job(id).status for id in (second, third)] == ["queued", "queued"]
     assert (served.place(second), served.place(third)) == (0, 1)
-    served.stop(first)
+    RunCommands(served).stop(first)
     wait_for(lambda: served.job(second).status == "running")
     assert served.job(first).status == "stopped"
 
@@ -148,27 +148,27 @@ def test_a_number_of_workers_that_is_none_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_a_command_reaches_a_run_in_another_process(served: Store) -> None:
-    id = served.create(LONG)
+    id = RunCommands(served).create(LONG)
     wait_for(lambda: served.job(id).round >= 1)
-    served.change(id, {"aggregation.rule.kind": "median"})
-    served.pause(id)
+    RunCommands(served).change(id, {"aggregation.rule.kind": "median"})
+    RunCommands(served).pause(id)
     wait_for(lambda: served.job(id).status == "paused")
     (change,) = served.job(id).experiment.changes
     assert change.set == {"aggregation.rule.kind": "median"}
-    served.resume(id)
+    RunCommands(served).resume(id)
     wait_for(lambda: served.job(id).round > change.round)
 
 
 def test_an_attack_runs_in_a_worker_and_can_be_stopped(served: Store) -> None:
     target = LONG.changed({"model.kind": "lenet", "training.rounds": 1, "training.steps": 1})
-    id = served.create(target)
+    id = RunCommands(served).create(target)
     wait_for(lambda: served.job(id).status == "finished")
     order = AttackRequest.read({"kind": "inverting-gradients", "iterations": 3000, "round": 1})
-    attack = served.attack(id, order)
+    attack = RunCommands(served).attack(id, order)
     wait_for(lambda: len(served.sights(attack)) >= 2)
     pictures = served.arrays.get(served.sights(attack)[-1].arrays)
     assert pictures["guess"].shape == pictures["private"].shape
-    served.stop(attack)
+    RunCommands(served).stop(attack)
     wait_for(lambda: served.job(attack).status == "stopped")
 
 
@@ -176,9 +176,11 @@ def test_a_finished_attack_keeps_its_result(served: Store) -> None:
     target = LONG.changed(
         {"model.kind": "lenet", "training.rounds": 1, "training.steps": 1, "training.batch_size": 1}
     )
-    id = served.create(target)
+    id = RunCommands(served).create(target)
     wait_for(lambda: served.job(id).status == "finished")
-    attack = served.attack(id, AttackRequest.read({"kind": "idlg", "round": 1, "client": 4}))
+    attack = RunCommands(served).attack(
+        id, AttackRequest.read({"kind": "idlg", "round": 1, "client": 4})
+    )
     wait_for(lambda: served.job(attack).status == "finished")
     result = served.job(attack).result
     assert result is not None

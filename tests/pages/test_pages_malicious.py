@@ -91,7 +91,7 @@ def test_malicious_clients_are_shown_with_what_they_moved(store: Store) -> None:
     assert "obeyed" not in told
     assert len(app.table) == 1
     choose(app, "Round", 1)
-    assert "Round 1 of run" in words(app)
+    assert "Round 1 of Digits" in words(app)
 
 
 def test_a_rule_that_judges_says_what_became_of_whom_and_where_it_fails(store: Store) -> None:

@@ -126,6 +126,17 @@ def test_an_upgrade_that_fails_leaves_the_store_as_it_was(
     assert dumped(path) == spoilt
 
 
+def test_a_store_from_before_there_were_shadows_gets_their_table(tmp_path: Path) -> None:
+    shutil.copytree(SAMPLES / "store_v2", tmp_path / "store")
+    path = tmp_path / "store" / "leaklab.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("drop table shadows")
+        connection.execute("drop table wishes")
+    store = Store(f"sqlite:///{path}")
+    store.stock.keep("a" * 64, torch.ones(3))
+    assert torch.equal(store.stock.recall("a" * 64), torch.ones(3))
+
+
 def dumped(path: Path) -> list[str]:
     with sqlite3.connect(path) as connection:
         return list(connection.iterdump())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from sqlalchemy import select
 
-from lab.storage.database import cached_shadows, reading, writing
+from lab.storage.database import cached_shadows, reading
 from lab.storage.shadow_cache import ShadowModelCache
 from lab.storage.store import Store
 
@@ -63,11 +63,3 @@ def test_a_file_that_cannot_be_read_is_as_good_as_none(store: Store, harm: str) 
     assert store.stock.recall(ONE) is None
     store.stock.keep(ONE, model(1))
     assert torch.equal(store.stock.recall(ONE), model(1))
-
-
-def test_a_store_from_before_there_were_shadows_gets_their_table(store: Store) -> None:
-    with writing(store.engine) as connection:
-        cached_shadows.drop(connection)
-    old = Store(store.url)
-    old.stock.keep(ONE, model(1))
-    assert torch.equal(old.stock.recall(ONE), model(1))

@@ -67,7 +67,7 @@ def test_a_worker_sets_its_cell_aside_for_a_run(
             yield moment
 
     monkeypatch.setattr(WorkerStore, "settle", noted)
-    monkeypatch.setattr("lab.engine.run.run", interrupted)
+    monkeypatch.setattr("lab.jobs.sweep_job.run", interrupted)
     work(grid.store, "worker", idle=0.05)
     assert ended == ["run", "cell"]
     (job,) = grid.store.runs()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alembic import context, op
-from sqlalchemy import JSON, column, delete, select, table, update
+from sqlalchemy import JSON, column, delete, inspect, select, table, update
 
 from lab.storage.arrays import ArrayStore
 
@@ -61,15 +61,21 @@ def upgrade() -> None:
     _rewrite_progress()
     _rewrite_carried_states(context.config.attributes["arrays"])
     for before, after in TABLES.items():
-        op.rename_table(before, after)
+        if _has(before):  # the first stores of version 2 had fewer tables
+            op.rename_table(before, after)
     op.drop_table("about")
+
+
+def _has(name: str) -> bool:
+    return inspect(op.get_bind()).has_table(name)
 
 
 def _delete_cells() -> None:
     connection = op.get_bind()
     cells = select(jobs.c.id).where(jobs.c.kind == "cell")
-    connection.execute(delete(wishes).where(wishes.c.job.in_(cells)))
-    connection.execute(delete(owners).where(owners.c.job.in_(cells)))
+    for one, job in ((wishes, wishes.c.job), (owners, owners.c.job)):
+        if _has(one.name):
+            connection.execute(delete(one).where(job.in_(cells)))
     connection.execute(delete(commands).where(commands.c.job.in_(cells)))
     connection.execute(delete(glimpses).where(glimpses.c.attack.in_(cells)))
     connection.execute(delete(jobs).where(jobs.c.kind == "cell"))
