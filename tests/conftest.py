@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import count
@@ -13,6 +14,8 @@ import torch
 from hypothesis import settings
 from streamlit.components.v2.manifest_scanner import scan_component_manifests
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from lab.jobs.worker_settings import WORKERS
 from lab.storage.database import DATABASE
@@ -95,17 +98,17 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 # Workers take whole files in the order of collection.  These take longest, and a long one that is
-# begun last is waited for.  What waits for a browser stands beside what does not.
+# begun last is waited for.
 LONGEST = (
     "journeys_live",
-    "every_reconstruction",
-    "journeys_pages",
-    "workers",
     "journeys_sharing",
-    "server_attacks",
-    "accessibility",
-    "cli",
+    "journeys_pages",
     "live_chart",
+    "accessibility",
+    "every_reconstruction",
+    "workers",
+    "server_attacks",
+    "cli",
     "algorithms",
     "pages_live",
     "run",
@@ -122,6 +125,21 @@ LONGEST = (
     "inverting_gradients",
     "every_poisoning",
 )
+
+
+class Files(LoadFileScheduling):
+    """Gives each worker a file, and one of them all that drives a browser: it starts one server."""
+
+    BROWSER = re.compile("test_(journeys_.*|live_chart|accessibility)[.]py")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "browser" if self.BROWSER.search(file) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Files | None:
+    return Files(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
