@@ -34,21 +34,27 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="module")
-def lab_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """The truth behind the pages; what still trains at the end is stopped."""
+@pytest.fixture(scope="session")
+def store_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     store = Store(f"sqlite:///{tmp_path_factory.mktemp('browser') / 'leaklab.db'}")
     yield store
-    for run in store.runs():
-        for job in (run, *store.attacks_on(run.id)):
-            if job.active:
-                store.stop(job.id)
     store.engine.dispose()
 
 
 @pytest.fixture(scope="module")
-def address(lab_store: Store) -> Iterator[str]:
-    with served(lab_store.url, free_port()) as url:
+def lab_store(store_of_all: Store) -> Iterator[Store]:
+    """The truth behind the pages; what still trains at the end is stopped."""
+    yield store_of_all
+    for run in store_of_all.runs():
+        for job in (run, *store_of_all.attacks_on(run.id)):
+            if job.active:
+                store_of_all.stop(job.id)
+
+
+@pytest.fixture(scope="session")
+def address(store_of_all: Store) -> Iterator[str]:
+    """One server for the journeys of all files."""
+    with served(store_of_all.url, free_port()) as url:
         yield url
 
 

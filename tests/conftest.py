@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import count
@@ -13,6 +14,8 @@ import torch
 from hypothesis import settings
 from streamlit.components.v2.manifest_scanner import scan_component_manifests
 from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from lab.jobs import WORKERS
 from lab.schema import DATABASE
@@ -95,13 +98,28 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 # Workers take whole files in the order of collection.  These take longest, and a long one that is
-# begun last is waited for.  What waits for a browser stands beside what does not.
+# begun last is waited for.
 LONGEST = (
-    "journeys_live", "attacks", "journeys_pages", "jobs", "journeys_sharing", "surveillance",
-    "accessibility", "cli", "lively", "algorithms", "pages_live", "engine", "exposure",
+    "journeys_live", "journeys_sharing", "journeys_pages", "lively", "accessibility", "attacks",
+    "jobs", "surveillance", "cli", "algorithms", "pages_live", "engine", "exposure",
     "personalised", "label_counts", "children", "gradient_ascent", "grid_workers", "dlg",
     "glossary", "faults", "filtering_rules", "inverting", "poisons",
 )  # fmt: skip
+
+
+class Files(LoadFileScheduling):
+    """Gives each worker a file, and one of them all that drives a browser: it starts one server."""
+
+    BROWSER = re.compile("test_(journeys_.*|lively|accessibility)[.]py")
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "browser" if self.BROWSER.search(file) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Files | None:
+    return Files(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -94,7 +94,7 @@ def test_defences_and_attackers_are_switched_in_mid_run(
     taken("secure_aggregation.enabled", False)
     choose(page, "Differential privacy", "client")
     taken("privacy.kind", "client")
-    expect(page.get_by_text("Epsilon spent")).to_be_visible()
+    expect(page.get_by_text("Epsilon spent").first).to_be_visible()
     page.get_by_role("slider", name="Target epsilon").press("ArrowLeft")
     taken("privacy.epsilon", 5.0)
     choose(page, "Differential privacy", "none")  # its promise is about the mean

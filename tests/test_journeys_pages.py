@@ -113,6 +113,7 @@ def test_the_keyboard_alone(page: Page, address: str, lab_store: Store) -> None:
     lab_store.stop(run)
 
 
+@pytest.mark.deep
 def test_a_trade_off_of_four_combinations(
     page: Page, address: str, lab_store: Store, tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def test_the_report_of_an_export_opens_by_itself(
     assert [url for url in asked if outside(url)] == []
 
 
+@pytest.mark.deep
 def test_an_attack_on_secure_aggregation_by_the_keyboard(
     page: Page, address: str, lab_store: Store
 ) -> None:

@@ -45,7 +45,7 @@ def test_small_steps_are_not_lost_to_large_weights() -> None:
 
 @pytest.mark.parametrize("norm", ["none", pytest.param("group", marks=pytest.mark.deep)])
 def test_it_learns_as_well(norm: str) -> None:
-    pictures = {"model.kind": "cnn", "model.channels": 4, "model.norm": norm, "training.rounds": 15}
+    pictures = {"model.kind": "cnn", "model.channels": 4, "model.norm": norm, "training.rounds": 10}
     found = []
     for now in (NOW, ROUNDED):
         *_, moment = run(now.changed(pictures))

@@ -26,6 +26,7 @@ from lab.cohorts import asked
 from lab.engine import begin
 from lab.experiment import Experiment
 from lab.settings import SettingError
+from tests.depth import few
 from tests.drawn_guarantees import BASE, CLIENTS, Combination, drawn, poison
 from tests.neighbours import ROUNDED, Setting, Statement, measured
 from tests.observed_rounds import Noise, Observed, other_noise, run_round, silence
@@ -62,7 +63,7 @@ def rounds_of(experiment: Experiment) -> list[int]:
 # --- drawn experiments ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(DRAWS))
+@pytest.mark.parametrize("number", few(range(DRAWS), 0))
 @pytest.mark.parametrize("combination", CLIENTS, ids=str)
 def test_one_client_is_hidden_as_well_as_stated(combination: Combination, number: int) -> None:
     experiment = drawn(combination, DRAWS)[number]
@@ -180,7 +181,7 @@ def test_the_noise_does_not_tell_how_many_took_part(place: str, masks: bool, kin
 # --- rounding under masks -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bound", [8.0, 1e4, 1e5, 1e6])
+@pytest.mark.parametrize("bound", few([8.0, 1e4, 1e5, 1e6], 8.0, 1e5))
 @pytest.mark.parametrize("sampling", ["poisson", "fixed"])
 @pytest.mark.parametrize("place", ["distributed", "central", "local"])
 def test_rounding_under_masks_is_counted(place: str, sampling: str, bound: float) -> None:

@@ -116,7 +116,7 @@ def test_an_overfitted_federation_betrays_whose_members_are(name: str) -> None:
     assert any("owner named for" in line for line in found.lines())
 
 
-@pytest.mark.parametrize("name", few(WATCHERS, "fedmia", "update-cosine"))
+@pytest.mark.parametrize("name", few(WATCHERS, "fedmia"))
 def test_noise_that_drowns_everything_betrays_nobody(name: str) -> None:
     drowned = OVERFITTED.changed(
         {"privacy.kind": "example", "privacy.epsilon": 0.05, "privacy.delta": 1e-5,
@@ -204,7 +204,7 @@ def list_scores(name: str, state: State, here: Lineup) -> Tensor:
             {"data.source": "chat", "model.kind": "keyboard"}, marks=pytest.mark.deep
         ),
         {"data.source": "heart", "data.clients": 4, "model.kind": "logistic"},
-        {"training.algorithm": "fedrep"},
+        pytest.param({"training.algorithm": "fedrep"}, marks=pytest.mark.deep),
         pytest.param({"training.algorithm": "fedbuff"}, marks=pytest.mark.deep),
         {"training.clients_per_round": 3, "network.dropout": 0.3},
     ],
