@@ -24,6 +24,7 @@ from lab.federation import as_floats
 from lab.knowledge import known_of
 from lab.trial import reconstruct
 from lab.views import Guess, Known, Mechanism, ServerView, server_view
+from tests.depth import few
 
 SMALL = {
     "data": {"source": "fashion-mnist", "clients": 4},
@@ -149,15 +150,15 @@ def test_clipping_alone_does_not_stop_idlg_that_knows_of_it() -> None:
     assert errors[0] < 1e-3 < 1e-2 < errors[1]
 
 
-def test_the_labels_of_a_clipped_batch_are_counted_at_its_own_length() -> None:
+@pytest.mark.parametrize("client", few(range(2), 0))
+def test_the_labels_of_a_clipped_batch_are_counted_at_its_own_length(client: int) -> None:
     view, known = seen_in(attacked(model__kind="cnn", training__batch_size=8))
     told = replace(known, mechanism=Mechanism(unit="client", clip=0.05))
-    for client in range(2):
-        seen = observe(view, client)
-        short = replace(seen, gradient=seen.gradient * 0.05 / seen.gradient.norm())
-        true = label_counts(view, seen, known)
-        assert torch.equal(label_counts(view, lengthened(view, short, told), known), true)
-        assert not torch.equal(label_counts(view, short, known), true)
+    seen = observe(view, client)
+    short = replace(seen, gradient=seen.gradient * 0.05 / seen.gradient.norm())
+    true = label_counts(view, seen, known)
+    assert torch.equal(label_counts(view, lengthened(view, short, told), known), true)
+    assert not torch.equal(label_counts(view, short, known), true)
 
 
 def test_only_what_arrived_is_compared() -> None:

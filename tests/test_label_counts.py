@@ -116,7 +116,7 @@ def test_counts_of_an_untrained_model_are_exact_even_when_labels_repeat(
         assert counted.verdict.startswith("exact")
 
 
-@pytest.mark.parametrize("kind", ["logistic", "lenet"])
+@pytest.mark.parametrize("kind", ["logistic", pytest.param("lenet", marks=pytest.mark.deep)])
 def test_counts_of_other_untrained_models_are_nearly_exact(kind: str) -> None:
     assert mean([found(attacked_round(kind), client).right for client in range(10)]) > 0.93
 
