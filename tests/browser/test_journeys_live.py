@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from lab.experiment.setting_names import told
 from lab.scoring.reconstruction.image_scorer import ImageScore
 from lab.storage.run_commands import RunCommands
 from lab.storage.store import Store
@@ -80,7 +81,7 @@ def test_defences_and_attackers_are_switched_in_mid_run(
     press(page, "Pause")
     status(page, "paused")
     curves = page.locator(".stPlotlyChart", has_text="accuracy").first
-    expect(curves.get_by_text("secure_aggregation.enabled = True")).to_be_visible()
+    expect(curves.get_by_text("Secure aggregation: on")).to_be_visible()
 
     def taken(path: str, value: object) -> None:
         """The next round is the first under the change: in the store, and on the curves."""
@@ -89,7 +90,7 @@ def test_defences_and_attackers_are_switched_in_mid_run(
         assert step(page, lab_store, run) == number
         last = lab_store.job(run).experiment.changes[-1]
         assert (last.round, last.set[path]) == (number, value)
-        expect(curves.get_by_text(f"{path} = {value}").first).to_be_visible()
+        expect(curves.get_by_text(told(path, value)).first).to_be_visible()
 
     switch(page, "Secure aggregation")
     taken("secure_aggregation.enabled", False)
@@ -104,7 +105,7 @@ def test_defences_and_attackers_are_switched_in_mid_run(
     number.fill("1")
     number.press("Enter")
     taken("adversary.count", 1)
-    choose(page, "Aggregation rule", "median")
+    choose(page, "Aggregation rule", "Median")
     taken("aggregation.rule.kind", "median")
     assert len(lab_store.job(run).experiment.changes) == 7
 
@@ -130,7 +131,7 @@ def test_steps_back_in_time_and_a_branch(page: Page, address: str, lab_store: St
     status(page, "paused, 2 of 30")
     branch = run_of(page)
     assert branch != run
-    choose(page, "Aggregation rule", "median")
+    choose(page, "Aggregation rule", "Median")
     until(page, lambda: lab_store.job(branch).experiment.at(3).aggregation.rule.kind == "median")
     step(page, lab_store, branch)
     records = [each.record for each in lab_store.rounds(branch)]
@@ -145,7 +146,7 @@ def test_both_attacks_on_a_run_that_still_trains(
     run = start(page, f"{address}/{LONG}")
     until(page, lambda: lab_store.job(run).round > 1)
     turn_to(page, "Gradient inversion")
-    choose(page, "Attack", "first-layer")
+    choose(page, "Attack", "First-layer inversion")
     press(page, "Attack")
     expect(page.get_by_text("Private on the left, reconstructed on the right")).to_be_visible()
     expect(page.get_by_text("finished")).to_be_visible()
