@@ -44,6 +44,7 @@ from lab.scoring.secret_score import (
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.storage.worker_store import WorkerStore
+from tests.support.data import no_data_of_the_user as no_data_of_the_user
 
 SPY = Exposure(canaries=4, copies=16, length=2)
 TYPED = {

@@ -25,6 +25,8 @@ from tests.support.data import (
     forget,
     with_,
 )
+from tests.support.data import no_data_of_the_user as no_data_of_the_user
+from tests.support.data import nowhere as nowhere
 
 COMMITTED = {
     "adult_8k_2k.npz": adult.DIGEST,

@@ -15,6 +15,7 @@ from datasets.sources.shared import file_lookup
 from lab.interfaces.data import Examples
 from lab.models.inputs import as_floats
 from tests.support.data import FULL, FULL_IS_HERE, examples_of
+from tests.support.data import no_data_of_the_user as no_data_of_the_user
 
 HERE = [kind for kind in DATA_SOURCES if kind != FULL or FULL_IS_HERE]
 PICTURES = [kind for kind in HERE if len(DATA_SOURCES[kind].shape) == 3]

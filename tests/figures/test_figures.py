@@ -295,8 +295,8 @@ def test_every_change_is_a_dashed_line_with_words() -> None:
     assert all(line["x0"] == line["x1"] for line in lines)
     assert {line["xref"] for line in lines} == {"x", "x2", "x3"}
     assert [(told["x"], told["text"]) for told in words] == [
-        (1.5, "privacy.kind = client"),
-        (3.5, "aggregation.rule.kind = median<br>network.dropout = 0.5"),
+        (1.5, "Privacy: client"),
+        (3.5, "Aggregation rule: Median<br>Network dropout: 0.5"),
     ]
 
 

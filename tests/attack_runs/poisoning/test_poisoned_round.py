@@ -132,7 +132,11 @@ def test_clients_who_train_several_models_share_no_step() -> None:
 
 
 def test_too_few_updates_for_the_rule_make_no_step() -> None:
-    settings = {"aggregation.rule": "krum", "rule__faulty": 3, "network__dropout": 0.4}
+    settings = {
+        "aggregation__rule": "krum",
+        "aggregation__rule__faulty": 3,
+        "network__dropout": 0.4,
+    }
     found = shown(**settings)
     assert len(found.clients) < 9
     assert found.record.influence == ()

@@ -32,6 +32,7 @@ from lab.scoring.membership.membership_score import MembershipScore
 from lab.storage.replay import StoredRun
 from lab.storage.store import Store
 from lab.storage.worker_store import WorkerStore
+from tests.support.data import no_data_of_the_user as no_data_of_the_user
 from tests.support.experiment_files import refusal
 
 PEOPLE, EACH = 120, 12

@@ -63,7 +63,7 @@ def found(client: int) -> AttackProgress:
 def test_the_label_is_the_one_that_was_found_not_the_one_it_began_with() -> None:
     """The published code returns its random template: right one time in ten."""
     view, began = server_view(attacked_round().transcript), []
-    likeness = found(0).likeness
+    likeness = found(0).score
     assert likeness is not None
     assert likeness.labels == 1
     for client in range(2):

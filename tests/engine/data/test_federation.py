@@ -13,6 +13,8 @@ from lab.engine.data.malicious_clients import malicious_clients
 from lab.experiment.experiment import Experiment
 from lab.interfaces.data import FederatedDataset
 from tests.support.data import examples_of, forget, with_
+from tests.support.data import experiment as experiment
+from tests.support.data import no_data_of_the_user as no_data_of_the_user
 
 
 def indices(federation: FederatedDataset) -> list[list[int]]:

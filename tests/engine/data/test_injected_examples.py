@@ -14,6 +14,7 @@ from lab.engine.data.injected_examples import (
     without_injected_examples,
 )
 from lab.experiment.experiment import SettingsChange
+from tests.support.data import no_data_of_the_user as no_data_of_the_user
 from tests.support.data import of_digits
 from tests.support.experiment_files import refusal
 

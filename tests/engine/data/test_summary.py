@@ -12,6 +12,8 @@ from lab.engine.data.malicious_clients import malicious_clients
 from lab.engine.data.summary import summarise
 from lab.experiment.experiment import Experiment
 from tests.support.data import examples_of, of_digits, with_
+from tests.support.data import experiment as experiment
+from tests.support.data import no_data_of_the_user as no_data_of_the_user
 
 
 def skew_by_hand(counts: list[list[int]]) -> float:
