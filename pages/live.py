@@ -222,16 +222,16 @@ def _before(draft: Experiment, ready: bool) -> None:
     """What will be trained, before anything is."""
     _first_minute()
     _buttons(ready, None)
-    portrait = picture_of(draft)
+    summary = picture_of(draft)
     st.caption(
-        f"{draft.title()}. {draft.data.partition.about()} Skew {portrait.skew:.2f}: how far a "
+        f"{draft.title()}. {draft.data.partition.about()} Skew {summary.skew:.2f}: how far a "
         "client's labels lie from everybody's on average, from 0 (alike) to 1."
     )
     with in_words():
         _forecast(draft)
-    draw(figures.federation(portrait), "federation", "The federation")
+    draw(figures.federation(summary), "federation", "The federation")
     with st.expander("Who holds what"):
-        draw(figures.split(portrait), "split", "Labels and sizes by client")
+        draw(figures.split(summary), "split", "Labels and sizes by client")
 
 
 def _forecast(draft: Experiment) -> None:

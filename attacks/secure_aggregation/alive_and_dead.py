@@ -26,16 +26,16 @@ class AliveAndDead(SecureAggregationAttack):
         "thresholds above half, the only ones that clients accept; the server has no accomplices"
     )
 
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Try three lies, none of which yields an update."""
-        others = others_than(siege, target, 2, self.kind)
-        others = tuple(one for one in opened(siege.view).holders[target] if one in others)
+        others = others_than(server, target, 2, self.kind)
+        others = tuple(one for one in opened(server.view).holders[target] if one in others)
         living, gone = (target, *others[1::2]), others[::2]
         everyone = (target, *others)
-        both = siege.interview(target, everyone, others, 0)
-        halves = siege.interview(target, living, gone, 0)
+        both = server.interview(target, everyone, others, 0)
+        halves = server.interview(target, living, gone, 0)
         few = min(len(living), len(gone))
-        lower = siege.interview(target, living, gone, few)
+        lower = server.interview(target, living, gone, few)
         told = (
             f"one list with client {target} as alive and as gone: {_told(both)}",
             f"two lists, alive to {len(living)} and gone to {len(gone)}: {_told(halves)}",

@@ -29,13 +29,15 @@ class CapturedNeighbourhood(SecureAggregationAttack):
         2, ge=2, le=1000, description="number of clients that collude with the server"
     )
 
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Yield one claim: exact up to the ring's rounding, or none where the target refuses."""
-        mine = others_than(siege, target, self.accomplices + 1, self.kind)[: self.accomplices]
+        mine = others_than(server, target, self.accomplices + 1, self.kind)[: self.accomplices]
         few = tuple(sorted([target, *mine]))
-        view = siege.play(StagedRound(clients=few, accomplices=mine, announced=len(siege.clients)))
+        view = server.play(
+            StagedRound(clients=few, accomplices=mine, announced=len(server.clients))
+        )
         told = (
-            f"client {target} was told that {len(siege.clients)} clients take part and that "
+            f"client {target} was told that {len(server.clients)} clients take part and that "
             f"{len(mine)} accomplices are its neighbours"
         )
         if not len(view.rows):

@@ -36,34 +36,34 @@ class InconsistentModels(SecureAggregationAttack):
     def check(self, network: Network) -> None:
         _killed(network)
 
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Yield one claim, of the parameters whose gradient the dead model suppresses."""
-        network = siege.view.network
-        dead, where = dead_model(network, siege.view.sent)
-        others = others_than(siege, target, 2, self.kind)
+        network = server.view.network
+        dead, where = dead_model(network, server.view.sent)
+        others = others_than(server, target, 2, self.kind)
         models = dict.fromkeys(others, dead)
-        view = staged(siege, StagedRound(clients=everybody(siege), models=models))
+        view = staged(server, StagedRound(clients=everybody(server), models=models))
         update, weight = total(view)
         notes = [f"{len(others)} clients were sent a model whose last ReLU never fires"]
-        if weight != (usual := float(siege.view.weights[0])):
+        if weight != (usual := float(server.view.weights[0])):
             notes.append(
                 f"the clients' weights sum up to {weight:,.0f} in place of {usual:,.0f}: the masks "
                 "did not cancel, for they are bound to the model that each client was sent"
             )
-        mine = self._weight(siege, others, weight)
-        where &= torch.arange(network.size) < siege.view.shared
+        mine = self._weight(server, others, weight)
+        where &= torch.arange(network.size) < server.view.shared
         yield UpdateEstimate(
             "sum of the living gradient", 1, 1, update / mine, where, mine, tuple(notes)
         )
 
-    def _weight(self, siege: MaliciousServer, others: tuple[int, ...], whole: float) -> float:
+    def _weight(self, server: MaliciousServer, others: tuple[int, ...], whole: float) -> float:
         """Return the target's weight: the total minus the others' sum of weights."""
-        if not siege.view.recipe.weighted:
+        if not server.view.recipe.weighted:
             return 1.0
         if len(others) < 3:  # no sum of two: an average client then
             return max(1.0, whole / (len(others) + 1))
-        rest = staged(siege, StagedRound(clients=others, again=True))
-        return max(1.0, float(siege.view.weights[0]) - float(rest.weights[0]))
+        rest = staged(server, StagedRound(clients=others, again=True))
+        return max(1.0, float(server.view.weights[0]) - float(rest.weights[0]))
 
 
 def dead_model(network: Network, sent: Tensor) -> tuple[Tensor, Tensor]:

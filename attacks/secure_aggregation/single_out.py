@@ -22,23 +22,23 @@ class SingleOut(SecureAggregationAttack):
         "sums of many clients; clients that check the terms join no sum of fewer than 3"
     )
 
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Yield a claim for each cohort, from all clients down by halves to three: their mean.
 
         There is one for two clients, too, where clients do not refuse to take part.
         """
-        others = [one for one in everybody(siege) if one != target]
+        others = [one for one in everybody(server) if one != target]
         sizes = [len(others) + 1]
         while sizes[-1] > 3:
             sizes.append(max(3, sizes[-1] // 2))
-        pair = siege.play(StagedRound(clients=tuple(sorted([target, *others[:1]])), announced=2))
+        pair = server.play(StagedRound(clients=tuple(sorted([target, *others[:1]])), announced=2))
         notes = (f"asked for a sum of 2, the clients gave nothing: {pair.note}",)
         if len(pair.rows):
             notes = ("asked for a sum of 2, the clients gave it",)
             sizes.append(2)
         for step, size in enumerate(sizes, start=1):
             cohort = tuple(sorted([target, *others[: size - 1]]))
-            view = siege.view if step == 1 else siege.play(StagedRound(clients=cohort))
+            view = server.view if step == 1 else server.play(StagedRound(clients=cohort))
             view = pair if size == 2 else view
             if not len(view.rows):
                 continue

@@ -25,11 +25,11 @@ class SumDifference(SecureAggregationAttack):
     )
     fresh: bool = Field(False, description="the clients draw new batches in each round")
 
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Yield one claim: the difference of the weighted sums."""
-        others = others_than(siege, target, 3, self.kind)
-        whole, its_weight = total(staged(siege, StagedRound(clients=everybody(siege))))
-        without = staged(siege, StagedRound(clients=others, again=True, fresh=self.fresh))
+        others = others_than(server, target, 3, self.kind)
+        whole, its_weight = total(staged(server, StagedRound(clients=everybody(server))))
+        without = staged(server, StagedRound(clients=others, again=True, fresh=self.fresh))
         rest, rest_weight = total(without)
         weight = its_weight - rest_weight
         name = f"sum of {len(others) + 1} less sum of {len(others)}"

@@ -27,11 +27,11 @@ class Sybils(SecureAggregationAttack):
     fails: ClassVar[str] = "sums that contain other honest clients; noise that the target adds"
     honest: int = Field(0, ge=0, le=1000, description="number of honest clients beside the target")
 
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Yield one claim: exact up to the ring's rounding, or a mean with other honest clients."""
-        others = others_than(siege, target, 2, self.kind)
+        others = others_than(server, target, 2, self.kind)
         mine = others[: max(0, len(others) - self.honest)]
-        view = staged(siege, StagedRound(clients=everybody(siege), accomplices=mine))
+        view = staged(server, StagedRound(clients=everybody(server), accomplices=mine))
         update, weight = left_of(view)
         left = len(others) - len(mine) + 1
         name = f"sum less {len(mine)} accomplices"

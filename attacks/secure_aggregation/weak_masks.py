@@ -53,12 +53,12 @@ class WeakMasks(SecureAggregationAttack):
         ),
     )
 
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Yield claims without an update now and then, and one with it as soon as a seed fits."""
-        others = others_than(siege, target, 2, self.kind)
+        others = others_than(server, target, 2, self.kind)
         mine = others[1:]  # all but one
-        plot = StagedRound(clients=everybody(siege), accomplices=mine, hint=self.told)
-        view = staged(siege, plot)
+        plot = StagedRound(clients=everybody(server), accomplices=mine, hint=self.told)
+        view = staged(server, plot)
         row, unknown = bared(view, target)
         name = "row of the target"
         if unknown is None:

@@ -64,7 +64,7 @@ class ExchangeResult:
     """What came of a round's messages."""
 
     delivery: ReceivedUpdates
-    party: Cohort  # with everybody lost whose update did not arrive
+    cohort: Cohort  # with everybody lost whose update did not arrive
     residuals: Tensor | None  # (clients, params) for the next round
     notes: tuple[str, ...]
     clip: float | None = None  # in force, where it adapts

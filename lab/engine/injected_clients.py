@@ -18,15 +18,15 @@ class InjectedClients:
     rows: Tensor  # (guests, shared)
     expected: float  # the cohort's expected size with such guests
 
-    def join(self, rows: Tensor, party: Cohort) -> tuple[Tensor, Cohort]:
+    def join(self, rows: Tensor, cohort: Cohort) -> tuple[Tensor, Cohort]:
         """Return what all bring together, and who they are."""
         absent = torch.zeros(len(self.clients), dtype=torch.bool)
         return torch.cat([rows, self.rows]), replace(
-            party,
-            clients=(*party.clients, *self.clients),
-            weights=torch.cat([party.weights, torch.ones(len(self.clients))]),
-            malicious=torch.cat([party.malicious, absent]),
-            lost=torch.cat([party.lost, absent]),
+            cohort,
+            clients=(*cohort.clients, *self.clients),
+            weights=torch.cat([cohort.weights, torch.ones(len(self.clients))]),
+            malicious=torch.cat([cohort.malicious, absent]),
+            lost=torch.cat([cohort.lost, absent]),
             expected=self.expected,
             seen=None,
         )

@@ -96,15 +96,15 @@ class Round:
         return self.server.insight(self.cohort)
 
     @cached_property
-    def crew(self) -> CohortTrainer:
+    def trainer(self) -> CohortTrainer:
         """By which the algorithm trains the selected clients."""
         return cohort_trainer(self.experiment, self.number, self.cohort.clients, self.insight)
 
-    def train(self, crew: CohortTrainer | None = None) -> Training:
-        """Train all clients.  crew: in place of the round's own"""
-        crew = crew or self.crew
+    def train(self, trainer: CohortTrainer | None = None) -> Training:
+        """Train all clients.  trainer: in place of the round's own"""
+        trainer = trainer or self.trainer
         memory = self.carried.algorithm
-        return Training(*train_clients(self.settings, crew, self.cohort, self.sent, memory))
+        return Training(*train_clients(self.settings, trainer, self.cohort, self.sent, memory))
 
     def exchange(self, updates: Tensor, cohort: Cohort | None = None) -> ExchangeResult:
         """Send the updates (clients, shared).  cohort: whose they are, if not the round's own"""
@@ -119,7 +119,7 @@ class Round:
 
     def aggregate(self, exchanged: ExchangeResult, groups: Tensor | None = None) -> ServerStep:
         """Let the server aggregate.  groups (clients,): which of several models each trained"""
-        return self.server.answer(exchanged.delivery, exchanged.party, groups)
+        return self.server.answer(exchanged.delivery, exchanged.cohort, groups)
 
     def advance(
         self, training: Training, exchanged: ExchangeResult, answer: ServerStep
@@ -172,11 +172,11 @@ def run_round(state: RunState, guests: InjectedClients | None = None) -> RoundRe
         epsilon=guarantee.epsilon if guarantee else None,
         bytes_up=delivery.bytes_up,
         bytes_down=delivery.bytes_down,
-        duration=exchanged.party.lasted,
+        duration=exchanged.cohort.lasted,
         clip=exchanged.clip,
         clients=clients,
-        lost=_those(cohort.clients, exchanged.party.lost),
-        late=_those(cohort.clients, exchanged.party.late),
+        lost=_those(cohort.clients, exchanged.cohort.lost),
+        late=_those(cohort.clients, exchanged.cohort.late),
         norms=_norms(training.local.rows),
         note="; ".join(note for note in (*exchanged.notes, answer.complaint) if note),
         **answer.seen,

@@ -10,13 +10,13 @@ from lab.figures.style import GREY, dress
 from lab.figures.toy_updates import EACH
 
 
-def split(portrait: FederationSummary) -> go.Figure:
+def split(summary: FederationSummary) -> go.Figure:
     """A column for each client, its labels below its size; who holds nothing has an empty column.
 
     The colours run from 0 to 1 for every split, so that maps of two splits can be compared.
     """
-    sizes = [sum(row) for row in portrait.counts]
-    clients, labels = list(range(len(sizes))), list(zip(*portrait.counts, strict=True))
+    sizes = [sum(row) for row in summary.counts]
+    clients, labels = list(range(len(sizes))), list(zip(*summary.counts, strict=True))
     shares = [
         [count / size if size else None for count, size in zip(row, sizes, strict=True)]
         for row in labels
@@ -24,7 +24,7 @@ def split(portrait: FederationSummary) -> go.Figure:
     figure = go.Figure(
         [
             go.Heatmap(
-                x=clients, y=portrait.classes, z=shares, text=labels, zmin=0, zmax=1,
+                x=clients, y=summary.classes, z=shares, text=labels, zmin=0, zmax=1,
                 colorscale="Viridis", colorbar={"title": "share", "tickformat": ".0%"},
                 hovertemplate="client %{x}: %{text} of %{y}, %{z:.0%}<extra></extra>",
             ),
@@ -34,9 +34,9 @@ def split(portrait: FederationSummary) -> go.Figure:
             ),
         ]
     )  # fmt: skip
-    dress(figure, 260 + 22 * len(portrait.classes))
+    dress(figure, 260 + 22 * len(summary.classes))
     return figure.update_layout(
-        title={"text": f"Skew of labels {portrait.skew:.2f}", "font": {"size": 14}},
+        title={"text": f"Skew of labels {summary.skew:.2f}", "font": {"size": 14}},
         margin={"l": 84, "t": 48},
         bargap=0,
         hovermode="closest",

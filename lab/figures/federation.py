@@ -21,34 +21,34 @@ Point = tuple[float, float]
 Outline = tuple[NDArray[np.object_], NDArray[np.object_]]  # lists would be validated one by one
 
 
-def federation(portrait: FederationSummary, record: RoundRecord | None = None) -> go.Figure:
+def federation(summary: FederationSummary, record: RoundRecord | None = None) -> go.Figure:
     """Server and clients: each client is a ring of its labels, its area the examples it holds.
 
     A line joins who took part; a dotted one ends in a cross where the update was lost.  A diamond
     is around malicious clients.  Rings never get too small to see; of more than `MOST` clients only
     so many are drawn.
     """
-    everybody = len(portrait.counts)
+    everybody = len(summary.counts)
     names = _shown(everybody, record.clients if record else ())
     place_of = {client: place for place, client in enumerate(names)}
-    portrait = portrait.model_copy(
+    summary = summary.model_copy(
         update={
-            "counts": tuple(portrait.counts[client] for client in names),
-            "malicious": tuple(place_of[one] for one in portrait.malicious if one in place_of),
+            "counts": tuple(summary.counts[client] for client in names),
+            "malicious": tuple(place_of[one] for one in summary.malicious if one in place_of),
         }
     )
     places, figure = _places(len(names)), go.Figure()
     asked, gone = (record.clients, record.lost) if record else ((), ())
     taking = [place_of[client] for client in asked if client in place_of]
     lost = [place_of[client] for client in gone if client in place_of]
-    largest = max(1, *(sum(row) for row in portrait.counts))
+    largest = max(1, *(sum(row) for row in summary.counts))
     size = _room(places)
-    radii = [size * max(0.35, sqrt(sum(row) / largest)) for row in portrait.counts]
+    radii = [size * max(0.35, sqrt(sum(row) / largest)) for row in summary.counts]
     edges = [_towards_server(place, radius) for place, radius in zip(places, radii, strict=True)]
     _links(figure, [edges[k] for k in taking if k not in lost], "took part", "solid", GREEN)
     _links(figure, [edges[k] for k in lost], "update lost", "dot", ORANGE)
-    for label, name in enumerate(portrait.classes):
-        outline = _wedges(portrait.counts, places, radii, label)
+    for label, name in enumerate(summary.classes):
+        outline = _wedges(summary.counts, places, radii, label)
         figure.add_trace(
             go.Scatter(
                 x=outline[0], y=outline[1], name=name, fill="toself", mode="lines",
@@ -56,8 +56,8 @@ def federation(portrait: FederationSummary, record: RoundRecord | None = None) -
                 fillcolor=CLASSES[label % len(CLASSES)],
             )
         )  # fmt: skip
-    _marks(figure, portrait, names, places, set(taking), set(lost))
-    _malicious(figure, portrait.malicious, places, radii)
+    _marks(figure, summary, names, places, set(taking), set(lost))
+    _malicious(figure, summary.malicious, places, radii)
     _lost(figure, lost, places, radii)
     _server(figure)
     if len(names) < everybody:
@@ -134,18 +134,16 @@ def _wedges(
 
 def _marks(
     figure: go.Figure,
-    portrait: FederationSummary,
+    summary: FederationSummary,
     names: list[int],
     places: list[Point],
     taking: set[int],
     lost: set[int],
 ) -> None:
     """The clients' names, and what they are and did."""
-    bad, told = set(portrait.malicious), []
-    for place, row in enumerate(portrait.counts):
-        labels = ", ".join(
-            f"{n} {name}" for n, name in zip(row, portrait.classes, strict=True) if n
-        )
+    bad, told = set(summary.malicious), []
+    for place, row in enumerate(summary.counts):
+        labels = ", ".join(f"{n} {name}" for n, name in zip(row, summary.classes, strict=True) if n)
         doing = "update lost" if place in lost else "took part" if place in taking else "not asked"
         role = "malicious, " if place in bad else ""
         told.append(f"client {names[place]}: {role}{doing}<br>{sum(row)} examples: {labels}")

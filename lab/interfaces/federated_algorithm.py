@@ -197,10 +197,10 @@ class Algorithm(Component):
         """What moves the clients in every local step, besides their gradient."""
         return GradientCorrection()
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         """The clients' part of a round.  sent (params,)"""
-        drift = self.drift(memory, crew.clients)
-        return LocalResult(crew.learn(LocalTask(sent, drift)).rows, memory)
+        drift = self.drift(memory, trainer.clients)
+        return LocalResult(trainer.learn(LocalTask(sent, drift)).rows, memory)
 
     def factors(self, report: CohortReport, memory: Memory) -> Tensor | None:
         """What every client multiplies its update by.  -> (clients,)

@@ -260,7 +260,7 @@ class SecureAggregationAttack(PrivacyAttack):
     reads: ClassVar[tuple[Modality, ...]] = ("pictures", "table", "text")
 
     @abstractmethod
-    def __call__(self, siege: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
+    def __call__(self, server: MaliciousServer, target: int) -> Iterator[UpdateEstimate]:
         """Claims of what client `target` has sent, one for each step; the last is the answer.
 
         Raises SettingError where the round leaves the attack nothing to do.

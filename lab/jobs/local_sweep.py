@@ -22,7 +22,7 @@ def run_sweep_locally(grid: SweepRuns, most: int) -> Generator[SweepProgress, No
     ledger = WorkerStore(grid.store)
     grid.start()
     alone = most < 2 or grid.progress().open < 2
-    crew = None if alone else Supervisor(grid.store, most - 1, ledger.worker)
+    trainer = None if alone else Supervisor(grid.store, most - 1, ledger.worker)
     try:
         while (now := grid.progress()).done < now.total:
             yield now
@@ -31,8 +31,8 @@ def run_sweep_locally(grid: SweepRuns, most: int) -> Generator[SweepProgress, No
             yield from _one(grid, ledger)
         yield now
     finally:
-        if crew is not None:
-            crew.dismiss()
+        if trainer is not None:
+            trainer.dismiss()
         ledger.abandon(ledger.worker)  # what was claimed just as Ctrl-C came
         grid.cancel()
 

@@ -18,14 +18,14 @@ from lab.interfaces.views import ServerView
 WORD = np.dtype("<u4")
 
 
-def everybody(siege: MaliciousServer) -> tuple[int, ...]:
+def everybody(server: MaliciousServer) -> tuple[int, ...]:
     """Return the clients whose updates are in the round's sum."""
-    return siege.view.senders[0]
+    return server.view.senders[0]
 
 
-def others_than(siege: MaliciousServer, target: int, fewest: int, kind: str) -> tuple[int, ...]:
+def others_than(server: MaliciousServer, target: int, fewest: int, kind: str) -> tuple[int, ...]:
     """Return all clients in the sum but the target.  Raises SettingError below `fewest`."""
-    found = tuple(one for one in everybody(siege) if one != target)
+    found = tuple(one for one in everybody(server) if one != target)
     if len(found) < fewest:
         raise SettingError(
             f"{kind} needs {fewest + 1} clients in the sum, and there are {len(found) + 1}: "
@@ -34,9 +34,9 @@ def others_than(siege: MaliciousServer, target: int, fewest: int, kind: str) -> 
     return found
 
 
-def staged(siege: MaliciousServer, plot: StagedRound) -> ServerView:
+def staged(server: MaliciousServer, plot: StagedRound) -> ServerView:
     """Run a round that must complete.  Raises SettingError where it is aborted."""
-    view = siege.play(plot)
+    view = server.play(plot)
     if not len(view.rows):
         raise SettingError(f"the round that the server staged came to nothing: {view.note}")
     return view

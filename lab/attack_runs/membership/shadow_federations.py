@@ -82,7 +82,7 @@ def shadow_rounds(
             for twin, federation, model in zip(twins, federations, models, strict=True)
         ]
         rounds_of_all = [
-            Round(lot.now, round, lot.now, _party(lot, round), lot.start, before)
+            Round(lot.now, round, lot.now, _cohort_of(lot, round), lot.start, before)
             for lot, before in zip(lots, carried, strict=True)
         ]
         trained = train_federations(lots, round)
@@ -169,7 +169,7 @@ def _half(experiment: Experiment, pool: Candidates, number: int) -> np.ndarray:
     return np.sort(order[number % 2 :: 2])
 
 
-def _party(lot: FederationTask, round: int) -> Cohort:
+def _cohort_of(lot: FederationTask, round: int) -> Cohort:
     now, sizes = lot.now, lot.federation.sizes[list(lot.clients)]
     recipe = now.recipe
     gone = set(dropped_clients(now, round))

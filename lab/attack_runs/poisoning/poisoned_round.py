@@ -1,4 +1,4 @@
-"""The muster: what the experimenter sees of a round's updates, knowing who is malicious."""
+"""A poisoned round: its updates, for an experimenter who knows which clients are malicious."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def poisoned_round(before: RunState, moment: RoundResult) -> PoisonedRound:
     delivery, record = moment.transcript.delivery, moment.record
     _check_seen(delivery, record.round)
     clients = tuple(client for (client,) in delivery.senders)
-    party = cohort_of(before.experiment, record.round, record.clients)
-    seen, step = Round.begin(before).server.seen(delivery, party)
+    cohort = cohort_of(before.experiment, record.round, record.clients)
+    seen, step = Round.begin(before).server.seen(delivery, cohort)
     filled = record.model_copy(update=seen)
     bad = set(filled.malicious)
     fate = dict(zip(filled.clients, filled.verdict, strict=False))

@@ -1,4 +1,4 @@
-"""The lookout: what the server can read right now, by the cheapest attack that suits the model.
+"""A quick look: what the server can read right now, by the cheapest attack that suits the model.
 
 It looks over each round as it ends, at another client every time, and takes a second at most.
 """

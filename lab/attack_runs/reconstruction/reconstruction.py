@@ -159,7 +159,7 @@ def _glimpse(
     clerk: RecordScorer | None,
     source: DataSource,
 ) -> AttackProgress:
-    """Pictures by their likeness, records of a table by a dossier, text by its wording, mere labels
+    """Score pictures by likeness, records of a table by their cells, text by its words, mere labels
     by a headcount.
     """
     if source.content == "text":

@@ -1,4 +1,4 @@
-"""The siege: what a malicious server can really do to a round under secure aggregation.
+"""A malicious server: what it can really do to a round under secure aggregation.
 
 It runs rounds of its own from the run's own state: real training, the real masked channel with the
 run's settings, real clients who are asked for their shares.  An attack gets `views.Siege`, whose
@@ -103,7 +103,7 @@ class _Host:
                 f"client {self.target} tells the server nothing, and nobody whole seeds"
             )
         round = Round.begin(self.before, plot.clients)
-        updates = round.train(self._crew(round, plot, number)).updates
+        updates = round.train(self._trainer(round, plot, number)).updates
         shared, seed = updates.shape[1], random_stream(self.now.seed, "siege", self.round, number)
         cohort = replace(
             round.cohort,
@@ -155,9 +155,9 @@ class _Host:
         draw = random_stream(self.now.seed, "neighbours", self.round)
         return clients_of(terms, contexts, draw), Server(count, terms)
 
-    def _crew(self, round: Round, plot: StagedRound, number: int) -> CohortTrainer:
+    def _trainer(self, round: Round, plot: StagedRound, number: int) -> CohortTrainer:
         """The clients at work, with the models and the draws that the plot gives them."""
-        crew, sent = round.crew, self.before.model
+        trainer, sent = round.trainer, self.before.model
         redrawn = plot.fresh or (plot.again and self.now.privacy.kind == "example")
 
         def learn(task: LocalTask) -> ClientUpdates:
@@ -165,9 +165,9 @@ class _Host:
                 task = replace(task, start=self._models(plot))
             if redrawn:
                 return train_cohort(self.now, LATER + number, plot.clients, task)
-            return crew.learn(task)
+            return trainer.learn(task)
 
-        return replace(crew, learn=learn)
+        return replace(trainer, learn=learn)
 
     def _models(self, plot: StagedRound) -> Tensor:
         """(clients, params)"""

@@ -1,4 +1,4 @@
-"""The trial of an attack on secure aggregation: the siege, the truth, the score, kept apart."""
+"""Runs an attack on secure aggregation, with server, truth and score kept apart."""
 
 from __future__ import annotations
 
@@ -58,28 +58,31 @@ def run_unmasking(
     before: the state that the round began with.  Raises SettingError where there is nothing to
     attack.
     """
-    siege, now = malicious_server(before, moment, target), before.experiment.at(moment.record.round)
-    _check_target(siege.view, target)
-    spy.suits(siege.view.network)
+    server, now = (
+        malicious_server(before, moment, target),
+        before.experiment.at(moment.record.round),
+    )
+    _check_target(server.view, target)
+    spy.suits(server.view.network)
     truth = true_updates(before, [target])[0]
     noisy = now.privacy.kind == "client" and now.privacy.place != "central"
-    scales = UpdateScorer(truth, siege.view.rows[0], siege.view.shared, noisy)
-    window = UpdateImage.on(siege.view.network, scales.mean)
+    scales = UpdateScorer(truth, server.view.rows[0], server.view.shared, noisy)
+    window = UpdateImage.on(server.view.network, scales.mean)
     claims: list[UpdateEstimate] = []
-    for claim in spy(siege, target):
+    for claim in spy(server, target):
         claims.append(claim)
         shown = pictures(window, truth, claim.update, scales.mean)
         yield AttackProgress(claim.step, claim.steps, pictures=shown)
     if not claims:
         raise SettingError(f"{spy.kind} had nothing to say of client {target}")
     last = claims[-1]
-    revealed = _revealed(siege.view, last, target, before, moment)
+    revealed = _revealed(server.view, last, target, before, moment)
     result = AttackResult(
         attack=spy.kind,
         settings=attack_settings(spy),
         round=moment.record.round,
         client=target,
-        declared=_declared(spy, moment, siege.view),
+        declared=_declared(spy, moment, server.view),
         guarantee=spent(before.experiment, moment.record.round, "server"),
         score=scales.score(claims),
         extras=(revealed.score,) if revealed and revealed.score else (),

@@ -38,15 +38,15 @@ class Apfl(Personal):
         share = torch.full((clients,), self.share)
         return {**super().begin(clients, params), "share": share}
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        who, mine = list(crew.clients), self.mine(crew, sent, memory)
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        who, mine = list(trainer.clients), self.mine(trainer, sent, memory)
         mixture = ModelMixture(mine, memory["share"][who], self.adaptive)
-        found = crew.learn(LocalTask(sent, mixture=mixture))
+        found = trainer.learn(LocalTask(sent, mixture=mixture))
         assert found.mixture is not None
         share = memory["share"].clone()
         share[who] = found.mixture.share
         return LocalResult(
-            found.rows, {**self.keeping(crew, found.mixture.own, memory), "share": share}
+            found.rows, {**self.keeping(trainer, found.mixture.own, memory), "share": share}
         )
 
     def own(

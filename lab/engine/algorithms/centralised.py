@@ -26,9 +26,9 @@ class Centralised(Algorithm):
     title: ClassVar[str] = "Centralised training"
     talks: ClassVar[bool] = False
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        rows = torch.zeros(len(crew.clients), len(sent))
-        return LocalResult(rows, memory, change=crew.pooled(sent))
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        rows = torch.zeros(len(trainer.clients), len(sent))
+        return LocalResult(rows, memory, change=trainer.pooled(sent))
 
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport

@@ -30,11 +30,11 @@ class Ditto(Personal):
         description="strength of the penalty (lambda in the paper); 0: clients train alone",
     )
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        mine = self.mine(crew, sent, memory)
-        moved = crew.learn(
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        mine = self.mine(trainer, sent, memory)
+        moved = trainer.learn(
             LocalTask(mine, GradientCorrection(self.pull), anchor=sent, stays=True)
         ).rows
         return LocalResult(
-            crew.learn(LocalTask(sent)).rows, self.keeping(crew, mine + moved, memory)
+            trainer.learn(LocalTask(sent)).rows, self.keeping(trainer, mine + moved, memory)
         )

@@ -17,6 +17,6 @@ class FedPer(Headed):
     title: ClassVar[str] = "FedPer"
     source: ClassVar[str] = "Arivazhagan et al. 2019, arXiv:1912.00818, algorithm 1"
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        start = self.begun(crew, sent, memory)
-        return self.done(crew, start, crew.learn(LocalTask(start)).rows, memory)
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        start = self.begun(trainer, sent, memory)
+        return self.done(trainer, start, trainer.learn(LocalTask(start)).rows, memory)

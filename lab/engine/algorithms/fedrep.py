@@ -23,12 +23,12 @@ class FedRep(Headed):
     def unguarded(self) -> str:
         return "gradients at layers that were fitted to its examples without noise"
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        start = self.begun(crew, sent, memory)
-        names = [layer.name for layer in crew.network.trained]
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        start = self.begun(trainer, sent, memory)
+        names = [layer.name for layer in trainer.network.trained]
         first, last = names[: -self.layers], names[-self.layers :]
-        fitted = crew.learn(
+        fitted = trainer.learn(
             LocalTask(start, layers=tuple(last), epochs=self.epochs, stays=True)
         ).rows
-        moved = crew.learn(LocalTask(start + fitted, layers=tuple(first))).rows
-        return self.done(crew, start, fitted + moved, memory)
+        moved = trainer.learn(LocalTask(start + fitted, layers=tuple(first))).rows
+        return self.done(trainer, start, fitted + moved, memory)

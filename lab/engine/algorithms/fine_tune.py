@@ -19,8 +19,8 @@ class FineTune(Personal):
     source: ClassVar[str] = "Yu et al. 2020, arXiv:2002.04758"
     epochs: int = Field(3, ge=1, le=100, description="number of epochs of a client's fine-tuning")
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        moved = crew.learn(LocalTask(sent, epochs=self.epochs, stays=True)).rows
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        moved = trainer.learn(LocalTask(sent, epochs=self.epochs, stays=True)).rows
         return LocalResult(
-            crew.learn(LocalTask(sent)).rows, self.keeping(crew, sent + moved, memory)
+            trainer.learn(LocalTask(sent)).rows, self.keeping(trainer, sent + moved, memory)
         )

@@ -57,26 +57,26 @@ class Ifca(Algorithm):
             "chosen": torch.zeros(clients),
         }
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
         fresh = not memory["begun"] or len(memory["models"]) != self.clusters
-        models = self._first(crew, sent) if fresh else memory["models"]
-        losses = crew.losses(models)  # (clients, models)
+        models = self._first(trainer, sent) if fresh else memory["models"]
+        losses = trainer.losses(models)  # (clients, models)
         if fresh:
             losses -= losses.mean(dim=0)  # no untrained model may win everybody by luck
         chosen = losses.argmin(dim=1)
         starts = models[chosen]
         of_all = memory["chosen"].clone()
-        of_all[list(crew.clients)] = chosen.float()
+        of_all[list(trainer.clients)] = chosen.float()
         kept = {"models": models, "begun": torch.ones(1), "chosen": of_all}
-        return LocalResult(crew.learn(LocalTask(starts)).rows, kept, starts, groups=chosen)
+        return LocalResult(trainer.learn(LocalTask(starts)).rows, kept, starts, groups=chosen)
 
-    def _first(self, crew: CohortTrainer, sent: Tensor) -> Tensor:
+    def _first(self, trainer: CohortTrainer, sent: Tensor) -> Tensor:
         """Return the initial models: one as the experiment begins, the others drawn alike.
 
         -> (models, params)
         """
         others = [
-            crew.network.initial(random_stream(crew.seed, "cluster", number))
+            trainer.network.initial(random_stream(trainer.seed, "cluster", number))
             for number in range(1, self.clusters)
         ]
         return torch.stack([sent, *others])

@@ -22,7 +22,7 @@ class LocalOnly(Personal):
     def shared(self, network: Network) -> int:
         return 0
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        mine = self.mine(crew, sent, memory)
-        moved = crew.learn(LocalTask(mine, stays=True)).rows
-        return LocalResult(moved[:, :0], self.keeping(crew, mine + moved, memory))
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        mine = self.mine(trainer, sent, memory)
+        moved = trainer.learn(LocalTask(mine, stays=True)).rows
+        return LocalResult(moved[:, :0], self.keeping(trainer, mine + moved, memory))

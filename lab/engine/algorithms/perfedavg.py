@@ -28,9 +28,9 @@ class PerFedAvg(Personal):
     def unguarded(self) -> str:
         return "gradients along a step that no clipping bounds"
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        slopes = crew.learn(LocalTask(sent, whole=True, stays=True)).rows / crew.rate
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        slopes = trainer.learn(LocalTask(sent, whole=True, stays=True)).rows / trainer.rate
         return LocalResult(
-            crew.learn(LocalTask(sent, ahead=self.ahead)).rows,
-            self.keeping(crew, sent + self.ahead * slopes, memory),
+            trainer.learn(LocalTask(sent, ahead=self.ahead)).rows,
+            self.keeping(trainer, sent + self.ahead * slopes, memory),
         )

@@ -60,11 +60,13 @@ class Scaffold(Algorithm):
     def drift(self, memory: Memory, clients: Sequence[int]) -> GradientCorrection:
         return GradientCorrection(push=memory["c"] - memory["c_i"][list(clients)])
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        local = super().train(crew, sent, memory)
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        local = super().train(trainer, sent, memory)
         if self.option == "II":
             return local
-        return replace(local, gradients=-crew.learn(LocalTask(sent, whole=True)).rows / crew.rate)
+        return replace(
+            local, gradients=-trainer.learn(LocalTask(sent, whole=True)).rows / trainer.rate
+        )
 
     def __call__(
         self, model: Tensor, step: Tensor, memory: Memory, report: CohortReport

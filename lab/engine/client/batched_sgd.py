@@ -92,7 +92,7 @@ def trained(
     plans: list[Plan],
     task: LocalTask,
     guard: StepMechanism | None,
-    leash: ConstrainedSteps | None,
+    constraint: ConstrainedSteps | None,
 ) -> tuple[Tensor, ModelMixture | None]:
     """Local SGD of a block, the longest plan first.  -> (clients, params) the change
 
@@ -107,7 +107,7 @@ def trained(
     single = task.whole or (now.recipe.cap == 1 and not task.epochs)
     target = stacked(network, torch.zeros_like(begun)) if single else stack
     mixing = MixtureSteps(network, task.mixture) if task.mixture else None
-    rules = rules_of(now, task, single, mixing, guard, leash)
+    rules = rules_of(now, task, single, mixing, guard, constraint)
     gradients = Gradients(now, task, guard is not None)
     for index, mask in steps(plans):
         inputs, labels = federation.examples(index.to(device))
@@ -128,7 +128,7 @@ def rules_of(
     single: bool,
     mixing: MixtureSteps | None,
     guard: StepMechanism | None,
-    leash: ConstrainedSteps | None,
+    constraint: ConstrainedSteps | None,
 ) -> list[StepRule]:
     """Return what each step does, in order.  single: there is one step, and it starts at zero"""
     rate = now.training.rate
@@ -136,14 +136,14 @@ def rules_of(
     if mixing:
         rules.append(lambda step: _mix(mixing, step, rate))
     rules.append(_correction(now, task, single))
-    if leash:
-        rules.append(lambda step: leash.draw_back(step.models, step.target, rate))
+    if constraint:
+        rules.append(lambda step: constraint.draw_back(step.models, step.target, rate))
     if guard:
         rules.append(lambda step: guard.descend(step.target, step.gradients, step.mask))
     else:
         rules.append(lambda step: gradient_step(step.target, step.gradients, rate))
-    if leash:
-        rules.append(lambda step: leash.hold(step.target, whole=not single))
+    if constraint:
+        rules.append(lambda step: constraint.hold(step.target, whole=not single))
     return rules
 
 

@@ -1,4 +1,4 @@
-"""The crew: who takes part in a round, and what its algorithm may ask of them."""
+"""The cohort of a round, and the handle by which an algorithm trains it."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def cohort_trainer(
 
 
 def train_clients(
-    now: Experiment, crew: CohortTrainer, party: Cohort, sent: Tensor, memory: Memory
+    now: Experiment, trainer: CohortTrainer, cohort: Cohort, sent: Tensor, memory: Memory
 ) -> tuple[LocalResult, CohortReport, Tensor]:
     """What came of the training, what the algorithm may know of it, and what is to be sent.
 
     sent (params,) -> ..., (clients, shared)
     """
     algorithm = now.training.algorithm
-    local = algorithm.train(crew, sent, memory)
-    report = report_of(now, party, local, sent)
+    local = algorithm.train(trainer, sent, memory)
+    report = report_of(now, cohort, local, sent)
     factors = algorithm.factors(report, memory)
     return local, report, local.rows if factors is None else local.rows * factors.unsqueeze(1)
 
@@ -73,20 +73,20 @@ def _losses(now: Experiment, round: int, clients: Sequence[int], models: Tensor)
     return found
 
 
-def report_of(now: Experiment, party: Cohort, local: LocalResult, sent: Tensor) -> CohortReport:
-    losses, sizes = None, federated_dataset(now).sizes[list(party.clients)].tolist()
+def report_of(now: Experiment, cohort: Cohort, local: LocalResult, sent: Tensor) -> CohortReport:
+    losses, sizes = None, federated_dataset(now).sizes[list(cohort.clients)].tolist()
     if now.training.algorithm.needs_losses:
-        losses = _losses(now, party.round, party.clients, sent.unsqueeze(0))[:, 0]
+        losses = _losses(now, cohort.round, cohort.clients, sent.unsqueeze(0))[:, 0]
     return CohortReport(
         everyone=now.data.clients,
-        clients=party.clients,
-        arrived=~party.lost,
-        weights=party.weights,
+        clients=cohort.clients,
+        arrived=~cohort.lost,
+        weights=cohort.weights,
         steps=torch.tensor([now.recipe.local_steps(size) for size in sizes]),
         rows=local.rows,
         rate=now.training.rate,
         losses=losses,
-        expected=party.expected if now.privacy.kind == "client" else None,
+        expected=cohort.expected if now.privacy.kind == "client" else None,
         local=local,
     )
 

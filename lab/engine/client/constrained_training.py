@@ -1,4 +1,4 @@
-"""The leash: what malicious clients mind in every local step, so that their update looks harmless.
+"""Constrained training: malicious clients limit their local steps, to look harmless.
 
 A pull towards the model that was sent is the constraint of Bagdasaryan et al. 2020
 (arXiv:1807.00459, section 4.3); parameters that may not move are those of Neurotoxin (Zhang et al.

@@ -44,7 +44,7 @@ def train_cohort(
     this is the seam that another engine may fill.
     """
     now = experiment.at(round)
-    federation, gang = training_data(now, round), active_attackers(now, round)
+    federation, attackers = training_data(now, round), active_attackers(now, round)
     sizes = federation.sizes[list(clients)]
     guarded = now.privacy.kind == "example" and not task.stays
     noise = noise_multiplier(experiment, round) if guarded else 0.0
@@ -63,13 +63,13 @@ def train_cohort(
                 for place in block
             ]
             guard = DpSgdMechanism(now, noise, sizes[block], generators)
-        leash = None
+        constraint = None
         if restraint and not task.stays:
-            bad = torch.tensor([clients[place] in gang for place in block])
-            leash = ConstrainedSteps.on(
+            bad = torch.tensor([clients[place] in attackers for place in block])
+            constraint = ConstrainedSteps.on(
                 now.architecture, restraint, bad, mine.start.expand(len(block), -1)
             )
-        found, mixed = trained(now, federation, chosen, mine, guard, leash)
+        found, mixed = trained(now, federation, chosen, mine, guard, constraint)
         rows[block] = found
         if mixture and mixed:
             mixture.own[block], mixture.share[block] = mixed.own, mixed.share

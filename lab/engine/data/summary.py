@@ -1,4 +1,4 @@
-"""A portrait of a federation: what every client holds, in numbers that can be drawn."""
+"""A summary of a federation: what every client holds, in numbers that can be drawn."""
 
 from __future__ import annotations
 

@@ -44,30 +44,30 @@ PROFILES = {
 }
 
 
-def on_time(now: Experiment, party: Cohort, sent: Tensor) -> Cohort:
+def on_time(now: Experiment, cohort: Cohort, sent: Tensor) -> Cohort:
     """Who comes too late counts as lost; the round lasts until the last one that is awaited.
 
     Over-selected clients are late from the cohort's size on, in the order in which they arrive.
     """
-    if now.network.devices == "none" or not party.clients or party.lasted is not None:
-        return party
-    network, sizes = now.network, party.packed or (sent.nbytes,) * len(party.clients)
-    assert party.seen is not None
-    seconds = durations(now, party.clients, party.seen, sizes, sent.nbytes)
-    late = torch.zeros_like(party.lost)
+    if now.network.devices == "none" or not cohort.clients or cohort.lasted is not None:
+        return cohort
+    network, sizes = now.network, cohort.packed or (sent.nbytes,) * len(cohort.clients)
+    assert cohort.seen is not None
+    seconds = durations(now, cohort.clients, cohort.seen, sizes, sent.nbytes)
+    late = torch.zeros_like(cohort.lost)
     if network.spare:
-        order = seconds.masked_fill(party.lost, torch.inf).argsort()
+        order = seconds.masked_fill(cohort.lost, torch.inf).argsort()
         late[order[now.cohort_size :]] = True
     if network.deadline:
         late |= seconds > network.deadline
-    lost = party.lost | late
+    lost = cohort.lost | late
     arrived = seconds[~lost]
     enough = len(arrived) >= (now.cohort_size if network.spare else len(seconds))
     # Whoever is missing is waited for until the deadline, if there is one.
     lasted = float(arrived.max()) if len(arrived) else 0.0
     if network.deadline and not enough:
         lasted = network.deadline
-    return replace(party, lost=lost, late=late & ~party.lost, lasted=lasted)
+    return replace(cohort, lost=lost, late=late & ~cohort.lost, lasted=lasted)
 
 
 def durations(

@@ -63,7 +63,7 @@ class Server:
         kept = remembered(self.settings, self.carried.pre_aggregation, self.shared)
         return aggregate(self.settings, rows, weights, cohort, kept, self.aid)
 
-    def insight(self, party: Cohort) -> AdversaryKnowledge:
+    def insight(self, cohort: Cohort) -> AdversaryKnowledge:
         """What malicious clients know: among it, what this server would make of their rows.
 
         Taken as if every row arrived, each by itself.
@@ -74,10 +74,10 @@ class Server:
         def foreseen(rows: Tensor) -> Tensor:
             if shortage(self.settings, len(rows)):
                 return rows.mean(dim=0)
-            return self.fold(rows, party.weights, party).step
+            return self.fold(rows, cohort.weights, cohort).step
 
         fresh = None
-        if party.malicious.any():
+        if cohort.malicious.any():
             drawn = random_stream(
                 self.settings.seed, "a model that nobody trained"
             )  # the same in every round
@@ -85,19 +85,21 @@ class Server:
         change = None if change is None else change[: self.shared]
         return AdversaryKnowledge(sent=wire, change=change, fresh=fresh, fold=foreseen)
 
-    def answer(self, delivery: ReceivedUpdates, party: Cohort, groups: Tensor | None) -> ServerStep:
+    def answer(
+        self, delivery: ReceivedUpdates, cohort: Cohort, groups: Tensor | None
+    ) -> ServerStep:
         """groups (clients,): which of several models each one trained"""
         if groups is None:
-            return self._answer(delivery, party)
-        of = dict(zip(party.clients, groups.tolist(), strict=True))
+            return self._answer(delivery, cohort)
+        of = dict(zip(cohort.clients, groups.tolist(), strict=True))
         answers = []
         for group in range(self.settings.training.algorithm.models):
             mine = [place for place, (one,) in enumerate(delivery.senders) if of[one] == group]
-            answers.append(self._answer(_part(delivery, mine), party))
+            answers.append(self._answer(_part(delivery, mine), cohort))
         complaints = [one.complaint for one in answers if one.complaint]
         return ServerStep(torch.stack([one.step for one in answers]), "; ".join(complaints))
 
-    def _answer(self, delivery: ReceivedUpdates, party: Cohort) -> ServerStep:
+    def _answer(self, delivery: ReceivedUpdates, everybody: Cohort) -> ServerStep:
         """Of one model."""
         rows, weights = delivery.rows, delivery.weights
         if complaint := shortage(self.settings, len(rows)):
@@ -105,39 +107,39 @@ class Server:
         if not len(rows):  # where privacy asks for noise, the sum of nobody's updates has it too
             rows, weights = torch.zeros(1, rows.shape[1]), torch.ones(1)
         for stage in privacy_transforms(self.settings, self.clipping, "server"):
-            rows = stage(rows, party)
-        cohort = _seated(party, delivery, weights)
+            rows = stage(rows, everybody)
+        cohort = _seated(everybody, delivery, weights)
         folded = self.fold(rows, weights, cohort)
-        seen: dict[str, Any] = {"malicious": _malicious(party)}
+        seen: dict[str, Any] = {"malicious": _malicious(everybody)}
         if self._watched:
-            seen |= self._moved(delivery, party, folded.verdict)
+            seen |= self._moved(delivery, everybody, folded.verdict)
         return ServerStep(folded.step, "", folded.memory, seen)
 
     def seen(
-        self, delivery: ReceivedUpdates, party: Cohort
+        self, delivery: ReceivedUpdates, everybody: Cohort
     ) -> tuple[dict[str, Any], Tensor | None]:
         """Who is malicious, who moved the model, what became of whom, as fields of the record.
 
         And the step (shared,), where there is one and by one rule.
         """
-        known = {"malicious": _malicious(party)}
+        known = {"malicious": _malicious(everybody)}
         if (
             shortage(self.settings, len(delivery.rows))
             or self.settings.training.algorithm.models > 1
         ):
             return known, None
-        cohort = _seated(party, delivery, delivery.weights)
+        cohort = _seated(everybody, delivery, delivery.weights)
         folded = self.fold(delivery.rows, delivery.weights, cohort)
-        return known | self._moved(delivery, party, folded.verdict), folded.step
+        return known | self._moved(delivery, everybody, folded.verdict), folded.step
 
     def _moved(
-        self, delivery: ReceivedUpdates, party: Cohort, verdict: AggregationDecision | None
+        self, delivery: ReceivedUpdates, everybody: Cohort, verdict: AggregationDecision | None
     ) -> dict[str, tuple[Any, ...]]:
         """Nothing where a row is not one client's."""
         rows, weights = delivery.rows, delivery.weights
         if not len(rows) or any(len(senders) > 1 for senders in delivery.senders):
             return {}
-        cohort = _seated(party, delivery, weights)
+        cohort = _seated(everybody, delivery, weights)
         moved = influence(lambda some: self.fold(some, weights, cohort).step, rows)
         found: dict[str, tuple[Sequence[Any], Any]] = {
             "influence": (moved.weight.tolist(), 0.0),
@@ -146,7 +148,7 @@ class Server:
         if verdict:
             found["verdict"] = (fates_of(verdict), LEFT_OUT)
         return {
-            name: _of_all(party.clients, cohort.clients, values, absent)
+            name: _of_all(everybody.clients, cohort.clients, values, absent)
             for name, (values, absent) in found.items()
         }
 
@@ -161,9 +163,9 @@ class Server:
         )
 
 
-def _malicious(party: Cohort) -> tuple[int, ...]:
-    flags = party.malicious.tolist()
-    return tuple(one for one, bad in zip(party.clients, flags, strict=True) if bad)
+def _malicious(cohort: Cohort) -> tuple[int, ...]:
+    flags = cohort.malicious.tolist()
+    return tuple(one for one, bad in zip(cohort.clients, flags, strict=True) if bad)
 
 
 def _part(delivery: ReceivedUpdates, places: Sequence[int]) -> ReceivedUpdates:
@@ -176,11 +178,11 @@ def _part(delivery: ReceivedUpdates, places: Sequence[int]) -> ReceivedUpdates:
     )
 
 
-def _seated(party: Cohort, delivery: ReceivedUpdates, weights: Tensor) -> Cohort:
+def _seated(cohort: Cohort, delivery: ReceivedUpdates, weights: Tensor) -> Cohort:
     """The cohort whose clients are those of the rows, in their order; of a sum the first."""
-    place = {client: number for number, client in enumerate(party.clients)}
+    place = {client: number for number, client in enumerate(cohort.clients)}
     first = [place[senders[0]] for senders in delivery.senders]
-    return replace(party.part(first), weights=weights) if first else party
+    return replace(cohort.part(first), weights=weights) if first else cohort
 
 
 def fates_of(verdict: AggregationDecision) -> tuple[str, ...]:

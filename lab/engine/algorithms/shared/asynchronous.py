@@ -26,12 +26,12 @@ class Asynchronous(Algorithm):
     def begin(self, clients: int, params: int) -> Memory:
         return {"models": torch.zeros(0, params), "versions": torch.zeros(0)}
 
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
-        versions = [*memory["versions"].tolist(), crew.round - 1]
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult:
+        versions = [*memory["versions"].tolist(), trainer.round - 1]
         models = torch.cat([memory["models"], sent.unsqueeze(0)])
-        starts = models[[versions.index(version) for version in crew.versions]]
-        rows = crew.learn(LocalTask(starts, self.drift(memory, crew.clients))).rows
-        needed = [place for place, version in enumerate(versions) if version in crew.waiting]
+        starts = models[[versions.index(version) for version in trainer.versions]]
+        rows = trainer.learn(LocalTask(starts, self.drift(memory, trainer.clients))).rows
+        needed = [place for place, version in enumerate(versions) if version in trainer.waiting]
         kept = {"models": models[needed], "versions": torch.tensor(versions)[needed]}
-        stale = crew.round - 1 - torch.tensor(crew.versions)
+        stale = trainer.round - 1 - torch.tensor(trainer.versions)
         return LocalResult(rows, kept, starts, stale=stale)

@@ -40,15 +40,15 @@ class Headed(Personal):
         shared, mine = self.shared(network), memory["own"][list(clients)]
         return torch.cat([model[:shared].expand(len(mine), -1), mine[:, shared:]], dim=1)
 
-    def begun(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
+    def begun(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
         """Return the initial models: common layers as sent, last ones as each client has them."""
-        start = self.mine(crew, sent, memory).clone()
-        shared = self.shared(crew.network)
+        start = self.mine(trainer, sent, memory).clone()
+        shared = self.shared(trainer.network)
         start[:, :shared] = sent[:shared]
         return start
 
     def done(
-        self, crew: CohortTrainer, start: Tensor, moved: Tensor, memory: Memory
+        self, trainer: CohortTrainer, start: Tensor, moved: Tensor, memory: Memory
     ) -> LocalResult:
-        rows = moved[:, : self.shared(crew.network)]
-        return LocalResult(rows, self.keeping(crew, start + moved, memory), starts=start)
+        rows = moved[:, : self.shared(trainer.network)]
+        return LocalResult(rows, self.keeping(trainer, start + moved, memory), starts=start)

@@ -31,18 +31,18 @@ class Personal(Algorithm):
         return {"own": torch.zeros(clients, params), "begun": torch.zeros(clients)}
 
     @abstractmethod
-    def train(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult: ...
+    def train(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> LocalResult: ...
 
-    def mine(self, crew: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
+    def mine(self, trainer: CohortTrainer, sent: Tensor, memory: Memory) -> Tensor:
         """Return the cohort's own models; a client without one begins with the received model."""
-        who = list(crew.clients)
+        who = list(trainer.clients)
         begun = memory["begun"][who].bool().unsqueeze(1)
         return torch.where(begun, memory["own"][who], sent)
 
-    def keeping(self, crew: CohortTrainer, models: Tensor, memory: Memory) -> Memory:
+    def keeping(self, trainer: CohortTrainer, models: Tensor, memory: Memory) -> Memory:
         """Return the memory with these own models of the cohort."""
         own, begun = memory["own"].clone(), memory["begun"].clone()
-        own[list(crew.clients)], begun[list(crew.clients)] = models, 1.0
+        own[list(trainer.clients)], begun[list(trainer.clients)] = models, 1.0
         return {**memory, "own": own, "begun": begun}
 
     def __call__(
