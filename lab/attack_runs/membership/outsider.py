@@ -19,6 +19,7 @@ from lab.attack_runs.membership.shadow_models import (
 )
 from lab.attack_runs.shared.attack_request import AttackRequest
 from lab.attack_runs.shared.run_history import RunHistory
+from lab.attack_runs.shared.thinning import thinned
 from lab.engine.data.public_examples import test_data
 from lab.engine.differential_privacy.accountant import detailed
 from lab.engine.run_state import RunState
@@ -46,7 +47,8 @@ def start(
     """Attack, as the request says."""
     assert isinstance(order.attack, MembershipInferenceAttack)  # so says the table of families
     state = history.state(order.round)
-    return run_membership(order.attack, state, order.client, order.targets, history.shadow_cache)
+    steps = run_membership(order.attack, state, order.client, order.targets, history.shadow_cache)
+    return thinned(steps, apart)
 
 
 def run_membership(

@@ -18,6 +18,7 @@ from lab.attack_runs.shared.attack_request import AttackRequest, target_of
 from lab.attack_runs.shared.auxiliary_info import auxiliary_info
 from lab.attack_runs.shared.ground_truth import reconstruction_scorer
 from lab.attack_runs.shared.run_history import RunHistory
+from lab.attack_runs.shared.thinning import thinned
 from lab.attack_runs.shared.update_image import UpdateImage
 from lab.common.settings import SettingError
 from lab.engine.differential_privacy.accountant import spent
@@ -47,7 +48,8 @@ def start(
     assert isinstance(order.attack, SecureAggregationAttack)  # so says the table of families
     moment = history.replay(order.round)
     before = history.state(order.round - 1)
-    return run_unmasking(order.attack, before, moment, target_of(order, history))
+    steps = run_unmasking(order.attack, before, moment, target_of(order, history))
+    return thinned(steps, apart)
 
 
 def run_unmasking(
