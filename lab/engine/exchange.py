@@ -51,6 +51,8 @@ class Outgoing:
     @property
     def rows(self) -> Tensor:
         """Each client's update with its bit behind it, as one message."""
+        if not self.clip_bits.shape[1]:
+            return self.updates
         return torch.cat([self.updates, self.clip_bits], dim=1)
 
     def with_rows(self, rows: Tensor, cohort: Cohort) -> Outgoing:
