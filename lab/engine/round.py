@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lab.engine.carried_state import CarriedState
-from lab.engine.client.cohort_trainer import cohort_of, cohort_trainer, train_clients
+from lab.engine.client.cohort_trainer import Training, cohort_of, cohort_trainer, train_clients
 from lab.engine.differential_privacy.accountant import noise_multiplier, spent
 from lab.engine.differential_privacy.update_clipping import UpdateClipping, begins_afresh, clipping
 from lab.engine.evaluation.record import RoundRecord
@@ -26,18 +26,9 @@ from lab.engine.participation.cohort_sampling import select_cohort
 from lab.engine.run_state import RoundResult, RunState, RunStopped
 from lab.engine.server.server import Server, ServerStep
 from lab.experiment.experiment import Experiment
-from lab.interfaces.federated_algorithm import CohortReport, CohortTrainer, LocalResult
+from lab.interfaces.federated_algorithm import CohortTrainer
 from lab.interfaces.messages import Cohort, Transcript
 from lab.interfaces.poisoning import AdversaryKnowledge
-
-
-@dataclass(frozen=True, eq=False)
-class Training:
-    """What came of the local training of a round."""
-
-    local: LocalResult
-    report: CohortReport
-    updates: Tensor  # (clients, shared) to be sent
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +95,7 @@ class Round:
         """Train all clients.  trainer: in place of the round's own"""
         trainer = trainer or self.trainer
         memory = self.carried.algorithm
-        return Training(*train_clients(self.settings, trainer, self.cohort, self.sent, memory))
+        return train_clients(self.settings, trainer, self.cohort, self.sent, memory)
 
     def exchange(self, updates: Tensor, cohort: Cohort | None = None) -> ExchangeResult:
         """Send the updates (clients, shared).  cohort: whose they are, if not the round's own"""

@@ -74,8 +74,6 @@ WITHOUT_PAPER = {
     "iid", "natural", "people", "logistic", "mlp", "plain", "silent", "none", "centralised",
     "local-only",
 }  # fmt: skip
-# Names that the field writes with a lower-case letter first.
-FIELDS_SPELLING = ("iDLG", "q-FedAvg")
 # Made by the engine out of an experiment's own settings, and those have both bounds.
 MADE_BY_THE_ENGINE = {"update-transforms", "channels"}
 # What an attack is given of a party's eyes, or what it has measured through them.
@@ -229,19 +227,6 @@ def test_a_part_is_described_by_a_plain_sentence(part: type[Component], kind: st
     """It begins with a capital letter, and not with a word that makes half a sentence."""
     assert part.about()[0].isupper()
     assert not part.about().startswith(("Of ", "Whether ", "By how much ", "How ", "The same "))
-
-
-@pytest.mark.parametrize(("part", "kind"), PARTS)
-def test_a_part_has_a_title_for_people(part: type[Component], kind: str) -> None:
-    assert 2 <= len(part.title) <= 40
-    assert part.title[0].isupper() or part.title.startswith(FIELDS_SPELLING)
-    assert not part.title.endswith(".")
-
-
-@pytest.mark.parametrize("name", catalog.tables())
-def test_titles_are_unique_in_their_table(name: str) -> None:
-    titles = [part.title.lower() for part in catalog.table(name).values()]
-    assert len(set(titles)) == len(titles)
 
 
 @pytest.mark.parametrize(("part", "kind"), PARTS)

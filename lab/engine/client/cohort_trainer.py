@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,6 +18,15 @@ from lab.interfaces.federated_algorithm import CohortReport, CohortTrainer, Loca
 from lab.interfaces.messages import Cohort
 from lab.interfaces.poisoning import NO_KNOWLEDGE, AdversaryKnowledge
 from lab.models.metrics import evaluate
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What came of the local training of a round."""
+
+    local: LocalResult
+    report: CohortReport
+    updates: Tensor  # (clients, shared) to be sent
 
 
 def cohort_trainer(
@@ -50,16 +60,14 @@ def cohort_trainer(
 
 def train_clients(
     now: Experiment, trainer: CohortTrainer, cohort: Cohort, sent: Tensor, memory: Memory
-) -> tuple[LocalResult, CohortReport, Tensor]:
-    """What came of the training, what the algorithm may know of it, and what is to be sent.
-
-    sent (params,) -> ..., (clients, shared)
-    """
+) -> Training:
+    """Train the cohort by its algorithm from the model `sent` (params,)."""
     algorithm = now.training.algorithm
     local = algorithm.train(trainer, sent, memory)
     report = report_of(now, cohort, local, sent)
     factors = algorithm.factors(report, memory)
-    return local, report, local.rows if factors is None else local.rows * factors.unsqueeze(1)
+    updates = local.rows if factors is None else local.rows * factors.unsqueeze(1)
+    return Training(local, report, updates)
 
 
 def _losses(now: Experiment, round: int, clients: Sequence[int], models: Tensor) -> Tensor:
