@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from pyarrow import parquet
 
@@ -215,6 +216,15 @@ def test_a_comparison_takes_everything_along(
     assert [list(records) for records in names["records"].values()] == [
         [each.record for each in store.rounds(id)] for id in two
     ]
+
+
+def test_notebooks_are_valid(store: Store, two: list[str]) -> None:
+    """As nbformat checks them.  It warns of what it would mend, and a warning is an error here."""
+    both = joint(store, sides(store, [store.run(id) for id in two]))
+    for files in (*(bundle(store, store.run(id)) for id in two), both):
+        written = json.loads(files["notebook.ipynb"])
+        nbformat.validate(written, relax_add_props=False)
+        assert written == json.loads(files["notebook.ipynb"])  # nothing was mended
 
 
 # --- words of users -------------------------------------------------------------------------------
